@@ -1,0 +1,1 @@
+"""Skylift runs Apache Airflow on AWS containers."""

@@ -1,0 +1,87 @@
+"""What an environment's containers are told, and the words they understand: the contract of control and runtime.
+
+The control plane writes these into task definitions; the runtime's entrypoint reads them. Neither imports the other.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from skylift.core.settings import Setting, whole_number
+
+
+class Command(StrEnum):
+    """The first word of a container's command, as the runtime's entrypoint knows it.
+
+    Anything else is run as it is (``exec``), after the layer and the startup script are in place.
+    """
+
+    API_SERVER = "api-server"
+    SCHEDULER = "scheduler"
+    DAG_PROCESSOR = "dag-processor"
+    TRIGGERER = "triggerer"
+    MIGRATE = "migrate"
+    BUILD_LAYER = "build-layer"
+
+
+ENTRYPOINT = ("python", "-m", "skylift.runtime")
+"""``entryPoint`` of every container of an environment."""
+
+CONTAINER_NAME = "airflow"
+"""Name of the one essential container in every task definition of an environment."""
+
+WEB_PORT = 8080
+"""Port on which an environment's API server listens, on its task's own address."""
+
+ENVIRONMENT = Setting("environment", str, "", "Name of the environment that this container belongs to.")
+BUNDLE = Setting("dags", str, "", "Where the DAGs are: s3://bucket/prefix.")
+LAYER = Setting(
+    "layer", str, "", "Archive with installed requirements and plugins: s3://bucket/key of a .tar.gz; empty when none."
+)
+LAYER_CACHE = Setting(
+    "layer_cache", str, "/tmp/skylift-layers", "Folder in which unpacked layers are kept, by digest."  # noqa: S108
+)
+STARTUP_SCRIPT = Setting(
+    "startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty when there is none."
+)
+REQUIREMENTS = Setting("requirements", str, "", "build-layer: requirements.txt as s3://bucket/key?versionId=...")
+PLUGINS = Setting("plugins", str, "", "build-layer: plugins.zip as s3://bucket/key?versionId=...")
+LAYER_TARGET = Setting(
+    "layer_target",
+    str,
+    "",
+    "build-layer: s3://bucket/prefix under which layer.tar.gz and result.json are put.",
+)
+STARTUP_SECONDS = Setting(
+    "startup_seconds", whole_number(1, 295), 295, "Seconds that startup.sh may take (MWAA: 5 minutes less 5 seconds)."
+)
+ADMIN_PASSWORD = Setting(
+    "admin_password", str, "", "Password of the user admin in Airflow's UI (from Secrets Manager).", secret=True
+)
+
+CONTAINER_SETTINGS = (
+    ENVIRONMENT,
+    BUNDLE,
+    LAYER,
+    LAYER_CACHE,
+    STARTUP_SCRIPT,
+    REQUIREMENTS,
+    PLUGINS,
+    LAYER_TARGET,
+    STARTUP_SECONDS,
+    ADMIN_PASSWORD,
+)
+
+LAYER_RESULT = "result.json"
+"""Key below LAYER_TARGET: ``{"ok": bool, "code": str, "reason": str, "archive": "layer.tar.gz" | ""}``."""
+
+LAYER_ARCHIVE = "layer.tar.gz"
+"""Key below LAYER_TARGET: ``site-packages/`` (requirements) and ``plugins/`` (plugins.zip unpacked)."""
+
+
+class LayerFault(StrEnum):
+    """``code`` of a layer result that is not ok; also the ErrorCode of ``LastUpdate.Error``."""
+
+    REQUIREMENTS_FAILED = "REQUIREMENTS_FAILED"
+    PLUGINS_FAILED = "PLUGINS_FAILED"
+    STARTUP_SCRIPT_FAILED = "STARTUP_SCRIPT_FAILED"

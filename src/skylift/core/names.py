@@ -1,0 +1,40 @@
+"""Names and ARNs that more than one layer must agree on. Each is made in one place: here."""
+
+from __future__ import annotations
+
+import re
+
+ENVIRONMENT_NAME = re.compile(r"[a-zA-Z][0-9a-zA-Z\-_]{0,79}")
+"""EnvironmentName of the MWAA API: 1 to 80 characters (botocore model ``mwaa/2020-07-01``)."""
+
+LOG_MODULES = {
+    "DagProcessingLogs": "DAGProcessing",
+    "SchedulerLogs": "Scheduler",
+    "WebserverLogs": "WebServer",
+    "WorkerLogs": "Worker",
+    "TaskLogs": "Task",
+}
+"""MWAA's five log modules, and the last part of their CloudWatch log group."""
+
+
+def log_group(environment: str, module: str) -> str:
+    """The log group of an environment's module: ``airflow-{env}-Scheduler`` and so on, as MWAA names them."""
+    return f"airflow-{environment}-{LOG_MODULES[module]}"
+
+
+def arn(service: str, region: str, account: str, resource: str) -> str:
+    """An ARN of the ``aws`` partition: ``arn:aws:{service}:{region}:{account}:{resource}``."""
+    return f"arn:aws:{service}:{region}:{account}:{resource}"
+
+
+def s3_url(bucket: str, key: str) -> str:
+    """``s3://bucket/key``."""
+    return f"s3://{bucket}/{key}"
+
+
+def split_s3_url(url: str) -> tuple[str, str]:
+    """Bucket and key (without leading slash) of an ``s3://`` URL. Raises ``ValueError`` for any other text."""
+    match = re.fullmatch(r"s3://([^/]+)/?(.*)", url)
+    if match is None:
+        raise ValueError(f"not an S3 URL: {url!r} (expected s3://bucket/key)")
+    return match[1], match[2]
