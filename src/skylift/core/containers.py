@@ -39,7 +39,10 @@ LAYER = Setting(
     "layer", str, "", "Archive with installed requirements and plugins: s3://bucket/key of a .tar.gz; empty when none."
 )
 LAYER_CACHE = Setting(
-    "layer_cache", str, "/tmp/skylift-layers", "Folder in which unpacked layers are kept, by digest."  # noqa: S108
+    "layer_cache",
+    str,
+    "/tmp/skylift-layers",
+    "Folder in which unpacked layers are kept, by digest.",  # noqa: S108
 )
 STARTUP_SCRIPT = Setting(
     "startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty when there is none."

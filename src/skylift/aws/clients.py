@@ -1,0 +1,41 @@
+"""Makes boto3 clients; nothing else in skylift does.
+
+One shared configuration: time-outs that end, retries that botocore's ``standard`` mode spreads with jitter, and no
+``api.``/``env.``/``ops.`` host prefixes on a custom endpoint (MWAA's model puts them before *any* host, so that
+``http://127.0.0.1:4747`` would become ``http://api.127.0.0.1:4747``; botocore >= 1.35 reads
+``inject_host_prefix``).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+
+def client(service: str, *, region: str | None = None, attempts: int = 5, read_timeout: float = 60.0) -> Any:
+    """A boto3 client of one service, with credentials and endpoint from the usual AWS places.
+
+    Args:
+        service: boto3's name, e.g. ``ecs``.
+        region: AWS region; default from the environment or profile.
+        attempts: tries of one call, the first included (1 = no retry).
+        read_timeout: seconds to wait for an answer.
+    """
+    prefixes = {"inject_host_prefix": False} if _custom_endpoint(service) else {}
+    config = Config(
+        connect_timeout=10,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=32,
+        user_agent_extra="skylift",
+        **prefixes,
+    )
+    return boto3.client(service, region_name=region, config=config)  # pyright: ignore
+
+
+def _custom_endpoint(service: str) -> bool:
+    own = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
+    return bool(os.environ.get(own) or os.environ.get("AWS_ENDPOINT_URL"))

@@ -1,0 +1,114 @@
+"""The house is tested: which layer may import which, which foreign libraries, no cycles, no imports in functions, sizes."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src" / "skylift"
+LAYERS = {
+    "core": set(),
+    "aws": {"core"},
+    "wire": {"core"},
+    "executors": {"aws", "core"},
+    "runtime": {"aws", "core"},
+    "control": {"aws", "wire", "core"},
+    "localcloud": {"wire", "core"},
+    "cli": {"executors", "runtime", "control", "localcloud", "aws", "wire", "core"},
+}
+FOREIGN = {
+    "core": set(),
+    "aws": {"boto3", "botocore"},
+    "wire": {"botocore", "uvicorn"},
+    "executors": {"airflow", "sqlalchemy"},
+    "runtime": {"airflow"},
+    "control": {"psycopg"},
+    "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
+    "cli": {"click", "rich", "watchfiles", "uvicorn"},
+}
+MOST_LINES_PER_FILE = 400
+MOST_LINES_PER_FUNCTION = 60
+
+FILES = sorted(SRC.rglob("*.py"))
+pytestmark = pytest.mark.unit
+
+
+def layer_of(path: Path) -> str:
+    parts = path.relative_to(SRC).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def module_of(path: Path) -> str:
+    parts = ["skylift", *path.relative_to(SRC).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_file_keeps_the_law(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    lines = text.splitlines()
+    layer = layer_of(path)
+    assert ast.get_docstring(tree), "a file begins with one sentence: what it is"
+    assert len(lines) <= MOST_LINES_PER_FILE, f"{len(lines)} lines: a room with too much in it"
+    for line, name in imports_of(tree):
+        head, *rest = name.split(".")
+        where = f"line {line}: {layer or 'top'} imports {name}"
+        if head == "skylift" and rest and layer:
+            target = rest[0] if (SRC / rest[0]).is_dir() else ""
+            assert target in {"", layer} | LAYERS[layer], where
+        elif head not in sys.stdlib_module_names and head != "skylift" and layer:
+            assert head in FOREIGN[layer], where
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MOST_LINES_PER_FUNCTION, f"{node.name}: a long function"
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Import | ast.ImportFrom):
+                    assert "# lazy:" in lines[inner.lineno - 1], f"line {inner.lineno}: say why, with '# lazy: ...'"
+
+
+def test_no_import_cycles() -> None:
+    known = {module_of(path): path for path in FILES}
+    edges = {
+        name: {target for _, target in _top_level_imports(path) if target in known and target != name}
+        for name, path in known.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, "import cycle: " + " -> ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for target in edges[name]:
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in known:
+        visit(name, ())
+
+
+def _top_level_imports(path: Path) -> Iterator[tuple[int, str]]:
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        yield from imports_of(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
+
+
+def test_tests_never_patch() -> None:
+    """Real boto3 against our own wire instead of mocks: a patched test proves only the patch."""
+    banned = ("mock.patch", "monkeypatch.setattr", "from unittest", "import unittest")
+    for path in (SRC.parents[1] / "tests").rglob("*.py"):
+        if path.name != "test_law.py":
+            found = [word for word in banned if word in path.read_text()]
+            assert not found, f"{path}: {found}"
