@@ -1,0 +1,1 @@
+"""AWS's protocols, served: HTTP in, operation out, driven by botocore's service models. Here *we* are AWS."""
