@@ -1,0 +1,80 @@
+"""The entrypoint of every container of an environment: prepare, then become the process that was asked for.
+
+``python -m skylift.runtime <command...>``. The first word is a ``Command`` (scheduler, api-server ...) or a program. The
+steps: startup script, layer, Airflow's home; then ``exec``, so that signals reach Airflow itself and no wrapper stays in
+memory. It runs before every task attempt, so it imports neither Airflow nor boto3 unless something must be fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from skylift.core.containers import LAYER, LAYER_CACHE, STARTUP_SCRIPT, STARTUP_SECONDS, Command
+from skylift.core.errors import Broken, SkyliftError, Unavailable
+from skylift.runtime import startup
+from skylift.runtime.components import Program, component_of, home_of, program_for
+from skylift.runtime.layer import LayerFailed, prepared, with_layer
+
+STARTUP_FAILED = 81
+"""Exit code: startup.sh failed."""
+LAYER_FAILED = 82
+"""Exit code: the layer could not be fetched or unpacked."""
+NOT_FOUND = 127
+"""Exit code: no such program (as a shell says it)."""
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Prepares the container and replaces this process; returns an exit code only when that failed."""
+    if not arguments:
+        return _say(64, "no command: expected one of " + ", ".join(Command) + " or a program")
+    if arguments[0] == Command.BUILD_LAYER:
+        from skylift.runtime.build import build  # lazy: only this command needs it
+
+        return build(environ)
+    try:
+        return _become(program_for(arguments, _environment(arguments[0], environ)))
+    except startup.StartupFailed as error:
+        return _say(STARTUP_FAILED, str(error))
+    except LayerFailed as error:
+        return _say(LAYER_FAILED, str(error))
+    except SkyliftError as error:
+        return _say(_exit_code(error), str(error))
+
+
+def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The container's environment after the startup script and with the layer."""
+    ready = home_of(environ)
+    cache = LAYER_CACHE.read(environ)
+    script = STARTUP_SCRIPT.read(environ)
+    if script and word != Command.MIGRATE:  # as on MWAA: not for the migration
+        seconds = STARTUP_SECONDS.read(environ)
+        ready = startup.with_startup(script, ready, component_of(word), cache=cache, seconds=seconds)
+    layer = LAYER.read(environ)
+    return with_layer(ready, prepared(layer, cache)) if layer else ready
+
+
+def _become(program: Program) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvpe(program.argv[0], list(program.argv), dict(program.environment))
+    except FileNotFoundError:
+        return _say(NOT_FOUND, f"{program.argv[0]}: no such program in this image")
+    except PermissionError:
+        return _say(126, f"{program.argv[0]}: may not be run")
+
+
+def _exit_code(error: SkyliftError) -> int:
+    """The codes of sysexits.h: 75 try again, 70 our mistake, 78 the configuration."""
+    return 75 if isinstance(error, Unavailable) else 70 if isinstance(error, Broken) else 78
+
+
+def _say(code: int, text: str) -> int:
+    print(f"skylift: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,196 @@
+"""``build-layer``: requirements.txt and plugins.zip become one archive in S3, once for all containers.
+
+It ends with ``result.json`` in every case in which the user can act: a wrong requirement is a result, not a crash.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import py_compile
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from skylift.aws.s3_objects import ObjectRef, S3Objects
+from skylift.core.containers import (
+    BUNDLE,
+    LAYER_ARCHIVE,
+    LAYER_CACHE,
+    LAYER_RESULT,
+    LAYER_TARGET,
+    PLUGINS,
+    REQUIREMENTS,
+    STARTUP_SCRIPT,
+    STARTUP_SECONDS,
+    Command,
+    LayerFault,
+)
+from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.core.names import split_s3_url
+from skylift.runtime import layer, requirements, startup
+from skylift.runtime.archive import ArchiveFailed, pack_tar, unpack_zip
+from skylift.runtime.components import component_of, home_of
+
+CHECK_SECONDS = 120
+"""What importing the requirements and plugins once may take."""
+
+
+class LayerRefused(Refused):
+    """The layer cannot be built from what the user gave.
+
+    Attributes:
+        code: the LayerFault, which is also the ErrorCode of the environment's LastUpdate.
+    """
+
+    def __init__(self, code: LayerFault, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def build(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
+    """Builds the layer and puts archive and result; returns the exit code: 0 built, 1 refused, 75 S3 unreachable."""
+    s3 = objects or S3Objects()
+    bucket, prefix = split_s3_url(LAYER_TARGET.read(environ))
+    try:
+        with tempfile.TemporaryDirectory(prefix="skylift-layer-") as folder:
+            archive = _built(Path(folder), environ, s3)
+            s3.put(bucket, _key(prefix, LAYER_ARCHIVE), archive)
+        result = {"ok": True, "code": "", "reason": "", "archive": LAYER_ARCHIVE}
+    except LayerRefused as error:
+        result = {"ok": False, "code": str(error.code), "reason": str(error), "archive": ""}
+    except SkyliftError as error:
+        print(f"skylift: the layer cannot be built now: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 75 if isinstance(error, Unavailable) else 78
+    s3.put(bucket, _key(prefix, LAYER_RESULT), json.dumps(result).encode())
+    print(f"skylift: layer {'built' if result['ok'] else 'refused: ' + str(result['reason'])}", flush=True)  # noqa: T201
+    return 0 if result["ok"] else 1
+
+
+def _built(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> Path:
+    ready = _after_startup(environ)
+    content = folder / "layer"
+    packages = content / layer.SITE_PACKAGES
+    packages.mkdir(parents=True)
+    text = _text(REQUIREMENTS.read(environ), s3)
+    _plugins(PLUGINS.read(environ), content, folder, s3)
+    if text.strip():
+        _dag_files_named_in(text, environ, folder, s3)
+        try:
+            requirements.install(text, folder, packages, ready)
+        except requirements.RequirementsFailed as error:
+            raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, str(error)) from error
+    _check(content, text, ready, folder)
+    archive = folder / LAYER_ARCHIVE
+    pack_tar(content, archive)
+    return archive
+
+
+def _after_startup(environ: Mapping[str, str]) -> dict[str, str]:
+    ready = home_of(environ)
+    script = STARTUP_SCRIPT.read(environ)
+    if not script:
+        return ready
+    try:
+        return startup.with_startup(
+            script,
+            ready,
+            component_of(Command.BUILD_LAYER),
+            cache=LAYER_CACHE.read(environ),
+            seconds=STARTUP_SECONDS.read(environ),
+        )
+    except startup.StartupFailed as error:
+        raise LayerRefused(LayerFault.STARTUP_SCRIPT_FAILED, str(error)) from error
+
+
+def _text(url: str, s3: S3Objects) -> str:
+    if not url:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "requirements.txt"
+        if s3.fetch(ObjectRef.parse(url), file) is None:
+            raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, f"{url} does not exist")
+        try:
+            return file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, f"{url} is not UTF-8 text: {error}") from error
+
+
+def _plugins(url: str, content: Path, folder: Path, s3: S3Objects) -> None:
+    """Unpacks plugins.zip; requirements may point to wheels in it, so it comes first."""
+    if not url:
+        return
+    archive, target = folder / "plugins.zip", content / layer.PLUGINS
+    if s3.fetch(ObjectRef.parse(url), archive) is None:
+        raise LayerRefused(LayerFault.PLUGINS_FAILED, f"{url} does not exist")
+    try:
+        unpack_zip(archive, target)
+    except ArchiveFailed as error:
+        raise LayerRefused(LayerFault.PLUGINS_FAILED, f"plugins.zip: {error}") from error
+    (folder / "plugins").symlink_to(target)
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(target, quiet=2, invalidation_mode=unchecked)
+
+
+def _dag_files_named_in(text: str, environ: Mapping[str, str], folder: Path, s3: S3Objects) -> None:
+    """Fetches files that the requirements name below /usr/local/airflow/dags (constraints are often kept there)."""
+    bundle = BUNDLE.read(environ)
+    mark = f"{folder}/dags/"
+    for line in requirements.localised(text, folder).splitlines() if bundle else ():
+        _, found, relative = line.partition(mark)
+        relative = relative.split()[0] if found and relative.split() else ""
+        if relative and line.lstrip().startswith(("-c", "--constraint", "-r", "--requirement")) and ".." not in relative:
+            bucket, prefix = split_s3_url(bundle)
+            s3.fetch(ObjectRef(bucket, _key(prefix, relative)), folder / "dags" / relative)
+
+
+def _check(content: Path, text: str, ready: Mapping[str, str], folder: Path) -> None:
+    """Imports everything once, in a process of its own, as Airflow will."""
+    names = sorted({requirement.name for requirement in requirements.read(text)})
+    report_file = folder / "report.json"
+    environ = layer.with_layer({**ready, "AIRFLOW_HOME": str(folder / "home")}, content)
+    environ = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "skylift.runtime.checks", str(report_file), str(content), *names]
+    ended = ""
+    try:
+        done = subprocess.run(command, env=environ, timeout=CHECK_SECONDS, check=False, stdout=sys.stderr)
+        ended = f"ended with exit code {done.returncode}"
+    except subprocess.TimeoutExpired:
+        ended = f"took longer than {CHECK_SECONDS} s"
+    judge(json.loads(report_file.read_text()) if report_file.is_file() else {}, ended)
+    _drop_unwanted_bytecode(content)
+
+
+def judge(report: Mapping[str, object], ended: str) -> None:
+    """Raises ``LayerRefused`` when the check found something, or did not come to its end.
+
+    Args:
+        report: what ``checks`` wrote; empty when it wrote nothing.
+        ended: how the process ended, in words.
+    """
+    for key, code in (
+        ("requirements", LayerFault.REQUIREMENTS_FAILED),
+        ("plugins", LayerFault.PLUGINS_FAILED),
+    ):
+        found = report.get(key)
+        if isinstance(found, dict) and found:
+            told = "; ".join(f"{os.path.basename(name)}: {text}" for name, text in sorted(found.items()))
+            raise LayerRefused(code, f"it installs, but does not import: {told}")
+    if not report.get("done"):
+        now = str(report.get("now") or "the check")
+        code = LayerFault.REQUIREMENTS_FAILED if now.startswith("requirement ") else LayerFault.PLUGINS_FAILED
+        raise LayerRefused(code, f"importing {now} {ended}; its output is in the log")
+
+
+def _drop_unwanted_bytecode(content: Path) -> None:
+    """Removes bytecode that the check wrote: it is checked by time, and times change in the archive."""
+    for pyc in content.rglob("*.pyc"):
+        if pyc.read_bytes()[4:8] == b"\0\0\0\0":  # PEP 552: no flags means "checked by time and size"
+            pyc.unlink()
+
+
+def _key(prefix: str, name: str) -> str:
+    return f"{prefix.strip('/')}/{name}" if prefix.strip("/") else name

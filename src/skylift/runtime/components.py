@@ -1,0 +1,102 @@
+"""Which program a container's command becomes, and with which environment. Decisions only, but for two small reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.core.containers import ADMIN_PASSWORD, WEB_PORT, Command
+from skylift.core.errors import Unavailable
+
+PASSWORDS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
+USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
+BUNDLE_STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
+METADATA = "ECS_CONTAINER_METADATA_URI_V4"
+
+WORDS_OF_MWAA = {
+    Command.API_SERVER: "webserver",
+    Command.SCHEDULER: "scheduler",
+    Command.DAG_PROCESSOR: "scheduler",
+    Command.TRIGGERER: "scheduler",
+    Command.BUILD_LAYER: "worker",
+}
+"""MWAA_AIRFLOW_COMPONENT. On MWAA the scheduler's container also runs the DAG processor and the triggerer."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What this process becomes."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def component_of(word: str) -> str:
+    """MWAA's word for the container whose command begins with ``word``: scheduler, webserver or worker."""
+    return WORDS_OF_MWAA.get(Command(word), "worker") if word in set(Command) else "worker"
+
+
+def home_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with AIRFLOW_HOME and the bundle folder below HOME: on one machine, containers share /tmp."""
+    home = environ.get("AIRFLOW_HOME") or os.path.join(environ.get("HOME") or os.getcwd(), "airflow")
+    ready = {"AIRFLOW_HOME": home, BUNDLE_STORAGE: os.path.join(home, "dag_bundles"), **environ}
+    # glibc gives each thread its own arena, up to 8 for each core; two cost nothing measurable here and save memory.
+    return {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1", **ready}
+
+
+def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Program:
+    """The program for a command; writes the password file for the API server.
+
+    Raises:
+        Unavailable: the task's own address cannot be read.
+    """
+    word, rest = arguments[0], list(arguments[1:])
+    ready = {name: value for name, value in environment.items() if name != ADMIN_PASSWORD.env}
+    airflow = (sys.executable, "-m", "airflow")
+    if word == Command.API_SERVER:
+        ready |= _password_file(ADMIN_PASSWORD.read(environment), environment)
+        return Program((*airflow, word, "--host", own_address(environment), "--port", str(WEB_PORT), *rest), ready)
+    if word == Command.MIGRATE:
+        return Program((*airflow, "db", "migrate", *rest), ready)
+    if word in {Command.SCHEDULER, Command.TRIGGERER}:
+        # Their log servers listen on every address, on one port for all environments; logs are in CloudWatch.
+        return Program((*airflow, word, "--skip-serve-logs", *rest), ready)
+    if word == Command.DAG_PROCESSOR:
+        return Program((*airflow, word, *rest), ready)
+    return Program(tuple(arguments), ready)
+
+
+def own_address(environment: Mapping[str, str]) -> str:
+    """The IPv4 address of this ECS task, from its metadata; 127.0.0.1 outside ECS.
+
+    Raises:
+        Unavailable: the metadata endpoint does not answer, or tells no address.
+    """
+    url = environment.get(METADATA)
+    if not url:
+        return "127.0.0.1"
+    import urllib.request  # lazy: 25 ms that only the API server needs to spend
+
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=5) as answer:
+            return str(json.load(answer)["Networks"][0]["IPv4Addresses"][0])
+    except (OSError, ValueError, LookupError) as error:
+        raise Unavailable(f"the task metadata at {METADATA} tells no address: {error}") from error
+
+
+def _password_file(password: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Writes the file that Airflow's SimpleAuthManager reads (``{"admin": password}``), for our eyes only."""
+    if not password:
+        return {}
+    home = Path(environment["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "passwords.json"
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        json.dump({"admin": password}, opened)
+    return {PASSWORDS: str(file), USERS: environment.get(USERS, "admin:admin")}

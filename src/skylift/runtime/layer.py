@@ -1,0 +1,87 @@
+"""Using a layer: fetched and unpacked once on a machine, then only two environment variables.
+
+The layer's site-packages come first on PYTHONPATH, so they win over the image's. That is safe because of how a layer is
+built (``requirements.py``): it holds only what the image lacks, and what the user's own constraints file asked to differ.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from skylift.core.errors import Refused
+
+SITE_PACKAGES = "site-packages"
+PLUGINS = "plugins"
+PLUGINS_FOLDER = "AIRFLOW__CORE__PLUGINS_FOLDER"
+DIGEST = re.compile(r"[0-9a-f]{16,64}")
+
+
+class LayerFailed(Refused):
+    """The layer is not where the environment says, or is not an archive."""
+
+
+def with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
+    """The environment in which Python finds the layer's packages and Airflow its plugins."""
+    plugins, packages = layer / PLUGINS, layer / SITE_PACKAGES
+    places = [str(place) for place in (packages, plugins) if place.is_dir()]
+    before = environment.get("PYTHONPATH")
+    path = os.pathsep.join([*places, *([before] if before else [])])
+    ready = {**environment, **({"PYTHONPATH": path} if path else {})}
+    if (packages / "bin").is_dir():
+        ready["PATH"] = str(packages / "bin") + os.pathsep + environment.get("PATH", os.defpath)
+    if plugins.is_dir():
+        ready[PLUGINS_FOLDER] = str(plugins)
+    return ready
+
+
+def prepared(url: str, cache: str) -> Path:
+    """The unpacked layer's folder. Many containers may ask at once: one fetches, the others wait for it.
+
+    Args:
+        url: the archive, ``s3://bucket/.../{digest}/layer.tar.gz``.
+        cache: folder of all layers on this machine.
+
+    Raises:
+        LayerFailed: there is no such archive, or it is broken.
+        Unavailable: S3 cannot be reached now.
+    """
+    folder = Path(cache) / folder_name(url)
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _fetch(url, folder)
+    return folder
+
+
+def folder_name(url: str) -> str:
+    """The digest in the layer's key; a digest of the URL when there is none."""
+    parent = url.rsplit("/", 2)[-2] if url.count("/") > 2 else ""
+    return parent if DIGEST.fullmatch(parent) else hashlib.sha256(url.encode()).hexdigest()
+
+
+def _fetch(url: str, folder: Path) -> None:
+    """Downloads and unpacks beside the folder, then renames: the folder exists only when it is whole."""
+    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 costs 0.2 s, and the layer is mostly here
+    from skylift.runtime.archive import ArchiveFailed, unpack_tar  # lazy: tarfile is needed once per machine
+
+    half = Path(tempfile.mkdtemp(prefix=f".{folder.name[:16]}-", dir=folder.parent))
+    try:
+        archive = half / "layer.tar.gz"
+        if S3Objects().fetch(ObjectRef.parse(url), archive) is None:
+            raise LayerFailed(f"layer {url} does not exist")
+        unpack_tar(archive, half / "layer")
+        (half / "layer").rename(folder)
+    except ArchiveFailed as error:
+        raise LayerFailed(f"layer {url}: {error}") from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""The user's startup.sh: fetched once, run by bash before anything else, its exported variables kept.
+
+As on MWAA: it runs in every container separately, knows from MWAA_AIRFLOW_COMPONENT where, has a time limit, and what it
+exports reaches Airflow, except names that the environment needs for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from skylift.core.containers import ADMIN_PASSWORD
+from skylift.core.errors import Refused, SkyliftError
+
+PROTECTED = frozenset(
+    "AIRFLOW_ENV_ID AIRFLOW_ENV_NAME AIRFLOW_HOME AIRFLOW_TASK_REVISION_ID AIRFLOW_VERSION AWS_DEFAULT_REGION AWS_REGION "
+    "AWS_EXECUTION_ENV CUSTOMER_ACCOUNT_ID JWT_PUBLIC_KEY MWAA_AIRFLOW_COMPONENT PYTHONPATH PYTHONUNBUFFERED HOME "
+    "_ OLDPWD PWD SHLVL".split()
+)
+"""Names that the script cannot set (MWAA's list, and what bash sets by itself)."""
+
+PROTECTED_PREFIXES = ("AWS_CONTAINER_", "ECS_", "MWAA__", "SKYLIFT_")
+
+# The variables are written when the script ends, however it ends (also by ``exit``), and only if it ends well.
+WRAPPER = 'trap \'code=$?; [ $code -eq 0 ] && /usr/bin/env -0 > "$SKYLIFT_EXPORTS"; exit $code\' EXIT; . "$0"'
+
+
+class StartupFailed(Refused):
+    """startup.sh is missing, failed, or took too long: its owner must change it."""
+
+
+def with_startup(
+    url: str, environment: Mapping[str, str], component: str, *, cache: str, seconds: int
+) -> dict[str, str]:
+    """The environment after startup.sh ran in it.
+
+    Args:
+        url: the script, ``s3://bucket/key?versionId=...``.
+        component: MWAA's word: scheduler, webserver or worker.
+        cache: folder in which the script is kept, one file for each version.
+        seconds: time limit.
+
+    Raises:
+        StartupFailed: with the reason.
+    """
+    return merged(environment, run(fetched(url, Path(cache)), environment, component, seconds))
+
+
+def fetched(url: str, cache: Path) -> Path:
+    """The script as a local file. One version is fetched once; a URL without versionId is fetched every time."""
+    script = cache / "startup" / hashlib.sha256(url.encode()).hexdigest() / "startup.sh"
+    if "?versionId=" in url and script.is_file():
+        return script
+    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 costs 0.2 s, and the common case fetches nothing
+
+    try:
+        script.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if S3Objects().fetch(ObjectRef.parse(url), script) is None:
+            raise StartupFailed(f"startup script {url} does not exist")
+    except SkyliftError as error:
+        raise error if isinstance(error, StartupFailed) else StartupFailed(f"startup script: {error}") from error
+    return script
+
+
+def run(script: Path, environment: Mapping[str, str], component: str, seconds: int) -> dict[str, str]:
+    """Runs the script with bash; its output is the container's output. Returns all variables as they are at its end."""
+    with tempfile.TemporaryDirectory(prefix="skylift-startup-") as folder:
+        exports = Path(folder) / "exports"
+        given = {name: value for name, value in environment.items() if name != ADMIN_PASSWORD.env}
+        given |= {"MWAA_AIRFLOW_COMPONENT": component, "SKYLIFT_EXPORTS": str(exports)}
+        code = _wait(["/bin/bash", "-c", WRAPPER, str(script)], given, seconds)
+        if code != 0:
+            raise StartupFailed(f"startup.sh failed with exit code {code}; its output is above")
+        if not exports.is_file():
+            raise StartupFailed("startup.sh replaced bash's EXIT trap or called exec: its variables cannot be read")
+        pairs = (entry.partition("=") for entry in exports.read_text(errors="surrogateescape").split("\0") if entry)
+        return {name: value for name, _, value in pairs}
+
+
+def merged(environment: Mapping[str, str], exported: Mapping[str, str]) -> dict[str, str]:
+    """The environment with what the script exported.
+
+    An AIRFLOW__ option that the environment already has stays: a configuration option beats the script (MWAA's order).
+    """
+
+    def may_set(name: str) -> bool:
+        if name in PROTECTED or name.startswith(PROTECTED_PREFIXES):
+            return False
+        return not (name.startswith("AIRFLOW__") and name in environment)
+
+    return {**environment, **{name: value for name, value in exported.items() if may_set(name)}}
+
+
+def _wait(command: list[str], environment: Mapping[str, str], seconds: int) -> int:
+    """Runs a command in a process group of its own; whatever stops us stops the group too."""
+    process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+    before = signal.signal(signal.SIGTERM, lambda *_: (_end(process), os._exit(143)))
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise StartupFailed(f"startup.sh took longer than {seconds} s") from error
+    finally:
+        if process.returncode is None:
+            _end(process)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
