@@ -33,10 +33,13 @@ def pack_tar(folder: Path, target: Path) -> None:
         member.mode = 0o755 if member.isdir() or member.mode & stat.S_IXUSR else 0o644
         return member
 
-    with target.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in sorted(folder.rglob("*")):
-                tar.add(path, str(path.relative_to(folder)), recursive=False, filter=plain)
+    with (
+        target.open("wb") as raw,
+        gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, str(path.relative_to(folder)), recursive=False, filter=plain)
 
 
 def unpack_tar(archive: Path, target: Path) -> None:

@@ -63,7 +63,7 @@ def compare(wanted: Mapping[str, str], have: Mapping[str, str]) -> Changes:
     return Changes(fetch, tuple(path for path in have if path not in wanted))
 
 
-class S3Bundle(BaseDagBundle):  # type: ignore[misc]  # Airflow is untyped here
+class S3Bundle(BaseDagBundle):
     """DAGs from ``s3://bucket/prefix``.
 
     Args:
@@ -75,7 +75,9 @@ class S3Bundle(BaseDagBundle):  # type: ignore[misc]  # Airflow is untyped here
 
     supports_versioning = False
 
-    def __init__(self, *, url: str, objects: S3Objects | None = None, clock: Clock = time.time, **kwargs: object) -> None:
+    def __init__(
+        self, *, url: str, objects: S3Objects | None = None, clock: Clock = time.time, **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
         bucket, prefix = split_s3_url(url)
         self._bucket = bucket

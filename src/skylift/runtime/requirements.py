@@ -23,8 +23,25 @@ SECONDS = 540
 """What resolving and installing may take (MWAA: pip may take 9 minutes)."""
 
 GUARDED = frozenset(
-    """apache-airflow apache-airflow-core apache-airflow-task-sdk sqlalchemy alembic watchtower flask gunicorn
-    flask-appbuilder apache-airflow-providers-fab celery kombu billiard vine gevent greenlet statsd""".split()
+    [
+        "apache-airflow",
+        "apache-airflow-core",
+        "apache-airflow-task-sdk",
+        "sqlalchemy",
+        "alembic",
+        "watchtower",
+        "flask",
+        "gunicorn",
+        "flask-appbuilder",
+        "apache-airflow-providers-fab",
+        "celery",
+        "kombu",
+        "billiard",
+        "vine",
+        "gevent",
+        "greenlet",
+        "statsd",
+    ]
 )
 """Packages that a user's own constraints cannot move (MWAA's second constraints file, and what our task SDK pins)."""
 

@@ -18,9 +18,26 @@ from skylift.core.containers import ADMIN_PASSWORD
 from skylift.core.errors import Refused, SkyliftError
 
 PROTECTED = frozenset(
-    "AIRFLOW_ENV_ID AIRFLOW_ENV_NAME AIRFLOW_HOME AIRFLOW_TASK_REVISION_ID AIRFLOW_VERSION AWS_DEFAULT_REGION AWS_REGION "
-    "AWS_EXECUTION_ENV CUSTOMER_ACCOUNT_ID JWT_PUBLIC_KEY MWAA_AIRFLOW_COMPONENT PYTHONPATH PYTHONUNBUFFERED HOME "
-    "_ OLDPWD PWD SHLVL".split()
+    [
+        "AIRFLOW_ENV_ID",
+        "AIRFLOW_ENV_NAME",
+        "AIRFLOW_HOME",
+        "AIRFLOW_TASK_REVISION_ID",
+        "AIRFLOW_VERSION",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_EXECUTION_ENV",
+        "CUSTOMER_ACCOUNT_ID",
+        "JWT_PUBLIC_KEY",
+        "MWAA_AIRFLOW_COMPONENT",
+        "PYTHONPATH",
+        "PYTHONUNBUFFERED",
+        "HOME",
+        "_",
+        "OLDPWD",
+        "PWD",
+        "SHLVL",
+    ]
 )
 """Names that the script cannot set (MWAA's list, and what bash sets by itself)."""
 
@@ -56,7 +73,10 @@ def fetched(url: str, cache: Path) -> Path:
     script = cache / "startup" / hashlib.sha256(url.encode()).hexdigest() / "startup.sh"
     if "?versionId=" in url and script.is_file():
         return script
-    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 costs 0.2 s, and the common case fetches nothing
+    from skylift.aws.s3_objects import (
+        ObjectRef,
+        S3Objects,
+    )  # lazy: boto3 costs 0.2 s, and the common case fetches nothing
 
     try:
         script.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,7 +119,12 @@ def merged(environment: Mapping[str, str], exported: Mapping[str, str]) -> dict[
 def _wait(command: list[str], environment: Mapping[str, str], seconds: int) -> int:
     """Runs a command in a process group of its own; whatever stops us stops the group too."""
     process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
-    before = signal.signal(signal.SIGTERM, lambda *_: (_end(process), os._exit(143)))
+
+    def stop(*_: object) -> None:
+        _end(process)
+        os._exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as error:
