@@ -1,0 +1,308 @@
+"""Ministack inside our process: prepared, loaded, watched, saved. The only file that knows its insides (pinned: 1.5.33).
+
+ministack is a program with global state that reads its settings from environment variables while it is imported. So: one at a time in
+a process, settings in one place (``_settings``), and the modules are forgotten at the end, so that a next one begins afresh.
+What it must never do here: listen on ports, start Docker, run scripts from ``/docker-entrypoint-initaws.d``, write outside our folder,
+print. It does those in ``main()`` and in its ASGI lifespan, which are never run; what of them is needed is done here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from skylift.core.errors import Refused
+from skylift.localcloud.log_journal import Change, LogJournal, ReplayTime, replay
+from skylift.localcloud.rest_changes import action_of, touched
+from skylift.localcloud.rest_saver import Saver
+from skylift.wire.keys import Key
+
+LOGS = "cloudwatch_logs"
+SESSIONS = "sts_sessions"
+EAGER = ("s3", "sqs", "secretsmanager", LOGS, "eventbridge", "scheduler", "sts", "iam")
+WORKER_THREADS = 32
+NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
+
+Answer = tuple[int, dict[str, str], Any]
+Operation = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
+
+_JOURNAL_NUMBER = re.compile(rb'"journal": (\d+)')
+_running = False
+
+
+class Ministack:
+    """The embedded emulator.
+
+    Attributes:
+        app: its ASGI application; there after ``start``.
+    """
+
+    app: Any
+
+    def __init__(self, folder: Path, account: str, region: str, endpoint: str) -> None:
+        self._folder = folder
+        self._account = account
+        self._region = region
+        self._endpoint = endpoint
+        self._journal = LogJournal(folder, 0)
+        self._saving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Imports ministack, loads what was saved, and begins to watch and save.
+
+        Raises:
+            Refused: one runs in this process already.
+        """
+        global _running  # noqa: PLW0603  # ministack's state is the module's: so is whether it is in use
+        if _running:
+            raise Refused(
+                "ministack runs in this process already: it keeps its state in globals. Stop the other one first."
+            )
+        _running = True
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._import()
+        loop = asyncio.get_running_loop()
+        self._server._MAIN_LOOP = loop
+        loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rest"))
+        self._server._load_persisted_state()
+        self._load_sessions()
+        await self._replay_logs()
+        self._saver = Saver(self._folder, self, unswept=frozenset({LOGS}))
+        self._watch()
+        self.service("eventbridge").start_scheduler()
+        self.service("scheduler").start_scheduler()
+        self._saving = asyncio.create_task(self._saver.run())
+
+    async def stop(self) -> None:
+        """Saves everything and forgets the modules. Raises ``OSError`` when something cannot be written."""
+        global _running  # noqa: PLW0603  # see start
+        if self._saving is None:
+            return
+        self._saving.cancel()
+        await asyncio.gather(self._saving, return_exceptions=True)
+        self._saving = None
+        try:
+            await self._saver.save_all()
+            self._journal.forget_before(self._journal.number)
+        finally:
+            self._journal.close()
+            # Their daemon threads live on; with nothing scheduled they do nothing.
+            self.service("eventbridge").reset()
+            self.service("scheduler").reset()
+            for name in [name for name in sys.modules if name == "ministack" or name.startswith("ministack.")]:
+                del sys.modules[name]
+            _set_environment(self._environment_before)
+            _running = False
+
+    def service(self, module: str) -> Any:
+        """A service's module, imported when it is first asked for."""
+        return self._server._get_module(module)
+
+    def scope(self, region: str = "") -> contextlib.AbstractContextManager[None]:
+        """The account and region in which in-process calls act."""
+        scope: contextlib.AbstractContextManager[None] = self._responses.request_scope(
+            self._account, region or self._region
+        )
+        return scope
+
+    def log(self, action: str, request: Mapping[str, Any], region: str = "") -> None:
+        """Performs an operation that changes CloudWatch Logs, journalled, without HTTP.
+
+        Raises:
+            Refused: the operation was refused; the text is AWS's code and message.
+            OSError: the journal cannot be written.
+        """
+        logs = self.service(LOGS)
+        operation = {
+            "CreateLogGroup": logs._create_log_group,
+            "CreateLogStream": logs._create_log_stream,
+            "PutLogEvents": logs._put_log_events,
+        }[action]
+        with self.scope(region):
+            expect_success(operation(request))
+        self._journal.append(Change(time.time(), self._account, region or self._region, action, request))
+
+    def find(self, access_key: str, session_token: str) -> Key | None:
+        """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody knows."""
+        if self._credentials.is_root_access_key(access_key):
+            return None
+        found = self._credentials.resolve_credential(access_key, self._account, session_token)
+        if isinstance(found, self._credentials.ResolvedCredential):
+            token = found.session_token or ""
+            return Key(access_key, found.secret_access_key, found.principal_arn, token, found.expiration)
+        session = self.service("sts")._sessions.get(access_key)
+        if session is None or found.code != "ExpiredTokenException" or session["SessionToken"] != session_token:
+            return None
+        return Key(access_key, session["SecretAccessKey"], session["Arn"], session_token, session["Expiration"])
+
+    # What the saver asks.
+
+    def keys(self) -> Iterable[str]:
+        """Services in memory."""
+        return [*self._server._build_persistence_save_dict(), SESSIONS]
+
+    def snapshot(self, key: str) -> Any:
+        """A service's state; for logs also the number of the journal that goes on from it."""
+        if key == SESSIONS:
+            return dict(self.service("sts")._sessions)
+        take = self._server._build_persistence_save_dict().get(key)
+        snapshot = take() if take is not None else None
+        if key == LOGS and snapshot is not None:
+            return {"journal": self._journal.next(), "state": snapshot}
+        return snapshot
+
+    def encode(self, key: str, snapshot: Any) -> bytes:
+        """As ministack's own ``save_state`` writes it (``json.dumps`` of the whole is the fast way)."""
+        whole: dict[str, Any] = {"__ministack_format__": self._persistence._state_format_version(key)}
+        if key == LOGS:
+            whole["journal"] = snapshot["journal"]
+            snapshot = snapshot["state"]
+        return json.dumps({**whole, "payload": snapshot}, default=self._persistence._json_default).encode()
+
+    def _import(self) -> None:
+        self._environment_before = _set_environment(self._settings())
+        with _quiet_root_logger():
+            self._server: Any = importlib.import_module("ministack.app")
+            for module in EAGER:
+                self._server._get_module(module)
+        self._persistence = importlib.import_module("ministack.core.persistence")
+        self._responses = importlib.import_module("ministack.core.responses")
+        self._credentials = importlib.import_module("ministack.core.iam_evaluator")
+        self.app = self._server.app
+
+    def _settings(self) -> dict[str, str | None]:
+        """Environment variables while ministack runs (some modules are imported, and some variables read, late); ``None`` = unset."""
+        address = urlsplit(self._endpoint)
+        return {
+            "MINISTACK_ACCOUNT_ID": self._account,
+            "MINISTACK_REGION": self._region,
+            "MINISTACK_HOST": address.hostname or "127.0.0.1",
+            "GATEWAY_PORT": str(address.port or 80),
+            "STATE_DIR": str(self._folder),
+            "PERSIST_STATE": "1",
+            "S3_DATA_DIR": str(self._folder / "s3"),
+            "S3_PERSIST": "1",
+            "DOCKER_HOST": f"unix://{self._folder}/there-is-no-docker.sock",
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "BIND_HOST": "127.0.0.1",
+            "LOG_LEVEL": "WARNING",
+            "AUTH": "false",
+            "SERVICES": None,
+            "LOCALSTACK_PERSISTENCE": None,
+        }
+
+    def _load_sessions(self) -> None:
+        path = self._folder / f"{SESSIONS}.json"
+        if path.exists():
+            self.service("sts")._sessions.update(json.loads(path.read_bytes())["payload"])
+
+    async def _replay_logs(self) -> None:
+        whole = self._folder / f"{LOGS}.json"
+        if whole.exists():
+            with whole.open("rb") as stream:
+                match = _JOURNAL_NUMBER.search(stream.read(200))
+            self._journal = LogJournal(self._folder, int(match[1]) if match else 0)
+        logs, clock = self.service(LOGS), ReplayTime()
+        delivered = logs._fanout_to_subscription_filters
+        logs.time, logs._fanout_to_subscription_filters = clock, lambda *_: None
+        try:
+            if await replay(self._journal.changes(), clock, self._play):
+                self._journal.next()
+        finally:
+            logs.time, logs._fanout_to_subscription_filters = time, delivered
+
+    async def _play(self, change: Change) -> None:
+        headers = {"x-amz-target": f"Logs_20140328.{change.action}"}
+        with self._responses.request_scope(change.account, change.region):
+            await self.service(LOGS).handle_request("POST", "/", headers, json.dumps(change.request).encode(), {})
+
+    def _watch(self) -> None:
+        """Puts an observer around every service's operations, where requests have been decoded already."""
+        operations: MutableMapping[str, Operation] = self._server.SERVICE_HANDLERS
+        for name, row in self._server.SERVICE_REGISTRY.items():
+            module = row["module"]
+            watched = self._journalled if module == LOGS else self._saved
+            operations[name] = watched(row.get("state_key", module), operations[name])
+
+    def _saved(self, key: str, operation: Operation) -> Operation:
+        async def perform(
+            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+        ) -> Answer:
+            answer = await operation(method, path, headers, body, query)
+            if answer[0] < 400:
+                self._touch(touched(key, method, path, action_of(path, headers, body, query), _length(answer)))
+            return answer
+
+        return perform
+
+    def _touch(self, modules: tuple[str, ...]) -> None:
+        for module in modules:
+            if module == "*":
+                self._saver.touch(*(key for key in self.keys() if key != LOGS))
+            else:
+                self._saver.touch(SESSIONS if module == "sts" else module)
+
+    def _journalled(self, key: str, operation: Operation) -> Operation:
+        async def perform(
+            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+        ) -> Answer:
+            answer = await operation(method, path, headers, body, query)
+            action = action_of(path, headers, body, query)
+            changed = action not in NOT_JOURNALLED and touched(key, method, path, action, _length(answer))
+            if answer[0] < 400 and changed:
+                account, region = self._responses.get_account_id(), self._responses.get_region()
+                self._journal.append(Change(time.time(), account, region, action, json.loads(body or b"{}")))
+            return answer
+
+        return perform
+
+
+def expect_success(answer: Answer) -> dict[str, Any]:
+    """The members of a JSON answer. Raises ``Refused`` with AWS's code and message when it is an error."""
+    members: dict[str, Any] = json.loads(answer[2] or b"{}")
+    if answer[0] >= 400:
+        raise Refused(f"{members.get('__type', 'error')}: {members.get('message', members)}")
+    return members
+
+
+def _length(answer: Answer) -> int:
+    return len(answer[2]) if isinstance(answer[2], bytes | str) else 0
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Sets (or, with ``None``, unsets) variables; returns what they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    return before
+
+
+@contextlib.contextmanager
+def _quiet_root_logger() -> Iterator[None]:
+    """Takes back what ``logging.basicConfig`` does to everybody else's log when ministack is imported."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for added in [one for one in root.handlers if one not in handlers]:
+            root.removeHandler(added)
+        root.setLevel(level)
+        logging.getLogger("ministack").setLevel(logging.WARNING)
+        logging.getLogger("persistence").setLevel(logging.WARNING)

@@ -1,0 +1,80 @@
+"""Which requests change what: decides, from a request and its answer, whose state must be saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_READS = (
+    "BatchGet",
+    "Decrypt",
+    "Describe",
+    "Encrypt",
+    "Estimate",
+    "Filter",
+    "Get",
+    "Head",
+    "List",
+    "Lookup",
+    "Query",
+    "Scan",
+    "Search",
+    "Select",
+    "Simulate",
+    "Test",
+    "Validate",
+    "Verify",
+)
+_ISSUE_SESSIONS = frozenset({"GetSessionToken", "GetFederationToken", "GetCredentialsForIdentity"})
+_EMPTY_RECEIVE_BYTES = 400
+_FORM_ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z0-9]+)")
+
+SPREADS: Mapping[str, tuple[str, ...]] = {
+    "s3": ("sqs", "sns"),
+    "sns": ("sqs",),
+    "eventbridge": ("sqs",),
+    "cognito": ("sts",),
+    "lambda": ("sqs",),
+    "rds": ("secretsmanager",),
+    "cloudformation": ("*",),
+    "cloudcontrol": ("*",),
+    "stepfunctions": ("*",),
+    "ec2": ("iam",),
+}
+"""Whose state else a service's operations change; ``*`` is everything that is in memory."""
+
+
+def action_of(path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, list[str]]) -> str:
+    """The operation's name, or an empty text where only method and path tell (S3, Lambda, ...)."""
+    target = headers.get("x-amz-target", "")
+    if target:
+        return target.rpartition(".")[2]
+    if "/operation/" in path:
+        return path.rpartition("/")[2]
+    if "Action" in query:
+        return query["Action"][0]
+    match = _FORM_ACTION.search(body[:4096])
+    return match[1].decode() if match else ""
+
+
+def touched(module: str, method: str, path: str, action: str, answer_bytes: int) -> tuple[str, ...]:
+    """Modules whose state a successful request has changed.
+
+    Args:
+        module: ministack's module that served it.
+        method: of HTTP.
+        path: of the request; S3's object operations leave only files behind, so they change no state of S3.
+        action: see ``action_of``.
+        answer_bytes: length of the answer: an empty ReceiveMessage changes nothing.
+    """
+    if action:
+        if action.startswith(_READS) and action not in _ISSUE_SESSIONS:
+            return ()
+        if action == "ReceiveMessage" and answer_bytes < _EMPTY_RECEIVE_BYTES:
+            return ()
+    elif method in {"GET", "HEAD", "OPTIONS"}:
+        return ()
+    spread = SPREADS.get(module, ())
+    if module == "s3" and path.strip("/").count("/"):
+        return spread
+    return (module, *spread)

@@ -1,0 +1,154 @@
+"""Saves what services hold in memory: soon after a change, never more often than it is worth, and whole at the end.
+
+A snapshot is taken on the event loop (so that it is consistent) and written beside it, into a new file that then replaces the old.
+A process that is killed loses at most what changed in the last ``DELAY_SECONDS``, or, when taking a snapshot is slow, in
+``COST_FACTOR`` times as long as it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+DELAY_SECONDS = 1.0
+"""From a change to its snapshot: a burst of changes is one write."""
+
+COST_FACTOR = 20.0
+"""A service's snapshots take at most one part in so many of the time."""
+
+SWEEP_SECONDS = 30.0
+"""How often everything is looked at, for changes that no request made (schedules that fired, deliveries)."""
+
+RETRY_SECONDS = 5.0
+"""After a write that failed (a full disk)."""
+
+_log = logging.getLogger("skylift.localcloud.rest")
+
+
+class States(Protocol):
+    """What there is to save."""
+
+    def keys(self) -> Iterable[str]:
+        """What is in memory now; a key is a file's name without ``.json``."""
+        ...
+
+    def snapshot(self, key: str) -> Any:
+        """A copy that nobody changes; ``None`` when there is nothing to save."""
+        ...
+
+    def encode(self, key: str, snapshot: Any) -> bytes:
+        """The file's content."""
+        ...
+
+
+@dataclass
+class _Record:
+    due: float | None = None
+    not_before: float = 0.0
+    digest: bytes = b""
+
+
+class Saver:
+    """Writes ``{folder}/{key}.json`` for every key that was touched; ``unswept`` ones only when touched, and at the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        states: States,
+        monotonic: Callable[[], float] = time.monotonic,
+        unswept: frozenset[str] = frozenset(),
+    ) -> None:
+        self._folder = folder
+        self._states = states
+        self._monotonic = monotonic
+        self._unswept = unswept
+        self._records: dict[str, _Record] = {}
+        self._bell = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._next_sweep = monotonic() + SWEEP_SECONDS
+
+    def touch(self, *keys: str) -> None:
+        """Says that these have changed. On the event loop; costs nothing."""
+        for key in keys:
+            record = self._records.setdefault(key, _Record())
+            if record.due is None:
+                record.due = max(self._monotonic() + DELAY_SECONDS, record.not_before)
+                self._bell.set()
+
+    async def run(self) -> None:
+        """Saves until cancelled."""
+        while True:
+            self._bell.clear()
+            now = self._monotonic()
+            if now >= self._next_sweep:
+                self._next_sweep = now + SWEEP_SECONDS
+                self.touch(*(key for key in self._states.keys() if key not in self._unswept))  # noqa: SIM118  # not a dict
+            await self.save_due()
+            wait = max(0.05, self._next_due() - self._monotonic())
+            try:
+                await asyncio.wait_for(self._bell.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def save_due(self) -> None:
+        """Saves what is due now."""
+        now = self._monotonic()
+        for key in [key for key, record in self._records.items() if record.due is not None and record.due <= now]:
+            await self._save(key)
+
+    async def save_all(self) -> None:
+        """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written."""
+        for key in self._states.keys():  # noqa: SIM118  # not a dict
+            await self._save(key, last=True)
+
+    def _next_due(self) -> float:
+        dues = [record.due for record in self._records.values() if record.due is not None]
+        return min([self._next_sweep, *dues])
+
+    async def _save(self, key: str, *, last: bool = False) -> None:
+        async with self._lock:
+            record = self._records.setdefault(key, _Record())
+            record.due = None
+            began = self._monotonic()
+            snapshot = self._states.snapshot(key)
+            if snapshot is None:
+                return
+            try:
+                record.digest = await asyncio.to_thread(self._write, key, snapshot, record.digest)
+            except OSError as error:
+                if last:
+                    raise
+                _log.warning("%s.json cannot be saved and will be tried again: %s", self._folder / key, error)
+                record.not_before = self._monotonic() + RETRY_SECONDS
+                self.touch(key)
+                return
+            ended = self._monotonic()
+            record.not_before = ended + COST_FACTOR * (ended - began)
+
+    def _write(self, key: str, snapshot: Any, digest: bytes) -> bytes:
+        content = self._states.encode(key, snapshot)
+        new = hashlib.blake2b(content, digest_size=16).digest()
+        if new != digest:
+            write_file(self._folder / f"{key}.json", content)
+        return new
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replaces a file whole or not at all, readable by its owner only. Raises ``OSError``."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
