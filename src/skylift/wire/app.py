@@ -1,0 +1,210 @@
+"""The endpoint: one ASGI app that is AWS for whoever calls it.
+
+A request goes, in this order, to a route by its path's prefix (these check their own tokens), through the gate (the signature),
+to the provider whose signing name the signature's scope has, or to the fallback. The host plays no part: ``api.``, ``env.`` and
+``ops.`` before ours are as good as ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+
+from skylift.core.clock import Clock
+from skylift.core.errors import Broken
+from skylift.wire.asgi import (
+    Answer,
+    Asgi,
+    BodyTooLong,
+    CheckedBody,
+    ClientGone,
+    Head,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    SpooledBody,
+    drain,
+    head_of,
+    origin_form,
+    read_body,
+    send_answer,
+)
+from skylift.wire.gate import Gate, Visit, dialect_of
+from skylift.wire.keys import Keyring
+from skylift.wire.protocols import refuse_json, refuse_query
+from skylift.wire.provider import Provider
+from skylift.wire.refusals import Dialect, Fault, Rejection, refusal
+from skylift.wire.s3_errors import refuse_s3
+from skylift.wire.service import Service
+
+log = logging.getLogger(__name__)
+
+MOST_PROVIDER_BYTES = 16 * 1024 * 1024
+"""Longest body for a provider of ours."""
+MOST_BUFFERED_BYTES = 512 * 1024 * 1024
+"""Longest body for the fallback that must be read before its signature can be checked (never S3's)."""
+
+
+class WireApp:
+    """The ASGI app.
+
+    Args:
+        providers: what we serve ourselves.
+        keyring: the keys that may sign.
+        fallback: serves every other service; ``None``: they are refused.
+        routes: path prefix to app, e.g. ``/_skylift/metadata``; called without a signature check, with the scope unchanged.
+        account: twelve digits: whose account this is.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        keyring: Keyring,
+        *,
+        fallback: Asgi | None = None,
+        routes: Mapping[str, Asgi] | None = None,
+        account: str = "000000000000",
+        clock: Clock = time.time,
+    ) -> None:
+        self._services: dict[str, Service] = {}
+        for service in map(Service, providers):
+            if service.signing_name in self._services:
+                raise Broken(f"two providers sign as {service.signing_name}")
+            self._services[service.signing_name] = service
+        self._gate = Gate(keyring, account, clock)
+        self._fallback = fallback
+        self._routes = sorted((routes or {}).items(), key=lambda route: -len(route[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] == "lifespan":
+            return await _live(receive, send)
+        if scope["type"] != "http":
+            raise Broken(f"the wire speaks HTTP, not {scope['type']}")
+        scope = origin_form(scope)
+        route = self._route(scope["path"])
+        if route is not None:
+            return await route(scope, receive, send)
+        head, request_id = head_of(scope), str(uuid.uuid4())
+        try:
+            await self._admit(scope, receive, send, head, request_id)
+        except Rejection as error:
+            await _send_unread(receive, send, head, _refuse(error, head, request_id))
+        except ClientGone:
+            log.debug("%s %s: the client went away", head.method, head.path)
+
+    def close(self) -> None:
+        """Ends the providers' threads."""
+        for service in self._services.values():
+            service.close()
+
+    def _route(self, path: str) -> Asgi | None:
+        matches = (app for prefix, app in self._routes if path == prefix or path.startswith(prefix.rstrip("/") + "/"))
+        return next(matches, None)
+
+    def _dialect(self, head: Head) -> Dialect:
+        dialect = dialect_of(head, None)
+        known = any(service.has_route(head) for service in self._services.values())
+        return Dialect.JSON if dialect is Dialect.S3 and known else dialect
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
+        visit = self._gate.admit(head, self._dialect(head))
+        service = self._services.get(visit.service)
+        try:
+            if service is None:
+                await self._pass_on(scope, receive, send, visit, request_id)
+            else:
+                await self._serve(service, scope, receive, send, visit, request_id)
+        except BodyTooLong:
+            raise refusal(Fault.TOO_LONG, visit.dialect) from None
+
+    async def _serve(
+        self, service: Service, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str
+    ) -> None:
+        body = await read_body(receive, MOST_PROVIDER_BYTES)
+        visit.prove(hashlib.sha256(body).hexdigest())
+        if service.wants(visit.head, body):
+            answer = await service.answer(visit.head, body, visit.caller, request_id)
+            return await send_answer(send, answer)
+        return await self._call_fallback(scope, _once(body, receive), send, visit)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str) -> None:
+        if not visit.proven:
+            spooled = SpooledBody()
+            try:
+                await spooled.fill(receive, MOST_BUFFERED_BYTES)
+                visit.prove(spooled.sha256)
+                return await self._call_fallback(scope, spooled.replay(receive), send, visit)
+            finally:
+                spooled.close()
+        if visit.digest is None:
+            return await self._call_fallback(scope, receive, send, visit)
+        return await self._pass_on_checked(scope, receive, send, visit, request_id)
+
+    async def _pass_on_checked(self, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str) -> None:
+        """The fallback never sees the end of a wrong body, and what it says about it is not sent."""
+        assert visit.digest is not None
+        checked, begun = CheckedBody(receive, visit.digest), False
+
+        async def send_unless_wrong(message: Message) -> None:
+            nonlocal begun
+            if not checked.mismatched:
+                begun = True
+                await send(message)
+
+        try:
+            await self._call_fallback(scope, checked.receive, send_unless_wrong, visit)
+        except Exception as error:  # the fallback may wrap it, or break on it: only the body's verdict counts
+            if not checked.mismatched:
+                raise
+            log.debug("request %s: the fallback ended with %s after a wrong body", request_id, type(error).__name__)
+        if checked.mismatched and not begun:
+            raise refusal(Fault.WRONG_BODY, visit.dialect)
+
+    async def _call_fallback(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
+        if self._fallback is None:
+            text = f"The service {visit.service} is not served here."
+            raise Rejection("UnknownService", text, 501, visit.dialect)
+        await self._fallback({**scope, "skylift.caller": visit.caller}, receive, send)
+
+
+def _refuse(error: Rejection, head: Head, request_id: str) -> Answer:
+    if error.dialect is Dialect.S3:
+        return refuse_s3(error, head, request_id)
+    if error.dialect is Dialect.QUERY:
+        return refuse_query(error.code, error.message, error.status, "", request_id)
+    return refuse_json(error, head.headers.get("content-type", "application/json"), request_id)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Answers the server's lifespan events: nothing of ours needs them."""
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+async def _send_unread(receive: Receive, send: Send, head: Head, answer: Answer) -> None:
+    """Refuses a request whose body nobody has read: a short one is read away, after a long one the connection closes."""
+    if not await drain(receive, head):
+        answer = Answer(answer.status, {**answer.headers, "connection": "close"}, answer.body)
+    await send_answer(send, answer)
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -1,0 +1,192 @@
+"""The HTTP side of the wire in ASGI's words: a request's head, an answer, and bodies that are read once.
+
+Request targets come in two forms: ``/path`` and, from clients that believe to talk to a proxy, ``http://host/path``
+(Terraform with ``HTTP_PROXY``). uvicorn's httptools parser strips the second form, its h11 parser does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import unquote
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+IN_MEMORY_BYTES = 8 * 1024 * 1024
+"""A body longer than this waits on disk."""
+_REPLAY_BYTES = 1024 * 1024
+_DRAIN_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands before a body.
+
+    Attributes:
+        method: upper case.
+        path: as sent, still percent-encoded.
+        query: as sent, without ``?``.
+        headers: names in lower case; a repeated header's values are joined by commas.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP answer. ``headers`` are added to the content length."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete: nobody waits for an answer."""
+
+
+class BodyTooLong(Exception):
+    """The body is longer than may be read."""
+
+
+def origin_form(scope: Scope) -> Scope:
+    """The scope with ``/path`` as its target, whatever form the client used."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    if raw.startswith(b"/"):
+        return scope
+    _, scheme, rest = raw.partition(b"://")
+    raw = b"/" + rest.partition(b"/")[2] if scheme else raw
+    return {**scope, "raw_path": raw, "path": unquote(raw.decode("latin-1"))}
+
+
+def head_of(scope: Scope) -> Head:
+    """The head of a request in origin form. Bytes that are not UTF-8 survive as surrogates, so that signatures still match."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("utf-8", "surrogateescape")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    path = (scope.get("raw_path") or b"/").decode("latin-1")
+    return Head(scope["method"].upper(), path, scope["query_string"].decode("latin-1"), headers)
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    """Sends a whole answer."""
+    headers = {**answer.headers, "content-length": str(len(answer.body))}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def read_body(receive: Receive, most: int) -> bytes:
+    """The whole body in memory. Raises ``BodyTooLong`` beyond ``most`` bytes."""
+    chunks: list[bytes] = []
+    length, more = 0, True
+    while more:
+        chunk, more = await _next_chunk(receive)
+        length += len(chunk)
+        if length > most:
+            raise BodyTooLong
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def drain(receive: Receive, head: Head) -> bool:
+    """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, close instead."""
+    length = head.headers.get("content-length", "0")
+    if "transfer-encoding" in head.headers or not length.isdigit() or int(length) > _DRAIN_BYTES:
+        return False
+    try:
+        await read_body(receive, _DRAIN_BYTES)
+    except (BodyTooLong, ClientGone):
+        return False
+    return True
+
+
+class SpooledBody:
+    """A body that had to be read before it may be passed on: in memory, or on disk when long."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 -- closed in close()
+        self._sha256 = hashlib.sha256()
+        self._left = 0
+
+    @property
+    def sha256(self) -> str:
+        """The body's digest in hex."""
+        return self._sha256.hexdigest()
+
+    async def fill(self, receive: Receive, most: int) -> None:
+        """Reads the body. Raises ``BodyTooLong`` beyond ``most`` bytes."""
+        more = True
+        while more:
+            chunk, more = await _next_chunk(receive)
+            self._left += len(chunk)
+            if self._left > most:
+                raise BodyTooLong
+            self._sha256.update(chunk)
+            self._file.write(chunk)
+        self._file.seek(0)
+
+    def replay(self, receive: Receive) -> Receive:
+        """A ``receive`` that gives the body once more, then whatever comes after it (a disconnect)."""
+        begun = False
+
+        async def again() -> Message:
+            nonlocal begun
+            if begun and not self._left:
+                return await receive()
+            begun = True
+            chunk = self._file.read(_REPLAY_BYTES)
+            self._left -= len(chunk)
+            return {"type": "http.request", "body": chunk, "more_body": self._left > 0}
+
+        return again
+
+    def close(self) -> None:
+        """Frees memory or disk."""
+        self._file.close()
+
+
+class BodyMismatch(Exception):
+    """The body is not the one that was signed."""
+
+
+class CheckedBody:
+    """A body that is passed on as it comes, and checked against its signed digest before its last piece is handed over."""
+
+    def __init__(self, receive: Receive, sha256: str) -> None:
+        self._receive = receive
+        self._wanted = sha256
+        self._sha256 = hashlib.sha256()
+        self._ended = False
+        self.mismatched = False
+
+    async def receive(self) -> Message:
+        """The next message. Raises ``BodyMismatch`` instead of the last piece of a wrong body, and ever after."""
+        if self.mismatched:
+            raise BodyMismatch
+        message = await self._receive()
+        if message["type"] == "http.request" and not self._ended:
+            self._sha256.update(message.get("body", b""))
+            self._ended = not message.get("more_body", False)
+            self.mismatched = self._ended and self._sha256.hexdigest() != self._wanted
+        if self.mismatched:
+            raise BodyMismatch
+        return message
+
+
+async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)

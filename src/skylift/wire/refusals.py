@@ -1,0 +1,125 @@
+"""How AWS refuses a request before any operation: the same faults have other names in JSON, Query and S3."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from skylift.wire.errors import AwsError
+
+_MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+)
+_BAD_TOKEN = "The security token included in the request is invalid."  # noqa: S105 -- a message, not a token
+_OLD_TOKEN = "The security token included in the request is expired"  # noqa: S105 -- a message, not a token
+
+
+class Dialect(StrEnum):
+    """Whose words."""
+
+    JSON = "json"
+    QUERY = "query"
+    S3 = "s3"
+
+
+class Fault(StrEnum):
+    """What is wrong with a request's signature."""
+
+    UNSIGNED = "unsigned"
+    INCOMPLETE = "incomplete"
+    UNKNOWN_KEY = "unknown key"
+    EXPIRED_KEY = "expired key"
+    MISMATCH = "mismatch"
+    SKEWED = "skewed"
+    EXPIRED_URL = "expired URL"
+    HEADER_NOT_SIGNED = "header not signed"
+    WRONG_BODY = "wrong body"
+    TOO_LONG = "too long"
+
+
+_WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
+    Fault.UNSIGNED: {
+        Dialect.JSON: ("MissingAuthenticationTokenException", 403, "Missing Authentication Token"),
+        Dialect.QUERY: ("MissingAuthenticationToken", 403, "Request is missing Authentication Token"),
+        Dialect.S3: ("AccessDenied", 403, "Access Denied"),
+    },
+    Fault.INCOMPLETE: {
+        Dialect.JSON: ("IncompleteSignatureException", 400, ""),
+        Dialect.QUERY: ("IncompleteSignature", 400, ""),
+        Dialect.S3: ("AuthorizationHeaderMalformed", 400, ""),
+    },
+    Fault.UNKNOWN_KEY: {
+        Dialect.JSON: ("UnrecognizedClientException", 403, _BAD_TOKEN),
+        Dialect.QUERY: ("InvalidClientTokenId", 403, _BAD_TOKEN),
+        Dialect.S3: ("InvalidAccessKeyId", 403, "The AWS Access Key Id you provided does not exist in our records."),
+    },
+    Fault.EXPIRED_KEY: {
+        Dialect.JSON: ("ExpiredTokenException", 403, _OLD_TOKEN),
+        Dialect.QUERY: ("ExpiredToken", 403, _OLD_TOKEN),
+        Dialect.S3: ("ExpiredToken", 400, "The provided token has expired."),
+    },
+    Fault.MISMATCH: {
+        Dialect.JSON: ("InvalidSignatureException", 403, _MISMATCH),
+        Dialect.QUERY: ("SignatureDoesNotMatch", 403, _MISMATCH),
+        Dialect.S3: (
+            "SignatureDoesNotMatch",
+            403,
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+        ),
+    },
+    Fault.SKEWED: {
+        Dialect.JSON: ("InvalidSignatureException", 403, "Signature expired: "),
+        Dialect.QUERY: ("SignatureDoesNotMatch", 403, "Signature expired: "),
+        Dialect.S3: (
+            "RequestTimeTooSkewed",
+            403,
+            "The difference between the request time and the current time is too large. ",
+        ),
+    },
+    Fault.EXPIRED_URL: {
+        Dialect.JSON: ("InvalidSignatureException", 403, "Signature expired: "),
+        Dialect.QUERY: ("RequestExpired", 400, "Request has expired. "),
+        Dialect.S3: ("AccessDenied", 403, "Request has expired. "),
+    },
+    Fault.HEADER_NOT_SIGNED: {
+        Dialect.JSON: (
+            "InvalidSignatureException",
+            403,
+            "There were headers present in the request which were not signed: ",
+        ),
+        Dialect.QUERY: (
+            "SignatureDoesNotMatch",
+            403,
+            "There were headers present in the request which were not signed: ",
+        ),
+        Dialect.S3: ("AccessDenied", 403, "There were headers present in the request which were not signed: "),
+    },
+    Fault.WRONG_BODY: {
+        Dialect.JSON: ("InvalidSignatureException", 403, _MISMATCH),
+        Dialect.QUERY: ("SignatureDoesNotMatch", 403, _MISMATCH),
+        Dialect.S3: (
+            "XAmzContentSHA256Mismatch",
+            400,
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        ),
+    },
+    Fault.TOO_LONG: {
+        Dialect.JSON: ("RequestEntityTooLargeException", 413, "The request is too long."),
+        Dialect.QUERY: ("RequestEntityTooLarge", 413, "The request is too long."),
+        Dialect.S3: ("EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed size"),
+    },
+}
+
+
+class Rejection(AwsError):
+    """An error before any operation, with the dialect that it must be written in."""
+
+    def __init__(self, code: str, message: str, status: int, dialect: Dialect) -> None:
+        super().__init__(code, message, status)
+        self.dialect = dialect
+
+
+def refusal(fault: Fault, dialect: Dialect, detail: str = "") -> Rejection:
+    """The error for a fault. ``detail`` follows the message that AWS has for it, or is the message where it has none."""
+    code, status, message = _WORDS[fault][dialect]
+    return Rejection(code, message + detail, status, dialect)

@@ -1,0 +1,166 @@
+"""Runs an ASGI app on loopback with uvicorn, in the foreground or in a thread of its own.
+
+The socket is bound first, so that the address is known before the app is made (its credentials endpoint tells its own address to
+containers). Nothing but loopback is ever served: whoever reaches the port may try keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from skylift.core.errors import Refused, Unavailable
+from skylift.wire.asgi import Asgi
+
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 30.0
+_BACKLOG = 512
+_KEEP_ALIVE_SECONDS = 75
+
+
+def listen(port: int = 0, host: str = LOOPBACK) -> socket.socket:
+    """A bound, listening socket.
+
+    Args:
+        port: 0 takes a free one.
+        host: a loopback address.
+
+    Raises:
+        Refused: the host is not loopback, or the port cannot be had.
+    """
+    family = _loopback_family(host)
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise Refused(_why_not(error, host, port)) from error
+    return listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a listening socket: ``http://127.0.0.1:4747``."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server:
+    """Serves one app on one socket until it is told to stop.
+
+    Args:
+        app: what to serve.
+        listening: from ``listen``; closed at the end.
+        grace: seconds that running requests get when the server stops.
+    """
+
+    def __init__(self, app: Asgi, listening: socket.socket, *, grace: float = 5.0) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(grace)),
+        )
+        self._server = _QuietServer(config)
+        self._listening = listening
+        self.url = url_of(listening)
+
+    @property
+    def started(self) -> bool:
+        """Whether requests are answered."""
+        return bool(self._server.started)
+
+    async def run(self) -> None:
+        """Serves on this event loop until ``stop``."""
+        try:
+            await self._server.serve(sockets=[self._listening])
+        finally:
+            self._listening.close()
+
+    def run_until_signal(self) -> None:
+        """Serves in this (main) thread until SIGTERM, SIGINT or ``stop``."""
+        asyncio.run(self._run_until_signal())
+
+    def stop(self) -> None:
+        """Asks the server to end; from any thread, also before it runs."""
+        self._server.should_exit = True
+
+    async def _run_until_signal(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self.run()
+
+
+@contextmanager
+def serving(app: Asgi, *, port: int = 0, host: str = LOOPBACK, grace: float = 5.0) -> Iterator[str]:
+    """Serves an app from a background thread; gives its URL.
+
+    Raises:
+        Refused: as ``listen``.
+        Unavailable: the server did not come up.
+    """
+    server = Server(app, listen(port, host), grace=grace)
+    thread = threading.Thread(target=lambda: asyncio.run(server.run()), name="wire-server", daemon=True)
+    thread.start()
+    try:
+        server._server.up.wait(START_SECONDS)
+        if not server.started:
+            raise Unavailable(f"the server on {server.url} did not start within {START_SECONDS:.0f} s: see its log")
+        yield server.url
+    finally:
+        server.stop()
+        thread.join(grace + START_SECONDS)
+
+
+class _QuietServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not type-checked here
+    """uvicorn's server without its signal handling, which would end the process before its owner could tidy up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets=sockets)
+        finally:
+            self.up.set()
+
+
+def _loopback_family(host: str) -> socket.AddressFamily:
+    try:
+        address = ipaddress.ip_address(LOOPBACK if host == "localhost" else host)
+    except ValueError as error:
+        raise Refused(f"{host!r} is not an IP address; skylift listens on loopback only: use {LOOPBACK}") from error
+    if not address.is_loopback:
+        raise Refused(f"skylift listens on loopback only, and {host} is reachable from outside: use {LOOPBACK}")
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+def _why_not(error: Exception, host: str, port: int) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"port {port} is in use by another program; choose another with --port"
+    if number == errno.EACCES:
+        return f"port {port} may only be used by root; choose one above 1023 with --port"
+    if number == errno.EADDRNOTAVAIL:
+        return f"this machine has no address {host}; use {LOOPBACK}"
+    return f"port {port} cannot be used: {error}; choose another with --port (1 to 65535, or 0 for any free one)"

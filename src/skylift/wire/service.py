@@ -1,0 +1,124 @@
+"""One provider behind its service's model: a request becomes a call of one method, and its result an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel
+
+from skylift.core.errors import Unavailable
+from skylift.wire.asgi import Answer, Head
+from skylift.wire.checks import Checks
+from skylift.wire.conventions import CONVENTIONS, USUAL
+from skylift.wire.errors import AwsError
+from skylift.wire.protocols import form_fields, speech_of
+from skylift.wire.provider import Caller, Provider
+
+log = logging.getLogger(__name__)
+
+MOST_THREADS = 16
+"""Calls of one blocking provider that run at once; more wait."""
+_LOADER = Loader()
+
+
+class Service:
+    """A provider and everything that is known of its service beforehand."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self.name = provider.service
+        self._model = ServiceModel(_LOADER.load_service_model(self.name, "service-2"), self.name)
+        self._speech = speech_of(self._model)
+        self._checks = Checks()
+        self._convention = CONVENTIONS.get(self.name, USUAL)
+        threads = f"wire-{self.name}"
+        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=threads) if provider.blocking else None
+
+    @property
+    def signing_name(self) -> str:
+        """The service in a signature's scope: ``airflow`` for MWAA."""
+        return str(self._model.signing_name)
+
+    @property
+    def protocol(self) -> str:
+        """``json``, ``rest-json`` or ``query``."""
+        return str(self._model.protocol)
+
+    def wants(self, head: Head, body: bytes) -> bool:
+        """Whether a request with our signing name is ours: Query services share names and differ in ``Version``."""
+        if self.protocol == "query":
+            return form_fields(head, body).get("Version", self._model.api_version) == self._model.api_version
+        target = head.headers.get("x-amz-target")
+        return (
+            self.protocol != "json" or target is None or target.startswith(self._model.metadata["targetPrefix"] + ".")
+        )
+
+    def has_route(self, head: Head) -> bool:
+        """Whether method and path are one of our operations; only rest-json can tell."""
+        try:
+            return self.protocol == "rest-json" and bool(self._speech.operation(head, b""))
+        except AwsError:
+            return False
+
+    async def answer(self, head: Head, body: bytes, caller: Caller, request_id: str) -> Answer:
+        """Reads, checks, calls and writes. Never raises for a bad request."""
+        try:
+            operation, labels = self._speech.operation(head, body)
+            method = self._method(operation)
+            request = self._speech.read(operation, labels, head, body)
+            self._check(operation, request)
+            output = await self._call(method, caller, request)
+            return self._speech.write(operation, output, request_id)
+        except AwsError as error:
+            return self._speech.refuse(error, request_id)
+        except Unavailable as error:
+            log.warning("%s: %s (request %s)", self.name, error, request_id)
+            return self._speech.refuse(self._internal(503), request_id)
+        except Exception:  # whatever a provider lets out is our bug: the caller is told so, the log says what
+            log.exception("%s: request %s failed by a mistake of ours", self.name, request_id)
+            return self._speech.refuse(self._internal(500), request_id)
+
+    def refuse(self, error: AwsError, request_id: str) -> Answer:
+        """An error in this service's form."""
+        return self._speech.refuse(error, request_id)
+
+    def close(self) -> None:
+        """Lets running calls end, takes no more."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _method(self, operation: OperationModel) -> Callable[..., Any]:
+        method = getattr(self._provider, xform_name(operation.name), None)
+        if method is None:
+            code = "InvalidAction" if self.protocol == "query" else "UnknownOperationException"
+            raise AwsError(code, f"{operation.name} of {self.name} is not served here.")
+        return method  # type: ignore[no-any-return]  # getattr knows no type
+
+    def _check(self, operation: OperationModel, request: Mapping[str, Any]) -> None:
+        shape = operation.input_shape
+        failures = list(self._checks.of(shape)(request, "")) if shape is not None else []
+        if failures:
+            noun = "error" if len(failures) == 1 else "errors"
+            raise AwsError(
+                self._convention.invalid, f"{len(failures)} validation {noun} detected: {'; '.join(failures)}"
+            )
+
+    async def _call(self, method: Callable[..., Any], caller: Caller, request: dict[str, Any]) -> Mapping[str, Any]:
+        if self._pool is not None:
+            output = await asyncio.get_running_loop().run_in_executor(self._pool, method, caller, request)
+        else:
+            output = method(caller, request)
+            if inspect.isawaitable(output):
+                output = await output
+        return output or {}
+
+    def _internal(self, status: int) -> AwsError:
+        text = "The request processing has failed because of an unknown error, exception or failure."
+        return AwsError(self._convention.internal, text, status)
