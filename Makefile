@@ -1,0 +1,75 @@
+# What one types here. Needs: a Python 3.11, 3.12 or 3.13, make, and the package registries. Nothing else.
+#   make run          install, start skylift, fly examples/quickstart
+#   make test         the tests that need nothing from the system
+#   make check        format, strict types, the law of layers
+#   make PYTHON=...   with a Python of your choice
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# A Python with bytecode switched off would compile Airflow anew in every container.
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+unexport PYTHONHOME
+unexport PYTHONPATH
+
+# The first of these that is 3.11, 3.12 or 3.13; python3 first, because that is the one that you chose.
+SUITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c '$(SUITS)' >/dev/null 2>&1 && command -v "$$p" && break; done)
+
+UV = $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
+BIN = .venv/bin
+TESTS = tests/unit tests/contract tests/local
+
+.PHONY: help run test check format bench docs test-browser clean python tools install install-dev
+
+help: ## Show this.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '%-22s %s\n' "$$name" "$$text"; done
+
+run: install ## Start skylift and run examples/quickstart on it.
+	@$(BIN)/skylift up examples/quickstart --run
+
+test: install-dev ## The tests: unit, contract, local.
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: install-dev ## Format, lint, strict types, the law of layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/unit/test_law.py
+
+format: install-dev ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev ## Measure, and write the figures down.
+	$(BIN)/python bench/first_flight.py
+
+docs: install-dev ## Write the generated pages of docs/.
+	$(BIN)/python -m docs.generate
+
+test-browser: install-dev ## Airflow's UI in Chromium (Debian's package chromium).
+	@$(BIN)/python -m pytest tests/browser
+
+clean: ## Remove what make made here. State in $$SKYLIFT_HOME stays.
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@test -n "$(PYTHON)" || { echo "skylift needs Python 3.11, 3.12 or 3.13, and none is on the PATH" \
+		"($$(python3 --version 2>&1 | head -1)). Install one, or say where it is: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c '$(SUITS)' 2>/dev/null || { echo "skylift needs Python 3.11, 3.12 or 3.13;" \
+		"$(PYTHON) is $$("$(PYTHON)" --version 2>&1 | head -1)." \
+		"Say which one to use: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
+
+tools: python
+	@command -v uv >/dev/null 2>&1 || tools/bootstrap-uv "$(PYTHON)"
+
+install: tools
+	@$(SYNC) --no-dev --extra local --quiet
+
+install-dev: tools
+	@$(SYNC) --group dev --extra local --quiet
