@@ -1,0 +1,5 @@
+"""``python -m skylift.cli``: the same as the command ``skylift``. The background process is started this way."""
+
+from skylift.cli.main import main
+
+main()

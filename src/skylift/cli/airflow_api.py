@@ -1,0 +1,150 @@
+"""Airflow's own REST API (``/api/v2``, Airflow 3), as far as the command line needs it: DAGs, runs, task instances.
+
+With the standard library's HTTP: one caller, small answers, nothing to install.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from skylift.core.errors import Broken, Refused, Unavailable
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """One Airflow task instance as the table shows it. Times in seconds; ``None`` where it never happened."""
+
+    task_id: str
+    map_index: int
+    state: str
+    queued: datetime | None
+    started: datetime | None
+    duration: float | None
+    try_number: int
+
+    @property
+    def start_delay(self) -> float | None:
+        """Seconds from queued by the scheduler to running in its container."""
+        if self.queued is None or self.started is None:
+            return None
+        return max(0.0, (self.started - self.queued).total_seconds())
+
+
+class AirflowApi:
+    """A client of one environment's API server. Signs in on the first call, and again when the token has expired."""
+
+    def __init__(self, url: str, user: str, password: str, timeout: float = 30.0) -> None:
+        self._url = url.rstrip("/")
+        self._login = {"username": user, "password": password}
+        self._timeout = timeout
+        self._token = ""
+        # Loopback addresses: a proxy of this machine could not reach them.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def dags(self) -> dict[str, dict[str, Any]]:
+        """All DAGs by id, with Airflow's members (``is_paused``, ``fileloc``, ``has_import_errors`` ...)."""
+        return {dag["dag_id"]: dag for dag in self._pages("/api/v2/dags", "dags")}
+
+    def import_errors(self) -> list[tuple[str, str]]:
+        """File and trace of each DAG file that does not import."""
+        found = self._pages("/api/v2/importErrors", "import_errors")
+        return [(error["filename"], error["stack_trace"]) for error in found]
+
+    def unpause(self, dag_id: str) -> None:
+        """Lets the scheduler run a DAG."""
+        self._call("PATCH", f"/api/v2/dags/{_quoted(dag_id)}", {"is_paused": False})
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
+        """Starts a DAG run; returns its id."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        return str(self._call("POST", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns", body)["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """queued, running, success or failed."""
+        return str(self._call("GET", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}")["state"])
+
+    def task_lines(self, dag_id: str, run_id: str) -> list[TaskLine]:
+        """Every task instance of a run, mapped ones each on its own."""
+        path = f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}/taskInstances"
+        return [_line(one) for one in self._pages(path, "task_instances")]
+
+    def _pages(self, path: str, member: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self._call("GET", f"{path}?limit=100&offset={len(found)}")
+            found += answer[member]
+            if not answer[member] or len(found) >= answer["total_entries"]:
+                return found
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        if not self._token:
+            self._token = str(self._send("POST", "/auth/token", self._login)["access_token"])
+        try:
+            return self._send(method, path, body)
+        except PermissionError:
+            self._token = str(self._send("POST", "/auth/token", self._login)["access_token"])
+        try:
+            return self._send(method, path, body)
+        except PermissionError as error:
+            raise Refused(f"Airflow does not let the user {self._login['username']} {method} {path}.") from error
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - the address is our own environment's
+            self._url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+        )
+        if self._token and path != "/auth/token":
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                found = json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            raise self._refusal(method, path, error) from error
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise Unavailable(f"Airflow's API at {self._url} does not answer: {error}") from error
+        if not isinstance(found, dict):
+            raise Broken(f"Airflow's API answered {method} {path} with something that is not an object")
+        return found
+
+    def _refusal(self, method: str, path: str, error: urllib.error.HTTPError) -> Exception:
+        said = error.read().decode(errors="replace")
+        if error.code == 401 and path != "/auth/token":
+            return PermissionError(said)
+        text = f"Airflow's API: {method} {path}: {error.code} {_detail(said)}"
+        return Unavailable(text) if error.code >= 500 or error.code == 429 else Refused(text)
+
+
+def _detail(said: str) -> str:
+    try:
+        found = json.loads(said)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return said[:300]
+    return found if isinstance(found, str) else json.dumps(found)[:300]
+
+
+def _line(one: dict[str, Any]) -> TaskLine:
+    return TaskLine(
+        task_id=one["task_id"],
+        map_index=one["map_index"],
+        state=one["state"] or "none",
+        queued=_when(one.get("queued_when")),
+        started=_when(one.get("start_date")),
+        duration=one.get("duration"),
+        try_number=one.get("try_number", 0),
+    )
+
+
+def _when(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _quoted(text: str) -> str:
+    return urllib.parse.quote(text, safe="")

@@ -1,0 +1,66 @@
+"""``skylift doctor`` and ``skylift shellenv``: about this machine and this shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import asdict
+
+import click
+
+from skylift.cli.doctor import Level, examine, measure
+from skylift.cli.home import FOREIGN_VARIABLES, Home, find_home
+from skylift.cli.server import recorded, running
+from skylift.cli.terminal import out
+from skylift.core.errors import Refused
+
+MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.BAD: "[red]bad [/]"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def doctor(as_json: bool) -> int:
+    """Say whether this machine is fit for skylift: one line per finding, and what to do. Exit code 1 if unfit."""
+    findings = examine(measure(find_home(os.environ), os.environ))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        console = out()
+        for finding in findings:
+            advice = f" — {finding.advice}" if finding.advice else ""
+            text = f"{finding.subject}: {finding.found}{advice}".replace("[", r"\[")
+            console.print(f"{MARKS[finding.level]} {text}")
+    return 1 if any(finding.level is Level.BAD for finding in findings) else 0
+
+
+@click.command()
+@click.option("--shell", type=click.Choice(["bash", "zsh", "fish"]), default="bash", help="Syntax; default bash.")
+def shellenv(shell: str) -> None:
+    """Print what makes boto3, the AWS CLI and Terraform talk to this skylift.
+
+    Use it as: eval "$(skylift shellenv)". It prints no secrets: keys stay in a file that only you can read.
+    """
+    home = find_home(os.environ)
+    server = running(home) or recorded(home)
+    if server is None:
+        raise Refused("skylift does not run here, so it has no address yet. Start it with: skylift up")
+    click.echo(render(home, server.port, shell))
+
+
+def render(home: Home, port: int, shell: str) -> str:
+    """The shell's lines. What would lead to a real account (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) is unset."""
+    fish = shell == "fish"
+    erase, put = ("set -e {0}", "set -gx {0} {1}") if fish else ("unset {0}", "export {0}={1}")
+    lines = [erase.format(name) + ";" for name in FOREIGN_VARIABLES]
+    lines += [put.format(name, shlex.quote(value)) + ";" for name, value in home.variables(port).items()]
+    return "\n".join([*lines, *_terraform_notes(port)])
+
+
+def _terraform_notes(port: int) -> list[str]:
+    return [
+        "# Terraform: its SDK always puts api. before MWAA's host name, and such a name does not resolve here.",
+        f'# In the provider block: endpoints {{ mwaa = "http://mwaa.test:{port}" }}, and run it with',
+        f"#   HTTP_PROXY=http://127.0.0.1:{port} terraform apply",
+        "# (only plain http goes that way; downloads over https are untouched).",
+    ]

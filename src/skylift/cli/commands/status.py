@@ -1,0 +1,75 @@
+"""``skylift status``: is it running, where, and with which environments."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import click
+
+from skylift.cli import environments
+from skylift.cli.buckets import followed
+from skylift.cli.connection import Connection, connection
+from skylift.cli.home import find_home
+from skylift.cli.server import running
+from skylift.cli.terminal import out
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool) -> int:
+    """Show whether skylift runs, where, and its environments. Exit code 1 when it does not run."""
+    home = find_home(os.environ)
+    server = running(home)
+    if server is None:
+        shown: dict[str, Any] = {"running": False, "home": str(home.folder)}
+    else:
+        shown = _describe(connection(home, server))
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        _print(shown)
+    return 0 if shown["running"] else 1
+
+
+def _describe(here: Connection) -> dict[str, Any]:
+    mwaa = here.client("mwaa")
+    projects = followed(here.home)
+    found = []
+    for name in environments.names(mwaa):
+        one = environments.find(mwaa, name)
+        if one is not None:
+            project = projects.get(name)
+            found.append(
+                {
+                    "name": name,
+                    "status": one["Status"],
+                    "url": environments.web_url(one),
+                    "project": str(project.project.folder) if project else "",
+                }
+            )
+    return {
+        "running": True,
+        "home": str(here.home.folder),
+        "pid": here.server.pid,
+        "endpoint": here.server.endpoint,
+        "version": here.server.version,
+        "environments": found,
+    }
+
+
+def _print(shown: dict[str, Any]) -> None:
+    console = out()
+    if not shown["running"]:
+        console.print(f"skylift does not run (home {shown['home']}). Start it with: skylift up", markup=False)
+        return
+    console.print(f"skylift {shown['version']} runs at {shown['endpoint']} (pid {shown['pid']})", markup=False)
+    console.print(f"home {shown['home']}", markup=False)
+    for one in shown["environments"]:
+        project = f", project {one['project']}" if one["project"] else ""
+        console.print(
+            f"environment {one['name']}: {one['status']}, {one['url'] or 'no address yet'}{project}", markup=False
+        )
+    if not shown["environments"]:
+        console.print("no environments; make one with: skylift up PROJECT")

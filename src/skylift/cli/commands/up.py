@@ -1,0 +1,73 @@
+"""``skylift up``: start skylift, and bring up a project's environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from skylift.cli import daemon, flight
+from skylift.cli.connection import Connection, connection
+from skylift.cli.dagrun import table
+from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
+from skylift.cli.home import Home, find_home
+from skylift.cli.project import Project, open_project
+from skylift.cli.terminal import Stages, err, out
+from skylift.core.errors import Refused
+
+
+@click.command()
+@click.argument("folder", metavar="[PROJECT]", required=False, type=click.Path(path_type=Path))
+@click.option("--run", "run_it", is_flag=True, help="Trigger the project's DAG, follow it, print its tasks.")
+@click.option("--dag", "dag_id", metavar="DAG_ID", help="With --run: which DAG, where there are several.")
+@click.option("--name", help="Name of the environment; default the folder's name.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Loopback port of the AWS endpoint; remembered; at first 4747."
+)
+def up(folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, port: int | None) -> int:
+    """Start skylift; with PROJECT also create its environment and follow its files.
+
+    PROJECT is a folder with dags/, and optionally plugins/ or plugins.zip, requirements.txt, startup.sh and data/.
+    A second call finds what runs already. Exit code 0 only if all of it worked, a DAG run included.
+    """
+    if folder is None and (run_it or name or dag_id):
+        raise click.UsageError("--run, --dag and --name need a PROJECT.")
+    project = open_project(folder, name or "") if folder is not None else None
+    home = find_home(os.environ)
+    check_disk(home)
+    with Stages(err()) as stages:
+        here = start(home, port, stages)
+        if project is None:
+            return 0
+        return _fly(here, project, run_it, dag_id, stages)
+
+
+def start(home: Home, port: int | None, stages: Stages) -> Connection:
+    """The running server, started when there was none."""
+    server, fresh = daemon.start(home, port, stages.now)
+    stages.done(f"skylift {'started' if fresh else 'runs already'}: {server.endpoint} (home {home.folder})")
+    return connection(home, server)
+
+
+def check_disk(home: Home) -> None:
+    """Raises ``Refused`` when so little disk is free that a database or a bucket could break half-way."""
+    free = free_disk(home.folder)
+    if free < LEAST_DISK:
+        raise Refused(
+            f"The disk is full: {free / GIGABYTE:.2f} GB free for {home.folder}, at least {LEAST_DISK / GIGABYTE:.1f} GB are "
+            "needed. Free some space, or set SKYLIFT_HOME to a folder on another disk."
+        )
+
+
+def _fly(here: Connection, project: Project, run_it: bool, dag_id: str | None, stages: Stages) -> int:
+    console = out()
+    landed = flight.bring_up(here, project, {}, stages)
+    result = None
+    if run_it:
+        result = flight.run_project_dag(here, landed.environment, dag_id, {}, stages)
+        stages.done(f"run {result.run_id} of {result.dag_id}: {result.state}")
+        console.print(table(result))
+    flight.print_addresses(console, here, landed.environment)
+    flight.print_outdated(console, project, landed.outdated)
+    return 0 if result is None or result.state == "success" else 1

@@ -1,0 +1,117 @@
+"""The one place where the local cloud and the control plane meet: in one process, and yet only over HTTP.
+
+Nothing here decides anything; it makes the parts, hands each what it needs, and says in which order they begin and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+
+from skylift.aws.clients import client
+from skylift.aws.errors import calling
+from skylift.cli.account import exists
+from skylift.cli.credentials import OWNER, ensure_credentials, master_key
+from skylift.cli.follower import Follower
+from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
+from skylift.cli.server import HEALTH, Server
+from skylift.control.plane import ControlPlane
+from skylift.control.settings import ControlSettings
+from skylift.localcloud.cloud import LocalCloud
+from skylift.localcloud.postgres import Postgres
+from skylift.wire.app import WireApp
+from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
+from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
+
+SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
+MAINTENANCE_DATABASE = "postgres"
+
+
+class House:
+    """Everything that one server runs.
+
+    ``raise_cloud`` first, then HTTP must serve ``app``, then ``raise_control``; what they start is ended by the stack.
+    """
+
+    def __init__(
+        self, home: Home, port: int, identity: Server, stage: Callable[[str], None], note: Callable[[str], None]
+    ) -> None:
+        self._home = home
+        self._stage = stage
+        self._note = note
+        self._identity = identity
+        owner = ensure_credentials(home, port)
+        keys = DerivedKeys(master_key(home), time.time)
+        self._postgres = Postgres(home.folder)
+        self._cloud = LocalCloud(home.folder, endpoint(port), keys, ACCOUNT, REGION, time.time)
+        self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT))
+        self.app: Asgi = WireApp(
+            [*self._cloud.providers, self._control.provider],
+            Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
+            fallback=self._cloud.fallback,
+            routes={**self._cloud.routes, **self._control.routes, HEALTH: self._health},
+            account=ACCOUNT,
+            clock=time.time,
+        )
+
+    async def raise_cloud(self, stack: AsyncExitStack) -> None:
+        """Starts PostgreSQL and the local cloud. Raises ``Refused`` or ``Unavailable`` with the cause."""
+        self._stage("starting PostgreSQL")
+        stack.push_async_callback(self._end_postgres)
+        await asyncio.to_thread(self._postgres.start)
+        self._stage("starting the local cloud")
+        stack.push_async_callback(self._end_cloud)
+        await self._cloud.start()
+
+    async def raise_control(self, stack: AsyncExitStack) -> None:
+        """Starts the control plane and the follower. HTTP must serve already: they talk to it."""
+        self._stage("starting the control plane")
+        await asyncio.to_thread(self._publish_database)
+        stack.push_async_callback(self._end_control)
+        await asyncio.to_thread(self._control.start)
+        follower = Follower(self._home, client("s3", region=REGION), self._note)
+        following = asyncio.create_task(follower.run(), name="follower")
+
+        async def end_follower() -> None:
+            follower.stop()
+            await asyncio.gather(following, return_exceptions=True)
+
+        stack.push_async_callback(end_follower)
+
+    def _publish_database(self) -> None:
+        """Puts PostgreSQL's address and password where the control plane looks for them: in Secrets Manager."""
+        value = json.dumps(
+            {
+                "host": "127.0.0.1",
+                "port": self._postgres.port,
+                "username": self._postgres.superuser,
+                "password": self._postgres.password,
+            }
+        )
+        secrets = client("secretsmanager", region=REGION)
+        known = exists(lambda: secrets.describe_secret(SecretId=SECRET), f"secretsmanager DescribeSecret {SECRET}")
+        with calling(f"secretsmanager PutSecretValue {SECRET}"):
+            if not known:
+                secrets.create_secret(Name=SECRET, SecretString=value)
+            elif secrets.get_secret_value(SecretId=SECRET)["SecretString"] != value:
+                secrets.put_secret_value(SecretId=SECRET, SecretString=value)
+
+    async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        body = json.dumps(asdict(self._identity)).encode()
+        await send_answer(send, Answer(200, {"content-type": "application/json"}, body))
+
+    async def _end_control(self) -> None:
+        self._stage("stopping the control plane")
+        await asyncio.to_thread(self._control.stop)
+
+    async def _end_cloud(self) -> None:
+        self._stage("stopping containers, saving the cloud's state")
+        await self._cloud.stop()
+
+    async def _end_postgres(self) -> None:
+        self._stage("stopping PostgreSQL")
+        await asyncio.to_thread(self._postgres.stop)

@@ -1,0 +1,77 @@
+"""A command's connection: the running server, and clients that go to it and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.aws.clients import client
+from skylift.aws.errors import calling
+from skylift.cli.account import exists
+from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.environments import web_url
+from skylift.cli.home import REGION, Home, aim, find_home
+from skylift.cli.server import Server, running
+from skylift.core.errors import Refused
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The server of a home, and how to call it."""
+
+    home: Home
+    server: Server
+
+    def client(self, service: str) -> Any:
+        """A boto3 client with the owner's credentials."""
+        return client(service, region=REGION)
+
+    def progress(self, environment: str) -> str:
+        """What the control plane does for an environment now; empty when it does not say."""
+        url = f"{self.server.endpoint}/_skylift/environments/{urllib.parse.quote(environment)}"
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(url, timeout=5) as answer:
+                return str(json.loads(answer.read()).get("doing", ""))
+        except (urllib.error.URLError, OSError, ValueError):
+            return ""
+
+    def airflow(self, environment: dict[str, Any]) -> AirflowApi:
+        """A client of an environment's Airflow, signed in as admin."""
+        url = web_url(environment)
+        if not url:
+            raise Refused(
+                f"The environment {environment['Name']} is {environment['Status']}: it has no web server yet."
+            )
+        return AirflowApi(url, ADMIN, self.password(environment["Name"]))
+
+    def password(self, environment: str) -> str:
+        """The password of the user admin, from Secrets Manager. Never shown unless asked for."""
+        name = f"skylift/{environment}/admin-password"
+        secrets = self.client("secretsmanager")
+        if not exists(lambda: secrets.describe_secret(SecretId=name), f"secret {name}"):
+            raise Refused(f"The environment {environment} has no password yet (secret {name} is not there).")
+        with calling(f"secretsmanager GetSecretValue {name}"):
+            return str(secrets.get_secret_value(SecretId=name)["SecretString"])
+
+
+def connect() -> Connection:
+    """The connection to this home's running server. Raises ``Refused`` when none runs."""
+    home = find_home(os.environ)
+    server = running(home)
+    if server is None:
+        raise Refused(f"skylift does not run here (home {home.folder}). Start it with: skylift up")
+    return connection(home, server)
+
+
+def connection(home: Home, server: Server) -> Connection:
+    """The connection to a known server; turns this process's AWS settings to it."""
+    aim(home, server.port)
+    return Connection(home, server)

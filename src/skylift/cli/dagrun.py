@@ -1,0 +1,153 @@
+"""Triggers a DAG, follows the run, and shows each Airflow task with the ECS task that ran it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+
+from skylift.aws.errors import calling
+from skylift.cli.airflow_api import AirflowApi, TaskLine
+from skylift.cli.terminal import seconds
+from skylift.core.errors import Refused, Unavailable
+
+PARSE_SECONDS = 90.0
+"""Time for a DAG file to be parsed after the environment became available."""
+
+POLL_SECONDS = 0.5
+FINAL = frozenset({"success", "failed"})
+COLOURS = {"success": "green", "failed": "red", "upstream_failed": "yellow", "skipped": "magenta", "running": "cyan"}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a DAG run ended. ``ecs_tasks``: ECS task id by (task id, map index)."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    took: float
+    lines: tuple[TaskLine, ...]
+    ecs_tasks: dict[tuple[str, int], str]
+
+
+def choose_dag(api: AirflowApi, wanted: str | None, say: Callable[[str], None], limit: float = PARSE_SECONDS) -> str:
+    """The id of the DAG to run: the one wanted, else the only one. Waits until it is parsed.
+
+    Raises:
+        Refused: it does not import (with the import error), is not there, or there are several.
+    """
+    deadline = time.monotonic() + limit
+    while True:
+        dags, errors = api.dags(), api.import_errors()
+        if wanted in dags or (wanted is None and dags and not errors):
+            break
+        if errors and (wanted is None or time.monotonic() > deadline - limit + 10):
+            raise Refused(_import_error_text(errors, wanted))
+        if time.monotonic() > deadline:
+            known = ", ".join(sorted(dags)) or "none"
+            raise Refused(f"There is no DAG {wanted or 'in this environment yet'}. There are: {known}.")
+        if wanted and dags and time.monotonic() > deadline - limit + 15:
+            raise Refused(f"There is no DAG {wanted}. There are: {', '.join(sorted(dags))}.")
+        say("waiting until the DAG is parsed")
+        time.sleep(POLL_SECONDS)
+    if wanted:
+        return wanted
+    if len(dags) > 1:
+        raise Refused(f"Which DAG? There are {', '.join(sorted(dags))}. Say it with --dag DAG_ID.")
+    return next(iter(dags))
+
+
+def run_dag(
+    api: AirflowApi, ecs: Any, cluster: str, dag_id: str, conf: dict[str, Any], say: Callable[[str], None]
+) -> RunResult:
+    """Triggers a DAG and follows the run to its end, however long it takes.
+
+    Args:
+        cluster: the ECS cluster in which the environment's Airflow tasks run.
+        say: told how far the run is.
+    """
+    begun = time.monotonic()
+    api.unpause(dag_id)
+    run_id = api.trigger(dag_id, f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S.%f}", conf)
+    misses = 0
+    while True:
+        try:
+            state, lines = api.run_state(dag_id, run_id), api.task_lines(dag_id, run_id)
+            misses = 0
+        except Unavailable:
+            # An API server that restarts is no reason to lose sight of the run.
+            misses += 1
+            if misses > 60:
+                raise
+            time.sleep(1.0)
+            continue
+        if state in FINAL:
+            break
+        say(f"{dag_id}: {describe(lines)}")
+        time.sleep(POLL_SECONDS)
+    ids = ecs_task_ids(ecs, cluster, dag_id, run_id)
+    return RunResult(dag_id, run_id, state, time.monotonic() - begun, tuple(lines), ids)
+
+
+def describe(lines: list[TaskLine]) -> str:
+    """How far a run is: ``5 of 9 tasks done, 3 running``."""
+    done = sum(line.state in {"success", "failed", "skipped", "upstream_failed", "removed"} for line in lines)
+    live = sum(line.state == "running" for line in lines)
+    waiting = sum(line.state == "queued" for line in lines)
+    parts = [f"{done} of {len(lines)} Airflow tasks done", f"{live} running" if live else ""]
+    return ", ".join(part for part in [*parts, f"{waiting} queued" if waiting else ""] if part)
+
+
+def ecs_task_ids(ecs: Any, cluster: str, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
+    """ECS task ids of a run by (Airflow task id, map index), from the tags that the executor sets; the latest try wins."""
+    arns: list[str] = []
+    with calling("ecs ListTasks"):
+        for status in ("RUNNING", "STOPPED"):
+            pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=status)
+            arns += [one for page in pages for one in page["taskArns"]]
+    found: dict[tuple[str, int], tuple[int, str]] = {}
+    for start in range(0, len(arns), 100):
+        with calling("ecs DescribeTasks"):
+            answer = ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])
+        for task in answer["tasks"]:
+            tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", [])}
+            if tags.get("dag_id") == sanitised(dag_id) and tags.get("run_id") == sanitised(run_id):
+                key = (tags.get("task_id", ""), int(tags.get("map_index", "-1") or -1))
+                attempt = (int(tags.get("try_number", "0") or 0), task["taskArn"].rpartition("/")[2])
+                found[key] = max(found.get(key, (0, "")), attempt)
+    return {key: ecs_id for key, (_, ecs_id) in found.items()}
+
+
+def sanitised(text: str) -> str:
+    """A tag value as AWS allows it: letters, digits, blanks and ``_ . : / = + - @``, at most 256 characters."""
+    return re.sub(r"[^\w .:/=+\-@]", "_", text)[:256]
+
+
+def table(result: RunResult) -> Table:
+    """One line per Airflow task instance, in the order in which they started."""
+    shown = Table(title=f"{result.dag_id}: {result.state} in {seconds(result.took)}", title_justify="left")
+    for name in ("task", "state", "ECS task", "start delay", "duration"):
+        shown.add_column(name, justify="right" if name in {"start delay", "duration"} else "left", no_wrap=True)
+    late = datetime.max.replace(tzinfo=UTC)
+    for line in sorted(result.lines, key=lambda one: (one.started or late, one.task_id, one.map_index)):
+        colour = COLOURS.get(line.state, "default")
+        shown.add_row(
+            line.task_id if line.map_index < 0 else rf"{line.task_id} \[{line.map_index}]",
+            f"[{colour}]{line.state}[/]",
+            result.ecs_tasks.get((sanitised(line.task_id), line.map_index), "-"),
+            "-" if line.start_delay is None else f"{line.start_delay:.1f} s",
+            "-" if line.duration is None else f"{line.duration:.1f} s",
+        )
+    return shown
+
+
+def _import_error_text(errors: list[tuple[str, str]], wanted: str | None) -> str:
+    shown = "\n".join(f"  {name}:\n    " + "\n    ".join(trace.strip().splitlines()[-6:]) for name, trace in errors)
+    subject = f"There is no DAG {wanted}, and a" if wanted else "A"
+    return f"{subject} DAG file does not import. Correct it and save; it is read again at once.\n{shown}"

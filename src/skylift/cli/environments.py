@@ -1,0 +1,165 @@
+"""Environments as the command line deals with them: made, waited for, deleted, over the MWAA API like anyone else would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.aws.errors import calling
+from skylift.cli.account import Network, exists
+from skylift.cli.project import Project
+from skylift.core.errors import Refused, Unavailable
+
+WAIT_SECONDS = 1200.0
+"""Most that an environment may take to become AVAILABLE or to go; MWAA itself needs 20 to 30 minutes."""
+
+POLL_SECONDS = 0.25
+VERSIONED = {"requirements.txt": "Requirements", "plugins.zip": "Plugins", "startup.sh": "StartupScript"}
+"""Project files that an environment pins to one object version, and the prefix of their members in the MWAA API."""
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What a new environment stands on: its role and network, and the versions of its pinned files (by key)."""
+
+    role: str
+    network: Network
+    versions: dict[str, str]
+
+
+def find(mwaa: Any, name: str) -> dict[str, Any] | None:
+    """The environment as GetEnvironment shows it; ``None`` when there is none of that name."""
+    found: dict[str, Any] = {}
+    exists(lambda: found.update(mwaa.get_environment(Name=name)["Environment"]), f"environment {name}")
+    return found or None
+
+
+def get(mwaa: Any, name: str) -> dict[str, Any]:
+    """The environment. Raises ``Refused`` with the names that exist when there is none."""
+    found = find(mwaa, name)
+    if found is None:
+        known = ", ".join(names(mwaa)) or "none"
+        raise Refused(f"There is no environment {name}. There are: {known}. To make one: skylift up PROJECT")
+    return found
+
+
+def names(mwaa: Any) -> list[str]:
+    """Names of all environments."""
+    with calling("mwaa ListEnvironments"):
+        pages = mwaa.get_paginator("list_environments").paginate()
+        return sorted(name for page in pages for name in page["Environments"])
+
+
+def the_one(mwaa: Any, name: str | None) -> str:
+    """The name given, else the only environment's. Raises ``Refused`` when it is not clear which."""
+    if name:
+        return name
+    known = names(mwaa)
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise Refused("There is no environment yet. To make one: skylift up PROJECT")
+    raise Refused(f"Which environment? There are {', '.join(known)}. Say it with --env NAME.")
+
+
+def creation(project: Project, base: Foundation, options: dict[str, str]) -> dict[str, Any]:
+    """The CreateEnvironment request of a project."""
+    request: dict[str, Any] = {
+        "Name": project.name,
+        "ExecutionRoleArn": base.role,
+        "SourceBucketArn": f"arn:aws:s3:::{project.bucket}",
+        "DagS3Path": "dags",
+        "NetworkConfiguration": {
+            "SubnetIds": list(base.network.subnets),
+            "SecurityGroupIds": [base.network.security_group],
+        },
+        "WebserverAccessMode": "PUBLIC_ONLY",
+        "LoggingConfiguration": {
+            module: {"Enabled": True, "LogLevel": "INFO"}
+            for module in ("DagProcessingLogs", "SchedulerLogs", "TaskLogs", "WebserverLogs", "WorkerLogs")
+        },
+    }
+    if options:
+        request["AirflowConfigurationOptions"] = options
+    for key, member in VERSIONED.items():
+        if version := base.versions.get(key):
+            request |= {f"{member}S3Path": key, f"{member}S3ObjectVersion": version}
+    return request
+
+
+def create(mwaa: Any, request: dict[str, Any]) -> None:
+    """Asks for the environment; it is not ready when this returns."""
+    with calling(f"mwaa CreateEnvironment {request['Name']}"):
+        mwaa.create_environment(**request)
+
+
+def outdated(environment: dict[str, Any], versions: dict[str, str]) -> list[str]:
+    """The project's pinned files of which the environment runs another version than the bucket's current one."""
+    return [
+        key
+        for key, member in VERSIONED.items()
+        if (environment.get(f"{member}S3ObjectVersion") or "") != versions.get(key, "")
+    ]
+
+
+def wait_available(
+    mwaa: Any, name: str, say: Callable[[str], None], progress: Callable[[str], str], limit: float = WAIT_SECONDS
+) -> dict[str, Any]:
+    """Waits until the environment can be used; returns it.
+
+    Args:
+        say: told what is being done now.
+        progress: what the control plane does for an environment now; empty when it does not say.
+        limit: seconds.
+
+    Raises:
+        Refused: it ended in a failed state; the text is the service's own reason.
+        Unavailable: it took longer than the limit.
+    """
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        found = get(mwaa, name)
+        status = found["Status"]
+        if status == "AVAILABLE":
+            return found
+        if status in {"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"}:
+            raise Refused(failure_text(found))
+        say(f"environment {name}: {progress(name) or status}")
+        time.sleep(POLL_SECONDS)
+    raise Unavailable(f"The environment {name} is not available after {limit:.0f} s. Look at: skylift env logs {name}")
+
+
+def failure_text(environment: dict[str, Any]) -> str:
+    """Why an environment is in a failed state, in one message."""
+    error = environment.get("LastUpdate", {}).get("Error", {})
+    reason = f"{error.get('ErrorCode', 'no code')}: {error.get('ErrorMessage', 'no reason given')}"
+    return (
+        f"The environment {environment['Name']} is {environment['Status']}. {reason}\n"
+        "  Correct the cause and run skylift up again; the failed environment is replaced."
+    )
+
+
+def delete(mwaa: Any, name: str, say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
+    """Deletes an environment and waits until it is gone.
+
+    Raises:
+        Refused: there is none of that name, or it may not be deleted now.
+        Unavailable: it took longer than the limit (seconds).
+    """
+    get(mwaa, name)
+    with calling(f"mwaa DeleteEnvironment {name}"):
+        mwaa.delete_environment(Name=name)
+    deadline = time.monotonic() + limit
+    while (found := find(mwaa, name)) is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"The environment {name} is still {found['Status']} after {limit:.0f} s.")
+        say(f"environment {name}: {found['Status']}")
+        time.sleep(POLL_SECONDS)
+
+
+def web_url(environment: dict[str, Any]) -> str:
+    """The address of Airflow's UI. MWAA gives a bare host name; ours are plain http on loopback."""
+    url = str(environment.get("WebserverUrl", ""))
+    return url if "://" in url or not url else f"http://{url}"

@@ -1,0 +1,153 @@
+"""The folder that holds all state of one skylift (``$SKYLIFT_HOME``), and what a process needs to talk to its server.
+
+Nothing is written outside this folder. It is private (mode 0700), because it holds credentials and the database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skylift.core.errors import Refused
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+DEFAULT_PORT = 4747
+FOREIGN_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+"""Variables that botocore prefers to a credentials file: left set, our calls would go out with a real account's keys."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where things are. Making one touches no disk; ``prepare`` does."""
+
+    folder: Path
+
+    @property
+    def server_file(self) -> Path:
+        """Who serves this home: pid, port, start time. Only there while a server is ready."""
+        return self.folder / "server.json"
+
+    @property
+    def server_log(self) -> Path:
+        """Output of the background process."""
+        return self.folder / "server.log"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held (flock) by the one server of this home."""
+        return self.folder / "server.lock"
+
+    @property
+    def credentials(self) -> Path:
+        """AWS shared credentials file."""
+        return self.folder / "aws" / "credentials"
+
+    @property
+    def config(self) -> Path:
+        """AWS shared config file: region and endpoint."""
+        return self.folder / "aws" / "config"
+
+    @property
+    def master_key(self) -> Path:
+        """32 random bytes from which session credentials are derived."""
+        return self.folder / "aws" / "master.key"
+
+    @property
+    def projects(self) -> Path:
+        """Project folders that are followed, by environment."""
+        return self.folder / "projects.json"
+
+    def prepare(self) -> None:
+        """Makes the folder, private.
+
+        Raises:
+            Refused: it cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.folder / "aws").mkdir(exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
+        except OSError as error:
+            raise Refused(
+                f"The folder {self.folder} cannot be used ({error.strerror}). "
+                "Set SKYLIFT_HOME to a folder that you may write to."
+            ) from error
+
+    def variables(self, port: int) -> dict[str, str]:
+        """Environment variables with which boto3, the AWS CLI and others talk to this server. No secrets in them."""
+        return {
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.credentials),
+            "AWS_CONFIG_FILE": str(self.config),
+            "AWS_ENDPOINT_URL": endpoint(port),
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def find_home(environ: Mapping[str, str]) -> Home:
+    """``$SKYLIFT_HOME``; else ``skylift`` in the XDG data folder (default ``~/.local/share``)."""
+    if chosen := environ.get("SKYLIFT_HOME"):
+        return Home(Path(chosen).expanduser().absolute())
+    shared = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "share")
+    return Home(Path(shared).absolute() / "skylift")
+
+
+def endpoint(port: int) -> str:
+    """The AWS endpoint URL on a port of this machine."""
+    return f"http://127.0.0.1:{port}"
+
+
+def aim(home: Home, port: int) -> None:
+    """Makes this process talk to this home's server and to nothing else, whatever AWS settings it was started with."""
+    for name in FOREIGN_VARIABLES:
+        os.environ.pop(name, None)
+    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]:
+        del os.environ[name]
+    os.environ.update(home.variables(port))
+    direct = [part for part in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",") if part]
+    if "127.0.0.1" not in direct:
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join([*direct, "127.0.0.1"])
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces a file in one step, readable by its owner only (0600)."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when the file is not there.
+
+    Raises:
+        Refused: it is not a JSON object.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Refused(f"{path} is damaged ({error}). Remove it and run the command again.") from error
+    if not isinstance(found, dict):
+        raise Refused(f"{path} is damaged (not a JSON object). Remove it and run the command again.")
+    return found

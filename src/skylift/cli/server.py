@@ -1,0 +1,96 @@
+"""Who serves a home, seen from outside: the record that the server leaves, and whether it is true.
+
+A pid alone proves nothing (pids are reused), so the record also has the process's start time, and a server counts as
+running only when it answers with that pid.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from skylift.cli.home import Home, endpoint, read_json, write_private
+
+HEALTH = "/_skylift/health"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One running server.
+
+    Attributes:
+        pid: of the background process.
+        started: its start time in clock ticks since boot (``/proc/PID/stat``, field 22).
+        port: of its one loopback port.
+        version: of skylift that it runs.
+        home: the folder that it serves.
+    """
+
+    pid: int
+    started: int
+    port: int
+    version: str
+    home: str
+
+    @property
+    def endpoint(self) -> str:
+        """Its AWS endpoint URL."""
+        return endpoint(self.port)
+
+
+def running(home: Home) -> Server | None:
+    """The server of this home, when it is alive and answers."""
+    server = recorded(home)
+    if server is None or start_time(server.pid) != server.started:
+        return None
+    answer = health(server.port)
+    return server if answer is not None and answer.get("pid") == server.pid else None
+
+
+def recorded(home: Home) -> Server | None:
+    """What ``server.json`` says, true or not; none when the file is missing or of another form."""
+    try:
+        return Server(**read_json(home.server_file))
+    except TypeError:
+        return None
+
+
+def record(home: Home, server: Server) -> None:
+    """Tells others that this server is ready."""
+    write_private(home.server_file, json.dumps(asdict(server), indent=2) + "\n")
+
+
+def alive(server: Server) -> bool:
+    """Whether its process still exists (a zombie does not count)."""
+    return start_time(server.pid) == server.started
+
+
+def package_version() -> str:
+    """The version of skylift that is installed."""
+    return version("skylift")
+
+
+def start_time(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot; none when it is gone or only waits to be reaped."""
+    try:
+        # The command name, in brackets, may itself hold blanks and brackets: fields count from the last one.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def health(port: int, timeout: float = 2.0) -> dict[str, Any] | None:
+    """What a skylift on this port says of itself; none when none answers there."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(endpoint(port) + HEALTH, timeout=timeout) as answer:
+            found = json.loads(answer.read())
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "pid" in found else None

@@ -1,0 +1,113 @@
+"""Environments over the MWAA API: requests made from projects, waiting, refusals with the service's own reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from skylift.cli import environments
+from skylift.cli.account import Network
+from skylift.cli.environments import Foundation, creation, outdated, wait_available, web_url
+from skylift.cli.project import Project
+from skylift.core.errors import Refused, Unavailable
+
+pytestmark = pytest.mark.unit
+
+BASE = Foundation(
+    "arn:aws:iam::000000000000:role/r",
+    Network(("subnet-1", "subnet-2"), "sg-1"),
+    {"requirements.txt": "v1", "plugins.zip": "", "startup.sh": ""},
+)
+
+
+class Mwaa:
+    """Shows one environment, going through the given states."""
+
+    def __init__(self, *shows: dict[str, Any]) -> None:
+        self.shows = list(shows)
+
+    def get_environment(self, Name: str) -> dict[str, Any]:
+        if not self.shows:
+            answer = {"Error": {"Code": "ResourceNotFoundException", "Message": f"no {Name}"}}
+            raise ClientError(answer, "GetEnvironment")  # type: ignore[arg-type]
+        return {"Environment": self.shows.pop(0) if len(self.shows) > 1 else self.shows[0]}
+
+    def get_paginator(self, operation: str) -> Mwaa:
+        assert operation == "list_environments"
+        return self
+
+    def paginate(self) -> list[dict[str, Any]]:
+        return [{"Environments": sorted({show["Name"] for show in self.shows})}]
+
+
+def shown(status: str, **members: Any) -> dict[str, Any]:
+    return {"Name": "e", "Status": status, **members}
+
+
+def test_a_request_has_only_the_files_that_are_there() -> None:
+    request = creation(Project(Path("/p"), "e"), BASE, {"core.parallelism": "8"})
+    assert request["SourceBucketArn"] == "arn:aws:s3:::skylift-e"
+    assert (request["RequirementsS3Path"], request["RequirementsS3ObjectVersion"]) == ("requirements.txt", "v1")
+    assert "PluginsS3Path" not in request
+    assert request["AirflowConfigurationOptions"] == {"core.parallelism": "8"}
+
+
+def test_waiting_ends_with_the_environment_and_says_what_is_done() -> None:
+    said: list[str] = []
+    mwaa = Mwaa(shown("CREATING"), shown("AVAILABLE", WebserverUrl="127.66.0.1:8080"))
+    found = wait_available(mwaa, "e", said.append, lambda name: "building layer")
+    assert web_url(found) == "http://127.66.0.1:8080"
+    assert said == ["environment e: building layer"]
+
+
+def test_a_failed_environment_is_refused_with_the_services_reason() -> None:
+    error = {"ErrorCode": "REQUIREMENTS_FAILED", "ErrorMessage": "no matching distribution for foo==9.9"}
+    mwaa = Mwaa(shown("CREATE_FAILED", LastUpdate={"Error": error}))
+    with pytest.raises(Refused, match=r"REQUIREMENTS_FAILED: no matching distribution for foo==9\.9"):
+        wait_available(mwaa, "e", print, lambda name: "")
+
+
+def test_waiting_has_an_end() -> None:
+    with pytest.raises(Unavailable, match="not available after"):
+        wait_available(Mwaa(shown("CREATING")), "e", print, lambda name: "", limit=0.0)
+
+
+def test_an_unknown_environment_is_refused_and_the_known_ones_are_named() -> None:
+    class Others(Mwaa):
+        def paginate(self) -> list[dict[str, Any]]:
+            return [{"Environments": ["b", "a"]}]
+
+    with pytest.raises(Refused, match=r"no environment e\. There are: a, b"):
+        environments.get(Others(), "e")
+    with pytest.raises(Refused, match="Which environment"):
+        environments.the_one(Others(), None)
+    with pytest.raises(Refused, match="skylift up PROJECT"):
+        environments.the_one(Mwaa(), None)
+    assert environments.the_one(Mwaa(shown("AVAILABLE")), None) == "e"
+
+
+def test_a_file_is_outdated_when_the_bucket_has_another_version() -> None:
+    environment = shown("AVAILABLE", RequirementsS3ObjectVersion="v0")
+    assert outdated(environment, BASE.versions) == ["requirements.txt"]
+    assert outdated(shown("AVAILABLE", RequirementsS3ObjectVersion="v1"), BASE.versions) == []
+    gone = {"requirements.txt": "", "plugins.zip": "", "startup.sh": ""}
+    assert outdated(environment, gone) == ["requirements.txt"]
+
+
+def test_deleting_waits_until_it_is_gone() -> None:
+    class Going(Mwaa):
+        def delete_environment(self, Name: str) -> None:
+            self.shows = [shown("DELETING"), shown("DELETING")]
+
+        def get_environment(self, Name: str) -> dict[str, Any]:
+            if len(self.shows) == 1 and self.shows[0]["Status"] == "DELETING":
+                self.shows = []
+            return super().get_environment(Name)
+
+    mwaa = Going(shown("AVAILABLE"))
+    said: list[str] = []
+    environments.delete(mwaa, "e", said.append)
+    assert said == ["environment e: DELETING"]
