@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from skylift.core.containers import ADMIN_PASSWORD
-from skylift.core.errors import Refused, SkyliftError
+from skylift.core.errors import Refused
 
 PROTECTED = frozenset(
     [
@@ -64,6 +64,7 @@ def with_startup(
 
     Raises:
         StartupFailed: with the reason.
+        Unavailable: S3 cannot be reached now.
     """
     return merged(environment, run(fetched(url, Path(cache)), environment, component, seconds))
 
@@ -73,16 +74,13 @@ def fetched(url: str, cache: Path) -> Path:
     script = cache / "startup" / hashlib.sha256(url.encode()).hexdigest() / "startup.sh"
     if "?versionId=" in url and script.is_file():
         return script
-    from skylift.aws.s3_objects import (
-        ObjectRef,
-        S3Objects,
-    )  # lazy: boto3 costs 0.2 s, and the common case fetches nothing
+    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 costs 0.2 s; mostly nothing is fetched
 
     try:
         script.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if S3Objects().fetch(ObjectRef.parse(url), script) is None:
             raise StartupFailed(f"startup script {url} does not exist")
-    except SkyliftError as error:
+    except Refused as error:
         raise error if isinstance(error, StartupFailed) else StartupFailed(f"startup script: {error}") from error
     return script
 

@@ -1,0 +1,135 @@
+"""The runtime's parts that meet S3, over real HTTP: the DAG folder's mirror, and objects with versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from runtime_cloud import rest_of_aws
+
+from skylift.aws.s3_objects import ObjectRef, S3Objects
+from skylift.core.clock import ManualClock
+from skylift.core.errors import Refused
+from skylift.runtime.mirror import AHEAD, Mirror
+
+pytestmark = pytest.mark.local
+BUCKET = "runtime-bucket"
+
+
+class Counted:
+    """boto3's client, with the calls counted."""
+
+    def __init__(self, s3: Any) -> None:
+        self.calls: list[str] = []
+        self._s3 = s3
+        s3.meta.events.register("before-call.s3", lambda model, **_: self.calls.append(model.name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with rest_of_aws(tmp_path_factory.mktemp("aws")) as found:
+        client = boto3.client(
+            "s3",
+            endpoint_url=found["AWS_ENDPOINT_URL"],
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            region_name="us-east-1",
+        )
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield client
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_folder_follows_the_bucket(s3: Any, tmp_path: Path) -> None:
+    put = lambda key, text: s3.put_object(Bucket=BUCKET, Key=f"one/{key}", Body=text.encode())  # noqa: E731
+    put("a.py", "a1")
+    put("pkg/b.py", "b1")
+    put("pkg/__pycache__/b.pyc", "no")
+    counted = Counted(s3)
+    mirror = Mirror(f"s3://{BUCKET}/one", tmp_path, S3Objects(counted))
+    mirror.refresh()
+    assert files_of(mirror.folder) == {"a.py": "a1", "pkg/b.py": "b1"}
+
+    before = (mirror.folder / "a.py").stat().st_mtime_ns
+    put("a.py", "a2")
+    s3.delete_object(Bucket=BUCKET, Key="one/pkg/b.py")
+    assert mirror.differs()
+    mirror.refresh()
+    assert files_of(mirror.folder) == {"a.py": "a2"}
+    assert (mirror.folder / "a.py").stat().st_mtime_ns > before, "Airflow parses by mtime"
+    assert not (mirror.folder / "pkg").exists()
+
+    counted.calls.clear()
+    assert not mirror.differs()
+    assert not mirror.refresh()
+    assert counted.calls == ["ListObjectsV2", "ListObjectsV2"], "nothing changed: one listing each"
+
+
+def test_a_new_process_fetches_nothing_again_and_repairs_what_is_missing(s3: Any, tmp_path: Path) -> None:
+    for name in ("x.py", "y.py"):
+        s3.put_object(Bucket=BUCKET, Key=f"two/{name}", Body=name.encode())
+    Mirror(f"s3://{BUCKET}/two/", tmp_path, S3Objects(s3)).refresh()
+    again = Mirror(f"s3://{BUCKET}/two/", tmp_path, S3Objects(s3))
+    assert not again.differs()
+    (again.folder / "x.py").unlink()
+    assert again.refresh().fetch == ("x.py",)
+    (tmp_path / "manifest.json").write_text("{broken")
+    assert set(again.refresh().fetch) == {"x.py", "y.py"}
+
+
+def test_a_second_save_soon_after_the_first_has_a_later_mtime(s3: Any, tmp_path: Path) -> None:
+    clock = ManualClock()
+    mirror = Mirror(f"s3://{BUCKET}/three", tmp_path, S3Objects(s3), clock)
+    seen = []
+    for text, pause in (("1", 0), ("2", 5), ("3", 600)):
+        clock.advance(pause)
+        s3.put_object(Bucket=BUCKET, Key="three/d.py", Body=text.encode())
+        mirror.refresh()
+        seen.append((mirror.folder / "d.py").stat().st_mtime - clock.now)
+    assert seen[1] == pytest.approx(AHEAD, abs=0.01)
+    assert abs(seen[0] - AHEAD) > 60, "the first save has the real time, which the manual clock does not know"
+    assert abs(seen[2] - AHEAD) > 60
+
+
+def test_a_file_becomes_a_folder_and_back(s3: Any, tmp_path: Path) -> None:
+    mirror = Mirror(f"s3://{BUCKET}/four", tmp_path, S3Objects(s3))
+    for key, gone in (("a", "a/b"), ("a/b", "a"), ("a", "a/b")):
+        s3.delete_object(Bucket=BUCKET, Key=f"four/{gone}")
+        s3.put_object(Bucket=BUCKET, Key=f"four/{key}", Body=key.encode())
+        mirror.refresh()
+        assert files_of(mirror.folder) == {key: key}
+
+
+def test_an_empty_prefix_is_an_empty_folder_and_no_bucket_is_refused(s3: Any, tmp_path: Path) -> None:
+    mirror = Mirror(f"s3://{BUCKET}/nothing-here", tmp_path / "1", S3Objects(s3))
+    mirror.refresh()
+    assert mirror.folder.is_dir()
+    with pytest.raises(Refused, match="no-such-bucket-here"):
+        Mirror("s3://no-such-bucket-here/dags", tmp_path / "2", S3Objects(s3)).refresh()
+
+
+def test_many_files_and_old_versions(s3: Any, tmp_path: Path) -> None:
+    for number in range(60):
+        s3.put_object(Bucket=BUCKET, Key=f"many/{number}.py", Body=str(number).encode())
+    mirror = Mirror(f"s3://{BUCKET}/many", tmp_path, S3Objects(s3))
+    mirror.refresh()
+    assert files_of(mirror.folder) == {f"{number}.py": str(number) for number in range(60)}
+    assert not list((tmp_path / "arriving").iterdir())
+
+    first = s3.put_object(Bucket=BUCKET, Key="v/k", Body=b"old")["VersionId"]
+    s3.put_object(Bucket=BUCKET, Key="v/k", Body=b"new")
+    objects = S3Objects(s3)
+    assert objects.fetch(ObjectRef(BUCKET, "v/k", first), tmp_path / "k")
+    assert (tmp_path / "k").read_bytes() == b"old"
+    assert objects.fetch(ObjectRef(BUCKET, "v/none"), tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
