@@ -54,11 +54,10 @@ class Service:
     def wants(self, head: Head, body: bytes) -> bool:
         """Whether a request with our signing name is ours: Query services share names and differ in ``Version``."""
         if self.protocol == "query":
-            return form_fields(head, body).get("Version", self._model.api_version) == self._model.api_version
+            return bool(form_fields(head, body).get("Version", self._model.api_version) == self._model.api_version)
         target = head.headers.get("x-amz-target")
-        return (
-            self.protocol != "json" or target is None or target.startswith(self._model.metadata["targetPrefix"] + ".")
-        )
+        prefix = str(self._model.metadata.get("targetPrefix")) + "."
+        return self.protocol != "json" or target is None or target.startswith(prefix)
 
     def has_route(self, head: Head) -> bool:
         """Whether method and path are one of our operations; only rest-json can tell."""
