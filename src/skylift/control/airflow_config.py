@@ -1,0 +1,140 @@
+"""How an environment's Airflow is configured: environment variables, each with its reason. Pure.
+
+Precedence, low to high, as in MWAA: our opinions, the user's options (``AirflowConfigurationOptions``), what has to be.
+The user's options are sensitive in MWAA's model, so they travel as ECS ``secrets`` and not as plain variables.
+Option names are those of Airflow 3.3's ``config.yml``; a test holds this table against it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from skylift.control.scene import Scene
+from skylift.control.validation import CLASSES
+from skylift.core.containers import CONTAINER_NAME, WEB_PORT
+from skylift.core.names import arn, log_group, s3_url
+
+PROTECTED = frozenset(
+    {
+        "AIRFLOW__AWS_MWAA__REDIRECT_URL",
+        "AIRFLOW__WEBSERVER__BASE_URL",
+        "AIRFLOW__WEBSERVER__SECRET_KEY",
+        "AIRFLOW__CORE__DATABASE_ACCESS_ISOLATION",
+        "AIRFLOW__CORE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__CELERY__BROKER_URL",
+        "AIRFLOW__CELERY__RESULT_BACKEND",
+    }
+)
+"""Options that MWAA restores when a user sets them and that we have no value of our own for (mwaa.md, 3.2)."""
+
+SECRET_OPTIONS = {
+    "AIRFLOW__CORE__FERNET_KEY": "fernet_key",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "jwt_secret",
+    "AIRFLOW__API__SECRET_KEY": "api_secret_key",
+}
+"""Variables whose value is a key of the secret ``skylift/{env}/airflow``."""
+
+DATABASE_OPTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+"""Airflow derives the async URL itself (``postgresql+psycopg2`` becomes ``postgresql+asyncpg``, airflow/settings.py)."""
+
+
+def variable(option: str) -> str:
+    """``section.key`` as Airflow's environment variable."""
+    section, _, key = option.partition(".")
+    return f"AIRFLOW__{section.upper()}__{key.upper()}".replace(".", "_")
+
+
+def opinions(scene: Scene) -> dict[str, str]:
+    """What we think best; the user may think otherwise."""
+    spec = scene.spec
+    slots = CLASSES[spec.environment_class].tasks_per_worker * spec.max_workers
+    return {
+        # A saved DAG shall be parsed within seconds: look at the bucket every second, and refresh as often.
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "1",
+        "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+        # MWAA's promise for MaxWorkers is so many Airflow tasks at once; here each is an ECS task of its own.
+        "AIRFLOW__CORE__PARALLELISM": str(slots),
+        # A container may have to be placed and pulled first; MWAA's own value.
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
+        # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
+        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
+        # One process is enough behind one load balancer target; each costs 200 MB.
+        "AIRFLOW__API__WORKERS": "1",
+        # Escape codes are noise in CloudWatch.
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+    }
+
+
+def essentials(scene: Scene, module: str) -> dict[str, str]:
+    """What has to be, whatever the user says.
+
+    Args:
+        module: the log module whose level applies, e.g. ``SchedulerLogs``.
+    """
+    spec = scene.spec
+    return {
+        "AIRFLOW__CORE__EXECUTOR": "skylift.executors.ecs.AwsEcsExecutor",
+        # Examples would appear in every environment's DAG list.
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Where Airflow tasks report to; the load balancer's name stays when API servers come and go.
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web_url(scene)}/execution/",
+        "AIRFLOW__API__BASE_URL": f"{web_url(scene)}/",
+        "AIRFLOW__API__PORT": str(WEB_PORT),
+        # One user, whose password comes from Secrets Manager (the runtime's entrypoint sets it).
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(scene),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": spec.logging[module].level,
+        **_task_logs(scene),
+        **_executor(scene),
+    }
+
+
+def user_options(scene: Scene) -> dict[str, str]:
+    """The user's options by variable, without those that are ours."""
+    ours = {*essentials(scene, "TaskLogs"), *SECRET_OPTIONS, DATABASE_OPTION, *PROTECTED}
+    return {
+        variable(option): value
+        for option, value in sorted(scene.spec.options.items())
+        if "." in option and variable(option) not in ours
+    }
+
+
+def web_url(scene: Scene) -> str:
+    """The API server's address behind its load balancer, without a slash at its end."""
+    return f"http://{scene.fact('web.address')}"
+
+
+def _bundles(scene: Scene) -> str:
+    kwargs: Mapping[str, object] = {"url": s3_url(scene.spec.bucket, scene.spec.dag_path), "refresh_interval": 1}
+    return json.dumps([{"name": "dags", "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
+
+
+def _task_logs(scene: Scene) -> dict[str, str]:
+    if not scene.spec.logging["TaskLogs"].enabled:
+        return {"AIRFLOW__LOGGING__REMOTE_LOGGING": "False"}
+    group = "log-group:" + log_group(scene.spec.name, "TaskLogs")
+    return {
+        "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
+        "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "cloudwatch://"
+        + arn("logs", scene.settings.region, scene.settings.account, group),
+        # Empty: the container's own role, no Airflow connection to look up (and none to forget).
+        "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "",
+    }
+
+
+def _executor(scene: Scene) -> dict[str, str]:
+    """Section ``[aws_ecs_executor]`` as in the amazon provider, and our own ``[skylift]``."""
+    spec, settings = scene.spec, scene.settings
+    return {
+        "AIRFLOW__AWS_ECS_EXECUTOR__CLUSTER": settings.cluster,
+        "AIRFLOW__AWS_ECS_EXECUTOR__CONTAINER_NAME": CONTAINER_NAME,
+        # The family, not a revision: an Airflow task that starts after an update runs in the new one.
+        "AIRFLOW__AWS_ECS_EXECUTOR__TASK_DEFINITION": f"skylift-{spec.name}-task",
+        "AIRFLOW__AWS_ECS_EXECUTOR__REGION_NAME": settings.region,
+        "AIRFLOW__AWS_ECS_EXECUTOR__SUBNETS": ",".join(spec.subnets),
+        "AIRFLOW__AWS_ECS_EXECUTOR__SECURITY_GROUPS": ",".join(spec.security_groups),
+        "AIRFLOW__AWS_ECS_EXECUTOR__ASSIGN_PUBLIC_IP": "False",
+        "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": settings.launch_type,
+        "AIRFLOW__SKYLIFT__PAYLOAD_URL": s3_url(settings.bucket, f"workloads/{spec.name}"),
+    }

@@ -1,0 +1,85 @@
+"""The parts that a Spec asks for, in an order in which each comes after what it needs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from skylift.core.containers import Command
+from skylift.core.environment import Spec
+
+
+class Kind(StrEnum):
+    """What a part is; each kind has one file in ``control/parts``."""
+
+    SOURCE = "source"
+    LOGS = "logs"
+    SECRETS = "secrets"
+    DATABASE = "database"
+    BALANCER = "balancer"
+    DEFINITION = "definition"
+    LAYER = "layer"
+    MIGRATION = "migration"
+    SERVICE = "service"
+    HEALTH = "health"
+
+
+EXECUTOR_ROLE = "task"
+"""Role of the task definition that Airflow's executor starts its ECS tasks from: family ``skylift-{env}-task``."""
+
+COMPONENTS = (Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER)
+"""Airflow's long-running processes; each is one ECS service."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that an environment needs.
+
+    Attributes:
+        kind: what it is.
+        role: which one of its kind, e.g. ``scheduler``; empty where there is only one.
+        needs: names of the parts that must be ready first.
+        doing: what is being done while it is not ready, for people: "migrating the database".
+    """
+
+    kind: Kind
+    role: str
+    needs: tuple[str, ...]
+    doing: str
+
+    @property
+    def name(self) -> str:
+        """``kind`` or ``kind/role``: unique in a blueprint."""
+        return f"{self.kind}/{self.role}" if self.role else str(self.kind)
+
+
+Blueprint = tuple[Part, ...]
+
+
+def blueprint(spec: Spec) -> Blueprint:
+    """Every part of one environment. Layer and migration do not wait for each other, nor does the load balancer."""
+    has_layer = any((spec.requirements, spec.plugins, spec.startup_script))
+    ground = ("logs", "secrets", "database", "balancer") + (("layer",) if has_layer else ("source",))
+    parts = [
+        Part(Kind.SOURCE, "", (), "checking the bucket"),
+        Part(Kind.LOGS, "", (), "creating log groups"),
+        Part(Kind.SECRETS, "", (), "creating secrets"),
+        Part(Kind.DATABASE, "", (), "creating the database"),
+        Part(Kind.BALANCER, "", (), "creating the load balancer"),
+    ]
+    if has_layer:
+        parts += [
+            Part(Kind.DEFINITION, Command.BUILD_LAYER, ("logs",), "describing the layer's builder"),
+            Part(Kind.LAYER, "", ("source", f"definition/{Command.BUILD_LAYER}"), "building layer"),
+        ]
+    parts += [
+        Part(Kind.DEFINITION, Command.MIGRATE, ("logs", "secrets", "database"), "describing the migration"),
+        Part(Kind.MIGRATION, "", ("database", f"definition/{Command.MIGRATE}"), "migrating database"),
+    ]
+    parts += [Part(Kind.DEFINITION, role, ground, f"describing {role}") for role in (*COMPONENTS, EXECUTOR_ROLE)]
+    parts += [
+        Part(Kind.SERVICE, role, (f"definition/{role}", f"definition/{EXECUTOR_ROLE}", "migration"), f"starting {role}")
+        for role in COMPONENTS
+    ]
+    parts.append(Part(Kind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health"))
+    return tuple(parts)

@@ -1,0 +1,130 @@
+"""Renders the ECS task definitions of an environment. Pure: Scene and role in, RegisterTaskDefinition's request out.
+
+The same text always gives the same digest, which is kept in the definition as a Docker label: so a definition that is
+already as wanted is found, and a changed one is registered anew. Secret values never stand in it, only their ARNs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from skylift.control import airflow_config
+from skylift.control.blueprint import EXECUTOR_ROLE
+from skylift.control.scene import Scene, digest, service_log_group
+from skylift.control.validation import CLASSES
+from skylift.core import containers
+from skylift.core.containers import CONTAINER_NAME, ENTRYPOINT, WEB_PORT, Command
+from skylift.core.names import log_group, s3_url
+
+DIGEST_LABEL = "skylift.digest"
+"""Docker label that holds the digest of the definition."""
+
+MODULES = {
+    Command.API_SERVER: "WebserverLogs",
+    Command.SCHEDULER: "SchedulerLogs",
+    Command.TRIGGERER: "SchedulerLogs",
+    Command.DAG_PROCESSOR: "DagProcessingLogs",
+    EXECUTOR_ROLE: "WorkerLogs",
+}
+"""Log module of each role. MWAA has no module for the triggerer; it rides with the scheduler there."""
+
+WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER})
+"""Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead."""
+
+
+def family(environment: str, role: str) -> str:
+    """Family of a role's task definition; also the name of its ECS service."""
+    return f"skylift-{environment}-{role}"
+
+
+def definition(scene: Scene, role: str) -> dict[str, Any]:
+    """The request for RegisterTaskDefinition of one role (a ``Command`` or ``task``)."""
+    spec, settings = scene.spec, scene.settings
+    size = CLASSES[spec.environment_class]
+    web = role == Command.API_SERVER
+    container: dict[str, Any] = {
+        "name": CONTAINER_NAME,
+        "image": settings.image_of(spec.airflow_version),
+        "essential": True,
+        "entryPoint": list(ENTRYPOINT),
+        "environment": [{"name": name, "value": value} for name, value in sorted(variables(scene, role).items())],
+        "secrets": [{"name": name, "valueFrom": source} for name, source in sorted(secrets(scene, role).items())],
+        "logConfiguration": _logs(scene, role),
+        # Longer than Fargate's 30 s, so that a task that is stopped can tell Airflow.
+        "stopTimeout": 120,
+    }
+    if role != EXECUTOR_ROLE:
+        container["command"] = [str(role)]
+    if web:
+        container["portMappings"] = [{"containerPort": WEB_PORT, "protocol": "tcp"}]
+    request = {
+        "family": family(spec.name, role),
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": str(size.web_cpu if web else size.scheduler_cpu),
+        "memory": str(size.web_memory if web else size.scheduler_memory),
+        "taskRoleArn": spec.execution_role,
+        "executionRoleArn": spec.execution_role,
+        "containerDefinitions": [container],
+    }
+    container["dockerLabels"] = {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True), _options_version(scene))}
+    return request
+
+
+def digest_of(request: Mapping[str, Any]) -> str:
+    """The digest label of a definition (ours or one that ECS describes); "" when it has none."""
+    for container in request.get("containerDefinitions", ()):
+        if container.get("name") == CONTAINER_NAME:
+            return str(container.get("dockerLabels", {}).get(DIGEST_LABEL, ""))
+    return ""
+
+
+def variables(scene: Scene, role: str) -> dict[str, str]:
+    """Plain environment variables of a role. Later ones win; none is secret."""
+    spec = scene.spec
+    ours = {containers.ENVIRONMENT.env: spec.name}
+    if role == Command.BUILD_LAYER:
+        return ours
+    ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_path)
+    if role == Command.MIGRATE:
+        return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    ours[containers.LAYER.env] = scene.fact("layer.url")
+    ours[containers.STARTUP_SCRIPT.env] = scene.fact("source.startup_script")
+    merged = airflow_config.opinions(scene) | airflow_config.essentials(scene, MODULES[role])
+    # ECS refuses a name that is both a variable and a secret.
+    return {name: value for name, value in (merged | ours).items() if name not in airflow_config.user_options(scene)}
+
+
+def secrets(scene: Scene, role: str) -> dict[str, str]:
+    """Variables of a role that ECS fills from Secrets Manager: name -> ``{arn}:{json key}::``."""
+    wanted: dict[str, str] = {}
+    if role not in WITHOUT_DATABASE:
+        wanted[airflow_config.DATABASE_OPTION] = f"{scene.fact('database.secret')}:url::"
+        for name, key in airflow_config.SECRET_OPTIONS.items():
+            wanted[name] = f"{scene.fact('secrets.airflow')}:{key}::"
+    if role == Command.API_SERVER:
+        wanted[containers.ADMIN_PASSWORD.env] = f"{scene.fact('secrets.airflow')}:admin_password::"
+    if role in MODULES:
+        for name in airflow_config.user_options(scene):
+            wanted[name] = f"{scene.fact('secrets.options')}:{name}::"
+    return wanted
+
+
+def _options_version(scene: Scene) -> str:
+    # A changed value must roll the containers although the definition's text is the same.
+    return scene.fact("secrets.options_version")
+
+
+def _logs(scene: Scene, role: str) -> dict[str, Any]:
+    module = MODULES.get(role, "")
+    enabled = bool(module) and scene.spec.logging[module].enabled
+    return {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": log_group(scene.spec.name, module) if enabled else service_log_group(scene.spec.name),
+            "awslogs-region": scene.settings.region,
+            "awslogs-stream-prefix": str(role),
+        },
+    }

@@ -1,0 +1,120 @@
+"""One pass over one environment: observe, plan, put, judge. It takes no input but the row, and ends in a few seconds.
+
+A crash anywhere costs one pass: every verb may be repeated, and nothing is known here that the next pass cannot see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from skylift.control.blueprint import Blueprint, Kind, Part
+from skylift.control.judge import Verdict, judge
+from skylift.control.parts.seam import Parts
+from skylift.control.plan import Fault, Phase, Seen, Step, Verb, plan, plan_removal, ready
+from skylift.control.scene import Scene
+from skylift.core.environment import Status
+from skylift.core.errors import Refused, Unavailable
+
+NOT_OURS = frozenset({Kind.SOURCE, Kind.HEALTH})
+"""Kinds that are only looked at: of them nothing is ever left."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pass found and did.
+
+    Attributes:
+        steps: what was tried.
+        unavailable: what did not answer, for people; "" when all did.
+    """
+
+    verdict: Verdict
+    seen: Mapping[str, Seen]
+    facts: Mapping[str, str]
+    steps: tuple[Step, ...]
+    unavailable: str
+
+
+def one_pass(scene: Scene, parts: Blueprint, before: Status, age: float, world: Parts, pool: Executor) -> Outcome:
+    """Looks at all parts, does what is to be done now (all at the same time), and judges.
+
+    Args:
+        before: status in the row.
+        age: seconds since the wish was made.
+    """
+    scene = replace(scene, leaving=before is Status.DELETING)
+    seen, facts, silent = look(scene, parts, world)
+    steps = () if _hopeless(before, seen) else (plan_removal if scene.leaving else plan)(parts, seen)
+    learnt, refused, deaf = _do(replace(scene, facts=facts), steps, world, pool)
+    verdict = judge(before, parts, seen, age, scene.settings.create_seconds, refused)
+    return Outcome(verdict, seen, {**facts, **learnt}, steps, silent or deaf)
+
+
+def look(scene: Scene, parts: Blueprint, world: Parts) -> tuple[dict[str, Seen], dict[str, str], str]:
+    """How all parts stand, the facts known now, and what did not answer ("" when all did).
+
+    Facts that one part shows are known to those that need it in the same pass.
+    """
+    seen: dict[str, Seen] = {}
+    facts = dict(scene.facts)
+    silent = ""
+    for _, kin in groupby(parts, key=lambda part: part.kind):
+        for group in _askable(tuple(kin), seen, scene.leaving):
+            try:
+                found = dict(world.observe(replace(scene, facts=facts), group))
+            except Unavailable as error:
+                silent = str(error)
+                found = {part.name: Seen(Phase.MOVING, note="waiting for an answer") for part in group}
+            except Refused as error:
+                found = {part.name: Seen(Phase.FAILED, fault=_fault(error)) for part in group}
+            seen.update(found)
+            for one in found.values():
+                facts.update(one.facts)
+    return seen, facts, silent
+
+
+def _askable(kin: tuple[Part, ...], seen: dict[str, Seen], leaving: bool) -> Iterator[tuple[Part, ...]]:
+    """Parts of one kind that can be asked about together; the others are marked as blocked, or as not ours."""
+    if leaving and kin[0].kind in NOT_OURS:
+        seen.update({part.name: Seen(Phase.ABSENT) for part in kin})
+        return
+    group = tuple(part for part in kin if leaving or ready(part, seen))
+    seen.update({part.name: Seen(Phase.BLOCKED) for part in kin if part not in group})
+    if group:
+        yield group
+
+
+def _hopeless(before: Status, seen: Mapping[str, Seen]) -> bool:
+    # The create has failed: what is not there yet need not be made.
+    return before is Status.CREATING and any(one.phase is Phase.FAILED for one in seen.values())
+
+
+def _do(
+    scene: Scene, steps: tuple[Step, ...], world: Parts, pool: Executor
+) -> tuple[dict[str, str], Fault | None, str]:
+    learnt: dict[str, str] = {}
+    refused: Fault | None = None
+    deaf = ""
+    futures = [pool.submit(_step, scene, step, world) for step in steps]
+    for future in futures:
+        try:
+            learnt.update(future.result())
+        except Unavailable as error:
+            deaf = str(error)
+        except Refused as error:
+            refused = refused or _fault(error)
+    return learnt, refused, deaf
+
+
+def _step(scene: Scene, step: Step, world: Parts) -> Mapping[str, str]:
+    if step.verb is Verb.REMOVE:
+        world.remove(scene, step.part)
+        return {}
+    return world.put(scene, step.part)
+
+
+def _fault(error: Refused) -> Fault:
+    return Fault("INCORRECT_CONFIGURATION", str(error))

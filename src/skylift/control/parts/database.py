@@ -1,0 +1,100 @@
+"""The metadata database: a role and a database of its own per environment, and their secret.
+
+The password goes to PostgreSQL only as a SCRAM verifier, so that it never stands in a statement or in the server's log.
+"""
+# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from psycopg import sql
+
+from skylift.aws.secrets import Secrets
+from skylift.control.blueprint import Part
+from skylift.control.plan import Phase, Seen
+from skylift.control.postgres import Connection, Postgres
+from skylift.control.scene import Scene, short_name
+
+
+class DatabaseParts:
+    """Parts of kind DATABASE."""
+
+    def __init__(self, postgres: Postgres, store: Secrets) -> None:
+        self._postgres = postgres
+        self._store = store
+
+    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        """See ``Parts``."""
+        return {part.name: self._look(scene) for part in parts}
+
+    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+        """See ``Parts``. The secret first: a role whose password nobody knows would be of no use."""
+        name = database_name(scene.spec.name)
+        server = self._postgres.server()
+        found = self._store.read(secret_name(scene.spec.name))
+        password = found.value["password"] if found else secrets.token_urlsafe(24)
+        self._store.write(
+            secret_name(scene.spec.name),
+            {
+                "host": server.host,
+                "port": str(server.port),
+                "dbname": name,
+                "username": name,
+                "password": password,
+                "url": f"postgresql+psycopg2://{name}:{quote(password)}@{server.host}:{server.port}/{name}",
+            },
+        )
+        with self._postgres.connect(autocommit=True) as connection:
+            _make_role(connection, name, password)
+            _make_database(connection, name)
+        return {}
+
+    def remove(self, scene: Scene, part: Part) -> None:
+        """See ``Parts``. Whoever is still connected is thrown out."""
+        name = sql.Identifier(database_name(scene.spec.name))
+        with self._postgres.connect(autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
+        self._store.delete(secret_name(scene.spec.name))
+
+    def _look(self, scene: Scene) -> Seen:
+        name = database_name(scene.spec.name)
+        server = self._postgres.server()
+        found = self._store.read(secret_name(scene.spec.name))
+        with self._postgres.connect() as connection:
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        if found is None:
+            return Seen(Phase.DIFFERENT if there else Phase.ABSENT)
+        if not there or (found.value["host"], found.value["port"]) != (server.host, str(server.port)):
+            return Seen(Phase.DIFFERENT, note="the secret and the server differ")
+        return Seen(Phase.READY, {"database.secret": found.arn, "database.name": name})
+
+
+def database_name(environment: str) -> str:
+    """Database and role of an environment: at most 63 bytes, PostgreSQL's limit."""
+    return short_name(environment, "airflow-", 63)
+
+
+def secret_name(environment: str) -> str:
+    """Name of the secret with host, port, dbname, username, password and url."""
+    return f"skylift/{environment}/database"
+
+
+def _make_role(connection: Connection, name: str, password: str) -> None:
+    verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
+    verb = "ALTER" if there else "CREATE"
+    connection.execute(sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier)))
+
+
+def _make_database(connection: Connection, name: str) -> None:
+    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+        return
+    role = sql.Identifier(name)
+    # On RDS the administrator is no superuser and may give a database only to a role that it is a member of.
+    connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
+    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))

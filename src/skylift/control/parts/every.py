@@ -1,0 +1,82 @@
+"""All kinds of parts behind one ``Parts``: a table, and the AWS clients that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from skylift.aws.clients import client
+from skylift.aws.ecs_services import EcsServices
+from skylift.aws.ecs_tasks import EcsTasks
+from skylift.aws.elb import Balancers
+from skylift.aws.logs import Logs
+from skylift.aws.s3 import S3
+from skylift.aws.secrets import Secrets
+from skylift.control.blueprint import Kind, Part
+from skylift.control.parts.balancer import BalancerParts
+from skylift.control.parts.database import DatabaseParts
+from skylift.control.parts.definition import DefinitionParts
+from skylift.control.parts.health import HealthParts
+from skylift.control.parts.layer import LayerParts
+from skylift.control.parts.logs import LogParts
+from skylift.control.parts.migration import MigrationParts
+from skylift.control.parts.once import Once
+from skylift.control.parts.seam import Parts
+from skylift.control.parts.secrets import SecretParts
+from skylift.control.parts.service import ServiceParts
+from skylift.control.parts.source import SourceParts
+from skylift.control.plan import Seen
+from skylift.control.postgres import Postgres
+from skylift.control.scene import Scene
+from skylift.control.settings import ControlSettings
+
+
+class AwsParts:
+    """The parts as AWS (or the local cloud) has them."""
+
+    def __init__(self, settings: ControlSettings, postgres: Postgres) -> None:
+        region = settings.region
+        ecs = client("ecs", region=region)
+        self._s3 = S3(region)
+        self._settings = settings
+        self._services = EcsServices(ecs, settings.cluster)
+        tasks, logs, balancers, secrets = (
+            EcsTasks(ecs, settings.cluster),
+            Logs(region),
+            Balancers(region),
+            Secrets(region),
+        )
+        once = Once(tasks, logs)
+        self._kinds: dict[Kind, Parts] = {
+            Kind.SOURCE: SourceParts(self._s3),
+            Kind.LOGS: LogParts(logs),
+            Kind.SECRETS: SecretParts(secrets),
+            Kind.DATABASE: DatabaseParts(postgres, secrets),
+            Kind.BALANCER: BalancerParts(balancers),
+            Kind.DEFINITION: DefinitionParts(self._services, tasks),
+            Kind.LAYER: LayerParts(self._s3, once),
+            Kind.MIGRATION: MigrationParts(once),
+            Kind.SERVICE: ServiceParts(self._services, tasks, logs),
+            Kind.HEALTH: HealthParts(balancers),
+        }
+
+    def prepare(self) -> None:
+        """Makes what all environments share: the control-plane bucket and the cluster."""
+        if not self._s3.bucket_exists(self._settings.bucket):
+            self._s3.make_bucket(self._settings.bucket)
+        self._services.make_cluster()
+
+    def forget_payloads(self, environment: str) -> None:
+        """Deletes an environment's executor payloads from the control-plane bucket."""
+        self._s3.delete_prefix(self._settings.bucket, f"workloads/{environment}/")
+
+    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        """See ``Parts``."""
+        return self._kinds[parts[0].kind].observe(scene, parts) if parts else {}
+
+    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+        """See ``Parts``."""
+        return self._kinds[part.kind].put(scene, part)
+
+    def remove(self, scene: Scene, part: Part) -> None:
+        """See ``Parts``."""
+        self._kinds[part.kind].remove(scene, part)

@@ -1,0 +1,65 @@
+"""Whether Airflow says that it is well: the target behind the load balancer, and ``GET /api/v2/monitor/health``."""
+# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+from skylift.aws.elb import Balancers
+from skylift.control.airflow_config import web_url
+from skylift.control.blueprint import Part
+from skylift.control.plan import Phase, Seen
+from skylift.control.scene import Scene
+
+WANTED = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+"""Members of Airflow's health answer, each ``{"status": "healthy"}`` (airflow/api/common/airflow_health.py)."""
+
+SECONDS = 3.0
+"""Patience for one answer."""
+
+
+class HealthParts:
+    """Parts of kind HEALTH: looked at, never put."""
+
+    def __init__(self, balancers: Balancers) -> None:
+        self._balancers = balancers
+
+    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        """See ``Parts``."""
+        return {part.name: self._look(scene) for part in parts}
+
+    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+        """Nothing to make."""
+        return {}
+
+    def remove(self, scene: Scene, part: Part) -> None:
+        """Nothing to take away."""
+
+    def _look(self, scene: Scene) -> Seen:
+        states = self._balancers.target_states(scene.fact("web.target_group"))
+        if "healthy" not in states:
+            return Seen(Phase.MOVING, note="the API server does not answer yet")
+        missing = unwell(ask(f"{web_url(scene)}/api/v2/monitor/health"))
+        return Seen(Phase.MOVING, note="no heartbeat of " + ", ".join(missing)) if missing else Seen(Phase.READY)
+
+
+def unwell(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of Airflow's parts that the answer does not call healthy."""
+    return tuple(name for name in WANTED if (answer.get(name) or {}).get("status") != "healthy")
+
+
+def ask(url: str) -> dict[str, Any]:
+    """The JSON object at an address; {} when it does not answer with one."""
+    # No proxy: an environment's load balancer is inside the network.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=SECONDS) as answer:
+            value = json.load(answer)
+    except (HTTPError, URLError, OSError, ValueError, http.client.HTTPException):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,83 @@
+"""ECS tasks that run once: start with a client token, look how it stands, tell why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from skylift.aws.ecs_tasks import EcsTask, EcsTasks
+from skylift.aws.logs import Logs
+from skylift.control.scene import Scene, service_log_group
+from skylift.core.containers import CONTAINER_NAME
+
+
+class Once:
+    """Starts and looks at one-off ECS tasks."""
+
+    def __init__(self, tasks: EcsTasks, logs: Logs) -> None:
+        self._tasks = tasks
+        self._logs = logs
+
+    def start(self, scene: Scene, definition: str, token: str, environment: Mapping[str, str]) -> str:
+        """Starts a task, or answers with the one that this token has started already; its ARN.
+
+        Args:
+            definition: ARN of the task definition.
+            token: 64 hexadecimal characters, the same for the same deed.
+            environment: variables on top of the definition's.
+        """
+        overrides = [{"name": name, "value": value} for name, value in sorted(environment.items())]
+        return self._tasks.run(
+            {
+                "taskDefinition": definition,
+                "launchType": scene.settings.launch_type,
+                "networkConfiguration": network(scene),
+                "clientToken": token,
+                "startedBy": f"skylift/{scene.spec.name}"[:36],
+                "overrides": {"containerOverrides": [{"name": CONTAINER_NAME, "environment": overrides}]},
+            }
+        )
+
+    def look(self, arn: str) -> EcsTask | None:
+        """The task, or None when ECS has forgotten it."""
+        return self._tasks.describe([arn]).get(arn)
+
+    def stop(self, arn: str, why: str) -> None:
+        """Asks for its end."""
+        self._tasks.stop(arn, why)
+
+    def reason(self, scene: Scene, one: EcsTask, role: str) -> str:
+        """Why a stopped task failed: ECS's reason, exit code, the last lines of its log."""
+        return failure_text(one, self._logs.last_lines(service_log_group(scene.spec.name), stream_of(one, role)))
+
+
+def network(scene: Scene) -> dict[str, Any]:
+    """``networkConfiguration`` of everything that an environment runs."""
+    return {
+        "awsvpcConfiguration": {
+            "subnets": list(scene.spec.subnets),
+            "securityGroups": list(scene.spec.security_groups),
+            "assignPublicIp": "DISABLED",
+        }
+    }
+
+
+def stream_of(one: EcsTask, role: str) -> str:
+    """Log stream of a task's container: ``{prefix}/{container}/{task id}``, as the awslogs driver names it."""
+    return f"{role}/{CONTAINER_NAME}/{one.arn.rpartition('/')[2]}"
+
+
+def exit_code(one: EcsTask) -> int | None:
+    """Exit code of the Airflow container, None while it has none."""
+    container = one.container(CONTAINER_NAME)
+    return container.exit_code if container else None
+
+
+def failure_text(one: EcsTask, lines: tuple[str, ...]) -> str:
+    """One text from what ECS and the log tell about a stopped task."""
+    container = one.container(CONTAINER_NAME)
+    words = [one.stopped_reason, container.reason if container else ""]
+    code = exit_code(one)
+    words.append("" if code is None else f"exit code {code}")
+    text = "; ".join(word for word in words if word) or "ECS gave no reason"
+    return text + ("\n" + "\n".join(lines) if lines else "")

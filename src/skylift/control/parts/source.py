@@ -1,0 +1,74 @@
+"""What the user brings: bucket, execution role, requirements, plugins, startup script. Looked at, never changed.
+
+An object without a version is pinned here to the one that is current now, as MWAA does.
+"""
+# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from skylift.aws.network import role_exists
+from skylift.aws.s3 import S3
+from skylift.control.blueprint import Part
+from skylift.control.plan import Fault, Phase, Seen
+from skylift.control.scene import Scene, digest
+from skylift.core.environment import S3Object
+from skylift.core.names import s3_url
+
+CODE = "INCORRECT_CONFIGURATION"
+"""MWAA's code for what the user has to put right."""
+
+
+class SourceParts:
+    """Parts of kind SOURCE: nothing is put and nothing removed."""
+
+    def __init__(self, s3: S3) -> None:
+        self._s3 = s3
+
+    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        """See ``Parts``. What was found good for this wish is not looked at again."""
+        return {part.name: self._look(scene) for part in parts}
+
+    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+        """Nothing: the user's own things."""
+        return {}
+
+    def remove(self, scene: Scene, part: Part) -> None:
+        """Nothing: the user's bucket stays as it is."""
+
+    def _look(self, scene: Scene) -> Seen:
+        spec = scene.spec
+        checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(scene).values()))
+        if scene.fact("source.checked") == checked:
+            return Seen(Phase.READY)
+        if not self._s3.bucket_exists(spec.bucket):
+            return _failed(
+                f"The bucket {spec.bucket} does not exist. Create it, put the DAGs below {spec.dag_path}/ in "
+                "it, and create the environment again."
+            )
+        if scene.settings.check_role and not role_exists(spec.execution_role, scene.settings.region):
+            return _failed(
+                f"The execution role {spec.execution_role} does not exist. Create it and create the environment again."
+            )
+        facts = {"source.checked": checked}
+        for name, one in _objects(scene).items():
+            found = self._s3.find(spec.bucket, one.key, one.version)
+            if found is None:
+                wanted = f"{s3_url(spec.bucket, one.key)}" + (f" version {one.version}" if one.version else "")
+                return _failed(f"There is no {wanted}. Upload it, or leave the member out of the request.")
+            version = one.version or found.version
+            facts[f"source.{name}"] = s3_url(spec.bucket, one.key) + (f"?versionId={version}" if version else "")
+            facts[f"source.{name}.version"] = version
+            facts[f"source.{name}.etag"] = found.etag
+        return Seen(Phase.READY, facts)
+
+
+def _objects(scene: Scene) -> dict[str, S3Object]:
+    spec = scene.spec
+    given = {"requirements": spec.requirements, "plugins": spec.plugins, "startup_script": spec.startup_script}
+    return {name: one for name, one in given.items() if one is not None}
+
+
+def _failed(text: str) -> Seen:
+    return Seen(Phase.FAILED, fault=Fault(CODE, text))

@@ -1,0 +1,91 @@
+"""What to do now so that seen becomes wanted. Pure: parts and what is seen of them in, steps out.
+
+The plan is data: the reconciler carries it out, a dry run prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from skylift.control.blueprint import Blueprint, Part
+
+
+class Phase(StrEnum):
+    """How a part stands."""
+
+    ABSENT = "absent"
+    DIFFERENT = "different"  # there, but not as wanted
+    MOVING = "moving"  # on its way; nothing to do but to look again
+    READY = "ready"
+    FAILED = "failed"  # will not become ready by itself
+    BLOCKED = "blocked"  # not looked at: something that it needs is not ready
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why something cannot be: a code for programs, and cause plus advice for people (cut to 1024 by the store)."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A part as it stands.
+
+    Attributes:
+        facts: what others need of it (addresses, ARNs). Never a secret.
+        note: more than the part's ``doing`` tells, for people.
+        fault: set when FAILED.
+    """
+
+    phase: Phase
+    facts: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    fault: Fault | None = None
+
+
+class Verb(StrEnum):
+    """What a step does."""
+
+    PUT = "put"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, and why."""
+
+    verb: Verb
+    part: Part
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.part.name}: {self.why}"
+
+
+def ready(part: Part, seen: Mapping[str, Seen]) -> bool:
+    """Whether all that a part needs is ready."""
+    return all(seen[name].phase is Phase.READY for name in part.needs)
+
+
+def plan(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
+    """Steps towards all parts being there. All of them may be done at the same time."""
+    return tuple(
+        Step(Verb.PUT, part, seen[part.name].note or f"is {seen[part.name].phase}")
+        for part in parts
+        if seen[part.name].phase in {Phase.ABSENT, Phase.DIFFERENT} and ready(part, seen)
+    )
+
+
+def plan_removal(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
+    """Steps towards no part being there: those go first that nothing else stands on."""
+    standing = {name for name, one in seen.items() if one.phase is not Phase.ABSENT}
+    needed = {need for part in parts if part.name in standing for need in part.needs}
+    return tuple(
+        Step(Verb.REMOVE, part, "is not wanted")
+        for part in reversed(parts)
+        if part.name in standing and part.name not in needed
+    )

@@ -1,0 +1,99 @@
+"""Connections to the PostgreSQL server, with the administrator's secret; the only place where psycopg connects.
+
+The secret is read again whenever a connection cannot be made: the server may have moved or the password rotated.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from skylift.aws.secrets import Secrets
+from skylift.core.errors import Refused, Unavailable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where PostgreSQL is, and its administrator."""
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+
+
+class Postgres:
+    """The server named by a secret ``{host, port, username, password}``."""
+
+    def __init__(self, secrets: Secrets, secret: str) -> None:
+        self._secrets = secrets
+        self._secret = secret
+        self._server: Server | None = None
+        self._lock = threading.Lock()
+
+    def server(self) -> Server:
+        """Where it is.
+
+        Raises:
+            Unavailable: the secret is not there yet.
+            Refused: it lacks a key.
+        """
+        with self._lock:
+            if self._server is None:
+                self._server = self._read()
+            return self._server
+
+    @contextmanager
+    def connect(self, database: str = "postgres", autocommit: bool = False) -> Iterator[Connection]:
+        """A connection for the length of a block; committed at its end, rolled back on an error.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        server = self.server()
+        try:
+            connection = psycopg.connect(
+                host=server.host,
+                port=server.port,
+                user=server.username,
+                password=server.password,
+                dbname=database,
+                autocommit=autocommit,
+                connect_timeout=5,
+                application_name="skylift-control",
+            )
+        except psycopg.OperationalError as error:
+            with self._lock:
+                self._server = None
+            raise Unavailable(f"PostgreSQL at {server.host}:{server.port} does not answer: {error}") from error
+        try:
+            with connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable(f"PostgreSQL at {server.host}:{server.port}: {error}") from error
+
+    def make_database(self, name: str) -> None:
+        """Makes a database of the administrator's; one that is there is no error."""
+        with self.connect(autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def _read(self) -> Server:
+        found = self._secrets.read(self._secret)
+        if found is None:
+            raise Unavailable(f"the secret {self._secret} with PostgreSQL's address is not there yet")
+        try:
+            value = found.value
+            return Server(value["host"], int(value["port"]), value["username"], value["password"])
+        except KeyError as error:
+            raise Refused(
+                f"the secret {self._secret} must have host, port, username, password; lacks {error}"
+            ) from error

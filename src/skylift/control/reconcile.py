@@ -1,0 +1,191 @@
+"""The loop that makes environments what they are wanted to be. A bell without a message, and a timer, wake it.
+
+It takes no input: each round reads the rows and attends those whose time has come. What a pass learnt is recorded only
+if the wish is still the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skylift.control.blueprint import Blueprint, blueprint
+from skylift.control.judge import Verdict
+from skylift.control.one_pass import Outcome, one_pass
+from skylift.control.parts.every import AwsParts
+from skylift.control.plan import Fault, Phase, Seen, Verb
+from skylift.control.scene import Scene
+from skylift.control.settings import ControlSettings
+from skylift.control.store import LastUpdate, Row, Store
+from skylift.core.clock import Clock
+from skylift.core.environment import ENVIRONMENT_LIFE, Generation, Status
+from skylift.core.errors import SkyliftError, Unavailable
+
+LOG = logging.getLogger(__name__)
+
+ATTENDED = frozenset({Status.CREATING, Status.AVAILABLE, Status.DELETING})
+"""A failed create is left as it is: it is evidence, until somebody deletes it."""
+
+MOST_BROKEN = 5
+"""So many passes in a row that end in a bug of ours make a create fail."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds; back-off doubles up to here."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """When an environment is next looked at, and how often in a row a pass went wrong."""
+
+    generation: Generation
+    at: float
+    stumbles: int = 0
+
+
+class Reconciler:
+    """Rounds over all environments.
+
+    Args:
+        bell: set whenever a row has changed.
+    """
+
+    def __init__(
+        self, store: Store, parts: AwsParts, settings: ControlSettings, clock: Clock, bell: threading.Event
+    ) -> None:
+        self._store = store
+        self._parts = parts
+        self._settings = settings
+        self._clock = clock
+        self._bell = bell
+        self._next: dict[str, Attention] = {}
+        self._prepared = False
+        self._passes = ThreadPoolExecutor(4, "skylift-pass")
+        # Steps of a pass are a pool of their own: a pass that waits for its steps must not hold their only thread.
+        self._steps = ThreadPoolExecutor(8, "skylift-step")
+
+    def run(self, stopping: threading.Event) -> None:
+        """Rounds until ``stopping`` is set (set the bell, too, to be heard at once)."""
+        pause = 0.2
+        while not stopping.is_set():
+            try:
+                wait = self.round()
+                pause = 0.2
+            except SkyliftError as error:
+                # PostgreSQL or AWS is away (at start-up: not yet there). Whoever runs them can act; we come again.
+                LOG.warning("the reconciler waits %.1f s: %s", pause, error)
+                wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
+            self._bell.wait(wait)
+            self._bell.clear()
+        self._passes.shutdown(cancel_futures=True)
+        self._steps.shutdown(cancel_futures=True)
+
+    def round(self) -> float:
+        """Attends every environment whose time has come; seconds until the next one's has."""
+        if not self._prepared:
+            self._store.prepare()
+            self._parts.prepare()
+            self._prepared = True
+        rows = [row for row in self._store.all() if row.status in ATTENDED]
+        self._next = {row.name: self._next.get(row.name) or Attention(row.generation, 0.0) for row in rows}
+        due = [row for row in rows if self._due(row)]
+        for row, attention in zip(due, self._passes.map(self._attend, due), strict=True):
+            self._next[row.name] = attention
+        times = [attention.at for attention in self._next.values()]
+        return max(0.0, min(times) - self._clock()) if times else float(self._settings.steady_seconds)
+
+    def _due(self, row: Row) -> bool:
+        attention = self._next[row.name]
+        return attention.generation != row.generation or attention.at <= self._clock()
+
+    def _attend(self, row: Row) -> Attention:
+        before = self._next[row.name]
+        stumbles = before.stumbles if before.generation == row.generation else 0
+        parts = blueprint(row.spec)
+        age = self._clock() - row.wished_at.timestamp()
+        try:
+            outcome = one_pass(self.scene(row), parts, row.status, age, self._parts, self._steps)
+            self._record(row, parts, outcome)
+        except Unavailable as error:
+            LOG.warning("environment %s: %s", row.name, error)
+            return self._later(row, stumbles + 1)
+        except Exception as error:  # our bug: nobody but us can act, so the row must say so
+            LOG.exception("environment %s: a pass broke", row.name)
+            self._broken(row, error, stumbles + 1)
+            return self._later(row, stumbles + 1)
+        trouble = outcome.unavailable or _refusal(outcome)
+        if trouble:
+            LOG.warning("environment %s: %s", row.name, trouble)
+            return self._later(row, stumbles + 1)
+        return Attention(row.generation, self._clock() + self._pause(outcome))
+
+    def scene(self, row: Row, leaving: bool = False) -> Scene:
+        """An environment as its parts see it."""
+        return Scene(row.spec, self._settings, row.incarnation, row.facts, leaving)
+
+    def _pause(self, outcome: Outcome) -> float:
+        settled = outcome.verdict.status is Status.AVAILABLE and all(
+            one.phase is Phase.READY for one in outcome.seen.values()
+        )
+        if settled:
+            return float(self._settings.steady_seconds)
+        pause = self._settings.moving_milliseconds / 1000
+        # What was just put may already be ready; what was just removed seldom is gone.
+        put = any(step.verb is Verb.PUT for step in outcome.steps)
+        return min(pause, 0.1) if put else pause
+
+    def _later(self, row: Row, stumbles: int) -> Attention:
+        pause = min(self._settings.moving_milliseconds / 1000 * 2**stumbles, LONGEST_PAUSE)
+        return Attention(row.generation, self._clock() + pause, stumbles)
+
+    def _record(self, row: Row, parts: Blueprint, outcome: Outcome) -> None:
+        verdict = outcome.verdict
+        ENVIRONMENT_LIFE.move(row.status, verdict.status)
+        if verdict.status is Status.DELETED:
+            self._parts.forget_payloads(row.name)
+            self._store.forget(row)
+            return
+        after = replace(
+            row,
+            status=verdict.status,
+            last_update=last_update(row, verdict, self._clock()),
+            facts=dict(outcome.facts),
+            progress=progress(parts, outcome.seen, verdict),
+        )
+        if after != row:
+            self._store.record(after)
+
+    def _broken(self, row: Row, error: Exception, stumbles: int) -> None:
+        if row.status is Status.CREATING and stumbles >= MOST_BROKEN:
+            text = f"skylift itself failed ({type(error).__name__}: {error}). This is a bug: please report it."
+            verdict = Verdict(Status.CREATE_FAILED, Fault("INTERNAL_FAILURE", text[:1024]), "failed")
+            self._store.record(
+                replace(row, status=verdict.status, last_update=last_update(row, verdict, self._clock()))
+            )
+
+
+def _refusal(outcome: Outcome) -> str:
+    # A delete has no failed state: it is tried again, ever more slowly, until somebody clears the way.
+    fault = outcome.verdict.fault
+    return fault.message if fault and outcome.verdict.status is Status.DELETING else ""
+
+
+def last_update(row: Row, verdict: Verdict, now: float) -> LastUpdate:
+    """``LastUpdate`` after a pass: it changes when the wish has ended, in the same write as the status."""
+    if verdict.status is row.status or verdict.status not in {Status.AVAILABLE, Status.CREATE_FAILED}:
+        return row.last_update
+    if verdict.fault is None:
+        return LastUpdate("SUCCESS", now, row.last_update.source)
+    return LastUpdate("FAILED", now, row.last_update.source, verdict.fault.code, verdict.fault.message)
+
+
+def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: Verdict) -> dict[str, Any]:
+    """What is being done, for people and for ``skylift``'s display."""
+    shown = [
+        {"name": part.name, "doing": part.doing, "phase": str(seen[part.name].phase), "note": seen[part.name].note}
+        for part in parts
+    ]
+    return {"sentence": verdict.progress, "parts": shown}

@@ -1,0 +1,92 @@
+"""The control plane as one object: a provider for the wire, a reconciler in a thread, and what people ask about both."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from skylift.aws.secrets import Secrets
+from skylift.control.blueprint import blueprint
+from skylift.control.one_pass import look
+from skylift.control.parts.every import AwsParts
+from skylift.control.plan import Step, plan, plan_removal
+from skylift.control.postgres import Postgres
+from skylift.control.provider import MwaaProvider
+from skylift.control.reconcile import Reconciler
+from skylift.control.routes import ASGI, ProgressRoute
+from skylift.control.settings import ControlSettings
+from skylift.control.store import Store
+from skylift.core.clock import Clock
+from skylift.core.environment import Status
+from skylift.core.errors import Refused
+
+PROGRESS_ROUTE = "/_skylift/environments/"
+"""``GET /_skylift/environments/{name}``, signed like every request: status, sentence, parts and facts as JSON."""
+
+
+class ControlPlane:
+    """Everything of ``control``, composed.
+
+    Credentials, region and endpoint of the AWS calls come from the usual places (``AWS_ENDPOINT_URL`` and so on), so the
+    same object manages the local cloud and AWS.
+    """
+
+    def __init__(self, settings: ControlSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        postgres = Postgres(Secrets(settings.region), settings.database_secret)
+        self._store = Store(postgres, settings.control_database, clock)
+        self._parts = AwsParts(settings, postgres)
+        self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
+        self.provider = MwaaProvider(self._store, settings, self._bell.set)
+        self.routes: dict[str, ASGI] = {PROGRESS_ROUTE: ProgressRoute(self.progress, PROGRESS_ROUTE)}
+
+    def start(self) -> None:
+        """Starts the reconciler. AWS and PostgreSQL may still be on their way: it waits for them."""
+        self._thread = threading.Thread(
+            target=self._reconciler.run, args=(self._stopping,), name="skylift-reconciler", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the reconciler after the pass that it is in. Environments run on."""
+        self._stopping.set()
+        self._bell.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+
+    def progress(self, name: str) -> dict[str, Any] | None:
+        """An environment's status, what is being done, and each part; None when there is no such environment.
+
+        Keys: name, status, generation, sentence, parts [{name, doing, phase, note}], facts, last_update.
+        """
+        row = self._store.get(name)
+        if row is None:
+            return None
+        last = row.last_update
+        return {
+            "name": row.name,
+            "status": str(row.status),
+            "generation": row.generation,
+            "sentence": row.progress.get("sentence", "waiting for its turn"),
+            "parts": row.progress.get("parts", []),
+            "facts": dict(row.facts),
+            "last_update": {"status": last.status, "at": last.at, "code": last.code, "message": last.message},
+        }
+
+    def plan_of(self, name: str) -> tuple[Step, ...]:
+        """The dry run: what the next pass would do. Looks, and changes nothing.
+
+        Raises:
+            Refused: there is no such environment.
+        """
+        row = self._store.get(name)
+        if row is None:
+            raise Refused(f"there is no environment {name}; see skylift env list")
+        parts = blueprint(row.spec)
+        leaving = row.status is Status.DELETING
+        scene = self._reconciler.scene(row, leaving)
+        seen, _, _ = look(scene, parts, self._parts)
+        return (plan_removal if leaving else plan)(parts, seen)

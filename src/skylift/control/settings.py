@@ -1,0 +1,86 @@
+"""The control plane's settings, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.core.settings import Setting, flag, read_all, whole_number
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
+    Setting("region", str, "us-east-1", "AWS region in which environments live.", variable="AWS_REGION"),
+    Setting("account", str, "000000000000", "AWS account id, twelve digits."),
+    Setting(
+        "database_secret",
+        str,
+        "skylift/postgres",
+        "Secret (name or ARN) in Secrets Manager with {host, port, username, password} of the PostgreSQL server.",
+    ),
+    Setting("control_database", str, "skylift", "Database of the control plane itself; made if it is missing."),
+    Setting("control_bucket", str, "", "Bucket for layers and executor payloads; default skylift-{account}-{region}."),
+    Setting("cluster", str, "skylift", "ECS cluster in which environments run; made if it is missing."),
+    Setting("image", str, "skylift/airflow:{version}", "Image of the containers; {version} is Airflow's version."),
+    Setting("versions", _words, ("3.3.2",), "Airflow versions that CreateEnvironment takes; the last is the default."),
+    Setting("launch_type", str, "FARGATE", "ECS launch type of all containers."),
+    Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
+    Setting(
+        "default_schedulers",
+        whole_number(1, 5),
+        1,
+        "Schedulers when the request names none. MWAA starts two; one is enough where a dead one is back in seconds.",
+    ),
+    Setting(
+        "default_webservers",
+        whole_number(1, 5),
+        1,
+        "API servers (MinWebservers, MaxWebservers) when the request names none. MWAA starts two.",
+    ),
+    Setting("check_role", flag, False, "Whether to ask IAM if the execution role is there before anything is made."),
+    Setting("create_seconds", whole_number(60, 86400), 1800, "Seconds after which a create that has not ended fails."),
+    Setting("moving_milliseconds", whole_number(50, 60000), 400, "Pause between two looks while something is moving."),
+    Setting(
+        "steady_seconds", whole_number(1, 3600), 30, "Pause between two looks at an environment that is AVAILABLE."
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """Values of ``CONTROL_SETTINGS``; each attribute is the setting of that name."""
+
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    database_secret: str = "skylift/postgres"  # noqa: S105  # the secret's name
+    control_database: str = "skylift"
+    control_bucket: str = ""
+    cluster: str = "skylift"
+    image: str = "skylift/airflow:{version}"
+    versions: tuple[str, ...] = ("3.3.2",)
+    launch_type: str = "FARGATE"
+    web_listener_port: int = 8080
+    default_schedulers: int = 1
+    default_webservers: int = 1
+    check_role: bool = False
+    create_seconds: int = 1800
+    moving_milliseconds: int = 400
+    steady_seconds: int = 30
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> ControlSettings:
+        """From environment variables. Raises ``Refused`` that names the variable which is wrong."""
+        return cls(**read_all(CONTROL_SETTINGS, environ))
+
+    @property
+    def bucket(self) -> str:
+        """The control-plane bucket's name."""
+        return self.control_bucket or f"skylift-{self.account}-{self.region}"
+
+    def image_of(self, version: str) -> str:
+        """Image reference for an Airflow version."""
+        return self.image.replace("{version}", version)

@@ -1,0 +1,1 @@
+DELETE FROM environments WHERE name = %(name)s AND generation = %(generation)s

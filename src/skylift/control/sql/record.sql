@@ -1,0 +1,5 @@
+-- What was learnt for an older wish is dropped.
+UPDATE environments
+SET status = %(status)s, last_update = %(last_update)s, facts = %(facts)s, progress = %(progress)s
+WHERE name = %(name)s AND generation = %(generation)s
+RETURNING name

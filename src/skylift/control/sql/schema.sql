@@ -1,0 +1,13 @@
+-- One row per environment. The reconciler's facts and the user's wish live side by side; only the wish has a generation.
+CREATE TABLE IF NOT EXISTS environments (
+    name        text PRIMARY KEY,
+    spec        jsonb NOT NULL,
+    generation  integer NOT NULL DEFAULT 1,
+    status      text NOT NULL,
+    created_at  timestamptz NOT NULL,
+    wished_at   timestamptz NOT NULL,
+    last_update jsonb NOT NULL,
+    facts       jsonb NOT NULL DEFAULT '{}',
+    tags        jsonb NOT NULL DEFAULT '{}',
+    progress    jsonb NOT NULL DEFAULT '{}'
+);

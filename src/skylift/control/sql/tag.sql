@@ -1,0 +1,1 @@
+UPDATE environments SET tags = (tags || %(add)s) - %(remove)s::text[] WHERE name = %(name)s RETURNING name

@@ -1,0 +1,149 @@
+"""The environments' rows in PostgreSQL. The statements stand in ``sql/``.
+
+A connection per operation: few operations, and a restarted server is met by the next one. Dates are aware, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from skylift.control.postgres import Postgres
+from skylift.core.clock import Clock
+from skylift.core.environment import Generation, Spec, Status
+
+
+@dataclass(frozen=True)
+class LastUpdate:
+    """MWAA's ``LastUpdate``: how the last wish went.
+
+    Attributes:
+        status: SUCCESS, PENDING or FAILED.
+        at: seconds since the epoch.
+        source: what made the wish, e.g. ``CreateEnvironment``.
+    """
+
+    status: str
+    at: float
+    source: str
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One environment as it is stored."""
+
+    name: str
+    spec: Spec
+    generation: Generation
+    status: Status
+    created_at: datetime
+    wished_at: datetime
+    last_update: LastUpdate
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def incarnation(self) -> str:
+        """Tells it from an earlier environment of the same name."""
+        return self.created_at.isoformat()
+
+
+class Store:
+    """Rows of environments. Every method raises ``Unavailable`` while PostgreSQL does not answer."""
+
+    def __init__(self, postgres: Postgres, database: str, clock: Clock) -> None:
+        self._postgres = postgres
+        self._database = database
+        self._clock = clock
+
+    def prepare(self) -> None:
+        """Makes database and table where they are missing."""
+        self._postgres.make_database(self._database)
+        with self._postgres.connect(self._database) as connection:
+            connection.execute(_statement("schema"))
+
+    def create(self, spec: Spec, tags: Mapping[str, str]) -> bool:
+        """A new row in CREATING, generation 1. False when the name is taken."""
+        last = LastUpdate("PENDING", self._clock(), "CreateEnvironment")
+        values = {"spec": Jsonb(spec.as_json()), "status": Status.CREATING, "tags": Jsonb(dict(tags))}
+        return self._changed("insert", name=spec.name, at=self._now(), last_update=Jsonb(asdict(last)), **values)
+
+    def get(self, name: str) -> Row | None:
+        """One row, or None."""
+        found = self._rows("select", name=name)
+        return _row(found[0]) if found else None
+
+    def all(self) -> list[Row]:
+        """Every row, by name."""
+        return [_row(one) for one in self._rows("select", name=None)]
+
+    def names(self, after: str, most: int) -> list[str]:
+        """At most so many names, alphabetically, that come after a name."""
+        return [str(one[0]) for one in self._rows("names", after=after, most=most)]
+
+    def wish_delete(self, row: Row) -> bool:
+        """DELETING, generation plus one. False when somebody else's wish came first."""
+        last = Jsonb(asdict(LastUpdate("PENDING", self._clock(), "DeleteEnvironment")))
+        return self._changed("wish_delete", name=row.name, generation=row.generation, at=self._now(), last_update=last)
+
+    def record(self, row: Row) -> bool:
+        """Writes status, last update, facts and progress, if the generation still matches."""
+        return self._changed(
+            "record",
+            name=row.name,
+            generation=row.generation,
+            status=row.status,
+            last_update=Jsonb(asdict(row.last_update)),
+            facts=Jsonb(dict(row.facts)),
+            progress=Jsonb(dict(row.progress)),
+        )
+
+    def forget(self, row: Row) -> None:
+        """Deletes the row, if the generation still matches."""
+        with self._postgres.connect(self._database) as connection:
+            connection.execute(_statement("forget"), {"name": row.name, "generation": row.generation})
+
+    def tag(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> bool:
+        """Changes tags; False when there is no such environment."""
+        return self._changed("tag", name=name, add=Jsonb(dict(add)), remove=list(remove))
+
+    def _changed(self, statement: str, **values: Any) -> bool:
+        return bool(self._rows(statement, **values))
+
+    def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        with self._postgres.connect(self._database) as connection:
+            return connection.execute(_statement(statement), values).fetchall()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+
+@cache
+def _statement(name: str) -> bytes:
+    # psycopg takes bytes as a query that it need not prove to be a literal; these are files of ours.
+    return files("skylift.control").joinpath("sql", f"{name}.sql").read_bytes()
+
+
+def _row(columns: tuple[Any, ...]) -> Row:
+    name, spec, generation, status, created_at, wished_at, last_update, facts, tags, progress = columns
+    return Row(
+        name=name,
+        spec=Spec.from_json(spec),
+        generation=Generation(generation),
+        status=Status(status),
+        created_at=created_at.astimezone(UTC),
+        wished_at=wished_at.astimezone(UTC),
+        last_update=LastUpdate(**last_update),
+        facts=facts,
+        tags=tags,
+        progress=progress,
+    )

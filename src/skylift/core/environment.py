@@ -1,0 +1,123 @@
+"""One managed Airflow: the Spec that is wanted, the Generation of the wish, and the Status in MWAA's words.
+
+Pure data. The members of ``Spec`` are those of MWAA's CreateEnvironment in snake case, with every default filled in, so
+that nobody below has to know a default twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, NewType
+
+from skylift.core.lifecycle import Lifecycle
+
+Generation = NewType("Generation", int)
+"""Which wish this is: 1 for create, one more for every update and for delete. What is learnt for an older one is dropped."""
+
+
+class Status(StrEnum):
+    """EnvironmentStatus of the MWAA API (botocore model ``mwaa/2020-07-01``)."""
+
+    CREATING = "CREATING"
+    CREATE_FAILED = "CREATE_FAILED"
+    AVAILABLE = "AVAILABLE"
+    UPDATING = "UPDATING"
+    UPDATE_FAILED = "UPDATE_FAILED"
+    ROLLING_BACK = "ROLLING_BACK"
+    CREATING_SNAPSHOT = "CREATING_SNAPSHOT"
+    MAINTENANCE = "MAINTENANCE"
+    PENDING = "PENDING"
+    UNAVAILABLE = "UNAVAILABLE"
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+
+
+ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
+    "environment",
+    {
+        # No arrow to DELETING: MWAA refuses until the previous operation has ended.
+        Status.CREATING: frozenset({Status.AVAILABLE, Status.CREATE_FAILED, Status.PENDING}),
+        # Waits for VPC endpoints of the customer (EndpointManagement=CUSTOMER).
+        Status.PENDING: frozenset({Status.CREATING, Status.DELETING}),
+        Status.CREATE_FAILED: frozenset({Status.DELETING}),
+        Status.AVAILABLE: frozenset({Status.UPDATING, Status.MAINTENANCE, Status.UNAVAILABLE, Status.DELETING}),
+        Status.UPDATING: frozenset({Status.AVAILABLE, Status.CREATING_SNAPSHOT, Status.ROLLING_BACK}),
+        Status.CREATING_SNAPSHOT: frozenset({Status.UPDATING, Status.ROLLING_BACK}),
+        Status.ROLLING_BACK: frozenset({Status.UPDATE_FAILED, Status.UNAVAILABLE}),
+        # The old configuration serves on, so another update may begin.
+        Status.UPDATE_FAILED: frozenset({Status.UPDATING, Status.DELETING}),
+        Status.MAINTENANCE: frozenset({Status.AVAILABLE}),
+        Status.UNAVAILABLE: frozenset({Status.AVAILABLE, Status.DELETING}),
+        Status.DELETING: frozenset({Status.DELETED}),
+        # Never seen over the API: a deleted environment is not found (Terraform's destroy fails on DELETED).
+        Status.DELETED: frozenset(),
+    },
+)
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """An object in the environment's bucket: key, and the version that is pinned ("" = the current one, once found)."""
+
+    key: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class LogModule:
+    """One of MWAA's five log modules: whether its logs are kept for the user, and the least level."""
+
+    enabled: bool
+    level: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is wanted of an environment.
+
+    Attributes:
+        bucket: name of the bucket with DAGs, requirements, plugins and startup script.
+        dag_path: key prefix of the DAGs, without slashes at its ends.
+        options: the user's Airflow options, ``section.key`` -> value. Sensitive: never shown in a task definition.
+        logging: by the API's member name (``SchedulerLogs`` ...), all five.
+    """
+
+    name: str
+    airflow_version: str
+    execution_role: str
+    bucket: str
+    dag_path: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    logging: Mapping[str, LogModule]
+    requirements: S3Object | None = None
+    plugins: S3Object | None = None
+    startup_script: S3Object | None = None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment_class: str = "mw1.small"
+    min_workers: int = 1
+    max_workers: int = 10
+    min_webservers: int = 2
+    max_webservers: int = 2
+    schedulers: int = 2
+    webserver_access_mode: str = "PRIVATE_ONLY"
+    endpoint_management: str = "SERVICE"
+    maintenance_window: str = ""
+    kms_key: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain lists, dicts and strings, for the store."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Spec:
+        """The inverse of ``as_json``. Unknown members (of a newer skylift) are dropped."""
+        known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
+        for name in ("requirements", "plugins", "startup_script"):
+            known[name] = S3Object(**known[name]) if known.get(name) else None
+        known["subnets"] = tuple(known["subnets"])
+        known["security_groups"] = tuple(known["security_groups"])
+        known["logging"] = {module: LogModule(**value) for module, value in known["logging"].items()}
+        return cls(**known)
