@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,19 +39,23 @@ def remember(home: Home, project: Project, keys: list[str]) -> None:
     Raises:
         Refused: another environment's name maps to the same bucket, or the name belongs to another folder.
     """
-    record = read_json(home.projects)
-    for name in record:
-        if name != project.name and Project(project.folder, name).bucket == project.bucket:
-            raise Refused(f"{project.name} and {name} would share the bucket {project.bucket}. Give another --name.")
-    record[project.name] = {"folder": str(project.folder), "keys": sorted(keys)}
-    write_private(home.projects, json.dumps(record, indent=2) + "\n")
+    with _recording(home):
+        record = read_json(home.projects)
+        for name in record:
+            if name != project.name and Project(project.folder, name).bucket == project.bucket:
+                raise Refused(
+                    f"{project.name} and {name} would share the bucket {project.bucket}. Give another --name."
+                )
+        record[project.name] = {"folder": str(project.folder), "keys": sorted(keys)}
+        write_private(home.projects, json.dumps(record, indent=2) + "\n")
 
 
 def forget(home: Home, name: str) -> None:
     """Drops a project from the record; its folder and bucket stay."""
-    record = read_json(home.projects)
-    if record.pop(name, None) is not None:
-        write_private(home.projects, json.dumps(record, indent=2) + "\n")
+    with _recording(home):
+        record = read_json(home.projects)
+        if record.pop(name, None) is not None:
+            write_private(home.projects, json.dumps(record, indent=2) + "\n")
 
 
 def sync(s3: Any, home: Home, project: Project) -> Sync:
@@ -106,6 +112,14 @@ def version_of(s3: Any, bucket: str, key: str) -> str:
         if item["Key"] == key and item["IsLatest"]:
             return str(item["VersionId"])
     return ""
+
+
+@contextmanager
+def _recording(home: Home) -> Iterator[None]:
+    """One writer at a time: a command and the server's follower may both bring files over."""
+    with home.projects.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _apply(s3: Any, bucket: str, todo: Sync, bodies: Mapping[str, bytes]) -> None:

@@ -8,7 +8,6 @@ still call it while they end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import signal
@@ -19,15 +18,13 @@ from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import IO, Any
 
-import uvicorn
-
 from skylift.cli.composition import House
 from skylift.cli.daemon import STAGE, check_port
 from skylift.cli.home import Home, aim, endpoint
 from skylift.cli.server import Server, package_version, record, start_time
 from skylift.core.errors import Broken, Refused
-
-BACKLOG = 2048
+from skylift.wire.serve import Server as WebServer
+from skylift.wire.serve import listen
 
 
 def serve_forever(home: Home, port: int) -> None:
@@ -37,9 +34,10 @@ def serve_forever(home: Home, port: int) -> None:
         Refused: another server has this home or this port.
     """
     home.prepare()
-    with _alone(home), _listening(home, port) as listener:
+    with _alone(home):
+        check_port(home, port)
         aim(home, port)
-        asyncio.run(_serve(home, port, listener))
+        asyncio.run(_serve(home, port, listen(port)))
 
 
 def stage(text: str) -> None:
@@ -61,8 +59,8 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
     house = House(home, port, identity, stage, note)
     async with AsyncExitStack() as stack:
         await _until(stopping, house.raise_cloud(stack))
-        web = _Web(uvicorn.Config(house.app, lifespan="off", log_config=None, access_log=False, backlog=BACKLOG))
-        serving = asyncio.create_task(web.serve(sockets=[listener]), name="http")
+        web = WebServer(house.app, listener)
+        serving = asyncio.create_task(web.run(), name="http")
         stack.push_async_callback(_end_web, web, serving)
         await _until(stopping, house.raise_control(stack))
         if not stopping.is_set():
@@ -85,19 +83,9 @@ async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> No
     await work
 
 
-class _Web(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not analysed
-    """uvicorn without its own signal handling: SIGTERM must end the containers first, HTTP last."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _end_web(web: _Web, serving: asyncio.Task[None]) -> None:
-    web.should_exit = True
-    web.force_exit = False
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(serving, 5)
+async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:
+    web.stop()
+    await asyncio.gather(serving, return_exceptions=True)
 
 
 @contextmanager
@@ -113,15 +101,3 @@ def _alone(home: Home) -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-
-
-@contextmanager
-def _listening(home: Home, port: int) -> Iterator[socket.socket]:
-    check_port(home, port)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise Refused(f"Port {port} was taken by another program just now: {error.strerror}.") from error
-        yield listener

@@ -1,0 +1,135 @@
+"""The command line's frame: exit codes, messages instead of tracebacks, what is asked before anything starts."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import click
+import pytest
+
+from skylift.cli import daemon
+from skylift.cli.commands.up import check_disk
+from skylift.cli.home import Home
+from skylift.cli.main import cli, run
+from skylift.cli.terminal import seconds
+from skylift.core.errors import Broken, Refused
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path / "home"))
+    return Home(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["up", "--help"], ["env", "--help"], ["env", "run", "-h"]]
+)
+def test_asking_for_help_succeeds(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 0
+    assert "skylift" in capfd.readouterr().out
+
+
+def test_every_command_says_what_it_does_and_serve_is_hidden() -> None:
+    for command in [*cli.commands.values(), *cli.commands["env"].commands.values()]:  # type: ignore[attr-defined]
+        assert command.help, command.name
+    assert [name for name, command in cli.commands.items() if command.hidden] == ["serve"]
+
+
+@pytest.mark.parametrize("words", [["nope"], ["up", "--port", "0"], ["up", "--run"], ["logs", "nope"], ["env", "run"]])
+def test_wrong_usage_is_exit_code_2(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["logs"],
+        ["logs", "scheduler"],
+        ["shellenv"],
+        ["env", "list"],
+        ["env", "delete", "x"],
+        ["env", "password"],
+    ],
+)
+def test_without_a_server_each_says_how_to_start_it(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 1
+    shown = capfd.readouterr()
+    assert "skylift up" in shown.out + shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_a_project_without_dags_is_refused_before_anything_starts(
+    tmp_path: Path, home: Home, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["up", str(tmp_path)]) == 1
+    assert "no folder dags/" in capfd.readouterr().err
+    assert not home.folder.exists()
+
+
+def test_down_without_a_server_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["down"]) == 0
+    assert "does not run" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Refused("do [this]"), "skylift: do [this]"),
+        (Broken("we erred"), "bug of skylift: Broken: we erred"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "The disk is full (/x)"),
+        (ZeroDivisionError("oops"), "bug of skylift: ZeroDivisionError: oops"),
+    ],
+)
+def test_errors_become_one_line(error: Exception, expected: str, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    @click.command("fail-for-test")
+    def fail() -> None:
+        raise error
+
+    cli.add_command(fail)
+    try:
+        assert run(["fail-for-test"]) == 1
+    finally:
+        del cli.commands["fail-for-test"]
+    shown = capfd.readouterr().err
+    assert expected in shown
+    assert "Traceback" not in shown
+    assert (home.folder / "cli.log").exists() == ("bug" in expected)
+
+
+def test_a_full_disk_is_refused_before_anything_starts(home: Home) -> None:
+    class Full(Home):
+        """A home on Linux's always-empty file system: ``/proc`` has no free space."""
+
+    with pytest.raises(Refused, match="disk is full"):
+        check_disk(Full(Path("/proc/self")))
+
+
+def test_stages_and_last_words_are_found_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("stage: of an earlier start\nskylift: earlier\n")
+    begin = log.stat().st_size
+    assert daemon.newest_stage(log, begin) == ""
+    assert daemon.failure(log, begin) == "it said nothing"
+    with log.open("a") as file:
+        file.write("stage: one\nnoise\nstage: two\nmore\n")
+    assert daemon.newest_stage(log, begin) == "two"
+    assert daemon.failure(log, begin) == "noise | more"
+    with log.open("a") as file:
+        file.write("skylift: the cause\n")
+    assert daemon.failure(log, begin) == "the cause"
+
+
+def test_the_port_of_the_last_start_is_remembered(home: Home) -> None:
+    assert daemon.last_port(home) == 4747
+    home.prepare()
+    home.config.write_text("[default]\nregion = us-east-1\nendpoint_url = http://127.0.0.1:5151\n")
+    assert daemon.last_port(home) == 5151
+
+
+def test_durations_for_people() -> None:
+    assert [seconds(value) for value in (0.44, 12.3, 185)] == ["0.4 s", "12 s", "3 min 05 s"]
