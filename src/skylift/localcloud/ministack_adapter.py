@@ -147,6 +147,13 @@ class Ministack:
             return None
         return Key(access_key, session["SecretAccessKey"], session["Arn"], session_token, session["Expiration"])
 
+    def issued(self, access_key: str) -> bool:
+        """Whether IAM or STS issued this key here, good or not."""
+        keys = self.service("iam")._access_keys
+        return (
+            access_key in self.service("sts")._sessions or keys.get_scoped(self._account, None, access_key) is not None
+        )
+
     # What the saver asks.
 
     def keys(self) -> Iterable[str]:

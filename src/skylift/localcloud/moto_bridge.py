@@ -59,6 +59,20 @@ async def read_body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives a body that has been read once more, then goes on as before."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
 async def respond(send: Send, status: int, headers: Iterable[tuple[str, str]], content: bytes) -> None:
     """Sends a whole response."""
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]

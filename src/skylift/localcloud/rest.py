@@ -7,6 +7,7 @@ Signatures have been checked by the wire before a request comes here; ``find`` g
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
 from skylift.localcloud.ministack_adapter import Ministack, expect_success
-from skylift.localcloud.moto_bridge import Message, Moto, Receive, Send, respond
+from skylift.localcloud.moto_bridge import Message, Moto, Receive, Send, read_body, replayed, respond
 from skylift.localcloud.rest_services import Scope, Server, scope_of, served
 from skylift.wire.keys import Key
+from skylift.wire.provider import Caller
 
 ADMINISTRATION = ("/_ministack", "/_localstack", "/moto-api")
 """The emulators' own addresses (one of them wipes everything): not AWS's, so not served. No bucket can be named so."""
@@ -67,10 +69,21 @@ class RestOfAws:
         row = served(wanted.service or "s3")
         if row is None or row.server is Server.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
             await _not_served(scope, wanted, send)
+        elif wanted.service == "sts" and "skylift.caller" in scope:
+            await self._sts(scope, receive, send)
         elif row.server is Server.MOTO:
             await self._moto.serve(row.host, wanted.region or self._region, scope, receive, send)
         else:
             await self._ministack.app(_signed_by_header(scope), receive, send)
+
+    async def _sts(self, scope: Message, receive: Receive, send: Send) -> None:
+        """STS, but for "who am I": of the keys that skylift itself issued, only the wire knows whose they are."""
+        body = await read_body(receive)
+        caller: Caller = scope["skylift.caller"]
+        if b"Action=GetCallerIdentity" in body and not self._ministack.issued(caller.access_key):
+            await respond(send, 200, [("content-type", "text/xml")], _identity(caller).encode())
+        else:
+            await self._ministack.app(scope, replayed(body, receive), send)
 
     def served_by(self, service: str) -> str | None:
         """``ministack`` or ``moto``, by a service's signing name or boto3's name; ``None``: not served here."""
@@ -177,6 +190,16 @@ def _value_of(secret: str, text: str, key: str) -> str:
         raise Refused(f"{secret}: the secret has no key {key!r}")
     value = members[key]
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _identity(caller: Caller) -> str:
+    unique = f"{caller.access_key}:{caller.principal.rpartition('/')[2]}"
+    return (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+        f"<Arn>{escape(caller.principal)}</Arn><UserId>{escape(unique)}</UserId><Account>{caller.account}</Account>"
+        f"</GetCallerIdentityResult><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata>"
+        "</GetCallerIdentityResponse>"
+    )
 
 
 async def _not_served(scope: Message, wanted: Scope, send: Send) -> None:

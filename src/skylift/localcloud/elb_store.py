@@ -1,0 +1,141 @@
+"""What Elastic Load Balancing knows, in memory and in SQLite: what a call has accepted is there after ``kill -9``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+Document = dict[str, Any]
+
+
+@dataclass
+class LoadBalancer:
+    """One load balancer: as it is shown (times in seconds since the epoch), its own loopback address, attributes, tags."""
+
+    shown: Document
+    address: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self.shown["LoadBalancerArn"])
+
+
+@dataclass
+class TargetGroup:
+    """One target group; ``targets`` are addresses with ports, in the order of their registration."""
+
+    shown: Document
+    targets: list[tuple[str, int]] = field(default_factory=list)
+    attributes: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self.shown["TargetGroupArn"])
+
+
+@dataclass
+class Listener:
+    """One listener."""
+
+    shown: Document
+    attributes: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self.shown["ListenerArn"])
+
+    @property
+    def groups(self) -> list[str]:
+        """ARNs of the target groups that it forwards to."""
+        return [group for action in self.shown["DefaultActions"] for group in forwarded_to(action)]
+
+
+Thing = LoadBalancer | TargetGroup | Listener
+
+
+def forwarded_to(action: Document) -> Iterator[str]:
+    """Target groups of a ``forward`` action, in either of the two ways to write one; weight 0 gets nothing."""
+    config = action.get("ForwardConfig", {}).get("TargetGroups")
+    if config:
+        yield from (group["TargetGroupArn"] for group in config if group.get("Weight", 1))
+    elif "TargetGroupArn" in action:
+        yield action["TargetGroupArn"]
+
+
+class ElbStore:
+    """Memory with a disk behind it: change what you find here, then ``save`` it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.balancers: dict[str, LoadBalancer] = {}
+        self.groups: dict[str, TargetGroup] = {}
+        self.listeners: dict[str, Listener] = {}
+        self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._disk.execute("PRAGMA journal_mode=WAL")
+        self._disk.execute("PRAGMA synchronous=NORMAL")
+        self._disk.execute("CREATE TABLE IF NOT EXISTS elb (arn TEXT PRIMARY KEY, kind TEXT, body TEXT NOT NULL)")
+        for kind, body in self._disk.execute("SELECT kind, body FROM elb ORDER BY rowid").fetchall():
+            self._keep(_read(kind, json.loads(body)))
+
+    def save(self, thing: Thing) -> None:
+        """Writes one thing; a new one becomes known."""
+        kind = type(thing).__name__
+        self._disk.execute(
+            "INSERT INTO elb VALUES (?, ?, ?) ON CONFLICT (arn) DO UPDATE SET body = excluded.body",
+            (thing.arn, kind, json.dumps(asdict(thing))),
+        )
+        self._keep(thing)
+
+    def remove(self, *arns: str) -> None:
+        """Forgets things, all in one transaction."""
+        self._disk.execute("BEGIN")
+        self._disk.executemany("DELETE FROM elb WHERE arn = ?", [(arn,) for arn in arns])
+        self._disk.execute("COMMIT")
+        for known in (self.balancers, self.groups, self.listeners):
+            for arn in arns:
+                known.pop(arn, None)
+
+    def thing(self, arn: str) -> Thing | None:
+        """Anything by its ARN."""
+        known: tuple[Thing | None, ...] = (self.balancers.get(arn), self.groups.get(arn), self.listeners.get(arn))
+        return next((one for one in known if one is not None), None)
+
+    def listeners_of(self, balancer: str) -> list[Listener]:
+        """Listeners of a load balancer (ARN)."""
+        return [one for one in self.listeners.values() if one.shown["LoadBalancerArn"] == balancer]
+
+    def balancers_of(self, group: str) -> list[str]:
+        """ARNs of the load balancers that forward to a target group (ARN)."""
+        return sorted({one.shown["LoadBalancerArn"] for one in self.listeners.values() if group in one.groups})
+
+    def close(self) -> None:
+        """Closes the file. Safe to call twice."""
+        self._disk.close()
+
+    def _keep(self, thing: Thing) -> None:
+        if isinstance(thing, LoadBalancer):
+            self.balancers[thing.arn] = thing
+        elif isinstance(thing, TargetGroup):
+            self.groups[thing.arn] = thing
+        else:
+            self.listeners[thing.arn] = thing
+
+
+def _read(kind: str, body: Document) -> Thing:
+    if kind == "LoadBalancer":
+        return LoadBalancer(**body)
+    if kind == "TargetGroup":
+        body["targets"] = [(address, port) for address, port in body["targets"]]
+        return TargetGroup(**body)
+    return Listener(**body)
