@@ -6,20 +6,21 @@ Nothing here decides anything; it makes the parts, hands each what it needs, and
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
-from skylift.cli.credentials import OWNER, ensure_credentials, master_key
+from skylift.cli.credentials import OWNER, TOKEN_HEADER, ensure_credentials, master_key, owner_token
 from skylift.cli.follower import Follower
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
 from skylift.cli.server import HEALTH, Server
-from skylift.control.plane import ControlPlane
+from skylift.control.server import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.postgres import Postgres
@@ -28,13 +29,13 @@ from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
 SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
-MAINTENANCE_DATABASE = "postgres"
 
 
 class House:
     """Everything that one server runs.
 
-    ``raise_cloud`` first, then HTTP must serve ``app``, then ``raise_control``; what they start is ended by the stack.
+    ``raise_cloud`` first, then HTTP must serve ``app``, then ``raise_control``; what they start is ended by the stack, except
+    the cloud (``end_cloud``), whose containers need HTTP to the last.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class House:
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
         self._cloud = LocalCloud(home.folder, endpoint(port), keys, ACCOUNT, REGION, time.time)
-        self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT))
+        self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT), time.time)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._control.provider],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
             fallback=self._cloud.fallback,
-            routes={**self._cloud.routes, **self._control.routes, HEALTH: self._health},
+            routes={**self._cloud.routes, **private(self._control.routes, owner_token(home)), HEALTH: self._health},
             account=ACCOUNT,
             clock=time.time,
         )
@@ -64,7 +65,6 @@ class House:
         stack.push_async_callback(self._end_postgres)
         await asyncio.to_thread(self._postgres.start)
         self._stage("starting the local cloud")
-        stack.push_async_callback(self._end_cloud)
         await self._cloud.start()
 
     async def raise_control(self, stack: AsyncExitStack) -> None:
@@ -108,10 +108,27 @@ class House:
         self._stage("stopping the control plane")
         await asyncio.to_thread(self._control.stop)
 
-    async def _end_cloud(self) -> None:
+    async def end_cloud(self) -> None:
+        """Ends every container, and saves the cloud's state."""
         self._stage("stopping containers, saving the cloud's state")
         await self._cloud.stop()
 
     async def _end_postgres(self) -> None:
         self._stage("stopping PostgreSQL")
         await asyncio.to_thread(self._postgres.stop)
+
+
+def private(routes: Mapping[str, Asgi], token: str) -> dict[str, Asgi]:
+    """The same routes, open only to who can read this home: the wire checks no signature before a route."""
+
+    def guard(route: Asgi) -> Asgi:
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            given = dict(scope["headers"]).get(TOKEN_HEADER.lower().encode(), b"")
+            if hmac.compare_digest(given, token.encode()):
+                await route(scope, receive, send)
+            else:
+                await send_answer(send, Answer(403, {"content-type": "application/json"}, b'{"message": "Forbidden"}'))
+
+        return guarded
+
+    return {prefix: guard(route) for prefix, route in routes.items()}

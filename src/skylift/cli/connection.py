@@ -14,10 +14,15 @@ from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.credentials import TOKEN_HEADER, owner_token
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
 from skylift.cli.server import Server, running
+from skylift.control.parts.secrets import keys_name
 from skylift.core.errors import Refused
+
+PROGRESS_ROUTE = "/_skylift/environments/"
+"""The control plane's route; its own module is not imported here, because that takes a third of a second."""
 
 ADMIN = "admin"
 
@@ -35,11 +40,12 @@ class Connection:
 
     def progress(self, environment: str) -> str:
         """What the control plane does for an environment now; empty when it does not say."""
-        url = f"{self.server.endpoint}/_skylift/environments/{urllib.parse.quote(environment)}"
+        url = self.server.endpoint + PROGRESS_ROUTE + urllib.parse.quote(environment)
+        request = urllib.request.Request(url, headers={TOKEN_HEADER: owner_token(self.home)})  # noqa: S310 - loopback
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(url, timeout=5) as answer:
-                return str(json.loads(answer.read()).get("doing", ""))
+            with direct.open(request, timeout=5) as answer:
+                return str(json.loads(answer.read()).get("sentence", ""))
         except (urllib.error.URLError, OSError, ValueError):
             return ""
 
@@ -54,12 +60,12 @@ class Connection:
 
     def password(self, environment: str) -> str:
         """The password of the user admin, from Secrets Manager. Never shown unless asked for."""
-        name = f"skylift/{environment}/admin-password"
+        name = keys_name(environment)
         secrets = self.client("secretsmanager")
         if not exists(lambda: secrets.describe_secret(SecretId=name), f"secret {name}"):
             raise Refused(f"The environment {environment} has no password yet (secret {name} is not there).")
         with calling(f"secretsmanager GetSecretValue {name}"):
-            return str(secrets.get_secret_value(SecretId=name)["SecretString"])
+            return str(json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])["admin_password"])
 
 
 def connect() -> Connection:

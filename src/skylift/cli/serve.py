@@ -14,9 +14,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from typing import IO, Any
+from typing import IO
 
 from skylift.cli.composition import House
 from skylift.cli.daemon import STAGE, check_port
@@ -58,29 +58,22 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
     identity = Server(os.getpid(), start_time(os.getpid()) or 0, port, package_version(), str(home.folder))
     house = House(home, port, identity, stage, note)
     async with AsyncExitStack() as stack:
-        await _until(stopping, house.raise_cloud(stack))
+        await house.raise_cloud(stack)
         web = WebServer(house.app, listener)
         serving = asyncio.create_task(web.run(), name="http")
         stack.push_async_callback(_end_web, web, serving)
-        await _until(stopping, house.raise_control(stack))
-        if not stopping.is_set():
-            record(home, identity)
-            stage("ready")
-            note(f"ready at {endpoint(port)}")
-        await asyncio.wait({serving, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done() and not stopping.is_set():
-            raise Broken("the HTTP server ended by itself")
+        # Ended before HTTP: containers still call it while they end.
+        stack.push_async_callback(house.end_cloud)
+        await house.raise_control(stack)
+        record(home, identity)
+        stage("ready")
+        note(f"ready at {endpoint(port)}")
+        await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
         home.server_file.unlink(missing_ok=True)
+        if not stopping.is_set():
+            raise Broken("the HTTP server ended by itself")
         note("stopping")
     stage("stopped")
-
-
-async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Awaits a stage of the start, unless the way down has begun; it never begins in the middle of a stage."""
-    if stopping.is_set():
-        work.close()
-        return
-    await work
 
 
 async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:
