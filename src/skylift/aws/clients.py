@@ -15,7 +15,9 @@ import boto3
 from botocore.config import Config
 
 
-def client(service: str, *, region: str | None = None, attempts: int = 5, read_timeout: float = 60.0) -> Any:
+def client(
+    service: str, *, region: str | None = None, attempts: int = 5, read_timeout: float = 60.0, session: Any = None
+) -> Any:
     """A boto3 client of one service, with credentials and endpoint from the usual AWS places.
 
     Args:
@@ -23,6 +25,7 @@ def client(service: str, *, region: str | None = None, attempts: int = 5, read_t
         region: AWS region; default from the environment or profile.
         attempts: tries of one call, the first included (1 = no retry).
         read_timeout: seconds to wait for an answer.
+        session: a boto3 session whose credentials to use instead of the usual places.
     """
     prefixes = {"inject_host_prefix": False} if _custom_endpoint(service) else {}
     config = Config(
@@ -33,7 +36,7 @@ def client(service: str, *, region: str | None = None, attempts: int = 5, read_t
         user_agent_extra="skylift",
         **prefixes,
     )
-    return boto3.client(service, region_name=region, config=config)  # pyright: ignore
+    return (session or boto3).client(service, region_name=region, config=config)  # pyright: ignore
 
 
 def _custom_endpoint(service: str) -> bool:

@@ -1,0 +1,172 @@
+"""Attempts: one try to run one workload, what can be seen of it, what that means, and where it runs (``Compute``).
+
+*An attempt that never began is ours to repeat; one that began is Airflow's.* ``verdict`` is that rule as a pure function.
+Foreign words (ECS's ``lastStatus``, Batch's ``RUNNABLE``) end where an ``Observation`` is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Protocol
+
+
+class Exit(IntEnum):
+    """Exit codes of the command that runs in the container (``executors/in_container.py`` repeats these numbers).
+
+    They tell how far Airflow's supervisor came, not how the Airflow task ended: that, the supervisor has told Airflow.
+    """
+
+    DONE = 0
+    """The supervisor ended in order and Airflow has the state: success, failed by its own word, deferred, rescheduled."""
+    ENDED_BADLY = 70
+    """The Airflow task's process failed or was stopped on Airflow's word (cleared, marked); Airflow has the state."""
+    NOT_OURS = 71
+    """Airflow refused the start: it runs elsewhere already, or nobody wants it any more. Nothing was run here."""
+    NEVER_BEGAN = 72
+    """The workload could not be fetched, or Airflow's API could not be reached. Nothing was run here."""
+
+
+class Phase(StrEnum):
+    """How far the compute is with an attempt."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    MISSING = "missing"
+    """The compute says that it does not know it: too new (eventual consistency), or long gone."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a compute says of one attempt.
+
+    Attributes:
+        ref: the compute's own name for it (an ARN).
+        phase: how far it is.
+        began: the container with Airflow in it did start.
+        exit_code: of that container alone (a sidecar's says nothing about Airflow); ``None`` when there is none.
+        by_request: somebody asked for the stop, so that it must not be repeated.
+        reason: for people, one line: stop code, reasons, exit code.
+    """
+
+    ref: str
+    phase: Phase
+    began: bool = False
+    exit_code: int | None = None
+    by_request: bool = False
+    reason: str = ""
+
+
+class Verdict(StrEnum):
+    """What an observation means for an attempt."""
+
+    UNDERWAY = "underway"
+    FINISHED = "finished"
+    """Ended in order: whatever there was to say, Airflow has been told."""
+    DIED = "died"
+    """It began (or somebody stopped it on purpose) and ended without a word to Airflow."""
+    LOST = "lost"
+    """It never began: ours to repeat."""
+    GONE = "gone"
+    """It began once and the compute forgot it: only Airflow's own heartbeat can tell."""
+
+
+ENDINGS = {
+    Exit.DONE: Verdict.FINISHED,
+    Exit.ENDED_BADLY: Verdict.FINISHED,
+    Exit.NOT_OURS: Verdict.FINISHED,
+    Exit.NEVER_BEGAN: Verdict.LOST,
+}
+
+
+def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float = 0.0, grace: float = 300.0) -> Verdict:
+    """What this observation means.
+
+    Args:
+        seen: the newest observation.
+        ever_began: an earlier observation showed that the container had started.
+        missing_for: seconds since the compute first said ``MISSING`` without a break.
+        grace: seconds for which ``MISSING`` means nothing (ECS is eventually consistent; its advice is up to 5 minutes).
+    """
+    began = seen.began or ever_began
+    if seen.phase is Phase.MISSING:
+        if missing_for < grace:
+            return Verdict.UNDERWAY
+        # Repeating is safe even if this was wrong: Airflow's API lets only one container take a task instance.
+        return Verdict.GONE if began else Verdict.LOST
+    if seen.phase is not Phase.STOPPED:
+        return Verdict.UNDERWAY
+    if seen.exit_code in ENDINGS:
+        return ENDINGS[Exit(seen.exit_code)]
+    return Verdict.DIED if began or seen.by_request else Verdict.LOST
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to run one workload.
+
+    Attributes:
+        external_id: of the workload's launch; made before anything is asked of the compute, and kept over our restarts.
+        number: from 1; ours, nothing to do with Airflow's ``try_number``.
+        document: makes the workload's JSON, with a token that is valid from now on. Secret.
+        wishes: the author's ``executor_config``, never changed.
+        labels: what it is for people and bills: dag_id, task_id, run_id, map_index, try_number.
+    """
+
+    external_id: str
+    number: int
+    document: Callable[[], str] = field(repr=False)
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str:
+        """Names this attempt for ever: asking twice with it gives one container. At most 64 characters for ECS."""
+        return f"{self.external_id}.{self.number}"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to one submitted attempt; exactly one of the three is set.
+
+    Attributes:
+        ref: it is placed; the compute's name for it.
+        later: not now, the same will work later (throttled, no capacity, network): why.
+        refused: it will never work like this: why, and what to change.
+        throttled: with ``later``: we are asked to slow down.
+    """
+
+    ref: str = ""
+    later: str = ""
+    refused: str = ""
+    throttled: bool = False
+
+
+class Compute(Protocol):
+    """Where attempts run.
+
+    Every verb may be repeated harmlessly, survives our restart, and takes many where the service takes many. Verbs block on
+    the network, so they are called from worker threads, several at once; they keep no state that a restart would lose.
+
+    * ``submit`` never raises: each attempt gets its ``Submission``, in the same order. The same token gives the same
+      container, also after a time-out in which the first call did succeed.
+    * ``observe`` raises ``Unavailable`` when nothing can be said now and ``Refused`` when we may not look. One that is
+      not known is ``MISSING``, which is an answer and not an error. A stop is reported with its reason, with or
+      without exit codes. Answers come in any order, at most one per ref.
+    * ``stop`` asks for the end; that it is over shows in ``observe``. Stopping what has stopped or is not known is fine.
+    * ``find`` gives the refs of all attempts of one external id that the service still knows, stopped ones too, the
+      newest last.
+    """
+
+    most_per_submit: int
+    most_per_observe: int
+
+    def submit(self, attempts: Sequence[Attempt]) -> list[Submission]: ...
+
+    def observe(self, refs: Sequence[str]) -> list[Observation]: ...
+
+    def stop(self, ref: str, why: str) -> None: ...
+
+    def find(self, external_id: str) -> list[str]: ...

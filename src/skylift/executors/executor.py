@@ -1,0 +1,240 @@
+"""The one loop of all our executors: Airflow's ``BaseExecutor`` in front, a ``Fleet`` behind.
+
+Airflow's scheduler calls ``heartbeat`` in its own loop, with no guard: whatever takes time here stops all scheduling, and
+whatever is raised here ends the scheduler. So this class only carries workloads to the fleet and news back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event as Bell
+from threading import Thread
+from typing import Any, ClassVar
+
+from airflow.executors.base_executor import BaseExecutor
+
+from skylift.core.attempt import Compute
+from skylift.core.errors import Broken, SkyliftError
+from skylift.executors import airflow_compat, settings
+from skylift.executors.fleet import Fleet, Rhythm
+from skylift.executors.flight import News, Order, Stage
+from skylift.executors.settings import OWN_SECTION, Options
+from skylift.executors.settle import Event, Kind
+
+log = logging.getLogger(__name__)
+
+
+class SkyliftExecutor(BaseExecutor):
+    """What ``AwsEcsExecutor`` and its sisters have in common; they say which compute."""
+
+    supports_callbacks: bool = True
+    supports_multi_team: bool = True
+    is_local: bool = False
+    serve_logs: bool = False
+    # An id that is in the database before anything is started: how a restarted scheduler finds its containers.
+    pre_assigns_external_executor_id: ClassVar[bool] = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._live: dict[Any, list[Order]] = {}
+        self._fleet: Fleet | None = None
+        self._compute: Compute | None = None
+        self._crew: Crew | None = None
+
+    def make_compute(self) -> Compute:
+        """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
+        raise Broken(f"{type(self).__name__} says no compute")
+
+    def most_attempts(self) -> int:
+        """Containers for one launch."""
+        raise Broken(f"{type(self).__name__} says no number of attempts")
+
+    # What Airflow calls.
+
+    def start(self) -> None:
+        """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
+        own = Options(self.conf, OWN_SECTION)
+        rhythm = Rhythm(
+            young=own[settings.POLL_SECONDS],
+            old=own[settings.POLL_MOST_SECONDS],
+            grace=own[settings.MISSING_GRACE],
+            most_attempts=self.most_attempts(),
+            launches=float(own[settings.LAUNCH_RATE]),
+            calls=own[settings.WORKERS],
+        )
+        self._crew = Crew(self.compute, rhythm, most_seconds_to_end=own[settings.END_SECONDS])
+        self._fleet = self._crew.fleet
+        self._crew.start()
+
+    @property
+    def compute(self) -> Compute:
+        """The compute; made when first needed, so that the API server's instance of us costs nothing."""
+        if self._compute is None:
+            self._compute = self.make_compute()
+        return self._compute
+
+    def heartbeat(self) -> None:
+        """As Airflow's, and never raises."""
+        try:
+            super().heartbeat()
+        except Exception:
+            # Raised, it would end the scheduler for everybody; the next heartbeat goes on with what is left.
+            self.log.exception("%s: a mistake in a heartbeat, please report it", type(self).__name__)
+
+    def sync(self) -> None:
+        """Takes the news of the fleet. Waits for nothing."""
+        for news in self._fleet.drain() if self._fleet else ():
+            self._hear(news)
+
+    def _process_workloads(self, workload_items: Sequence[Any]) -> None:
+        for workload in workload_items:
+            self.queued_tasks.pop(workload.key, None)
+            self.queued_callbacks.pop(workload.key, None)
+            try:
+                self._order(order_of(workload, lambda: self.jwt_generator))
+            except Exception as error:  # noqa: BLE001  this workload's author or we can act; all others must go on
+                self.fail(workload.key, info=f"{type(self).__name__} cannot run this: {type(error).__name__}: {error}")
+
+    def revoke_task(self, *, ti: Any) -> None:
+        """Stops what runs for the task instance and forgets it; no event, no exception, no waiting."""
+        self.queued_tasks.pop(ti.key, None)
+        self.running.discard(ti.key)
+        self._live.pop(ti.key, None)
+        if self._fleet:
+            self._fleet.revoke(ti.key, "Airflow revoked this task instance (too long in queued)")
+
+    def try_adopt_task_instances(self, tis: Sequence[Any]) -> Sequence[Any]:
+        """Takes over what a dead scheduler left; those that cannot be taken over.
+
+        AWS is not asked here: a queued one is submitted again with the token that it had (which finds its container if
+        there is one), a running one's container is looked for by the background thread.
+        """
+        return [ti for ti in tis if not self._adopt(ti)]
+
+    def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:  # noqa: ARG002  as in Airflow
+        """What is known of the containers of a task instance that has no log yet: (messages, log lines)."""
+        if not ti.external_executor_id:
+            return [], []
+        try:
+            compute = self.compute
+            refs = compute.find(ti.external_executor_id)
+            return [f"{one.ref}: {one.phase} {one.reason}" for one in compute.observe(refs)] if refs else [], []
+        except SkyliftError as error:
+            return [f"Nothing can be said of the container: {error}"], []
+
+    def end(self) -> None:
+        """Launches nothing more and leaves what runs to the next scheduler, which adopts it. Bounded."""
+        if self._crew:
+            self._crew.end()
+        self.sync()
+
+    def terminate(self) -> None:
+        """As ``end``: a scheduler that goes is no reason to stop work."""
+        self.end()
+
+    # What the fleet tells.
+
+    def _order(self, order: Order) -> None:
+        self.running.add(order.key)
+        # An event about an earlier launch of the same key must not be taken for one about this.
+        self.event_buffer.pop(order.key, None)
+        self._live.setdefault(order.key, []).append(order)
+        if self._fleet:
+            self._fleet.order(order)
+
+    def _hear(self, news: News) -> None:
+        order = news.order
+        alive = self._live.get(order.key, [])
+        if order not in alive:
+            return
+        if news.record:
+            self.log_task_event(event=f"executor: {news.stage}", extra=news.reason, ti_key=order.key)
+            self.log.warning("%s: %s", order.key, news.reason)
+        if news.stage is Stage.RUNNING and order.kind is Kind.CALLBACK:
+            self.running_state(order.key, news.reason)
+        if news.stage is Stage.ENDED:
+            alive.remove(order)
+            if not alive:
+                del self._live[order.key]
+                self._ended(news)
+
+    def _ended(self, news: News) -> None:
+        key = news.order.key
+        if news.event is Event.SUCCESS:
+            self.success(key, info=news.reason)
+        elif news.event is Event.FAILED:
+            self.fail(key, info=news.reason)
+        else:
+            self.running.discard(key)
+
+    def _adopt(self, ti: Any) -> bool:
+        external_id = ti.external_executor_id
+        if not external_id:
+            return False
+        foreign = external_id.startswith("arn:")
+        try:
+            workload = airflow_compat.workload_of(ti, self.jwt_generator)
+            order = order_of(workload, lambda: self.jwt_generator)
+        except (AttributeError, LookupError, ValueError) as error:
+            # Its DAG is gone or cannot be read: Airflow resets it.
+            self.log.warning("%s cannot be taken over: %s", ti, error)
+            return False
+        began = foreign or not airflow_compat.is_queued(ti)
+        self._order(replace(order, external_id=external_id, began=began, repeat=not foreign))
+        return True
+
+
+def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
+    """The order for one of Airflow's workloads. Raises ``Broken`` for a kind that we do not run."""
+    kind = airflow_compat.kind_of(workload)
+    if kind is None:
+        raise Broken(f"{type(workload).__name__} is not supported")
+    return Order(
+        key=workload.key,
+        kind=kind,
+        external_id=airflow_compat.external_id_of(workload),
+        document=airflow_compat.document_of(workload, generator),
+        wishes=airflow_compat.wishes_of(workload),
+        labels=airflow_compat.labels_of(workload),
+    )
+
+
+class Crew:
+    """The background thread of a fleet, and its pool."""
+
+    def __init__(self, compute: Compute, rhythm: Rhythm, *, most_seconds_to_end: float) -> None:
+        self._bell = Bell()
+        # Enough for all lanes of the fleet, so that launches never wait behind looks.
+        self._pool = ThreadPoolExecutor(2 * rhythm.calls, thread_name_prefix="skylift-call")
+        self._thread = Thread(target=self._run, name="skylift-fleet", daemon=True)
+        self._ended = False
+        self._most = most_seconds_to_end
+        self.fleet = Fleet(compute, self._pool, time.monotonic, rhythm, self._bell.set)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Lets launches that are on their way come to their end, for a bounded time."""
+        self.fleet.close()
+        self._ended = True
+        self._bell.set()
+        self._thread.join(self._most)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._ended or self.fleet.launching:
+            self._bell.wait(self._step())
+            self._bell.clear()
+
+    def _step(self) -> float:
+        try:
+            return self.fleet.step()
+        except Exception:
+            # The thread must live on: without it nothing is launched or seen to end until the scheduler restarts.
+            log.exception("a mistake in the executor's background thread, please report it")
+            return 1.0

@@ -1,0 +1,106 @@
+"""A compute without a cloud, for tests: it keeps the contract of ``Compute`` and does what it is told.
+
+It is held to the contract by the same test that the local cloud's ECS passes (``tests/contract/test_compute_contract.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Lock
+
+from skylift.core.attempt import Attempt, Observation, Phase, Submission
+
+
+class FakeCompute:
+    """Attempts that live only here. Thread-safe.
+
+    Attributes:
+        submitted: tokens of all submit calls, repeated ones too.
+        documents: the workload of each placed attempt, by ref.
+        stops: refs of all stop calls.
+        finds: external ids of all find calls.
+        refusals: errors for the next calls, by verb (``submit``, ``observe``, ``stop``, ``find``); for submit, with
+            ``lost_answer``, the attempt is placed all the same.
+    """
+
+    def __init__(self, most_per_submit: int = 1, most_per_observe: int = 100) -> None:
+        self.most_per_submit = most_per_submit
+        self.most_per_observe = most_per_observe
+        self.submitted: list[str] = []
+        self.documents: dict[str, str] = {}
+        self.stops: list[str] = []
+        self.finds: list[str] = []
+        self.looks: list[tuple[str, ...]] = []
+        self.refusals: dict[str, list[Exception | Submission]] = {}
+        self.lost_answer = False
+        self.hidden: set[str] = set()
+        self._seen: dict[str, Observation] = {}
+        self._lock = Lock()
+
+    def submit(self, attempts: Sequence[Attempt]) -> list[Submission]:
+        return [self._submit(attempt) for attempt in attempts]
+
+    def observe(self, refs: Sequence[str]) -> list[Observation]:
+        with self._lock:
+            self.looks.append(tuple(refs))
+            self._refuse("observe")
+            missing = {ref for ref in refs if ref not in self._seen or ref in self.hidden}
+            return [Observation(ref, Phase.MISSING) if ref in missing else self._seen[ref] for ref in refs]
+
+    def stop(self, ref: str, why: str) -> None:
+        with self._lock:
+            self.stops.append(ref)
+            self._refuse("stop")
+            seen = self._seen.get(ref)
+            if seen is not None and seen.phase is not Phase.STOPPED:
+                code = 143 if seen.began else None
+                self._seen[ref] = replace(seen, phase=Phase.STOPPED, exit_code=code, by_request=True, reason=why)
+
+    def find(self, external_id: str) -> list[str]:
+        with self._lock:
+            self.finds.append(external_id)
+            self._refuse("find")
+            return [ref for ref in self._seen if ref.rpartition(".")[0] == f"fake:{external_id}"]
+
+    # What a test does to the attempts.
+
+    def alive(self) -> list[str]:
+        """Refs that are not stopped."""
+        return [ref for ref, seen in self._seen.items() if seen.phase is not Phase.STOPPED]
+
+    def run(self, ref: str) -> None:
+        """Its container starts."""
+        self._seen[ref] = Observation(ref, Phase.RUNNING, began=True)
+
+    def exit(self, ref: str, code: int, reason: str = "") -> None:
+        """Its container ends."""
+        self._seen[ref] = Observation(ref, Phase.STOPPED, began=True, exit_code=code, reason=reason)
+
+    def fail_to_start(self, ref: str, reason: str = "no image") -> None:
+        """Its container never starts."""
+        self._seen[ref] = Observation(ref, Phase.STOPPED, reason=reason)
+
+    def vanish(self, ref: str, reason: str = "host lost") -> None:
+        """Its container had started and is over, and nobody knows how."""
+        self._seen[ref] = Observation(ref, Phase.STOPPED, began=True, reason=reason)
+
+    def _submit(self, attempt: Attempt) -> Submission:
+        with self._lock:
+            self.submitted.append(attempt.token)
+            ref = f"fake:{attempt.token}"
+            queue = self.refusals.get("submit") or []
+            answer = queue.pop(0) if queue else None
+            if answer is None or self.lost_answer:
+                self._seen.setdefault(ref, Observation(ref, Phase.WAITING))
+                self.documents[ref] = attempt.document()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer or Submission(ref=ref)
+
+    def _refuse(self, verb: str) -> None:
+        queue = self.refusals.get(verb) or []
+        if queue:
+            error = queue.pop(0)
+            if isinstance(error, Exception):
+                raise error

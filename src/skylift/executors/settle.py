@@ -1,0 +1,81 @@
+"""What Airflow's scheduler is to hear when an attempt has ended: the pure decision.
+
+In Airflow 3 the supervisor in the container tells Airflow's API how a task instance ended; an executor's event is only a
+hint for task instances about which nobody told anything. ``SchedulerJobRunner.process_executor_events`` (3.3.2) acts on
+an event only when the task instance, with the same try, is SCHEDULED, QUEUED, RUNNING or RESTARTING and is not queued
+again; then *both* success and failed end in ``handle_failure`` (or, for RESTARTING and success, in a new schedule).
+So an event too many fails work that is fine:
+
+* a sensor that rescheduled itself is SCHEDULED again with the same try before its container is seen to be over
+  (remote logs are uploaded after the state was told): success would fail it. Hence no event for ``DONE``;
+* a container that was refused its start (``NOT_OURS``) knows of another that runs the same task instance: any
+  event would fail that one;
+* a cleared task instance is RESTARTING until an event of success says that its container is over. Its process was
+  stopped by the supervisor, so ``ENDED_BADLY`` gives success; for a task that failed it is without effect, as Airflow
+  has FAILED or UP_FOR_RETRY by then;
+* a container that died under a running task (out of memory, Spot) leaves it RUNNING: failed, with the reason.
+
+Callbacks have nobody but the executor to say how they ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from skylift.core.attempt import Exit, Verdict
+
+
+class Kind(StrEnum):
+    """The kinds of Airflow's workloads."""
+
+    TASK = "task"
+    CALLBACK = "callback"
+
+
+class Event(StrEnum):
+    """What goes into the executor's event buffer."""
+
+    NONE = "none"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What to do with an attempt.
+
+    Attributes:
+        repeat: launch the next attempt.
+        event: what the scheduler hears; only when nothing is repeated.
+        record: whether the reason belongs in the task instance's event log.
+    """
+
+    repeat: bool = False
+    event: Event = Event.NONE
+    record: bool = False
+
+
+def settle(verdict: Verdict, exit_code: int | None, kind: Kind, *, number: int, most: int) -> Settlement:
+    """The settlement of an attempt that is over (``verdict`` is not ``UNDERWAY``).
+
+    Args:
+        verdict: see ``skylift.core.attempt``.
+        exit_code: of the container with Airflow in it, if there is one.
+        kind: tasks and callbacks differ in who reports their end.
+        number: of this attempt, from 1.
+        most: attempts in all before giving up.
+    """
+    if verdict is Verdict.LOST:
+        if number < most:
+            return Settlement(repeat=True, record=True)
+        return Settlement(event=Event.FAILED, record=True)
+    if verdict is Verdict.DIED:
+        return Settlement(event=Event.FAILED, record=True)
+    if kind is Kind.CALLBACK:
+        ended = Event.SUCCESS if verdict is Verdict.FINISHED and exit_code == Exit.DONE else Event.FAILED
+        return Settlement(event=ended)
+    if verdict is Verdict.GONE:
+        # Airflow's own heartbeat decides: the container may have ended in order long ago.
+        return Settlement(record=True)
+    return Settlement(event=Event.SUCCESS if exit_code == Exit.ENDED_BADLY else Event.NONE)
