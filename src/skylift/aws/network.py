@@ -21,7 +21,7 @@ def vpc_of(subnet: str, region: str) -> str:
 
 
 def role_exists(role_arn: str, region: str) -> bool:
-    """Whether IAM knows the role."""
+    """Whether IAM knows the role. True also when we may not ask: then ECS will tell."""
     name = role_arn.rpartition("/")[2]
     with calling(f"iam GetRole {name}"):
         try:
@@ -29,5 +29,6 @@ def role_exists(role_arn: str, region: str) -> bool:
         except ClientError as error:
             if code_of(error) == "NoSuchEntity":
                 return False
-            raise
+            if code_of(error) not in {"AccessDenied", "AccessDeniedException"}:
+                raise
     return True

@@ -13,8 +13,17 @@ from skylift.aws.errors import calling, code_of
 
 
 @dataclass(frozen=True)
+class Text:
+    """A secret as it stands. ``text`` is kept out of ``repr``."""
+
+    arn: str
+    version: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Secret:
-    """A secret as it stands. ``value`` is kept out of ``repr``."""
+    """A secret whose text is a flat JSON object. ``value`` is kept out of ``repr``."""
 
     arn: str
     version: str
@@ -22,13 +31,13 @@ class Secret:
 
 
 class Secrets:
-    """Secrets whose value is a flat JSON object. Every method raises ``Refused`` or ``Unavailable``."""
+    """Secrets by name or ARN. Every method raises ``Refused`` or ``Unavailable``."""
 
     def __init__(self, region: str) -> None:
         self._secrets = client("secretsmanager", region=region)
 
-    def read(self, name: str) -> Secret | None:
-        """A secret by name or ARN, or None when it is not there."""
+    def read_text(self, name: str) -> Text | None:
+        """A secret, or None when it is not there."""
         with calling(f"secretsmanager GetSecretValue {name}"):
             try:
                 answer = self._secrets.get_secret_value(SecretId=name)
@@ -36,20 +45,29 @@ class Secrets:
                 if code_of(error) == "ResourceNotFoundException":
                     return None
                 raise
-        value = {str(key): str(one) for key, one in json.loads(answer["SecretString"]).items()}
-        return Secret(str(answer["ARN"]), str(answer["VersionId"]), value)
+        return Text(str(answer["ARN"]), str(answer["VersionId"]), str(answer["SecretString"]))
 
-    def write(self, name: str, value: Mapping[str, str]) -> Secret:
+    def read(self, name: str) -> Secret | None:
+        """A secret's JSON object, or None when it is not there."""
+        found = self.read_text(name)
+        if found is None:
+            return None
+        value = {str(key): str(one) for key, one in json.loads(found.text).items()}
+        return Secret(found.arn, found.version, value)
+
+    def write_text(self, name: str, text: str) -> None:
         """Makes a secret, or gives it a new value."""
-        text = json.dumps(dict(value), sort_keys=True)
         with calling(f"secretsmanager CreateSecret {name}"):
             try:
-                answer = self._secrets.create_secret(Name=name, SecretString=text)
+                self._secrets.create_secret(Name=name, SecretString=text)
             except ClientError as error:
                 if code_of(error) != "ResourceExistsException":
                     raise
-                answer = self._secrets.put_secret_value(SecretId=name, SecretString=text)
-        return Secret(str(answer["ARN"]), str(answer["VersionId"]), dict(value))
+                self._secrets.put_secret_value(SecretId=name, SecretString=text)
+
+    def write(self, name: str, value: Mapping[str, str]) -> None:
+        """Makes a secret of a flat JSON object, or gives it a new value."""
+        self.write_text(name, json.dumps(dict(value), sort_keys=True))
 
     def delete(self, name: str) -> None:
         """Deletes a secret at once; one that is not there is no error."""

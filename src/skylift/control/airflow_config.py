@@ -8,7 +8,6 @@ Option names are those of Airflow 3.3's ``config.yml``; a test holds this table 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from skylift.control.scene import Scene
 from skylift.control.validation import CLASSES
@@ -33,7 +32,7 @@ SECRET_OPTIONS = {
     "AIRFLOW__API_AUTH__JWT_SECRET": "jwt_secret",
     "AIRFLOW__API__SECRET_KEY": "api_secret_key",
 }
-"""Variables whose value is a key of the secret ``skylift/{env}/airflow``."""
+"""Variables whose value is a key of the secret ``skylift/{env}/airflow`` (``parts/secrets.py`` makes it)."""
 
 DATABASE_OPTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """Airflow derives the async URL itself (``postgresql+psycopg2`` becomes ``postgresql+asyncpg``, airflow/settings.py)."""
@@ -50,9 +49,10 @@ def opinions(scene: Scene) -> dict[str, str]:
     spec = scene.spec
     slots = CLASSES[spec.environment_class].tasks_per_worker * spec.max_workers
     return {
-        # A saved DAG shall be parsed within seconds: look at the bucket every second, and refresh as often.
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "1",
+        # How often the bundle is asked whether S3 holds something new (docs/decisions/0002-dag-latency.md).
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+        # A table in the log each 30 s is noise.
+        "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "300",
         # MWAA's promise for MaxWorkers is so many Airflow tasks at once; here each is an ECS task of its own.
         "AIRFLOW__CORE__PARALLELISM": str(slots),
         # A container may have to be placed and pulled first; MWAA's own value.
@@ -106,7 +106,7 @@ def web_url(scene: Scene) -> str:
 
 
 def _bundles(scene: Scene) -> str:
-    kwargs: Mapping[str, object] = {"url": s3_url(scene.spec.bucket, scene.spec.dag_path), "refresh_interval": 1}
+    kwargs = {"url": s3_url(scene.spec.bucket, scene.spec.dag_path)}
     return json.dumps([{"name": "dags", "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
 
 

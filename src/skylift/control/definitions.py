@@ -85,9 +85,10 @@ def variables(scene: Scene, role: str) -> dict[str, str]:
     """Plain environment variables of a role. Later ones win; none is secret."""
     spec = scene.spec
     ours = {containers.ENVIRONMENT.env: spec.name}
+    # The builder, too: requirements may name a constraints file among the DAGs.
+    ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_path)
     if role == Command.BUILD_LAYER:
         return ours
-    ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_path)
     if role == Command.MIGRATE:
         return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     ours[containers.LAYER.env] = scene.fact("layer.url")
@@ -98,14 +99,14 @@ def variables(scene: Scene, role: str) -> dict[str, str]:
 
 
 def secrets(scene: Scene, role: str) -> dict[str, str]:
-    """Variables of a role that ECS fills from Secrets Manager: name -> ``{arn}:{json key}::``."""
+    """Variables of a role that ECS fills from Secrets Manager: name -> ARN, or ``{arn}:{json key}::``."""
     wanted: dict[str, str] = {}
     if role not in WITHOUT_DATABASE:
         wanted[airflow_config.DATABASE_OPTION] = f"{scene.fact('database.secret')}:url::"
         for name, key in airflow_config.SECRET_OPTIONS.items():
             wanted[name] = f"{scene.fact('secrets.airflow')}:{key}::"
     if role == Command.API_SERVER:
-        wanted[containers.ADMIN_PASSWORD.env] = f"{scene.fact('secrets.airflow')}:admin_password::"
+        wanted[containers.ADMIN_PASSWORD.env] = scene.fact("secrets.admin_password")
     if role in MODULES:
         for name in airflow_config.user_options(scene):
             wanted[name] = f"{scene.fact('secrets.options')}:{name}::"

@@ -111,7 +111,7 @@ class MwaaProvider:
 
     def create_web_login_token(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Refused: comes with a later version."""
-        advice = "Log in as admin with the password in the secret skylift/{name}/airflow."
+        advice = "Log in as admin with the password in the secret skylift/{name}/admin-password."
         raise self._not_served("CreateWebLoginToken", request, advice.format(name=request["Name"]))
 
     def invoke_rest_api(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:

@@ -188,4 +188,4 @@ def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: Verdict) -> di
         {"name": part.name, "doing": part.doing, "phase": str(seen[part.name].phase), "note": seen[part.name].note}
         for part in parts
     ]
-    return {"sentence": verdict.progress, "parts": shown}
+    return {"doing": verdict.progress, "parts": shown}

@@ -41,7 +41,7 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         1,
         "API servers (MinWebservers, MaxWebservers) when the request names none. MWAA starts two.",
     ),
-    Setting("check_role", flag, False, "Whether to ask IAM if the execution role is there before anything is made."),
+    Setting("check_role", flag, True, "Whether to ask IAM if the execution role is there before anything is made."),
     Setting("create_seconds", whole_number(60, 86400), 1800, "Seconds after which a create that has not ended fails."),
     Setting("moving_milliseconds", whole_number(50, 60000), 400, "Pause between two looks while something is moving."),
     Setting(
@@ -66,7 +66,7 @@ class ControlSettings:
     web_listener_port: int = 8080
     default_schedulers: int = 1
     default_webservers: int = 1
-    check_role: bool = False
+    check_role: bool = True
     create_seconds: int = 1800
     moving_milliseconds: int = 400
     steady_seconds: int = 30

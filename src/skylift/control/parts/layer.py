@@ -1,8 +1,8 @@
 """The layer: requirements and plugins resolved, installed and import-checked once, by a one-off ECS task.
 
 A layer is named by the digest of what it is made from: bucket, key, version and etag of each input, and the image. So an
-environment whose inputs were built before finds its layer ready. A failed build is tried again by the next environment
-(the registry may have been away), never by the same one.
+environment whose inputs were built before finds its layer ready. A refused build is tried again by the next environment
+(the registry may have been away), never by the same one; a builder that could not work at all is started again.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
@@ -14,7 +14,7 @@ from typing import Any
 from skylift.aws.ecs_tasks import EcsTask
 from skylift.aws.s3 import S3
 from skylift.control.blueprint import Part
-from skylift.control.parts.once import Once
+from skylift.control.parts.once import Once, exit_code
 from skylift.control.plan import Fault, Phase, Seen
 from skylift.control.scene import Scene, digest
 from skylift.core import containers
@@ -26,6 +26,14 @@ INPUTS = {
     "plugins": containers.PLUGINS,
     "startup_script": containers.STARTUP_SCRIPT,
 }
+
+REFUSED = 1
+"""The builder's exit code when its result says what the user must change (``runtime/build.py``)."""
+
+TEMPORARY = 75
+"""The builder's exit code when S3 did not answer (EX_TEMPFAIL)."""
+
+MOST_TRIES = 3
 
 
 class LayerParts:
@@ -45,8 +53,9 @@ class LayerParts:
         environment = {setting.env: scene.fact(f"source.{key}") for key, setting in INPUTS.items()}
         environment[containers.LAYER_TARGET.env] = s3_url(scene.settings.bucket, f"layers/{name}")
         definition = scene.fact(f"definition.{Command.BUILD_LAYER}")
-        arn = self._once.start(scene, definition, scene.token("layer", name), environment)
-        return {"layer.builder": arn, "layer.building": name}
+        tries = str(_tries(scene) + 1)
+        arn = self._once.start(scene, definition, scene.token("layer", name, tries), environment)
+        return {"layer.builder": arn, "layer.building": name, "layer.tries": tries}
 
     def remove(self, scene: Scene, part: Part) -> None:
         """See ``Parts``. The layer itself stays: it is named by content, and others may use it."""
@@ -70,10 +79,12 @@ class LayerParts:
             return Seen(Phase.READY, {"layer.digest": name, "layer.url": _archive(scene, name, result)})
         if builder is None:
             return Seen(Phase.ABSENT)
+        if exit_code(builder) == TEMPORARY and _tries(scene) < MOST_TRIES:
+            return Seen(Phase.ABSENT, note="trying again")
         return Seen(Phase.FAILED, fault=self._fault(scene, builder, result))
 
     def _fault(self, scene: Scene, builder: EcsTask, result: Mapping[str, Any] | None) -> Fault:
-        if result:
+        if result and exit_code(builder) == REFUSED:
             return Fault(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), str(result.get("reason", "")))
         reason = self._once.reason(scene, builder, Command.BUILD_LAYER)
         return Fault(LayerFault.REQUIREMENTS_FAILED, f"The layer's builder ended without a result: {reason}")
@@ -83,6 +94,10 @@ def layer_digest(scene: Scene) -> str:
     """The layer's name: digest of its inputs and of the image that it is built in."""
     inputs = [scene.fact(f"source.{key}") + "#" + scene.fact(f"source.{key}.etag") for key in INPUTS]
     return digest(scene.settings.image_of(scene.spec.airflow_version), *inputs)
+
+
+def _tries(scene: Scene) -> int:
+    return int(scene.fact("layer.tries") or 0)
 
 
 def _archive(scene: Scene, name: str, result: Mapping[str, Any]) -> str:

@@ -28,6 +28,8 @@ class SecretParts:
         """See ``Parts``. Keys that are there stay: what is encrypted with them must stay readable."""
         if self._store.read(keys_name(scene.spec.name)) is None:
             self._store.write(keys_name(scene.spec.name), new_keys())
+        if self._store.read_text(password_name(scene.spec.name)) is None:
+            self._store.write_text(password_name(scene.spec.name), secrets.token_urlsafe(15))
         options = airflow_config.user_options(scene)
         if options:
             self._store.write(options_name(scene.spec.name), options)
@@ -36,13 +38,15 @@ class SecretParts:
     def remove(self, scene: Scene, part: Part) -> None:
         """See ``Parts``."""
         self._store.delete(options_name(scene.spec.name))
+        self._store.delete(password_name(scene.spec.name))
         self._store.delete(keys_name(scene.spec.name))
 
     def _look(self, scene: Scene) -> Seen:
         keys = self._store.read(keys_name(scene.spec.name))
-        if keys is None:
-            return Seen(Phase.ABSENT)
-        facts = {"secrets.airflow": keys.arn}
+        password = self._store.read_text(password_name(scene.spec.name))
+        if keys is None or password is None:
+            return Seen(Phase.DIFFERENT if keys or password else Phase.ABSENT)
+        facts = {"secrets.airflow": keys.arn, "secrets.admin_password": password.arn}
         wanted = airflow_config.user_options(scene)
         if wanted:
             options = self._store.read(options_name(scene.spec.name))
@@ -53,8 +57,13 @@ class SecretParts:
 
 
 def keys_name(environment: str) -> str:
-    """Name of the secret with fernet_key, jwt_secret, api_secret_key and admin_password."""
+    """Name of the secret with fernet_key, jwt_secret and api_secret_key."""
     return f"skylift/{environment}/airflow"
+
+
+def password_name(environment: str) -> str:
+    """Name of the secret that is the password of Airflow's user admin, as plain text: people copy it."""
+    return f"skylift/{environment}/admin-password"
 
 
 def options_name(environment: str) -> str:
@@ -68,5 +77,4 @@ def new_keys() -> dict[str, str]:
         "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "jwt_secret": secrets.token_urlsafe(48),
         "api_secret_key": secrets.token_urlsafe(32),
-        "admin_password": secrets.token_urlsafe(15),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from skylift.aws.secrets import Secrets
@@ -13,15 +14,16 @@ from skylift.control.plan import Step, plan, plan_removal
 from skylift.control.postgres import Postgres
 from skylift.control.provider import MwaaProvider
 from skylift.control.reconcile import Reconciler
-from skylift.control.routes import ASGI, ProgressRoute
+from skylift.control.routes import ProgressRoute
 from skylift.control.settings import ControlSettings
 from skylift.control.store import Store
 from skylift.core.clock import Clock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused
+from skylift.wire.asgi import Asgi
 
-PROGRESS_ROUTE = "/_skylift/environments/"
-"""``GET /_skylift/environments/{name}``, signed like every request: status, sentence, parts and facts as JSON."""
+PROGRESS_ROUTE = "/_skylift/environments"
+"""``GET /_skylift/environments/{name}``: name, status, doing and parts as JSON (see ``routes``)."""
 
 
 class ControlPlane:
@@ -31,7 +33,7 @@ class ControlPlane:
     same object manages the local cloud and AWS.
     """
 
-    def __init__(self, settings: ControlSettings, clock: Clock) -> None:
+    def __init__(self, settings: ControlSettings, clock: Clock = time.time) -> None:
         self._settings = settings
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -41,7 +43,7 @@ class ControlPlane:
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
-        self.routes: dict[str, ASGI] = {PROGRESS_ROUTE: ProgressRoute(self.progress, PROGRESS_ROUTE)}
+        self.routes: dict[str, Asgi] = {PROGRESS_ROUTE: ProgressRoute(self.progress, PROGRESS_ROUTE)}
 
     def start(self) -> None:
         """Starts the reconciler. AWS and PostgreSQL may still be on their way: it waits for them."""
@@ -60,20 +62,16 @@ class ControlPlane:
     def progress(self, name: str) -> dict[str, Any] | None:
         """An environment's status, what is being done, and each part; None when there is no such environment.
 
-        Keys: name, status, generation, sentence, parts [{name, doing, phase, note}], facts, last_update.
+        Keys: name, status, doing (one sentence), parts [{name, doing, phase, note}].
         """
         row = self._store.get(name)
         if row is None:
             return None
-        last = row.last_update
         return {
             "name": row.name,
             "status": str(row.status),
-            "generation": row.generation,
-            "sentence": row.progress.get("sentence", "waiting for its turn"),
+            "doing": row.progress.get("doing", "waiting for its turn"),
             "parts": row.progress.get("parts", []),
-            "facts": dict(row.facts),
-            "last_update": {"status": last.status, "at": last.at, "code": last.code, "message": last.message},
         }
 
     def plan_of(self, name: str) -> tuple[Step, ...]:
