@@ -37,10 +37,15 @@ class TaskLine:
 
 
 class AirflowApi:
-    """A client of one environment's API server. Signs in on the first call, and again when the token has expired."""
+    """A client of one environment's API server. Signs in on the first call, and again when the token has expired.
+
+    Args:
+        url: of the API server; a bare host, as MWAA gives it, is taken as plain http.
+        timeout: seconds for one call.
+    """
 
     def __init__(self, url: str, user: str, password: str, timeout: float = 30.0) -> None:
-        self._url = url.rstrip("/")
+        self._url = (url if "://" in url else f"http://{url}").rstrip("/")
         self._login = {"username": user, "password": password}
         self._timeout = timeout
         self._token = ""

@@ -17,7 +17,7 @@ from skylift.cli.airflow_api import AirflowApi
 from skylift.cli.credentials import TOKEN_HEADER, owner_token
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
-from skylift.cli.server import Server, running
+from skylift.cli.server import Server, health, running
 from skylift.control.parts.secrets import keys_name
 from skylift.core.errors import Refused
 
@@ -39,7 +39,10 @@ class Connection:
         return client(service, region=REGION)
 
     def progress(self, environment: str) -> str:
-        """What the control plane does for an environment now; empty when it does not say."""
+        """What is done for an environment now; empty when nobody says. A first start mostly waits for its image."""
+        image = (health(self.server.port) or {}).get("image")
+        if image:
+            return f"building its image: {image}"
         url = self.server.endpoint + PROGRESS_ROUTE + urllib.parse.quote(environment)
         request = urllib.request.Request(url, headers={TOKEN_HEADER: owner_token(self.home)})  # noqa: S310 - loopback
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -74,6 +74,8 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
             raise Broken("the HTTP server ended by itself")
         note("stopping")
     stage("stopped")
+    # Everything is saved and ended; a thread that still builds an image would hold the process for minutes.
+    os._exit(0)
 
 
 async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:

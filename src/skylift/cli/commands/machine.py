@@ -52,8 +52,8 @@ def render(home: Home, port: int, shell: str) -> str:
     """The shell's lines. What would lead to a real account (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) is unset."""
     fish = shell == "fish"
     erase, put = ("set -e {0}", "set -gx {0} {1}") if fish else ("unset {0}", "export {0}={1}")
-    lines = [erase.format(name) + ";" for name in FOREIGN_VARIABLES]
-    lines += [put.format(name, shlex.quote(value)) + ";" for name, value in home.variables(port).items()]
+    lines = [erase.format(name) for name in FOREIGN_VARIABLES]
+    lines += [put.format(name, shlex.quote(value)) for name, value in home.variables(port).items()]
     return "\n".join([*lines, *_terraform_notes(port)])
 
 
