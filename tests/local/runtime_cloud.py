@@ -22,7 +22,7 @@ def rest_of_aws(home: Path) -> Iterator[dict[str, str]]:
         listener.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
         rest = RestOfAws(home, "000000000000", "us-east-1", endpoint)
-        server = uvicorn.Server(uvicorn.Config(rest.app, log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(rest.app, interface="asgi3", log_level="warning", lifespan="off"))
         ready = threading.Event()
 
         async def serve() -> None:

@@ -157,7 +157,7 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
         **from_pip,
         **{name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         # Nobody checks this bytecode against its source: files in an archive all get one time.
-        "PYC_INVALIDATION_MODE": "unchecked-hash",
+        "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
     }
 
 
@@ -168,7 +168,8 @@ def explain(output: str, text: str) -> str:
         output: what uv wrote to stderr.
         text: the user's file.
     """
-    lines = [re.sub(r"^\s*(error:|cause:|[×╰─▶│]+)\s*", "", line).strip() for line in output.splitlines()]
+    told = output[max(output.find("error:"), 0) :]  # before it: what went well
+    lines = [re.sub(r"^\s*(error:|cause:|[×╰─▶│]+)\s*", "", line).strip() for line in told.splitlines()]
     reason = re.sub(r"//[^@/\s]+@", "//***@", " ".join(line for line in lines if line and not line.startswith("^")))
     if any(sign in output for sign in UNREACHABLE):
         return f"the package registry cannot be reached: {reason}"[:LONGEST_REASON]
