@@ -1,0 +1,143 @@
+"""The local cloud as one thing: ECS and load balancing that are ours, the rest of AWS from emulators, started and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from skylift.core.clock import Clock
+from skylift.core.errors import Refused
+from skylift.localcloud.ecs.endpoints import ContainerEndpoints
+from skylift.localcloud.ecs.engine import Neighbours
+from skylift.localcloud.ecs.ports import Change, Images, Place, nobody
+from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.elb import Balancer
+from skylift.localcloud.images import Images as BuiltImages
+from skylift.localcloud.rest import RestOfAws
+from skylift.wire.asgi import Asgi
+from skylift.wire.errors import AwsError
+from skylift.wire.keys import DerivedKeys, Keyring
+from skylift.wire.provider import Provider
+
+_MOST_FILES = 65536
+
+
+class LocalCloud:
+    """One AWS on this machine.
+
+    Attributes:
+        providers: what the wire is to serve itself.
+        routes: path prefix to app, for containers (they show their own tokens).
+        fallback: every other service.
+        extra_keyring: the keys that IAM and STS have issued here.
+        ecs: the ECS provider.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        endpoint: str,
+        keys: DerivedKeys,
+        account: str,
+        region: str,
+        clock: Clock,
+        *,
+        images: Images | None = None,
+        on_change: Change = nobody,
+    ) -> None:
+        """Nothing runs before ``start``.
+
+        Args:
+            home: ``$SKYLIFT_HOME``.
+            endpoint: where the wire will serve, e.g. ``http://127.0.0.1:4747``.
+            keys: issues the containers' credentials.
+            account: twelve digits.
+            region: e.g. ``us-east-1``.
+            clock: seconds since the epoch.
+            images: what containers start from; default: the images that skylift builds.
+            on_change: told of every change of an ECS task or service.
+        """
+        folder = home.absolute() / "cloud"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place = Place(account, region, endpoint, folder)
+        self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
+        self._balancer = Balancer(folder, clock)
+        neighbours = Neighbours(
+            images or BuiltImages(home, home / "cache"), _Logs(self._rest), _Secrets(self._rest), self._balancer
+        )
+        self.ecs = EcsProvider(place, neighbours, clock, on_change)
+        self.providers: Sequence[Provider] = [self.ecs, self._balancer.provider]
+        self.routes: Mapping[str, Asgi] = ContainerEndpoints(place, self.ecs.store, keys).routes
+        self.fallback: Asgi = self._rest.app
+        self.extra_keyring: Keyring = self._rest
+        self._undo: list[Callable[[], Any]] = []
+
+    async def start(self) -> None:
+        """The rest of AWS first: logs and secrets must be there before containers go on."""
+        _allow_many_files()
+        for part, end in (
+            (self._rest, self._rest.stop),
+            (self._balancer, self._balancer.stop),
+            (self.ecs, self.ecs.close),
+        ):
+            self._undo.append(end)
+            await part.start()
+
+    async def stop(self) -> None:
+        """Ends containers, closes load balancers, saves the rest of AWS. Safe to call after a failed start."""
+        while self._undo:
+            await self._undo.pop()()
+
+
+def _allow_many_files() -> None:
+    """Each container costs a descriptor; the usual soft limit of 1,024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class _Logs:
+    """CloudWatch Logs of the rest of AWS, in-process."""
+
+    def __init__(self, rest: RestOfAws) -> None:
+        self._rest = rest
+
+    async def prepare(self, group: str, stream: str, create_group: bool) -> None:
+        with _as_aws():
+            self._rest.create_log_stream(group, stream, create_group=create_group)
+
+    async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
+        with _as_aws():
+            self._rest.put_log_events(group, stream, events)
+        await asyncio.sleep(0)
+
+
+class _Secrets:
+    """Secrets Manager and Parameter Store of the rest of AWS, in-process."""
+
+    def __init__(self, rest: RestOfAws) -> None:
+        self._rest = rest
+
+    async def value(self, value_from: str) -> str:
+        with _as_aws():
+            if ":secretsmanager:" not in value_from:
+                return self._rest.parameter_value(value_from)
+            parts = value_from.split(":")
+            key, stage, version = (*parts[7:10], "", "", "")[:3]
+            return self._rest.secret_value(":".join(parts[:7]), key, stage, version)
+
+
+@contextlib.contextmanager
+def _as_aws() -> Iterator[None]:
+    """A refusal of the rest of AWS in the words that ECS shows."""
+    try:
+        yield
+    except Refused as error:
+        raise AwsError("ResourceNotFoundException", str(error)) from error
+    except OSError as error:
+        raise AwsError("ServerException", f"The local cloud cannot write: {error}", 500) from error

@@ -1,0 +1,117 @@
+"""ECS's operations on clusters."""
+
+# ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
+
+from __future__ import annotations
+
+import re
+
+from skylift.localcloud.ecs.lifecycle import STARTING, ServiceState, TaskState
+from skylift.localcloud.ecs.operations import Operations, Request
+from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.shapes import client_error, ecs_arn, invalid, last_word, merged_tags, page
+from skylift.wire.errors import AwsError
+from skylift.wire.provider import Caller
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
+_PROVIDERS = frozenset({"FARGATE", "FARGATE_SPOT"})
+
+
+class ClusterOperations(Operations):
+    """CreateCluster, DescribeClusters, ListClusters, UpdateCluster, PutClusterCapacityProviders, DeleteCluster."""
+
+    def create_cluster(self, caller: Caller, request: Request) -> Document:
+        """Makes a cluster; ``default`` without a name. One that is there already is returned as it is."""
+        name = request.get("clusterName") or "default"
+        if not _NAME.fullmatch(name):
+            raise invalid(
+                "Identifier contains invalid characters. Cluster name may have letters, numbers, hyphens, underscores."
+            )
+        _check_providers(request)
+        found = self.store.clusters.get(name)
+        if found is None or found["status"] != "ACTIVE":
+            found = {
+                "clusterArn": ecs_arn(self.place, "cluster", name),
+                "clusterName": name,
+                "status": "ACTIVE",
+                "settings": request.get("settings") or [{"name": "containerInsights", "value": "disabled"}],
+                "capacityProviders": request.get("capacityProviders", []),
+                "defaultCapacityProviderStrategy": request.get("defaultCapacityProviderStrategy", []),
+                "tags": merged_tags((), request.get("tags", ())),
+            }
+            if "configuration" in request:
+                found["configuration"] = request["configuration"]
+            self.store.save_cluster(found)
+        return {"cluster": self._shown(found)}
+
+    def describe_clusters(self, caller: Caller, request: Request) -> Document:
+        """Clusters by name or ARN; unknown ones are failures with reason MISSING."""
+        names = request.get("clusters") or ["default"]
+        if len(names) > 100:
+            raise invalid("Clusters can not be more than 100.")
+        found = {name: self.store.clusters.get(last_word(name)) for name in names}
+        missing = [
+            ecs_arn(self.place, "cluster", last_word(name)) for name, cluster in found.items() if cluster is None
+        ]
+        return {
+            "clusters": [self._shown(cluster) for cluster in found.values() if cluster is not None],
+            "failures": [{"arn": arn, "reason": "MISSING"} for arn in missing],
+        }
+
+    def list_clusters(self, caller: Caller, request: Request) -> Document:
+        """ARNs of active clusters."""
+        arns = [found["clusterArn"] for found in self.store.clusters.values() if found["status"] == "ACTIVE"]
+        shown, more = page(sorted(arns), request)
+        return {"clusterArns": shown, **more}
+
+    def update_cluster(self, caller: Caller, request: Request) -> Document:
+        """Changes settings and configuration."""
+        cluster = self.cluster(request)
+        cluster |= {key: request[key] for key in ("settings", "configuration") if key in request}
+        self.store.save_cluster(cluster)
+        return {"cluster": self._shown(cluster)}
+
+    def put_cluster_capacity_providers(self, caller: Caller, request: Request) -> Document:
+        """Sets the capacity providers and the default strategy."""
+        cluster = self.cluster(request)
+        _check_providers(request)
+        keys = ("capacityProviders", "defaultCapacityProviderStrategy")
+        cluster |= {key: request[key] for key in keys}
+        self.store.save_cluster(cluster)
+        return {"cluster": self._shown(cluster)}
+
+    def delete_cluster(self, caller: Caller, request: Request) -> Document:
+        """Makes an empty cluster INACTIVE."""
+        cluster = self.cluster(request)
+        arn = cluster["clusterArn"]
+        if any(s.key[0] == arn and s.document["status"] != ServiceState.INACTIVE for s in self.store.services.values()):
+            raise AwsError(
+                "ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active."
+            )
+        if any(not task.stopped for task in self.tasks_in(arn)):
+            raise AwsError("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
+        cluster["status"] = "INACTIVE"
+        self.store.save_cluster(cluster)
+        return {"cluster": self._shown(cluster)}
+
+    def _shown(self, cluster: Document) -> Document:
+        arn = cluster["clusterArn"]
+        alive = [task for task in self.store.alive.values() if task.document["clusterArn"] == arn]
+        services = (service.document["status"] for service in self.store.services.values() if service.key[0] == arn)
+        return {
+            **cluster,
+            "registeredContainerInstancesCount": 0,
+            "runningTasksCount": sum(task.state is TaskState.RUNNING for task in alive),
+            "pendingTasksCount": sum(task.state in STARTING for task in alive),
+            "activeServicesCount": sum(status == ServiceState.ACTIVE for status in services),
+            "statistics": [],
+        }
+
+
+def _check_providers(request: Request) -> None:
+    for name in request.get("capacityProviders", ()):
+        if name not in _PROVIDERS:
+            raise invalid(f"The specified capacity provider '{name}' was not found. Known here: FARGATE, FARGATE_SPOT.")
+    for item in request.get("defaultCapacityProviderStrategy", ()):
+        if item["capacityProvider"] not in request.get("capacityProviders", ()):
+            raise client_error("A capacity provider of the default strategy must be associated with the cluster.")

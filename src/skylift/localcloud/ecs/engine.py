@@ -1,0 +1,159 @@
+"""The ECS tasks that are under way: begun, stopped, taken up again after a restart, forgotten an hour after their end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.core.clock import Clock
+from skylift.localcloud.ecs.balancing import Balancing
+from skylift.localcloud.ecs.flight import Flight, Ground
+from skylift.localcloud.ecs.lifecycle import ECS_TASK, StopCode, TaskState
+from skylift.localcloud.ecs.logtail import LogTails
+from skylift.localcloud.ecs.ports import Change, Images, Logs, Place, Secrets, Targets
+from skylift.localcloud.ecs.pulls import Pulls
+from skylift.localcloud.ecs.runner import Runner
+from skylift.localcloud.ecs.store import STOPPED_SECONDS, EcsTask, Store
+from skylift.wire.errors import AwsError
+
+CLOSING_SECONDS = 10.0
+"""At shutdown a container gets at most this long between SIGTERM and SIGKILL."""
+_PRUNE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What ECS needs of the rest of the local cloud."""
+
+    images: Images
+    logs: Logs
+    secrets: Secrets
+    targets: Targets
+
+
+class Engine:
+    """Keeps one ``Flight`` for every ECS task that is not over."""
+
+    def __init__(
+        self, place: Place, store: Store, runner: Runner, neighbours: Neighbours, clock: Clock, on_change: Change
+    ) -> None:
+        self.place = place
+        self.store = store
+        self.clock = clock
+        self.closing = False
+        self.listeners: list[Callable[[EcsTask], None]] = []
+        self._runner = runner
+        self._neighbours = neighbours
+        self._on_change = on_change
+        self._pulls = Pulls(neighbours.images)
+        self._balancing = Balancing(store, neighbours.targets, clock, self.tell_service)
+        self._flights: dict[str, tuple[Flight, asyncio.Task[None]]] = {}
+        self._tails: LogTails | None = None
+        self._pruning: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Takes up the ECS tasks of before: their containers go on, and those that ended meanwhile are told."""
+        self.closing = False
+        self._tails = LogTails(self.clock)
+        self._prune()
+        for task in list(self.store.alive.values()):
+            self._fly(task, again=True)
+
+    async def close(self) -> None:
+        """Ends all containers, side by side; every ECS task is recorded as STOPPED."""
+        self.closing = True
+        if self._pruning is not None:
+            self._pruning.cancel()
+        for flight, _ in self._flights.values():
+            flight.hurry(CLOSING_SECONDS)
+            self.stop(flight.task, StopCode.TERMINATION, "The local cloud is shutting down.")
+        while self._flights:
+            await asyncio.wait([future for _, future in self._flights.values()])
+        if self._tails is not None:
+            await self._tails.close()
+
+    def launch(self, tasks: Sequence[EcsTask]) -> None:
+        """Accepts ECS tasks: once this returns they are on disk. Their containers start in the background.
+
+        Raises:
+            AwsError: ``ServerException`` while the local cloud shuts down.
+        """
+        if self.closing:
+            raise AwsError("ServerException", "The local cloud is shutting down.", 500)
+        self.store.save(*tasks)
+        for task in tasks:
+            self._tell(task)
+            self._fly(task, again=False)
+
+    def stop(self, task: EcsTask, code: StopCode, reason: str) -> None:
+        """Asks an ECS task to end; returns at once. Harmless when it ends already; the first reason stays."""
+        if task.stopped or not task.wanted:
+            return
+        task.document |= {"desiredStatus": TaskState.STOPPED, "stopCode": code, "stoppingAt": self.clock()}
+        if reason:
+            task.document["stoppedReason"] = reason
+        self.changed(task)
+        self._flights[task.id][0].stop_wanted.set()
+
+    def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
+        """The ECS task's next state, with the members that change with it; saved and told."""
+        task.document["lastStatus"] = ECS_TASK.move(task.state, state)
+        task.document |= members
+        self.changed(task)
+
+    def changed(self, task: EcsTask) -> None:
+        """Saves and tells of a change."""
+        task.document["version"] += 1
+        self.store.save(task)
+        self._tell(task)
+
+    def tell_service(self, cluster_arn: str, name: str) -> None:
+        """Tells of a service that has changed (it is saved already)."""
+        self._on_change("service", self.store.services[cluster_arn, name].document)
+
+    def pulling(self) -> list[str]:
+        """References of the images that are being built now."""
+        return self._pulls.progress()
+
+    def _tell(self, task: EcsTask) -> None:
+        self._on_change("ecs-task", task.document)
+        for listener in self.listeners:
+            listener(task)
+
+    def _fly(self, task: EcsTask, again: bool) -> None:
+        assert self._tails is not None, "start() comes first"
+        ground = Ground(
+            self.place,
+            self.store,
+            self._runner,
+            self._pulls,
+            self._neighbours.logs,
+            self._neighbours.secrets,
+            self._balancing,
+            self._tails,
+            self.clock,
+            self.move,
+            self.changed,
+        )
+        flight = Flight(ground, task, again)
+        future = asyncio.create_task(flight.fly(), name=f"ecs-{task.id}")
+        self._flights[task.id] = flight, future
+        future.add_done_callback(lambda _: self._flights.pop(task.id, None))
+
+    def _prune(self) -> None:
+        """Forgets what stopped more than an hour ago, with its folders."""
+        oldest = self.clock() - STOPPED_SECONDS
+        old = [task for task in self.store.tasks.values() if task.stopped and task.document["stoppedAt"] < oldest]
+        if old:
+            self.store.forget(old)
+            folders = [self.place.folder / "containers" / name for task in old for name in task.folders.values()]
+            asyncio.get_running_loop().run_in_executor(None, _remove, folders)
+        self._pruning = asyncio.get_running_loop().call_later(_PRUNE_SECONDS, self._prune)
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,295 @@
+"""One ECS task from its acceptance to its end: images, secrets, containers in order, exit codes, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from skylift.core.clock import Clock
+from skylift.localcloud.ecs import environment
+from skylift.localcloud.ecs.balancing import Balancing
+from skylift.localcloud.ecs.environment import Wanted, container_folder, log_target, wanted_containers
+from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
+from skylift.localcloud.ecs.logtail import LogTails, Tail
+from skylift.localcloud.ecs.ports import Image, Logs, Place, Secrets
+from skylift.localcloud.ecs.pulls import CannotPull, Pulls
+from skylift.localcloud.ecs.runner import CannotStart, Container, Ended, Runner
+from skylift.localcloud.ecs.store import EcsTask, Store
+from skylift.wire.errors import AwsError
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class _Over(Exception):
+    """The ECS task is to end before all its containers were started."""
+
+
+class _NoResources(Exception):
+    """Secrets or log streams cannot be had; the text is ECS's reason."""
+
+
+class _Lost(Exception):
+    """A container that ran is not to be found; the text says so."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a flight stands on."""
+
+    place: Place
+    store: Store
+    runner: Runner
+    pulls: Pulls
+    logs: Logs
+    secrets: Secrets
+    balancing: Balancing
+    tails: LogTails
+    clock: Clock
+    move: Callable[..., None]
+    changed: Callable[[EcsTask], None]
+
+
+class Flight:
+    """Takes one ECS task through its life. ``stop_wanted`` is set by whoever asks it to end."""
+
+    def __init__(self, ground: Ground, task: EcsTask, again: bool) -> None:
+        self.task = task
+        self.stop_wanted = asyncio.Event()
+        self._ground = ground
+        self._again = again
+        self._patience = float("inf")
+        self._running: dict[str, Container] = {}
+        self._tails: dict[str, Tail] = {}
+        definition = ground.store.definitions[task.document["taskDefinitionArn"]]
+        self._wanted = wanted_containers(definition, task.document["overrides"])
+        if not task.wanted:
+            self.stop_wanted.set()
+
+    def hurry(self, seconds: float) -> None:
+        """Caps the time between SIGTERM and SIGKILL."""
+        self._patience = seconds
+
+    async def fly(self) -> None:
+        """The whole life. Whatever happens, the ECS task ends STOPPED and nothing of it runs on."""
+        try:
+            await self._start()
+            await self._until_over()
+        except _Over:
+            pass
+        except (CannotPull, _NoResources) as error:
+            self._ending(StopCode.FAILED_TO_START, str(error))
+        except _Lost as error:
+            self._ending(StopCode.INFRASTRUCTURE, str(error))
+        except CannotStart:
+            self._ending(StopCode.FAILED_TO_START, "Task failed to start")
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - our bug: its owner sees a stopped ECS task, the log has the rest
+            _log.exception("ECS task %s", self.task.id)
+            self._ending(StopCode.INFRASTRUCTURE, "The local cloud failed: see its log.")
+        await self._end()
+
+    async def _start(self) -> None:
+        if self.task.state is TaskState.PROVISIONING:
+            self._ground.move(self.task, TaskState.PENDING, **self._connected())
+        if self._again:
+            await self._find_again()
+        missing = [wanted for wanted in self._wanted if wanted.name not in self._running]
+        if missing:
+            images = await self._pull(missing)
+            secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
+            for wanted in missing:
+                await self._unless_over(self._conditions(wanted))
+                await self._start_container(wanted, images[wanted.definition["image"]], secrets[wanted.name])
+        if self.task.state is TaskState.PENDING:
+            self._ground.move(self.task, TaskState.RUNNING, startedAt=self._ground.clock())
+        if self.task.wanted:
+            await self._ground.balancing.enter(self.task)
+
+    async def _find_again(self) -> None:
+        """After a restart of the server: what runs is taken up, what ended is told, what never began is started."""
+        for wanted in self._wanted:
+            folder = container_folder(self._ground.place, self.task, wanted.name)
+            found = await self._ground.runner.find(folder)
+            if found is not None:
+                self._took(wanted, found)
+        if len(self._running) < len(self._wanted) and self.task.state is not TaskState.PENDING:
+            raise _Lost("A container was lost while the local cloud was not running.")
+
+    async def _pull(self, missing: Sequence[Wanted]) -> dict[str, Image]:
+        self.task.document["pullStartedAt"] = self._ground.clock()
+        references = {wanted.definition["image"] for wanted in missing}
+        images = {name: await self._unless_over(self._ground.pulls.get(name)) for name in sorted(references)}
+        self.task.document["pullStoppedAt"] = self._ground.clock()
+        return images
+
+    async def _secrets(self, wanted: Wanted) -> dict[str, str]:
+        values = {}
+        for secret in wanted.definition.get("secrets", ()):
+            try:
+                values[secret["name"]] = await self._ground.secrets.value(secret["valueFrom"])
+            except AwsError as error:
+                raise _NoResources(
+                    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+                    f"failed: unable to retrieve secret {secret['valueFrom']}: {error.code}: {error.message}"
+                ) from error
+        return values
+
+    async def _conditions(self, wanted: Wanted) -> None:
+        """Waits for the containers that this one depends on; START is met by the order."""
+        for need in wanted.definition.get("dependsOn", ()):
+            if need["condition"] != "START":
+                ended = await asyncio.shield(self._running[need["containerName"]].ended)
+                if need["condition"] == "SUCCESS" and ended.code != 0:
+                    raise _NoResources(
+                        f"Container {wanted.name} depends on {need['containerName']}, which exited with {ended.code}"
+                    )
+
+    async def _start_container(self, wanted: Wanted, image: Image, secrets: dict[str, str]) -> None:
+        document = self.task.container(wanted.name)
+        try:
+            launch = environment.launch(self._ground.place, self.task, wanted, image, secrets)
+            await self._open_log(wanted)
+            for name in environment.FOLDERS:
+                os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
+            os.makedirs(launch.cwd, exist_ok=True)
+            self._took(wanted, await self._ground.runner.start(launch))
+        except CannotStart as error:
+            document |= {"lastStatus": TaskState.STOPPED, "reason": str(error)}
+            raise
+
+    async def _open_log(self, wanted: Wanted) -> None:
+        target = log_target(self.task, wanted)
+        if target is None:
+            return
+        try:
+            await self._ground.logs.prepare(target.group, target.stream, target.create_group)
+        except AwsError as error:
+            raise _NoResources(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
+                f"failed to create Cloudwatch log stream: {error.code}: {error.message} : exit status 1"
+            ) from error
+
+    def _took(self, wanted: Wanted, container: Container) -> None:
+        name = wanted.name
+        self._running[name] = container
+        self.task.container(name)["lastStatus"] = TaskState.RUNNING
+        target = log_target(self.task, wanted)
+        if target is not None:
+            path = container_folder(self._ground.place, self.task, name) / "log"
+            sink = partial(self._send_log, name, target.group, target.stream)
+            self._tails[name] = self._ground.tails.follow(path, sink, self.task.offsets.get(name, 0))
+        if not wanted.essential:
+            container.ended.add_done_callback(lambda ended: self._tell_exit(name, ended.result()))
+
+    async def _send_log(
+        self, name: str, group: str, stream: str, events: Sequence[dict[str, Any]], offset: int
+    ) -> None:
+        try:
+            await self._ground.logs.put(group, stream, events)
+        except AwsError as error:  # as ECS's driver: the container goes on, its lines are lost to CloudWatch only
+            _log.warning("%s lines of %s/%s not delivered: %s", len(events), self.task.id, name, error)
+        self.task.offsets[name] = offset
+        self._ground.store.save(self.task)
+
+    def _tell_exit(self, name: str, ended: Ended) -> None:
+        self._note_exit(name, ended)
+        if not self.task.stopped:
+            self._ground.changed(self.task)
+
+    def _note_exit(self, name: str, ended: Ended) -> None:
+        document = self.task.container(name)
+        document["lastStatus"] = TaskState.STOPPED
+        if ended.code is not None:
+            document["exitCode"] = ended.code
+        else:
+            lost = "ContainerRuntimeError: the container's process was lost"
+            document["reason"] = f"CannotStartContainerError: {ended.problem}" if ended.problem else lost
+
+    async def _until_over(self) -> None:
+        """Until someone stops it, an essential container ends, or all have ended."""
+        await self._unless_over(asyncio.wait([container.ended for container in self._running.values()]))
+
+    async def _unless_over(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, unless the ECS task is to end first: then ``_Over``."""
+        job = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.stop_wanted.wait())
+        try:
+            await asyncio.wait({job, stop, *self._essential()}, return_when=asyncio.FIRST_COMPLETED)
+            if job.done() and not self.stop_wanted.is_set():
+                return job.result()
+            raise _Over
+        finally:
+            stop.cancel()
+            job.cancel()
+
+    def _essential(self) -> Iterable[asyncio.Future[Ended]]:
+        return [
+            self._running[wanted.name].ended
+            for wanted in self._wanted
+            if wanted.essential and wanted.name in self._running
+        ]
+
+    def _ending(self, code: StopCode, reason: str) -> None:
+        """Why it ends, unless someone has said so before."""
+        if self.task.wanted:
+            self.task.document |= {
+                "desiredStatus": TaskState.STOPPED,
+                "stopCode": code,
+                "stoppedReason": reason,
+                "stoppingAt": self._ground.clock(),
+            }
+
+    async def _end(self) -> None:
+        self._ending(StopCode.ESSENTIAL_EXITED, "Essential container in task exited")
+        if self.task.registered:
+            self._ground.move(self.task, TaskState.DEACTIVATING)
+            await self._ground.balancing.leave(self.task)
+        alive = [wanted for wanted in self._wanted if self._is_alive(wanted.name)]
+        if alive and self.task.state in {TaskState.PENDING, TaskState.RUNNING, TaskState.DEACTIVATING}:
+            self._ground.move(self.task, TaskState.STOPPING)
+        await asyncio.gather(*(self._stop_container(wanted) for wanted in alive))
+        now = self._ground.clock()
+        if self.task.state is not TaskState.DEPROVISIONING:
+            self._ground.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
+        for name, container in self._running.items():
+            self._note_exit(name, container.ended.result())
+        for tail in self._tails.values():
+            await self._ground.tails.finish(tail)
+        for document in self.task.document["containers"]:
+            document["lastStatus"] = TaskState.STOPPED
+        for attachment in self.task.document["attachments"]:
+            attachment["status"] = "DELETED"
+        await asyncio.to_thread(self._clean)
+        self._ground.move(self.task, TaskState.STOPPED, stoppedAt=self._ground.clock())
+
+    def _is_alive(self, name: str) -> bool:
+        return name in self._running and not self._running[name].ended.done()
+
+    async def _stop_container(self, wanted: Wanted) -> None:
+        container = self._running[wanted.name]
+        container.signal(signal.SIGTERM)
+        patience = min(wanted.stop_seconds, self._patience)
+        await asyncio.wait([container.ended], timeout=patience)
+        if not container.ended.done():
+            container.signal(signal.SIGKILL)
+            await container.ended
+
+    def _clean(self) -> None:
+        """A container's file system goes with it; its log file stays as long as the ECS task is visible."""
+        for wanted in self._wanted:
+            for name in environment.FOLDERS:
+                shutil.rmtree(container_folder(self._ground.place, self.task, wanted.name) / name, ignore_errors=True)
+
+    def _connected(self) -> dict[str, object]:
+        for attachment in self.task.document["attachments"]:
+            attachment["status"] = "ATTACHED"
+        return {"connectivity": "CONNECTED", "connectivityAt": self._ground.clock()}

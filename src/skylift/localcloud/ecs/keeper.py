@@ -1,0 +1,181 @@
+"""Keeps services as they are wanted: starts and stops their ECS tasks, tells how a deployment goes.
+
+It has no loop of its own: a change of an ECS task or of the service rings, and one timer per service waits out a back-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from skylift.localcloud.ecs.balancing import add_event
+from skylift.localcloud.ecs.birth import Order, task_tags
+from skylift.localcloud.ecs.engine import Engine
+from skylift.localcloud.ecs.lifecycle import SERVICE, STARTING, ServiceState, StopCode, TaskState
+from skylift.localcloud.ecs.maker import Maker
+from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.rolling import YOUNG_SECONDS, Decision, Member, Wish, decide, delay_after
+from skylift.localcloud.ecs.store import EcsTask, Service
+
+_OWN_FAULT = frozenset({StopCode.FAILED_TO_START, StopCode.ESSENTIAL_EXITED, StopCode.INFRASTRUCTURE})
+_UNSTEADY_FAILURES = 3
+Key = tuple[str, str]
+
+
+class ServiceKeeper:
+    """The service scheduler."""
+
+    def __init__(self, engine: Engine, maker: Maker) -> None:
+        self._engine = engine
+        self._maker = maker
+        self._store = engine.store
+        self._rung: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        engine.listeners.append(self._task_changed)
+
+    def start(self) -> None:
+        """Looks at every service once; call after the engine has started."""
+        for key in self._store.services:
+            self.ring(key)
+
+    def close(self) -> None:
+        """Looks at nothing any more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def ring(self, key: Key) -> None:
+        """Looks at a service soon; many rings are one look."""
+        if key not in self._rung and not self._engine.closing:
+            self._rung.add(key)
+            asyncio.get_running_loop().call_soon(self._look, key)
+
+    def tasks_of(self, service: Service) -> list[EcsTask]:
+        """Its ECS tasks that are not over."""
+        cluster, name = service.key
+        group = f"service:{name}"
+        return [
+            task
+            for task in self._store.alive.values()
+            if task.deployment and task.document["group"] == group and task.document["clusterArn"] == cluster
+        ]
+
+    def _task_changed(self, task: EcsTask) -> None:
+        if not task.deployment:
+            return
+        key = (task.document["clusterArn"], str(task.document["group"]).removeprefix("service:"))
+        service = self._store.services.get(key)
+        if service is None:
+            return
+        if task.stopped:
+            self._note_end(service, task)
+        self.ring(key)
+
+    def _note_end(self, service: Service, task: EcsTask) -> None:
+        """A young death slows the next start down; a long life forgives all earlier ones."""
+        document = task.document
+        if document.get("stopCode") not in _OWN_FAULT:
+            return
+        now = self._engine.clock()
+        lived = document.get("executionStoppedAt", now) - document.get("startedAt", now)
+        if lived >= YOUNG_SECONDS:
+            service.failures = 0
+            return
+        service.failures += 1
+        service.not_before = now + delay_after(service.failures)
+        for deployment in service.document["deployments"]:
+            if deployment["id"] == task.deployment:
+                deployment["failedTasks"] += 1
+        if service.failures == _UNSTEADY_FAILURES:
+            add_event(service, now, "is unable to consistently start tasks successfully.")
+
+    def _look(self, key: Key) -> None:
+        self._rung.discard(key)
+        service = self._store.services.get(key)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        if service is None or self._engine.closing or service.document["status"] == ServiceState.INACTIVE:
+            return
+        now = self._engine.clock()
+        tasks = self.tasks_of(service)
+        members = [
+            Member(task.id, task.deployment, task.state is TaskState.RUNNING, task.document["createdAt"])
+            for task in tasks
+            if task.wanted
+        ]
+        decision = decide(_wish(service), members, now, service.not_before)
+        if decision.wait is not None:
+            self._timers[key] = asyncio.get_running_loop().call_later(decision.wait, self.ring, key)
+        before = _summary(service.document)
+        self._act(service, decision, now)
+        self._count(service, decision, now)
+        if _summary(service.document) != before:
+            self._store.save(service)
+            self._engine.tell_service(*key)
+
+    def _act(self, service: Service, decision: Decision, now: float) -> None:
+        primary = service.document["deployments"][0]
+        for name in decision.stop:
+            task = self._store.tasks[name]
+            self._engine.stop(task, StopCode.SERVICE, f"Scaling activity initiated by (deployment {primary['id']})")
+        if decision.stop:
+            names = " ".join(f"(task {name})" for name in decision.stop)
+            add_event(service, now, f"has stopped {len(decision.stop)} running tasks: {names}.")
+        if decision.start:
+            tasks = self._maker.make(self._order(service, primary), decision.start)
+            self._engine.launch(tasks)
+            names = " ".join(f"(task {task.id})" for task in tasks)
+            add_event(service, now, f"has started {len(tasks)} tasks: {names}.")
+
+    def _order(self, service: Service, deployment: Document) -> Order:
+        document = service.document
+        definition = self._store.definitions[deployment["taskDefinition"]]
+        tags = task_tags({"propagateTags": document.get("propagateTags")}, definition, document["tags"])
+        group = f"service:{document['serviceName']}"
+        return Order(definition, document["clusterArn"], {**document, "overrides": {}}, group, deployment["id"], tags)
+
+    def _count(self, service: Service, decision: Decision, now: float) -> None:
+        """Brings the counts, the deployments and the status up to date with what is."""
+        document, tasks = service.document, self.tasks_of(service)
+        alive = {task.deployment for task in tasks}
+        primary, *others = document["deployments"]
+        document["deployments"] = [primary, *(item for item in others if item["id"] in alive)]
+        for deployment in document["deployments"]:
+            own = [task for task in tasks if task.deployment == deployment["id"]]
+            counts = {"runningCount": _running(own), "pendingCount": _pending(own)}
+            if any(deployment[name] != value for name, value in counts.items()):
+                deployment |= {**counts, "updatedAt": now}
+        document |= {"runningCount": _running(tasks), "pendingCount": _pending(tasks)}
+        if document["status"] == ServiceState.DRAINING:
+            if not tasks:
+                document |= {"status": SERVICE.move(ServiceState.DRAINING, ServiceState.INACTIVE), "deployments": []}
+        elif decision.steady and len(document["deployments"]) == 1 and primary["rolloutState"] != "COMPLETED":
+            reason = f"ECS deployment {primary['id']} completed."
+            primary |= {"rolloutState": "COMPLETED", "rolloutStateReason": reason, "updatedAt": now}
+            add_event(service, now, f"(deployment {primary['id']}) deployment completed.")
+            add_event(service, now, "has reached a steady state.")
+
+
+def _wish(service: Service) -> Wish:
+    document = service.document
+    configuration = document["deploymentConfiguration"]
+    return Wish(
+        document["desiredCount"],
+        configuration["minimumHealthyPercent"],
+        configuration["maximumPercent"],
+        document["deployments"][0]["id"],
+    )
+
+
+def _running(tasks: list[EcsTask]) -> int:
+    return sum(task.state is TaskState.RUNNING for task in tasks)
+
+
+def _pending(tasks: list[EcsTask]) -> int:
+    return sum(task.state in STARTING and task.wanted for task in tasks)
+
+
+def _summary(document: Document) -> tuple[object, ...]:
+    """What of a service changes by itself."""
+    deployments = tuple(tuple(sorted((k, str(v)) for k, v in item.items())) for item in document["deployments"])
+    newest = document["events"][0]["id"] if document["events"] else ""
+    return document["status"], document["runningCount"], document["pendingCount"], deployments, newest

@@ -1,0 +1,93 @@
+"""What ECS needs of its neighbours, as Protocols, and where it stands. ``cloud.py`` brings them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+Document = dict[str, Any]
+"""One thing in AWS's shape; times are seconds since the epoch until the wire's edge (``shapes.shown``)."""
+
+Change = Callable[[str, Document], None]
+"""Told of every change: kind (``ecs-task``, ``service``) and its document as it now is. Must not block nor keep it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this ECS stands.
+
+    Attributes:
+        account: twelve digits.
+        region: e.g. ``us-east-1``.
+        endpoint: AWS endpoint as containers reach it, e.g. ``http://127.0.0.1:4747``.
+        folder: folder that holds ``cloud.db`` and ``containers/``.
+    """
+
+    account: str
+    region: str
+    endpoint: str
+    folder: Path
+
+
+class Image(Protocol):
+    """What a container starts from."""
+
+    @property
+    def entrypoint(self) -> tuple[str, ...]: ...
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+    def executable(self, word: str) -> Path | None:
+        """The program that ``word`` names on the image's PATH."""
+        ...
+
+
+class Images(Protocol):
+    """Finds and builds images."""
+
+    def find(self, reference: str) -> Image | None:
+        """The image, when it is there already. Quick."""
+        ...
+
+    def build(self, reference: str, progress: Callable[[str], None]) -> Image:
+        """Builds it; blocks for seconds to minutes. Raises ``SkyliftError``: ``Refused`` when the name is unknown."""
+        ...
+
+
+class Logs(Protocol):
+    """CloudWatch Logs, as the ``awslogs`` driver needs it."""
+
+    async def prepare(self, group: str, stream: str, create_group: bool) -> None:
+        """Makes the stream (and the group, if asked). Harmless when it is there. Raises ``AwsError``."""
+        ...
+
+    async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Appends events (``timestamp`` in ms, ``message``), in order. Raises ``AwsError``."""
+        ...
+
+
+class Secrets(Protocol):
+    """Where ``secrets`` of a container definition come from."""
+
+    async def value(self, value_from: str) -> str:
+        """The value behind a ``valueFrom``: a secret's ARN (``:json-key:stage:version``) or a parameter. Raises ``AwsError``."""
+        ...
+
+
+class Targets(Protocol):
+    """The load balancer's side of a service."""
+
+    async def register(self, target_group: str, address: str, port: int) -> None:
+        """Adds an address to a target group (ARN). Harmless when it is there."""
+        ...
+
+    async def deregister(self, target_group: str, address: str, port: int) -> None:
+        """Takes it out again. Harmless when it is not there."""
+        ...
+
+
+def nobody(_kind: str, _document: Document) -> None:
+    """The ``Change`` that tells nobody."""

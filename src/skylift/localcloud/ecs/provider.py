@@ -1,0 +1,53 @@
+"""Serves ``ecs``: puts store, engine, keeper and operations together."""
+
+from __future__ import annotations
+
+from skylift.core.clock import Clock
+from skylift.localcloud.ecs.clusters import ClusterOperations
+from skylift.localcloud.ecs.definitions import DefinitionOperations
+from skylift.localcloud.ecs.engine import Engine, Neighbours
+from skylift.localcloud.ecs.keeper import ServiceKeeper
+from skylift.localcloud.ecs.maker import Maker
+from skylift.localcloud.ecs.ports import Change, Place, nobody
+from skylift.localcloud.ecs.runner import ProcessRunner, Runner
+from skylift.localcloud.ecs.services import ServiceOperations
+from skylift.localcloud.ecs.store import Store
+from skylift.localcloud.ecs.tags import TagOperations
+from skylift.localcloud.ecs.tasks import TaskOperations
+
+
+class EcsProvider(ClusterOperations, DefinitionOperations, TaskOperations, ServiceOperations, TagOperations):
+    """One method per operation (see ``wire.provider``); everything on one event loop.
+
+    ``start`` before the first request, ``close`` after the last one.
+    """
+
+    service = "ecs"
+    blocking = False
+
+    def __init__(
+        self,
+        place: Place,
+        neighbours: Neighbours,
+        clock: Clock,
+        on_change: Change = nobody,
+        runner: Runner | None = None,
+    ) -> None:
+        """Opens ``cloud.db`` in the place's folder; nothing runs yet."""
+        place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(place.folder / "cloud.db")
+        engine = Engine(place, store, runner or ProcessRunner(), neighbours, clock, on_change)
+        maker = Maker(place, store, clock)
+        super().__init__(place, store, engine, ServiceKeeper(engine, maker), maker)
+
+    async def start(self) -> None:
+        """Takes up what was there before: containers that still run, services that are wanted."""
+        await self.engine.start()
+        self.keeper.start()
+
+    async def close(self) -> None:
+        """Ends all containers; what is recorded stays on disk. Safe to call when ``start`` was not."""
+        self.keeper.close()
+        await self.engine.close()
+        self.keeper.close()
+        self.store.close()

@@ -1,0 +1,155 @@
+"""The small process beside every container: it starts the container, waits, and writes down how it ended.
+
+It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``; it imports as little as it can,
+because there is one per container. Everything it needs comes on standard input (an anonymous file, never a disk's):
+executable, working folder, number of arguments, arguments, environment, all separated by NUL.
+
+Files in FOLDER: ``log`` (standard output and error), ``pid`` (``shim-pid start pid start``; made by link, so that a second shim in
+the same folder gives up), ``exit`` (``code time`` or ``failed errno time``; made by rename).
+One line on standard output tells the server that the program runs, or why not.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the module ``signal`` costs five times as much to import
+import ctypes
+import os
+import sys
+import time
+
+_PR_SET_CHILD_SUBREAPER = 36
+_LEFT_ALONE = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
+
+
+def main(folder: str) -> None:
+    """Runs one container from its start to its end."""
+    words = _read_everything(0).split(b"\0")
+    executable, cwd, count = words[0], words[1], int(words[2])
+    arguments, environment = words[3 : 3 + count], words[3 + count :]
+    os.chdir(folder)
+    _become_init()
+    for number in _LEFT_ALONE:
+        _signal.signal(number, _signal.SIG_IGN)
+    gate, opener = os.pipe()
+    trouble, teller = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(opener)
+        _become(executable, cwd, arguments, environment, gate, teller)
+    os.close(teller)
+    os.close(gate)
+    if not _publish(f"{os.getpid()} {start_time(os.getpid())} {pid} {start_time(pid)}"):
+        os.close(opener)
+        os.waitpid(pid, 0)
+        return
+    os.write(opener, b"go")
+    os.close(opener)
+    problem = _read_everything(trouble).decode()
+    os.write(1, f"failed {problem}\n".encode() if problem else f"started {pid} {start_time(pid)}\n".encode())
+    os.close(1)
+    code = _wait(pid)
+    _sweep(pid)
+    _write_exit(f"failed {problem} {time.time()}" if problem else f"{code} {time.time()}")
+
+
+def start_time(pid: int) -> str:
+    """When a process began, in the kernel's ticks since boot; ``0`` where that cannot be known. With the pid it names one process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rsplit(b")", 1)[1].split()[19].decode()
+    except OSError:
+        return "0"
+
+
+def _read_everything(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _become_init() -> None:
+    """Orphans of the container become ours, as they become PID 1's in a real one. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _become(
+    executable: bytes, cwd: bytes, arguments: list[bytes], environment: list[bytes], gate: int, teller: int
+) -> None:
+    """The child's side: waits until it is written down, then becomes the program. Never returns."""
+    try:
+        if os.read(gate, 2) != b"go":
+            os._exit(0)
+        os.setsid()
+        log = os.open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.chdir(cwd)
+        for number in (*_LEFT_ALONE, _signal.SIGPIPE, _signal.SIGXFSZ):
+            _signal.signal(number, _signal.SIG_DFL)
+        os.execve(executable, arguments, dict(pair.split(b"=", 1) for pair in environment))  # noqa: S606
+    except OSError as error:
+        os.write(teller, str(error.errno).encode())
+    finally:
+        os._exit(127)
+
+
+def _publish(text: str) -> bool:
+    """Writes ``pid``; false when another shim was here before."""
+    mine = f"pid.{os.getpid()}"
+    with open(mine, "w") as file:
+        file.write(text)
+    try:
+        os.link(mine, "pid")
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(mine)
+    return True
+
+
+def _wait(pid: int) -> int:
+    """Waits for the program, and for orphans that end before it. Its exit code; 128 + n when signal n ended it."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _sweep(pid: int) -> None:
+    """When a container's first process ends, all others are killed."""
+    for _ in range(1000):
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        for child in _children() or [-pid]:
+            try:
+                os.kill(child, _signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.001)
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _write_exit(text: str) -> None:
+    with open("exit.new", "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename("exit.new", "exit")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

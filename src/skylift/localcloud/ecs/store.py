@@ -1,0 +1,193 @@
+"""Everything that ECS knows, in memory, and on disk in one transactional store (SQLite, WAL).
+
+Reads never touch the disk. A write is one short transaction: what a call has accepted is there after ``kill -9``.
+Secrets' values are never in it: definitions hold references only.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skylift.localcloud.ecs.lifecycle import TaskState
+from skylift.localcloud.ecs.ports import Document
+
+STOPPED_SECONDS = 3600.0
+"""How long a stopped ECS task stays visible: "at least one hour" (ECS API reference, DescribeTasks)."""
+
+
+@dataclass
+class EcsTask:
+    """One ECS task.
+
+    Attributes:
+        document: as DescribeTasks shows it, with its tags.
+        address: its own loopback address, empty when it has none.
+        credential: what its containers show at the credentials endpoint.
+        folders: container name -> name of its folder below ``containers/``.
+        offsets: container name -> bytes of its log that CloudWatch Logs has.
+        client_token: idempotency token of the RunTask that made it.
+        digest: of that RunTask's parameters.
+        deployment: id of the service deployment it belongs to, or empty.
+        registered: whether the service's load balancers know it.
+    """
+
+    document: Document
+    address: str = ""
+    credential: str = ""
+    folders: dict[str, str] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
+    client_token: str = ""
+    digest: str = ""
+    deployment: str = ""
+    registered: bool = False
+
+    @property
+    def id(self) -> str:
+        """The last part of its ARN."""
+        return str(self.document["taskArn"]).rsplit("/", 1)[-1]
+
+    @property
+    def state(self) -> TaskState:
+        """``lastStatus``."""
+        return TaskState(self.document["lastStatus"])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is over."""
+        return self.state is TaskState.STOPPED
+
+    @property
+    def wanted(self) -> bool:
+        """Whether nobody has asked it to stop, and nothing has made it stop."""
+        return bool(self.document["desiredStatus"] == TaskState.RUNNING)
+
+    def container(self, name: str) -> Document:
+        """The document of one of its containers."""
+        return next(found for found in self.document["containers"] if found["name"] == name)
+
+
+@dataclass
+class Service:
+    """One service: its document (with its tags) and what the scheduler remembers.
+
+    Attributes:
+        failures: ECS tasks of the primary deployment that died young, in a row.
+        not_before: seconds since the epoch; no ECS task is started earlier.
+        digest: of the CreateService request that made it.
+    """
+
+    document: Document
+    failures: int = 0
+    not_before: float = 0.0
+    digest: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Cluster ARN and service name."""
+        return self.document["clusterArn"], self.document["serviceName"]
+
+
+class Store:
+    """Memory with a disk behind it. Change what you find here, then ``save`` it.
+
+    ECS tasks are in the order of their birth; ``alive`` are those that are not STOPPED;
+    ``by_token`` finds them by cluster ARN and client token.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.clusters: dict[str, Document] = {}
+        self.definitions: dict[str, Document] = {}
+        self.tasks: dict[str, EcsTask] = {}
+        self.alive: dict[str, EcsTask] = {}
+        self.by_token: dict[tuple[str, str], list[str]] = {}
+        self.services: dict[tuple[str, str], Service] = {}
+        self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._disk.execute("PRAGMA journal_mode=WAL")
+        self._disk.execute("PRAGMA synchronous=NORMAL")
+        self._disk.execute(
+            "CREATE TABLE IF NOT EXISTS ecs (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+        )
+        self._load()
+
+    def save(self, *things: EcsTask | Service) -> None:
+        """Writes ECS tasks and services, all or none; new ones become known."""
+        rows: list[tuple[str, str, str]] = []
+        for thing in things:
+            if isinstance(thing, EcsTask):
+                self._know(thing)
+                rows.append(("task", thing.id, _text(_members(thing))))
+            else:
+                self.services[thing.key] = thing
+                rows.append(("service", "\n".join(thing.key), _text(_members(thing))))
+        self._write(rows)
+
+    def save_cluster(self, document: Document) -> None:
+        """Writes a cluster."""
+        self.clusters[document["clusterName"]] = document
+        self._write([("cluster", document["clusterName"], _text(document))])
+
+    def save_definition(self, document: Document) -> None:
+        """Writes a task definition; its tags are a member ``tags`` that the API shows apart."""
+        self.definitions[document["taskDefinitionArn"]] = document
+        self._write([("definition", document["taskDefinitionArn"], _text(document))])
+
+    def forget(self, tasks: Iterable[EcsTask]) -> None:
+        """Removes ECS tasks."""
+        gone = []
+        for task in tasks:
+            gone.append(task.id)
+            self.tasks.pop(task.id, None)
+            self.by_token.pop((task.document["clusterArn"], task.client_token), None)
+        with self._disk:
+            self._disk.executemany("DELETE FROM ecs WHERE kind = 'task' AND id = ?", [(name,) for name in gone])
+
+    def close(self) -> None:
+        """Closes the file. Safe to call twice."""
+        self._disk.close()
+
+    def _know(self, task: EcsTask) -> None:
+        if task.client_token and task.id not in self.tasks:
+            self.by_token.setdefault((task.document["clusterArn"], task.client_token), []).append(task.id)
+        self.tasks[task.id] = task
+        if task.stopped:
+            self.alive.pop(task.id, None)
+        else:
+            self.alive[task.id] = task
+
+    def _write(self, rows: list[tuple[str, str, str]]) -> None:
+        self._disk.execute("BEGIN IMMEDIATE")
+        try:
+            self._disk.executemany("INSERT OR REPLACE INTO ecs VALUES (?, ?, ?)", rows)
+        except sqlite3.Error:
+            self._disk.execute("ROLLBACK")
+            raise
+        self._disk.execute("COMMIT")
+
+    def _load(self) -> None:
+        found: list[EcsTask] = []
+        for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs"):
+            value = json.loads(body)
+            if kind == "task":
+                found.append(EcsTask(**value))
+            elif kind == "service":
+                service = Service(**value)
+                self.services[service.key] = service
+            elif kind == "cluster":
+                self.clusters[name] = value
+            elif kind == "definition":
+                self.definitions[name] = value
+        for task in sorted(found, key=lambda task: task.document["createdAt"]):
+            self._know(task)
+
+
+def _members(thing: EcsTask | Service) -> Document:
+    """The record's members by name, not copied: they are only written."""
+    return dict(vars(thing))
+
+
+def _text(value: Document) -> str:
+    return json.dumps(value, separators=(",", ":"))
