@@ -1,0 +1,52 @@
+"""Specs, scenes and requests that the control plane's tests share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.control.scene import Scene
+from skylift.control.settings import ControlSettings
+from skylift.control.validation import spec_of
+from skylift.core.environment import Spec
+
+ROLE = "arn:aws:iam::000000000000:role/flight"
+SETTINGS = ControlSettings()
+
+
+def request(**members: Any) -> dict[str, Any]:
+    """The least CreateEnvironment request that is lawful, and more."""
+    return {
+        "Name": "flight",
+        "ExecutionRoleArn": ROLE,
+        "SourceBucketArn": "arn:aws:s3:::flight-bucket",
+        "DagS3Path": "dags",
+        "NetworkConfiguration": {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+        **members,
+    }
+
+
+def spec(**members: Any) -> Spec:
+    """The Spec of ``request(**members)``."""
+    return spec_of(request(**members), SETTINGS)
+
+
+def scene(wanted: Spec | None = None, **facts: str) -> Scene:
+    """A scene in which everything that others need is known. ``facts`` names have ``__`` for a dot."""
+    known = {
+        "web.address": "127.66.0.1:8080",
+        "web.target_group": "arn:tg",
+        "secrets.airflow": "arn:secret:airflow",
+        "secrets.admin_password": "arn:secret:password",
+        "secrets.options": "arn:secret:options",
+        "secrets.options_version": "v1",
+        "database.secret": "arn:secret:database",
+        "database.name": "airflow-flight",
+    }
+    known |= {name.replace("__", "."): value for name, value in facts.items()}
+    return Scene(wanted or spec(), SETTINGS, "2026-11-20", known)
+
+
+def without(one: Scene, *names: str) -> Scene:
+    """The scene without some facts."""
+    return replace(one, facts={name: value for name, value in one.facts.items() if name not in names})

@@ -1,0 +1,110 @@
+"""What the containers are told: options that Airflow knows, no secret in a task definition, the user's options on top."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.control_scenes import scene, spec
+
+from skylift.control import airflow_config
+from skylift.control.blueprint import COMPONENTS, EXECUTOR_ROLE
+from skylift.control.definitions import definition, digest_of, secrets, variables
+from skylift.control.scene import short_name
+from skylift.core.containers import CONTAINER_SETTINGS, Command
+
+pytestmark = pytest.mark.unit
+ROLES = (*COMPONENTS, EXECUTOR_ROLE, Command.MIGRATE, Command.BUILD_LAYER)
+OURS = {"AWS_ECS_EXECUTOR", "SKYLIFT"}
+
+
+def known_options() -> set[str]:
+    found = find_spec("airflow")
+    assert found is not None
+    places = [Path(place) for place in found.submodule_search_locations or ()]
+    text = next(place / "config_templates/config.yml" for place in places if (place / "config_templates").is_dir())
+    sections = yaml.safe_load(text.read_text())
+    return {f"AIRFLOW__{section.upper()}__{key.upper()}" for section, one in sections.items() for key in one["options"]}
+
+
+def test_airflow_knows_every_option() -> None:
+    known = known_options()
+    told = {*variables(scene(), Command.SCHEDULER), *secrets(scene(), Command.API_SERVER)}
+    options = {name for name in told if name.startswith("AIRFLOW__") and name.split("__")[1] not in OURS}
+    assert len(options) > 15
+    assert options - known == set()
+
+
+def test_the_runtime_knows_every_variable_of_ours() -> None:
+    known = {setting.env for setting in CONTAINER_SETTINGS}
+    for role in ROLES:
+        told = {*variables(scene(), role), *secrets(scene(), role)}
+        assert {name for name in told if name.startswith("SKYLIFT_")} <= known
+
+
+@pytest.mark.parametrize("role", [EXECUTOR_ROLE, Command.BUILD_LAYER])
+def test_user_code_sees_neither_database_nor_keys(role: str) -> None:
+    text = json.dumps(definition(scene(), role))
+    assert "arn:secret" not in text
+
+
+def test_only_the_api_server_gets_the_password() -> None:
+    for role in ROLES:
+        assert ("SKYLIFT_ADMIN_PASSWORD" in secrets(scene(), role)) == (role == Command.API_SERVER)
+
+
+def test_options_of_the_user_travel_as_secrets() -> None:
+    wanted = spec(AirflowConfigurationOptions={"smtp.smtp_password": "hunter2", "core.parallelism": "9"})
+    found = definition(scene(wanted), Command.SCHEDULER)
+    assert "hunter2" not in json.dumps(found)
+    container = found["containerDefinitions"][0]
+    names = [one["name"] for one in (*container["environment"], *container["secrets"])]
+    assert len(names) == len(set(names)), "ECS refuses a name twice"
+    sources = {one["name"]: one["valueFrom"] for one in container["secrets"]}
+    assert sources["AIRFLOW__CORE__PARALLELISM"] == "arn:secret:options:AIRFLOW__CORE__PARALLELISM::"
+
+
+def test_what_has_to_be_cannot_be_overridden() -> None:
+    wanted = spec(
+        AirflowConfigurationOptions={
+            "core.executor": "LocalExecutor",
+            "core.fernet_key": "mine",
+            "database.sql_alchemy_conn": "sqlite://",
+            "api.base_url": "http://elsewhere",
+            "webserver.base_url": "http://elsewhere",
+            "core.default_timezone": "Europe/Berlin",
+        }
+    )
+    assert airflow_config.user_options(scene(wanted)) == {"AIRFLOW__CORE__DEFAULT_TIMEZONE": "Europe/Berlin"}
+
+
+def test_the_digest_follows_the_content() -> None:
+    first = digest_of(definition(scene(), Command.SCHEDULER))
+    assert first
+    assert digest_of(definition(scene(), Command.SCHEDULER)) == first
+    assert digest_of(definition(scene(layer__url="s3://b/layers/x/layer.tar.gz"), Command.SCHEDULER)) != first
+    assert digest_of(definition(scene(secrets__options_version="v2"), Command.SCHEDULER)) != first
+
+
+def test_task_logs_can_be_off() -> None:
+    wanted = spec(LoggingConfiguration={"TaskLogs": {"Enabled": False, "LogLevel": "INFO"}})
+    assert variables(scene(wanted), Command.SCHEDULER)["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "False"
+
+
+def test_logs_of_a_module_that_is_off_go_to_our_own_group() -> None:
+    off = definition(scene(), Command.SCHEDULER)["containerDefinitions"][0]["logConfiguration"]["options"]
+    wanted = spec(LoggingConfiguration={"SchedulerLogs": {"Enabled": True, "LogLevel": "INFO"}})
+    on = definition(scene(wanted), Command.TRIGGERER)["containerDefinitions"][0]["logConfiguration"]["options"]
+    assert off["awslogs-group"] == "/skylift/flight"
+    assert on["awslogs-group"] == "airflow-flight-Scheduler"
+
+
+def test_short_names_stay_different() -> None:
+    long = "a" * 80
+    assert short_name("flight", "skylift-", 32) == "skylift-flight"
+    assert len(short_name(long, "skylift-", 32)) <= 32
+    assert short_name(long, "skylift-", 32) != short_name(long[:-1] + "b", "skylift-", 32)
+    assert short_name("my_env", "skylift-", 32) != short_name("my-env", "skylift-", 32)
