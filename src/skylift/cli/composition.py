@@ -6,22 +6,21 @@ Nothing here decides anything; it makes the parts, hands each what it needs, and
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
-from skylift.cli.credentials import OWNER, TOKEN_HEADER, ensure_credentials, master_key, owner_token
+from skylift.cli.credentials import OWNER, ensure_credentials, master_key
 from skylift.cli.follower import Follower
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
 from skylift.cli.server import HEALTH, Server
-from skylift.control.server import ControlPlane
+from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.core.errors import SkyliftError
 from skylift.localcloud.cloud import LocalCloud
@@ -60,7 +59,7 @@ class House:
             [*self._cloud.providers, self._control.provider],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
             fallback=self._cloud.fallback,
-            routes={**self._cloud.routes, **private(self._control.routes, owner_token(home)), HEALTH: self._health},
+            routes={**self._cloud.routes, **self._control.routes, HEALTH: self._health},
             account=ACCOUNT,
             clock=time.time,
         )
@@ -71,7 +70,11 @@ class House:
         stack.push_async_callback(self._end_postgres)
         await asyncio.to_thread(self._postgres.start)
         self._stage("starting the local cloud")
-        await self._cloud.start()
+        try:
+            await self._cloud.start()
+        except BaseException:
+            await self._cloud.stop()
+            raise
 
     async def raise_control(self, stack: AsyncExitStack) -> None:
         """Starts the control plane and the follower. HTTP must serve already: they talk to it."""
@@ -143,19 +146,3 @@ class House:
     async def _end_postgres(self) -> None:
         self._stage("stopping PostgreSQL")
         await asyncio.to_thread(self._postgres.stop)
-
-
-def private(routes: Mapping[str, Asgi], token: str) -> dict[str, Asgi]:
-    """The same routes, open only to who can read this home: the wire checks no signature before a route."""
-
-    def guard(route: Asgi) -> Asgi:
-        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            given = dict(scope["headers"]).get(TOKEN_HEADER.lower().encode(), b"")
-            if hmac.compare_digest(given, token.encode()):
-                await route(scope, receive, send)
-            else:
-                await send_answer(send, Answer(403, {"content-type": "application/json"}, b'{"message": "Forbidden"}'))
-
-        return guarded
-
-    return {prefix: guard(route) for prefix, route in routes.items()}

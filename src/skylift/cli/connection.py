@@ -14,14 +14,13 @@ from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.airflow_api import AirflowApi
-from skylift.cli.credentials import TOKEN_HEADER, owner_token
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
 from skylift.cli.server import Server, health, running
-from skylift.control.parts.secrets import keys_name
+from skylift.control.parts.secrets import password_name
 from skylift.core.errors import Refused
 
-PROGRESS_ROUTE = "/_skylift/environments/"
+PROGRESS_ROUTE = "/_skylift/environments"
 """The control plane's route; its own module is not imported here, because that takes a third of a second."""
 
 ADMIN = "admin"
@@ -43,12 +42,11 @@ class Connection:
         image = (health(self.server.port) or {}).get("image")
         if image:
             return f"building its image: {image}"
-        url = self.server.endpoint + PROGRESS_ROUTE + urllib.parse.quote(environment)
-        request = urllib.request.Request(url, headers={TOKEN_HEADER: owner_token(self.home)})  # noqa: S310 - loopback
+        url = f"{self.server.endpoint}{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(request, timeout=5) as answer:
-                return str(json.loads(answer.read()).get("sentence", ""))
+            with direct.open(url, timeout=5) as answer:
+                return str(json.loads(answer.read()).get("doing", ""))
         except (urllib.error.URLError, OSError, ValueError):
             return ""
 
@@ -63,12 +61,12 @@ class Connection:
 
     def password(self, environment: str) -> str:
         """The password of the user admin, from Secrets Manager. Never shown unless asked for."""
-        name = keys_name(environment)
+        name = password_name(environment)
         secrets = self.client("secretsmanager")
         if not exists(lambda: secrets.describe_secret(SecretId=name), f"secret {name}"):
             raise Refused(f"The environment {environment} has no password yet (secret {name} is not there).")
         with calling(f"secretsmanager GetSecretValue {name}"):
-            return str(json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])["admin_password"])
+            return str(secrets.get_secret_value(SecretId=name)["SecretString"])
 
 
 def connect() -> Connection:

@@ -6,8 +6,6 @@ They are as real as AWS's: every request to the server is signed with them and c
 from __future__ import annotations
 
 import configparser
-import hashlib
-import hmac
 import secrets
 import string
 from dataclasses import dataclass
@@ -18,8 +16,6 @@ from skylift.core.names import arn
 
 OWNER = arn("iam", "", ACCOUNT, "user/skylift")
 """The principal of requests signed with the owner's key."""
-
-TOKEN_HEADER = "X-Skylift-Token"  # noqa: S105 - a header's name
 
 
 @dataclass(frozen=True)
@@ -75,11 +71,6 @@ def master_key(home: Home) -> bytes:
     if not home.master_key.exists():
         write_private(home.master_key, secrets.token_hex(32))
     return bytes.fromhex(home.master_key.read_text().strip())
-
-
-def owner_token(home: Home) -> str:
-    """Proves to the server, in ``TOKEN_HEADER``, that the caller can read this home."""
-    return hmac.new(master_key(home), b"skylift owner", hashlib.sha256).hexdigest()
 
 
 _SECRET_LETTERS = string.ascii_letters + string.digits

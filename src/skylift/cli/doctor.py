@@ -170,7 +170,10 @@ def _leftovers(machine: Machine) -> Finding:
         return Finding(Level.OK, "leftovers", "no process of an earlier run")
     pids = " ".join(map(str, machine.leftovers))
     return Finding(
-        Level.WARN, "leftovers", f"processes of an earlier run: {pids}", f"skylift up ends them, or: kill {pids}"
+        Level.WARN,
+        "leftovers",
+        f"processes of an earlier run: {pids}",
+        f"skylift up takes them over; to end them: kill {pids}",
     )
 
 
@@ -227,7 +230,7 @@ def registry_state(environ: Mapping[str, str], fetch: Callable[[str], None] | No
 
 
 def leftovers(home: Home) -> tuple[int, ...]:
-    """Processes whose command line or program lies in this home: nothing should run there without a server."""
+    """Processes with a path of this home in their command line: without a server, what an earlier one left."""
     mark = str(home.folder) + "/"
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -235,7 +238,7 @@ def leftovers(home: Home) -> tuple[int, ...]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if int(entry.name) != os.getpid() and words[0].startswith(mark):
+        if int(entry.name) != os.getpid() and any(word.startswith(mark) for word in words):
             found.append(int(entry.name))
     return tuple(sorted(found))
 
