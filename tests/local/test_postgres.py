@@ -219,3 +219,29 @@ def test_an_ordinary_user_runs_it_too(home: Path) -> None:
     assert psutil.Process(running.pid).uids().real == user.pw_uid
     with connect(server) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root to give up capabilities")
+def test_a_root_without_capabilities_is_told_what_to_do(home: Path) -> None:
+    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres import Postgres; "
+    code += "Postgres(Path(sys.argv[1])).start()"
+    weaken = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-setpcap"]
+    command = [*weaken, sys.executable, "-c", code, home]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "skylift.core.errors.Refused: PostgreSQL's data folder cannot be made" in done.stderr
+    assert "CAP_DAC_OVERRIDE. Run skylift as an ordinary user" in done.stderr
+    Postgres(home).start()  # with the capabilities it goes on from what is there
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root to mount a small disk")
+def test_a_full_disk_is_said_plainly(home: Path) -> None:
+    disk = home / "small"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "skylift", disk], check=False).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        with pytest.raises(Refused, match="the disk is full"):
+            Postgres(disk).start()
+        assert not Postgres(disk).data.exists()
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -82,7 +82,7 @@ class Postgres:
         if self._process is not None:
             self._process.poll()
         found = postmaster.find(self.data)
-        return found is not None and found.ready
+        return found is not None and found.ready and postmaster.answers(found.port)
 
     def binary(self, name: str) -> Path:
         """A program of the wheel: ``psql``, ``pg_dump``, ``pg_restore``, ``initdb`` ... Raises ``Refused`` if missing."""
@@ -192,21 +192,28 @@ class Postgres:
         """One start, waited for. Returns when it is ready, or when another attempt is worth it."""
         if time.monotonic() > deadline:
             raise Unavailable(f"PostgreSQL did not become ready in time; its last words: {self._last_words()}")
-        if postmaster.find(self.data) is None:
+        launched = postmaster.find(self.data) is None
+        if launched:
             postmaster.disown_reused_pid(self.data)
-            if not postmaster.port_is_free(self.port):
-                raise Refused(
-                    f"port {self.port} of 127.0.0.1, PostgreSQL's, is taken by {postmaster.holder_of(self.port)}: end "
-                    f"that program, and start again. (The port is kept in {self.folder / 'port'}; environments know it.)"
-                )
+            self._claim_port()
             self._launch()
         while not self.is_running() and time.monotonic() < deadline:
             if not self._launched() and postmaster.find(self.data) is None:
                 words = self._last_words()
-                if words and not any(sign in words for sign in _STARTING):
+                if launched and not any(sign in words for sign in _STARTING):
                     raise reason("PostgreSQL does not start", words)
-                time.sleep(0.1)  # the last processes of a killed server are still ending
-                return
+                return  # it was dying, or the last processes of a killed server are: another attempt
+            time.sleep(0.02)
+
+    def _claim_port(self) -> None:
+        """Raises ``Refused`` when another program has our port. A killed server may hold it a moment longer: waited for."""
+        deadline = time.monotonic() + 1
+        while not postmaster.port_is_free(self.port):
+            if time.monotonic() > deadline:
+                raise Refused(
+                    f"port {self.port} of 127.0.0.1, PostgreSQL's, is taken by {postmaster.holder_of(self.port)}: end "
+                    f"that program, and start again. (The port is kept in {self.folder / 'port'}; environments know it.)"
+                )
             time.sleep(0.02)
 
     def _launched(self) -> bool:
@@ -285,7 +292,7 @@ def _free_port() -> int:
 
 def reason(what: str, words: str) -> SkyliftError:
     """What PostgreSQL's last words mean for the user."""
-    if "No space left" in words or "quota exceeded" in words:
+    if "No space left" in words or "free disk space" in words or "quota exceeded" in words:
         return Refused(f"{what}: the disk is full. It needs 100 MB below $SKYLIFT_HOME.\n{words}")
     if "could not look up effective user" in words:
         return Refused(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+"""SSLRequest of PostgreSQL's protocol: length and code."""
 _NO_PID = "4194304"
 """No process has it: the largest pid_max of Linux, which is one more than the largest pid."""
 
@@ -67,6 +70,20 @@ def _command_of(pid: int) -> list[str]:
     except psutil.Error:
         return []
     return ["postgres" if first.startswith("postgres: ") else Path(first).name, *rest]
+
+
+def answers(port: int) -> bool:
+    """Whether a PostgreSQL server answers on this port of 127.0.0.1 now.
+
+    Asks whether it speaks TLS, which every server answers with one byte, and which needs no password and leaves no line
+    in its log. A process list does not tell: a server that was killed is still seen for a moment.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(_SSL_REQUEST)
+            return connection.recv(1) in (b"N", b"S")
+    except OSError:
+        return False
 
 
 def port_is_free(port: int) -> bool:
