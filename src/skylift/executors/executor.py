@@ -53,12 +53,10 @@ class SkyliftExecutor(BaseExecutor):
         """Containers for one launch."""
         raise Broken(f"{type(self).__name__} says no number of attempts")
 
-    # What Airflow calls.
-
-    def start(self) -> None:
-        """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
+    def rhythm(self) -> Rhythm:
+        """How often the fleet looks, how fast it launches. Raises ``Refused``, as ``make_compute``."""
         own = Options(self.conf, OWN_SECTION)
-        rhythm = Rhythm(
+        return Rhythm(
             young=own[settings.POLL_SECONDS],
             old=own[settings.POLL_MOST_SECONDS],
             grace=own[settings.MISSING_GRACE],
@@ -66,7 +64,13 @@ class SkyliftExecutor(BaseExecutor):
             launches=float(own[settings.LAUNCH_RATE]),
             calls=own[settings.WORKERS],
         )
-        self._crew = Crew(self.compute, rhythm, most_seconds_to_end=own[settings.END_SECONDS])
+
+    # What Airflow calls.
+
+    def start(self) -> None:
+        """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
+        most = Options(self.conf, OWN_SECTION)[settings.END_SECONDS]
+        self._crew = Crew(self.compute, self.rhythm(), most_seconds_to_end=most)
         self._fleet = self._crew.fleet
         self._crew.start()
 

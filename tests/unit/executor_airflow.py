@@ -1,0 +1,69 @@
+"""Airflow for the executor's unit tests: a home of its own, made before the first import of airflow; workloads to run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="skylift-airflow-"))
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+os.environ.setdefault(
+    "AIRFLOW__API_AUTH__JWT_SECRET", "only-for-tests-only-for-tests-only-for-tests-only-for-tests-only"
+)
+
+from airflow.executors.workloads import BundleInfo, ExecuteCallback, ExecuteTask, TaskInstanceDTO
+from airflow.executors.workloads.callback import CallbackDTO, CallbackFetchMethod
+
+
+class Conf:
+    """Airflow's configuration as an executor sees it, from a dict ``{(section, option): value}``."""
+
+    def __init__(self, values: dict[tuple[str, str], str]) -> None:
+        self._values = values
+
+    def get(self, section: str, option: str, fallback: Any = None) -> Any:
+        return self._values.get((section, option), fallback)
+
+
+def ecs_conf(**options: str) -> Conf:
+    """A working ``[aws_ecs_executor]``, with changes; options that begin with ``skylift_`` go to ``[skylift]``."""
+    values = {
+        "cluster": "c",
+        "container_name": "airflow",
+        "task_definition": "t",
+        "region_name": "us-east-1",
+        **options,
+    }
+    own = {("skylift", name.removeprefix("skylift_")): v for name, v in values.items() if name.startswith("skylift_")}
+    return Conf({("aws_ecs_executor", n): v for n, v in values.items() if not n.startswith("skylift_")} | own)
+
+
+def task_workload(task_id: str = "t", *, executor_config: dict[str, Any] | None = None, **fields: Any) -> ExecuteTask:
+    ti = TaskInstanceDTO(
+        id=uuid.uuid4(),
+        dag_version_id=uuid.uuid4(),
+        task_id=task_id,
+        dag_id="d",
+        run_id="manual__2026-01-01T00:00:00+00:00",
+        try_number=1,
+        map_index=-1,
+        pool_slots=1,
+        queue="default",
+        priority_weight=1,
+        executor_config=executor_config,
+        external_executor_id=str(uuid.uuid4()),
+        **fields,
+    )
+    return ExecuteTask(
+        ti=ti, dag_rel_path=Path("d.py"), token="secret-token", bundle_info=BundleInfo(name="b"), log_path="l"
+    )
+
+
+def callback_workload() -> ExecuteCallback:
+    callback = CallbackDTO(id=uuid.uuid4(), fetch_method=CallbackFetchMethod.IMPORT_PATH, data={"path": "m.f"})
+    return ExecuteCallback(
+        callback=callback, dag_rel_path=Path("d.py"), token="t", bundle_info=BundleInfo(name="b"), log_path="l"
+    )

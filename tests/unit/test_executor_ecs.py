@@ -1,0 +1,303 @@
+"""ECS's side of the executor: options, RunTask's arguments, what DescribeTasks means, errors of botocore."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import botocore.exceptions
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+from tests.unit.executor_airflow import ecs_conf
+
+from skylift.aws.ecs_tasks import EcsTasks, NoCapacity, Throttled
+from skylift.core.attempt import Attempt, Phase, Verdict, verdict
+from skylift.core.errors import Refused, Unavailable
+from skylift.executors.ecs import EcsCompute, check_wishes, observation, run_task_request, tag_value
+from skylift.executors.payload import Payload, Payloads, command
+from skylift.executors.settings import ecs_options
+
+pytestmark = pytest.mark.unit
+PAYLOAD = Payload(("python", "-c", "x"), {"SKYLIFT_WORKLOAD": "s3://b/k"})
+SHAPE = botocore.session.get_session().get_service_model("ecs").operation_model("RunTask").input_shape
+
+
+class Ecs:
+    """Stands where boto3's client would: answers what it is told, and keeps what it was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[dict[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**request: Any) -> Any:
+            self.asked.append(request)
+            answer = self.answers[name]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+def refusal(code: str, text: str = "why", status: int = 400, **more: Any) -> botocore.exceptions.ClientError:
+    answer = {"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
+    return botocore.exceptions.ClientError(answer, "RunTask")  # type: ignore[arg-type]
+
+
+def attempt(**fields: Any) -> Attempt:
+    return Attempt("00000000-0000-0000-0000-000000000001", 1, lambda: '{"token": "secret-token"}', **fields)
+
+
+def request_of(conf: Any, wishes: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    request = run_task_request(ecs_options(conf), attempt(wishes=wishes or {}, **fields), PAYLOAD, tags=True)
+    assert not ParamValidator().validate(request, SHAPE).has_errors()
+    return request
+
+
+def test_the_smallest_options_make_a_valid_request() -> None:
+    request = request_of(ecs_conf(), labels={"dag_id": "a/b c", "run_id": "manual__2026-01-01T00:00:00+00:00"})
+    assert request["clientToken"] == "00000000-0000-0000-0000-000000000001.1"
+    assert request["startedBy"] == "00000000-0000-0000-0000-000000000001"
+    assert "networkConfiguration" not in request
+    assert "platformVersion" not in request
+    (container,) = request["overrides"]["containerOverrides"]
+    assert container["command"] == ["python", "-c", "x"]
+    assert {"name": "SKYLIFT_WORKLOAD", "value": "s3://b/k"} in container["environment"]
+    assert {"key": "dag_id", "value": "a/b c"} in request["tags"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"launch_type": "EC2", "platform_version": "1.4.0"}, {"launchType": "EC2"}),
+        ({"platform_version": "1.4.0"}, {"platformVersion": "1.4.0"}),
+        (
+            {
+                "capacity_provider_strategy": "[{'capacityProvider': 'my-asg', 'weight': 1}]",
+                "platform_version": "1.4.0",
+            },
+            {"capacityProviderStrategy": [{"capacityProvider": "my-asg", "weight": 1}]},
+        ),
+        (
+            {"subnets": "subnet-1, subnet-2", "security_groups": "sg-1", "assign_public_ip": "true"},
+            {
+                "networkConfiguration": {
+                    "awsvpcConfiguration": {
+                        "subnets": ["subnet-1", "subnet-2"],
+                        "securityGroups": ["sg-1"],
+                        "assignPublicIp": "ENABLED",
+                    }
+                }
+            },
+        ),
+        (
+            {"run_task_kwargs": '{"launchType": "EC2", "task_definition": "no", "propagateTags": "TASK_DEFINITION"}'},
+            {"launchType": "EC2", "taskDefinition": "t", "propagateTags": "TASK_DEFINITION"},
+        ),
+        ({"run_task_kwargs": '{"launch_type": "EC2"}', "launch_type": "FARGATE"}, {"launchType": "FARGATE"}),
+    ],
+)
+def test_options_become_arguments(options: dict[str, str], expected: dict[str, Any]) -> None:
+    request = request_of(ecs_conf(**options))
+    assert {key: request.get(key) for key in expected} == expected
+    if ("EC2" in str(options) and "FARGATE" not in str(options)) or "my-asg" in str(options):
+        assert "platformVersion" not in request
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"container_name": ""}, "container_name"),
+        ({"task_definition": ""}, "task_definition"),
+        ({"launch_type": "FARGATE", "capacity_provider_strategy": '[{"capacityProvider": "x"}]'}, "launch_type"),
+        ({"capacity_provider_strategy": "FARGATE_SPOT"}, "capacity_provider_strategy"),
+        ({"run_task_kwargs": "[]"}, "run_task_kwargs"),
+        ({"max_run_task_attempts": "0"}, "max_run_task_attempts"),
+        ({"assign_public_ip": "perhaps"}, "assign_public_ip"),
+        ({"security_groups": "sg-1"}, "subnets"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, str], named: str) -> None:
+    with pytest.raises(Refused, match=named) as refused:
+        ecs_options(ecs_conf(**options))
+    assert "\n" not in str(refused.value)
+
+
+def test_executor_config_is_merged_and_never_changed() -> None:
+    wishes = {
+        "overrides": {
+            "cpu": "2048",
+            "containerOverrides": [{"name": "airflow", "memory": 4096, "environment": [{"name": "A", "value": "1"}]}],
+        },
+        "tags": [{"key": "team", "value": "x"}, {"key": "dag_id", "value": "mine"}],
+    }
+    before = deepcopy(wishes)
+    conf = ecs_conf(run_task_kwargs='{"overrides": {"memory": "8192"}}')
+    requests = [request_of(conf, wishes, labels={"dag_id": "d", "task_id": "t"}) for _ in range(3)]
+    assert wishes == before
+    assert requests[0] == requests[2], "an attempt leaves nothing behind for the next"
+    overrides = requests[0]["overrides"]
+    assert (overrides["cpu"], overrides["memory"]) == ("2048", "8192")
+    (container,) = overrides["containerOverrides"]
+    assert container["memory"] == 4096
+    assert [pair["name"] for pair in container["environment"]] == ["A", "SKYLIFT_WORKLOAD"]
+    assert requests[0]["tags"] == [*before["tags"], {"key": "task_id", "value": "t"}]
+
+
+def test_a_sidecar_override_leaves_airflows_container_ours() -> None:
+    request = request_of(ecs_conf(), {"overrides": {"containerOverrides": [{"name": "proxy", "command": ["x"]}]}})
+    by_name = {one["name"]: one["command"] for one in request["overrides"]["containerOverrides"]}
+    assert by_name == {"airflow": ["python", "-c", "x"], "proxy": ["x"]}
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"command": ["rm"]},
+        {"name": "x"},
+        ["not a dict"],
+        {"overrides": {"containerOverrides": [{"memory": 1}]}},
+        {"overrides": {"containerOverrides": [{"name": "airflow", "command": ["rm"]}]}},
+    ],
+)
+def test_a_wrong_executor_config_is_refused_before_anything_is_asked(wishes: Any) -> None:
+    ecs = Ecs()
+    compute = EcsCompute(EcsTasks(ecs), ecs_options(ecs_conf()), Payloads())
+    (answer,) = compute.submit([attempt(wishes=wishes)])
+    assert "executor_config" in answer.refused
+    assert ecs.asked == []
+    with pytest.raises(Refused):
+        check_wishes(wishes, "airflow")
+
+
+def test_too_long_overrides_are_refused_with_the_way_out() -> None:
+    long = Payload(("python", "-c", "x" * 9000), {})
+    with pytest.raises(Refused, match="payload_url"):
+        run_task_request(ecs_options(ecs_conf()), attempt(), long, tags=True)
+
+
+def test_the_command_is_short_valid_and_needs_nothing_of_ours() -> None:
+    _, _, text = command()
+    compile(text, "in_container", "exec")
+    assert len(json.dumps(text)) < 4000, "with a usual workload of 2,500 characters it must fit into 8,192"
+    assert "skylift" not in text
+    assert Payloads().prepare(attempt()).command[3] == '{"token": "secret-token"}'
+
+
+def test_by_reference_the_token_is_in_the_object_and_nowhere_else() -> None:
+    kept: dict[str, bytes] = {}
+
+    class Objects:
+        def put(self, bucket: str, key: str, body: bytes) -> None:
+            kept[f"{bucket}/{key}"] = body
+
+    payload = Payloads("s3://bucket/some/prefix/", Objects()).prepare(attempt())  # type: ignore[arg-type]
+    key = "some/prefix/00000000-0000-0000-0000-000000000001.1.json"
+    assert kept == {f"bucket/{key}": b'{"token": "secret-token"}'}
+    assert payload.environment["SKYLIFT_WORKLOAD"] == f"s3://bucket/{key}"
+    assert "secret-token" not in repr(payload)
+
+
+def test_tag_values_keep_to_the_alphabet() -> None:
+    assert tag_value("a{b}|c+1:2/é" + "x" * 300) == ("a_b__c+1:2/é" + "x" * 300)[:256]
+
+
+CASES = [
+    (Ecs(run_task={"tasks": [{"taskArn": "arn:1"}]}), ("ref", "arn:1")),
+    (Ecs(run_task=refusal("ConflictException", resourceIds=["arn:0"])), ("ref", "arn:0")),
+    (Ecs(run_task=refusal("ThrottlingException")), ("later", "Throttling")),
+    (Ecs(run_task=refusal("InvalidParameterException", "Rate exceeded (ErrorCode: Throttling)")), ("later", "Rate")),
+    (Ecs(run_task=refusal("ServerException", status=500)), ("later", "ServerException")),
+    (Ecs(run_task=refusal("ClientException", "Capacity is unavailable at this time")), ("later", "Capacity")),
+    (Ecs(run_task=refusal("ClientException", "TaskDefinition not found")), ("refused", "TaskDefinition")),
+    (Ecs(run_task=refusal("AccessDeniedException", "not authorized")), ("refused", "not authorized")),
+    (Ecs(run_task={"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}), ("later", "RESOURCE:MEMORY")),
+    (Ecs(run_task={"tasks": [], "failures": []}), ("later", "no reason")),
+    (Ecs(run_task={"tasks": [], "failures": [{"reason": "MISSING"}]}), ("refused", "MISSING")),
+    (Ecs(run_task=botocore.exceptions.ReadTimeoutError(endpoint_url="x")), ("later", "Read timeout")),
+    (Ecs(run_task=botocore.exceptions.ParamValidationError(report="bad")), ("refused", "bad")),
+]
+
+
+@pytest.mark.parametrize(("ecs", "answer"), CASES)
+def test_every_answer_of_run_task_has_one_meaning(ecs: Ecs, answer: tuple[str, str]) -> None:
+    compute = EcsCompute(EcsTasks(ecs, "c"), ecs_options(ecs_conf()), Payloads())
+    (given,) = compute.submit([attempt()])
+    kind, text = answer
+    assert text in getattr(given, kind)
+    assert sum(map(bool, (given.ref, given.later, given.refused))) == 1
+    assert ecs.asked[0]["cluster"] == "c"
+
+
+def test_errors_of_the_other_calls_say_who_can_act() -> None:
+    for error, kind in [
+        (refusal("ThrottlingException"), Throttled),
+        (refusal("ClientException", "RESOURCE:ENI"), NoCapacity),
+        (refusal("AccessDeniedException"), Refused),
+        (botocore.exceptions.EndpointConnectionError(endpoint_url="x"), Unavailable),
+        (botocore.exceptions.NoCredentialsError(), Unavailable),
+    ]:
+        with pytest.raises(kind):
+            EcsTasks(Ecs(describe_tasks=error)).describe(["arn:1"])
+        with pytest.raises(kind):
+            EcsTasks(Ecs(stop_task=error)).stop("arn:1", "why")
+
+
+def ecs_task(last: str = "STOPPED", code: int | None = None, **fields: Any) -> dict[str, Any]:
+    main: dict[str, Any] = {"name": "airflow", "lastStatus": last, "reason": fields.pop("why", "")}
+    main |= {"exitCode": code} if code is not None else {}
+    return {"taskArn": "arn:1", "lastStatus": last, "containers": fields.pop("containers", [main]), **fields}
+
+
+@pytest.mark.parametrize(
+    ("task", "phase", "means", "text"),
+    [
+        (ecs_task("PROVISIONING"), Phase.WAITING, Verdict.UNDERWAY, ""),
+        (ecs_task("RUNNING", startedAt=1), Phase.RUNNING, Verdict.UNDERWAY, ""),
+        (
+            ecs_task(code=0, startedAt=1, stopCode="EssentialContainerExited"),
+            Phase.STOPPED,
+            Verdict.FINISHED,
+            "exit code 0",
+        ),
+        (ecs_task(code=137, startedAt=1, why="OutOfMemoryError: killed"), Phase.STOPPED, Verdict.DIED, "out of memory"),
+        (ecs_task(startedAt=1, stopCode="SpotInterruption"), Phase.STOPPED, Verdict.DIED, "SpotInterruption"),
+        (ecs_task(stopCode="SpotInterruption"), Phase.STOPPED, Verdict.LOST, "SpotInterruption"),
+        (ecs_task(stopCode="UserInitiated"), Phase.STOPPED, Verdict.DIED, "UserInitiated"),
+        (
+            ecs_task(containers=[], stopCode="TaskFailedToStart", stoppedReason="CannotPullContainerError: no"),
+            Phase.STOPPED,
+            Verdict.LOST,
+            "CannotPullContainerError",
+        ),
+        (
+            ecs_task(
+                startedAt=1,
+                containers=[
+                    {"name": "airflow", "lastStatus": "STOPPED", "exitCode": 0},
+                    {"name": "proxy", "lastStatus": "STOPPED", "exitCode": 143},
+                ],
+            ),
+            Phase.STOPPED,
+            Verdict.FINISHED,
+            "",
+        ),
+    ],
+)
+def test_what_describe_tasks_shows_has_one_meaning(
+    task: dict[str, Any], phase: Phase, means: Verdict, text: str
+) -> None:
+    known = EcsTasks(Ecs(describe_tasks={"tasks": [task]})).describe(["arn:1"])
+    seen = observation("arn:1", known["arn:1"], "airflow")
+    assert seen.phase is phase
+    assert verdict(seen) is means
+    assert text in seen.reason
+
+
+def test_what_ecs_does_not_know_is_missing() -> None:
+    answer = {"tasks": [], "failures": [{"reason": "MISSING"}]}
+    compute = EcsCompute(EcsTasks(Ecs(describe_tasks=answer)), ecs_options(ecs_conf()), Payloads())
+    assert [one.phase for one in compute.observe(["arn:1"])] == [Phase.MISSING]
