@@ -285,8 +285,10 @@ class ElbProvider:
         return _known(self._store.listeners.get(arn), "ListenerNotFound", f"Listener '{arn}' not found")
 
     def _thing(self, arn: str) -> Thing:
-        what = next((kind for kind in ("Listener", "TargetGroup") if f":{kind.lower()}/" in arn), "LoadBalancer")
-        thing: Thing = _known(self._store.thing(arn), f"{what}NotFound", f"'{arn}' not found")
+        thing = self._store.thing(arn)
+        if thing is None:
+            what = next((kind for kind in ("Listener", "TargetGroup") if f":{kind.lower()}/" in arn), "LoadBalancer")
+            raise AwsError(f"{what}NotFound", f"'{arn}' not found")
         return thing
 
     def _shown_group(self, group: TargetGroup) -> Request:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -21,6 +23,7 @@ Choose = Callable[[], Sequence[Target]]
 CHUNK_BYTES = 128 * 1024
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
+_LINGER_NOT = struct.pack("ii", 1, 0)
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: skylift\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 45\r\nConnection: close\r\n\r\nNo healthy target stands behind this address\n"
@@ -115,8 +118,8 @@ async def _join(
     except (OSError, asyncio.CancelledError):
         for pump in both:
             pump.cancel()
-        one[1].transport.abort()
-        other[1].transport.abort()
+        _reset(one[1])
+        _reset(other[1])
         raise
 
 
@@ -128,6 +131,13 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         # The peer may be gone already: then there is nobody to tell.
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection with RST; ``abort`` alone would send FIN, which says that all is well."""
+    with contextlib.suppress(OSError):  # closed already
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    writer.transport.abort()
 
 
 async def _say_unavailable(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
