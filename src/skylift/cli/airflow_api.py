@@ -52,6 +52,15 @@ class AirflowApi:
         # Loopback addresses: a proxy of this machine could not reach them.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
+    def unhealthy(self) -> list[str]:
+        """Names of Airflow's components that are not healthy; needs no signing in.
+
+        Raises:
+            Unavailable: the API server does not answer yet.
+        """
+        found = self._send("GET", "/api/v2/monitor/health", None)
+        return sorted(name for name, state in found.items() if (state or {}).get("status") not in {"healthy", None})
+
     def dags(self) -> dict[str, dict[str, Any]]:
         """All DAGs by id, with Airflow's members (``is_paused``, ``fileloc``, ``has_import_errors`` ...)."""
         return {dag["dag_id"]: dag for dag in self._pages("/api/v2/dags", "dags")}

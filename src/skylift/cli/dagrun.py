@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from skylift.aws.errors import calling
@@ -131,7 +132,8 @@ def sanitised(text: str) -> str:
 
 def table(result: RunResult) -> Table:
     """One line per Airflow task instance, in the order in which they started."""
-    shown = Table(title=f"{result.dag_id}: {result.state} in {seconds(result.took)}", title_justify="left")
+    title = f"{result.dag_id}: {result.state} in {seconds(result.took)}"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in ("task", "state", "ECS task", "start delay", "duration"):
         shown.add_column(name, justify="right" if name in {"start delay", "duration"} else "left", no_wrap=True)
     late = datetime.max.replace(tzinfo=UTC)

@@ -131,6 +131,33 @@ def wait_available(
     raise Unavailable(f"The environment {name} is not available after {limit:.0f} s. Look at: skylift env logs {name}")
 
 
+def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None], limit: float = 180.0) -> None:
+    """Waits until all of Airflow's components are healthy: after a restart an environment is AVAILABLE before they are.
+
+    Args:
+        unhealthy: names of components that are not; raises ``Unavailable`` while nothing answers.
+        limit: seconds.
+
+    Raises:
+        Unavailable: it took longer than the limit.
+    """
+    deadline = time.monotonic() + limit
+    while True:
+        try:
+            waiting = unhealthy()
+        except Unavailable:
+            waiting = ["api-server"]
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"Airflow is not healthy after {limit:.0f} s: {', '.join(waiting)}. Look at: skylift env logs scheduler "
+                "(or api-server, dag-processor, triggerer)."
+            )
+        say(f"waiting for Airflow: {', '.join(waiting)}")
+        time.sleep(POLL_SECONDS)
+
+
 def failure_text(environment: dict[str, Any]) -> str:
     """Why an environment is in a failed state, in one message."""
     error = environment.get("LastUpdate", {}).get("Error", {})

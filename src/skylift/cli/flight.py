@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from skylift.cli import account, buckets, dagrun, environments
+from skylift.cli.airflow_api import AirflowApi
 from skylift.cli.connection import ADMIN, Connection
 from skylift.cli.environments import VERSIONED, Foundation
 from skylift.cli.home import REGION
@@ -46,6 +47,7 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
         stages.now(f"creating environment {project.name}")
         environments.create(mwaa, environments.creation(project, base, options))
     ready = environments.wait_available(mwaa, project.name, stages.now, here.progress)
+    environments.wait_healthy(AirflowApi(environments.web_url(ready), "", "", timeout=5).unhealthy, stages.now)
     stages.done(f"environment {project.name} is AVAILABLE")
     return Landed(ready, tuple(environments.outdated(ready, base.versions)))
 

@@ -11,7 +11,9 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from skylift.core.clock import Clock
 
@@ -24,6 +26,12 @@ def out() -> Console:
 def err() -> Console:
     """The console for progress and errors (standard error)."""
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table with whole cells, also where the terminal is narrower: an id that is cut is no id."""
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.print(table, width=max(needed, 1), crop=False, soft_wrap=False)
 
 
 def seconds(amount: float) -> str:

@@ -15,7 +15,7 @@ from skylift.cli.connection import ADMIN, connect
 from skylift.cli.dagrun import RunResult, table
 from skylift.cli.logview import COMPONENTS, show_component
 from skylift.cli.project import open_project
-from skylift.cli.terminal import Stages, err, out
+from skylift.cli.terminal import Stages, err, out, print_table
 
 ENV_OPTION = click.option("--env", "name", help="Environment; default the only one.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -121,7 +121,7 @@ def run_dag(dag_id: str, name: str | None, conf: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(_as_json(result), indent=2, default=str))
     else:
-        out().print(table(result))
+        print_table(out(), table(result))
     return 0 if result.state == "success" else 1
 
 

@@ -13,7 +13,7 @@ from skylift.cli.dagrun import table
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
 from skylift.cli.project import Project, open_project
-from skylift.cli.terminal import Stages, err, out
+from skylift.cli.terminal import Stages, err, out, print_table
 from skylift.core.errors import Refused
 
 
@@ -67,7 +67,7 @@ def _fly(here: Connection, project: Project, run_it: bool, dag_id: str | None, s
     if run_it:
         result = flight.run_project_dag(here, landed.environment, dag_id, {}, stages)
         stages.done(f"run {result.run_id} of {result.dag_id}: {result.state}")
-        console.print(table(result))
+        print_table(console, table(result))
     flight.print_addresses(console, here, landed.environment)
     flight.print_outdated(console, project, landed.outdated)
     return 0 if result is None or result.state == "success" else 1
