@@ -31,7 +31,10 @@ def err() -> Console:
 def print_table(console: Console, table: Table) -> None:
     """Prints a table with whole cells, also where the terminal is narrower: an id that is cut is no id."""
     needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-    console.print(table, width=max(needed, 1), crop=False, soft_wrap=False)
+    before = console.width
+    console.width = max(before, needed)
+    console.print(table, crop=False, soft_wrap=False)
+    console.width = before
 
 
 def seconds(amount: float) -> str:
