@@ -1,0 +1,93 @@
+"""`airflow standalone` as the comparison: the same image, LocalExecutor, SQLite, nothing of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skylift.cli.airflow_api import AirflowApi
+
+PASSWORD = "standalone"
+
+
+@contextmanager
+def standalone(airflow: Path, dags: Path, home: Path) -> Iterator[AirflowApi]:
+    """Starts it from ``airflow``, the command of an image; ends it and all that it started."""
+    home.mkdir(parents=True)
+    (home / "passwords.json").write_text(json.dumps({"admin": PASSWORD}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    keep = ("SSL_", "PIP_", "UV_", "REQUESTS_", "HTTP", "http", "NO_PROXY")
+    environ = {name: value for name, value in os.environ.items() if name.startswith(keep)} | {
+        "PATH": f"{airflow.parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(home),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+    }
+    with open(home / "out.log", "wb") as log:
+        process = subprocess.Popen([airflow, "standalone"], env=environ, stdout=log, stderr=log, start_new_session=True)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        _wait(base, process, home / "out.log")
+        yield AirflowApi(base, "admin", PASSWORD)
+    finally:
+        _end(process)
+
+
+def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(f"{base}/api/v2/monitor/health", timeout=2) as answer:
+                parts = json.load(answer)
+            if all(parts[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer")):
+                return
+        except (OSError, KeyError, TypeError):
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"airflow standalone is not healthy:\n{log.read_text()[-3000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Its children share its session, not always its process group: the session is what ends."""
+    members = [process.pid, *_session(process.pid)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in members:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _session(leader: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == leader and int(entry.name) != leader:
+                    found.append(int(entry.name))
+            except ProcessLookupError:
+                continue
+    return found
