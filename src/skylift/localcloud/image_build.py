@@ -7,6 +7,7 @@ leaves behind is removed by the next build.
 from __future__ import annotations
 
 import compileall
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -26,6 +27,8 @@ from skylift.localcloud.image_usage import roots_in_use
 from skylift.localcloud.uv import run_uv
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
+_NO_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOTSUP)
+"""File systems without hard links (or with few of them) say one of these: then an image is a copy."""
 
 Progress = Callable[[str], None]
 
@@ -120,7 +123,18 @@ def build_base(root: Path, base: Base, environment: Mapping[str, str], progress:
         # No source builds: nothing of a package runs at installation, and a missing wheel is said at once.
         # Bytecode is compiled here, by all cores, so that no container start pays for it (and none may write here).
         options = ["--require-hashes", "--no-build", "--compile-bytecode", "--python", str(new / "bin" / "python")]
-        run_uv(["pip", "sync", *options, str(base.lock)], environment, progress)
+        run_uv(["pip", "sync", *options, str(base.lock)], environment, _with_compiling(progress))
+
+
+def _with_compiling(progress: Progress) -> Progress:
+    """uv says nothing while it compiles, the longest part when nothing is downloaded."""
+
+    def tell(line: str) -> None:
+        progress(line)
+        if line.startswith("Installed "):
+            progress("compiling bytecode")
+
+    return tell
 
 
 def build_image(root: Path, base_root: Path, package: PackageLayer, progress: Progress) -> None:
@@ -145,7 +159,16 @@ def _clone(source: Path, target: Path) -> None:
         elif entry.is_dir():
             _clone(Path(entry.path), target / entry.name)
         else:
-            os.link(entry.path, target / entry.name)
+            _link(Path(entry.path), target / entry.name)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(source, target)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ class Images:
         if lock is None:
             known = ", ".join(self.references)
             raise Refused(
-                f'CannotPullContainerError: failed to resolve reference "{reference}": {reference}: not found. '
+                f"CannotPullContainerError: {reference}: not found. "
                 f"This local cloud has: {known} (also below <account>.dkr.ecr.<region>.amazonaws.com/)."
             )
         base, package = this_base(lock), read_package()

@@ -102,7 +102,9 @@ def holder_of(port: int) -> str:
     """The program that listens on a port, in words: ``nginx (pid 123)``, or that we may not see it."""
     try:
         listening = [
-            c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port
+            c
+            for c in psutil.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port
         ]
         named = [psutil.Process(c.pid) for c in listening if c.pid]
         return f"{named[0].name()} (pid {named[0].pid})" if named else "another user's program"
