@@ -1,0 +1,170 @@
+"""Airflow's execution API alone (SQLite, no scheduler) with queued task instances: what an executor's container meets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.executors.payload import command
+
+DAGS = """
+import os
+import time
+from datetime import timedelta
+
+from airflow.exceptions import AirflowRescheduleException
+from airflow.sdk import dag, task, timezone
+
+
+@dag(schedule=None)
+def d():
+    @task
+    def good(): print("hello from the task")
+    @task
+    def bad(): raise ValueError("no")
+    @task
+    def killed(): os.kill(os.getpid(), 9)
+    @task
+    def again(): raise AirflowRescheduleException(timezone.utcnow() + timedelta(hours=1))
+    @task
+    def cleared(): time.sleep(120)
+    @task
+    def late(): time.sleep(120)
+    @task
+    def unwanted(): print("must not run")
+    good(); bad(); killed(); again(); cleared(); late(); unwanted()
+
+
+d()
+"""
+
+PREPARE = """
+import json, sys, uuid
+from sqlalchemy import select
+from airflow.cli.cli_parser import get_parser
+for words in (["db", "migrate"], ["dags", "reserialize"], ["dags", "trigger", "d"]):
+    args = get_parser().parse_args(words)
+    args.func(args)
+from airflow.executors.local_executor import LocalExecutor
+from airflow.executors.workloads import ExecuteTask
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
+generator = LocalExecutor().jwt_generator
+workloads = {}
+with create_session() as session:
+    for run in session.scalars(select(DagRun)):
+        run.state = "running"
+    for ti in session.scalars(select(TaskInstance)):
+        ti.state, ti.try_number, ti.external_executor_id = "queued", 1, str(uuid.uuid4())
+        workloads[ti.task_id] = ExecuteTask.make(ti, generator=generator).model_dump_json()
+open(sys.argv[1], "w").write(json.dumps(workloads))
+"""
+
+
+@dataclass(frozen=True)
+class ExecutionApi:
+    """A running execution API.
+
+    Attributes:
+        workloads: JSON by task id.
+    """
+
+    home: Path
+    environ: dict[str, str]
+    workloads: dict[str, str]
+
+    def start(self, task_id: str, *, inline: str | None = None, **environ: str) -> subprocess.Popen[str]:
+        """Runs the container's command for a task instance."""
+        words = [sys.executable, *command()[1:], self.workloads[task_id] if inline is None else inline]
+        return subprocess.Popen(
+            [word for word in words if word],
+            env=self.environ | environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def state(self, task_id: str) -> str:
+        """The task instance's state in the database."""
+        return str(self._sql("select state from task_instance where task_id = ?", task_id)[0][0])
+
+    def set_state(self, task_id: str, state: str) -> None:
+        """As if the scheduler or a person had."""
+        self._sql("update task_instance set state = ? where task_id = ?", state, task_id)
+
+    def _sql(self, statement: str, *values: str) -> list[tuple[object, ...]]:
+        with sqlite3.connect(self.home / "airflow.db", timeout=30) as database:
+            return database.execute(statement, values).fetchall()
+
+
+@contextmanager
+def execution_api(home: Path) -> Iterator[ExecutionApi]:
+    """Starts it; ends it by its process group."""
+    home.mkdir(parents=True)
+    (home / "dags").mkdir()
+    (home / "dags" / "d.py").write_text(DAGS)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHONDONTWRITEBYTECODE")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-" * 5,
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "1",
+    }
+    prepared = subprocess.run(
+        [sys.executable, "-c", PREPARE, str(home / "workloads.json")],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert prepared.returncode == 0, prepared.stdout + prepared.stderr
+    words = [str(Path(sys.executable).with_name("airflow")), "api-server", "--apps", "execution"]
+    with open(home / "api.log", "wb") as log:
+        server = subprocess.Popen(
+            [*words, "--host", "127.0.0.1", "--port", str(port)],
+            env=environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/execution/health", server, home / "api.log")
+        yield ExecutionApi(home, environ, json.loads((home / "workloads.json").read_text()))
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(10)
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text()[-3000:])
