@@ -45,6 +45,20 @@ class Balancing:
             task.registered = False
             await self._each(service, task, "deregistered", self._targets.deregister)
 
+    def healthy(self, task: EcsTask) -> bool:
+        """Whether requests reach it; true for an ECS task that no load balancer looks at."""
+        service = self.service_of(task)
+        balancers = service.document["loadBalancers"] if service is not None else ()
+        return all(self._health(item, task) in {"healthy", "unused"} for item in balancers)
+
+    def _health(self, balancer: Document, task: EcsTask) -> str:
+        if not task.registered:
+            return "initial"
+        try:
+            return self._targets.health(balancer["targetGroupArn"], task.address, balancer["containerPort"])
+        except AwsError:  # the target group was deleted: nobody looks any more
+            return "unused"
+
     def service_of(self, task: EcsTask) -> Service | None:
         """The service that an ECS task belongs to."""
         if not task.deployment:

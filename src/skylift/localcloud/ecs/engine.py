@@ -114,6 +114,10 @@ class Engine:
         """Tells of a service that has changed (it is saved already)."""
         self._on_change("service", self.store.services[cluster_arn, name].document)
 
+    def healthy(self, task: EcsTask) -> bool:
+        """Whether it runs, and the load balancers of its service (if any) find it healthy."""
+        return task.state is TaskState.RUNNING and self._balancing.healthy(task)
+
     def pulling(self) -> list[str]:
         """References of the images that are being built now."""
         return self._pulls.progress()

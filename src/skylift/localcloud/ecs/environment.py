@@ -83,8 +83,10 @@ def command(wanted: Wanted, image: Image) -> tuple[str, ...]:
         CannotStart: there is neither.
     """
     definition = wanted.definition
-    entrypoint = definition.get("entryPoint") or image.entrypoint
-    words = (*entrypoint, *(wanted.override.get("command") or definition.get("command") or ()))
+    entrypoint = definition.get("entryPoint")
+    default = () if entrypoint else image.default_command  # an entry point of one's own drops the image's CMD
+    arguments = wanted.override.get("command") or definition.get("command") or default
+    words = (*(entrypoint or image.entrypoint), *arguments)
     if not words:
         raise CannotStart("CannotCreateContainerError: Error response from daemon: No command specified")
     return words

@@ -18,6 +18,8 @@ from skylift.localcloud.ecs.store import EcsTask, Service
 
 _OWN_FAULT = frozenset({StopCode.FAILED_TO_START, StopCode.ESSENTIAL_EXITED, StopCode.INFRASTRUCTURE})
 _UNSTEADY_FAILURES = 3
+_HEALTH_SECONDS = 0.5
+"""How often a service looks at its targets' health until it is steady."""
 Key = tuple[str, str]
 
 
@@ -98,19 +100,26 @@ class ServiceKeeper:
         now = self._engine.clock()
         tasks = self.tasks_of(service)
         members = [
-            Member(task.id, task.deployment, task.state is TaskState.RUNNING, task.document["createdAt"])
+            Member(task.id, task.deployment, self._engine.healthy(task), task.document["createdAt"])
             for task in tasks
             if task.wanted
         ]
         decision = decide(_wish(service), members, now, service.not_before)
-        if decision.wait is not None:
-            self._timers[key] = asyncio.get_running_loop().call_later(decision.wait, self.ring, key)
+        self._look_again(key, service, tasks, decision)
         before = _summary(service.document)
         self._act(service, decision, now)
         self._count(service, decision, now)
         if _summary(service.document) != before:
             self._store.save(service)
             self._engine.tell_service(*key)
+
+    def _look_again(self, key: Key, service: Service, tasks: list[EcsTask], decision: Decision) -> None:
+        """A timer for what no change will tell: a back-off that ends, a target that becomes healthy."""
+        waits = [] if decision.wait is None else [decision.wait]
+        if service.document["loadBalancers"] and not decision.steady and any(task.registered for task in tasks):
+            waits.append(_HEALTH_SECONDS)
+        if waits:
+            self._timers[key] = asyncio.get_running_loop().call_later(min(waits), self.ring, key)
 
     def _act(self, service: Service, decision: Decision, now: float) -> None:
         primary = service.document["deployments"][0]

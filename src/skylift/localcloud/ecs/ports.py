@@ -38,6 +38,9 @@ class Image(Protocol):
     def entrypoint(self) -> tuple[str, ...]: ...
 
     @property
+    def default_command(self) -> tuple[str, ...]: ...
+
+    @property
     def environment(self) -> Mapping[str, str]: ...
 
     def executable(self, word: str) -> Path | None:
@@ -86,6 +89,10 @@ class Targets(Protocol):
 
     async def deregister(self, target_group: str, address: str, port: int) -> None:
         """Takes it out again. Harmless when it is not there."""
+        ...
+
+    def health(self, target_group: str, address: str, port: int) -> str:
+        """``initial``, ``healthy``, ``unhealthy``, ``draining`` or ``unused``. Raises ``AwsError``: no such target group."""
         ...
 
 

@@ -24,13 +24,13 @@ class Member:
     Attributes:
         id: the ECS task's.
         deployment: which deployment made it.
-        running: whether it runs (else it is still starting).
+        healthy: whether it runs, and does its work as far as load balancers can tell (else it is still starting).
         created: seconds since the epoch.
     """
 
     id: str
     deployment: str
-    running: bool
+    healthy: bool
     created: float
 
 
@@ -65,7 +65,7 @@ def decide(wish: Wish, members: Sequence[Member], now: float, not_before: float)
     """The next step of a service; called again after every change."""
     mine = [member for member in members if member.deployment == wish.primary]
     old = [member for member in members if member.deployment != wish.primary]
-    surplus = sorted(mine, key=lambda member: (member.running, -member.created))[: max(0, len(mine) - wish.desired)]
+    surplus = sorted(mine, key=lambda member: (member.healthy, -member.created))[: max(0, len(mine) - wish.desired)]
     stop = [*surplus, *_old_to_stop(wish, mine, old)]
     ceiling = math.floor(wish.desired * wish.maximum_percent / 100)
     shortage = wish.desired - len(mine)
@@ -73,15 +73,15 @@ def decide(wish: Wish, members: Sequence[Member], now: float, not_before: float)
     wait = None
     if start and now < not_before:
         start, wait = 0, not_before - now
-    running = sum(member.running for member in mine)
+    running = sum(member.healthy for member in mine)
     steady = not old and running == len(mine) == wish.desired
     return Decision(start, tuple(member.id for member in stop), wait, steady)
 
 
 def _old_to_stop(wish: Wish, mine: Sequence[Member], old: Sequence[Member]) -> list[Member]:
-    running_new = sum(member.running for member in mine)
-    starting = [member for member in old if not member.running]
-    running_old = sorted((member for member in old if member.running), key=lambda member: member.created)
+    running_new = sum(member.healthy for member in mine)
+    starting = [member for member in old if not member.healthy]
+    running_old = sorted((member for member in old if member.healthy), key=lambda member: member.created)
     if running_new >= wish.desired:
         return list(old)
     floor = math.ceil(wish.desired * wish.minimum_percent / 100)
