@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +17,11 @@ from skylift.cli.airflow_api import AirflowApi, TaskLine
 from skylift.cli.terminal import seconds
 from skylift.core.errors import Refused, Unavailable
 
-PARSE_SECONDS = 90.0
-"""Time for a DAG file to be parsed after the environment became available."""
+PARSE_SECONDS = 60.0
+"""Time for the first DAG file to be parsed after the environment became available."""
+
+PATIENCE_SECONDS = 8.0
+"""Time for one more DAG file to be parsed where others already are: it may have been saved a moment ago."""
 
 POLL_SECONDS = 0.5
 FINAL = frozenset({"success", "failed"})
@@ -43,18 +46,16 @@ def choose_dag(api: AirflowApi, wanted: str | None, say: Callable[[str], None], 
     Raises:
         Refused: it does not import (with the import error), is not there, or there are several.
     """
-    deadline = time.monotonic() + limit
+    begun = time.monotonic()
     while True:
         dags, errors = api.dags(), api.import_errors()
         if wanted in dags or (wanted is None and dags and not errors):
             break
-        if errors and (wanted is None or time.monotonic() > deadline - limit + 10):
+        waited = time.monotonic() - begun
+        if errors and (wanted is None or waited >= min(limit, PATIENCE_SECONDS)):
             raise Refused(_import_error_text(errors, wanted))
-        if time.monotonic() > deadline:
-            known = ", ".join(sorted(dags)) or "none"
-            raise Refused(f"There is no DAG {wanted or 'in this environment yet'}. There are: {known}.")
-        if wanted and dags and time.monotonic() > deadline - limit + 15:
-            raise Refused(f"There is no DAG {wanted}. There are: {', '.join(sorted(dags))}.")
+        if waited >= (min(limit, PATIENCE_SECONDS) if dags else limit):
+            raise Refused(_no_dag_text(dags, wanted))
         say("waiting until the DAG is parsed")
         time.sleep(POLL_SECONDS)
     if wanted:
@@ -147,6 +148,16 @@ def table(result: RunResult) -> Table:
             "-" if line.duration is None else f"{line.duration:.1f} s",
         )
     return shown
+
+
+def _no_dag_text(dags: Iterable[str], wanted: str | None) -> str:
+    known = ", ".join(sorted(dags))
+    if known:
+        return f"There is no DAG {wanted}. There are: {known}."
+    return (
+        f"There is no DAG{' ' + wanted if wanted else ''}: Airflow found none in dags/. It reads Python files that hold the "
+        "words airflow and dag; what it did with them: skylift env logs dag-processor"
+    )
 
 
 def _import_error_text(errors: list[tuple[str, str]], wanted: str | None) -> str:

@@ -76,7 +76,8 @@ class Follower:
             watch_filter=lambda _, path: belongs(project, Path(path)),
             step=STEP_MILLISECONDS,
             debounce=DEBOUNCE_MILLISECONDS,
-            stop_event=self._stop,
+            # Its own: awatch sets the event when it is cancelled, and others must go on.
+            stop_event=asyncio.Event(),
         )
         await self._until_done(project, None)
         async for changed in changes:
