@@ -1,0 +1,171 @@
+"""The contract of ``Compute`` (its prose in ``skylift.core.attempt``) on the shipped fake and on ECS of the local cloud."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+from tests.local.ecs_cloud import LOG_GROUP, NETWORK, Cloud, definition
+from tests.unit.executor_airflow import ecs_conf
+
+from skylift.aws.ecs_tasks import EcsTasks
+from skylift.core.attempt import Attempt, Compute, Observation, Phase, Verdict, verdict
+from skylift.executors.ecs import EcsCompute
+from skylift.executors.fake import FakeCompute
+from skylift.executors.payload import Payload
+from skylift.executors.settings import EcsOptions, ecs_options
+
+pytestmark = pytest.mark.contract
+
+WAITS = "import pathlib,sys,time\np=pathlib.Path({file!r})\nwhile not p.exists(): time.sleep(.05)\nsys.exit(int(p.read_text()))"
+
+
+class World(Protocol):
+    """A compute, and a hand on what its containers do."""
+
+    compute: Compute
+
+    def run(self, ref: str, token: str) -> None: ...
+
+    def exit(self, ref: str, token: str, code: int) -> None: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.compute = FakeCompute()
+
+    def run(self, ref: str, token: str) -> None:
+        self.compute.run(ref)
+
+    def exit(self, ref: str, token: str, code: int) -> None:
+        self.compute.exit(ref, code)
+
+
+class EcsWorld:
+    """Containers that wait for a file with their exit code."""
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        ecs = cloud.client()
+        self._folder = folder
+        request: dict[str, Any] = {
+            "launchType": "FARGATE",
+            "networkConfiguration": NETWORK,
+            "taskDefinition": ecs.register_task_definition(**definition("true"))["taskDefinition"]["family"],
+        }
+        options = ecs_options(ecs_conf(cluster="default", container_name="main"))
+        options = EcsOptions(**{**vars(options), "request": request})
+        self.compute = EcsCompute(EcsTasks(ecs, "default"), options, self)  # type: ignore[arg-type]
+
+    def prepare(self, attempt: Attempt) -> Payload:
+        """As ``Payloads``, with a command that waits; the document is in it, as in an inline payload."""
+        text = WAITS.format(file=str(self._file(attempt.token)))
+        return Payload(("python", "-c", f"# {attempt.document()}\n{text}"), {})
+
+    def run(self, ref: str, token: str) -> None: ...
+
+    def exit(self, ref: str, token: str, code: int) -> None:
+        half = self._file(token).with_suffix(".half")
+        half.write_text(str(code))
+        half.rename(self._file(token))
+
+    def _file(self, token: str) -> Path:
+        return self._folder / token.replace(".", "-")
+
+
+@pytest.fixture(scope="module")
+def ecs_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EcsWorld]:
+    cloud = Cloud(tmp_path_factory.mktemp("cloud")).start()
+    try:
+        cloud.client().create_cluster()
+        cloud.client("logs").create_log_group(logGroupName=LOG_GROUP)
+        yield EcsWorld(cloud, tmp_path_factory.mktemp("exits"))
+    finally:
+        cloud.stop()
+
+
+@pytest.fixture(params=["fake", "ecs"])
+def world(request: pytest.FixtureRequest) -> World:
+    made: World = FakeWorld() if request.param == "fake" else request.getfixturevalue("ecs_world")
+    return made
+
+
+def attempt(number: int = 1, external_id: str = "") -> Attempt:
+    return Attempt(external_id or str(uuid4()), number, lambda: str(uuid4()), labels={"dag_id": "d"})
+
+
+def seen(world: World, ref: str, until: Callable[[Observation], object]) -> Observation:
+    deadline = time.monotonic() + 30
+    while True:
+        (observation,) = world.compute.observe([ref])
+        if until(observation):
+            return observation
+        assert time.monotonic() < deadline, observation
+        time.sleep(0.05)
+
+
+def placed(world: World, one: Attempt) -> str:
+    (answer,) = world.compute.submit([one])
+    assert answer.ref, answer
+    return answer.ref
+
+
+def test_a_whole_life(world: World) -> None:
+    one = attempt()
+    ref = placed(world, one)
+    assert verdict(seen(world, ref, lambda o: o.phase is not Phase.MISSING)) is Verdict.UNDERWAY
+    world.run(ref, one.token)
+    assert seen(world, ref, lambda o: o.phase is Phase.RUNNING).began
+    world.exit(ref, one.token, 70)
+    last = seen(world, ref, lambda o: o.phase is Phase.STOPPED)
+    assert (last.began, last.exit_code, last.by_request) == (True, 70, False)
+
+
+def test_the_same_token_gives_the_same_container_though_the_document_is_another(world: World) -> None:
+    one = attempt()
+    refs = {placed(world, one) for _ in range(3)}
+    assert len(refs) == 1
+    assert world.compute.find(one.external_id) == [*refs]
+    world.compute.stop(*refs, why="test")
+
+
+def test_another_attempt_is_another_container_and_both_are_found(world: World) -> None:
+    first, second = attempt(1, "e-" + uuid4().hex), attempt(2)
+    second = attempt(2, first.external_id)
+    old = placed(world, first)
+    world.compute.stop(old, "make room")
+    seen(world, old, lambda o: o.phase is Phase.STOPPED)
+    new = placed(world, second)
+    assert world.compute.find(first.external_id) == [old, new]
+    world.compute.stop(new, "test")
+
+
+def test_a_stop_is_told_as_asked_for_and_may_be_repeated(world: World) -> None:
+    one = attempt()
+    ref = placed(world, one)
+    world.run(ref, one.token)
+    seen(world, ref, lambda o: o.phase is Phase.RUNNING)
+    world.compute.stop(ref, "because")
+    last = seen(world, ref, lambda o: o.phase is Phase.STOPPED)
+    assert last.by_request
+    assert "because" in last.reason
+    world.compute.stop(ref, "again")
+
+
+def test_many_are_observed_at_once_and_the_unknown_is_missing(world: World) -> None:
+    attempts = [attempt() for _ in range(3)]
+    refs = [placed(world, one) for one in attempts]
+    unknown = refs[0][:-3] + "000"
+    answers = {one.ref: one.phase for one in world.compute.observe([*refs, unknown])}
+    assert answers.pop(unknown) is Phase.MISSING
+    assert {*answers} == {*refs}
+    assert Phase.MISSING not in answers.values()
+    for ref in refs:
+        world.compute.stop(ref, "test")
+
+
+def test_nothing_is_found_of_what_was_never_asked_for(world: World) -> None:
+    assert world.compute.find(str(uuid4())) == []
