@@ -203,15 +203,17 @@ def _identity(caller: Caller) -> str:
 
 
 async def _not_served(scope: Message, wanted: Scope, send: Send) -> None:
+    own = scope["path"].startswith(ADMINISTRATION)
     message = (
-        f"skylift's local cloud does not serve {wanted.service or scope['path']!r}. "
+        f"skylift's local cloud does not serve {scope['path'] if own else wanted.service!r}. "
         "docs/services.md lists what it serves; point this one client elsewhere, e.g. with AWS_ENDPOINT_URL_<SERVICE>."
     )
     headers = {name.lower(): value for name, value in scope["headers"]}
-    if headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
-        text = f"<ErrorResponse><Error><Type>Sender</Type><Code>NotImplemented</Code><Message>{escape(message)}</Message></Error></ErrorResponse>"
-        await respond(send, 501, [("content-type", "text/xml")], text.encode())
+    fault = f"<Code>NotImplemented</Code><Message>{escape(message)}</Message>"
+    if wanted.service in {"", "s3"}:
+        text, kind = f"<Error>{fault}</Error>", "application/xml"
+    elif headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
+        text, kind = f"<ErrorResponse><Error><Type>Sender</Type>{fault}</Error></ErrorResponse>", "text/xml"
     else:
-        text = json.dumps({"__type": "NotImplemented", "message": message})
-        headers_sent = [("content-type", "application/x-amz-json-1.1"), ("x-amzn-errortype", "NotImplemented")]
-        await respond(send, 501, headers_sent, text.encode())
+        text, kind = json.dumps({"__type": "NotImplemented", "message": message}), "application/x-amz-json-1.1"
+    await respond(send, 501, [("content-type", kind), ("x-amzn-errortype", "NotImplemented")], text.encode())
