@@ -1,0 +1,168 @@
+"""When state is saved, and what is changed by which request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.core.clock import ManualClock
+from skylift.localcloud.log_journal import Change, LogJournal
+from skylift.localcloud.rest_changes import action_of, touched
+from skylift.localcloud.rest_saver import COST_FACTOR, DELAY_SECONDS, RETRY_SECONDS, Saver
+from skylift.localcloud.rest_services import Scope, scope_of
+
+pytestmark = pytest.mark.unit
+
+
+class Memory:
+    """States that cost what a test says."""
+
+    def __init__(self, clock: ManualClock, cost: float = 0.0) -> None:
+        self.state: dict[str, Any] = {"a": 1, "b": 1}
+        self.taken: list[str] = []
+        self._clock = clock
+        self._cost = cost
+
+    def keys(self) -> Iterable[str]:
+        return list(self.state)
+
+    def snapshot(self, key: str) -> Any:
+        self.taken.append(key)
+        self._clock.advance(self._cost)
+        return self.state.get(key)
+
+    def encode(self, key: str, snapshot: Any) -> bytes:
+        return json.dumps(snapshot).encode()
+
+
+def test_a_burst_of_changes_is_one_write_soon_after(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        memory = Memory(clock)
+        saver = Saver(tmp_path, memory, clock)
+        for number in range(5):
+            memory.state["a"] = number
+            saver.touch("a")
+        await saver.save_due()
+        assert memory.taken == []
+        clock.advance(DELAY_SECONDS)
+        await saver.save_due()
+        await saver.save_due()
+        assert memory.taken == ["a"]
+        assert (tmp_path / "a.json").read_text() == "4"
+        assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o600
+        assert not (tmp_path / "b.json").exists()
+
+    asyncio.run(check())
+
+
+def test_what_is_slow_to_copy_is_saved_seldom(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        memory = Memory(clock, cost=1.0)
+        saver = Saver(tmp_path, memory, clock)
+        saver.touch("a")
+        clock.advance(DELAY_SECONDS)
+        await saver.save_due()
+        saver.touch("a")
+        clock.advance(COST_FACTOR - 1)
+        await saver.save_due()
+        assert memory.taken == ["a"]
+        clock.advance(1)
+        await saver.save_due()
+        assert memory.taken == ["a", "a"]
+
+    asyncio.run(check())
+
+
+def test_what_cannot_be_written_is_tried_again_and_told_at_the_end(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        memory, blocked = Memory(clock), tmp_path / "a.json"
+        blocked.mkdir()
+        (blocked / "x").touch()
+        saver = Saver(tmp_path, memory, clock)
+        saver.touch("a")
+        clock.advance(DELAY_SECONDS)
+        await saver.save_due()
+        with pytest.raises(OSError):  # noqa: PT011  # whichever the file system says
+            await saver.save_all()
+        (blocked / "x").unlink()
+        blocked.rmdir()
+        clock.advance(RETRY_SECONDS)
+        saver.touch("a")
+        clock.advance(RETRY_SECONDS)
+        await saver.save_due()
+        assert blocked.read_text() == "1"
+        assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("module", "method", "path", "action", "size", "expected"),
+    [
+        ("secretsmanager", "POST", "/", "CreateSecret", 10, ("secretsmanager",)),
+        ("secretsmanager", "POST", "/", "GetSecretValue", 10, ()),
+        ("sqs", "POST", "/", "ReceiveMessage", 2, ()),
+        ("sqs", "POST", "/", "ReceiveMessage", 900, ("sqs",)),
+        ("sts", "POST", "/", "GetSessionToken", 900, ("sts",)),
+        ("s3", "GET", "/bucket", "", 10, ()),
+        ("s3", "PUT", "/bucket", "", 10, ("s3", "sqs", "sns")),
+        ("s3", "PUT", "/bucket/key", "", 10, ("sqs", "sns")),
+        ("cloudformation", "POST", "/", "CreateStack", 10, ("cloudformation", "*")),
+    ],
+)
+def test_which_request_changes_what(
+    module: str, method: str, path: str, action: str, size: int, expected: tuple[str, ...]
+) -> None:
+    assert touched(module, method, path, action, size) == expected
+
+
+def test_the_operation_of_a_request_in_each_protocol() -> None:
+    assert action_of("/", {"x-amz-target": "Logs_20140328.PutLogEvents"}, b"", {}) == "PutLogEvents"
+    assert action_of("/", {}, b"Action=CreateVpc&Version=1", {}) == "CreateVpc"
+    assert action_of("/", {}, b"Version=1&Action=CreateVpc", {}) == "CreateVpc"
+    assert action_of("/", {}, b"", {"Action": ["ListQueues"]}) == "ListQueues"
+    assert action_of("/service/GraniteServiceVersion20100801/operation/PutMetricData", {}, b"", {}) == "PutMetricData"
+    assert action_of("/bucket/key", {}, b"no Action=Here", {}) == ""
+
+
+def test_the_scope_of_a_signature_in_header_and_address() -> None:
+    credential = "AKIA1/20261120/eu-west-1/sqs/aws4_request"
+    header = [(b"Authorization", f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host".encode())]
+    assert scope_of(header, b"") == Scope("AKIA1", "eu-west-1", "sqs")
+    assert scope_of([], f"X-Amz-Credential={credential.replace('/', '%2F')}".encode()) == Scope(
+        "AKIA1", "eu-west-1", "sqs"
+    )
+    assert scope_of([(b"authorization", b"Basic eDp5")], b"a=b") == Scope()
+
+
+def change(at: float, text: str) -> Change:
+    return Change(at, "000000000000", "us-east-1", "PutLogEvents", {"text": text})
+
+
+def test_a_journal_goes_on_where_the_whole_file_ends(tmp_path: Path) -> None:
+    journal = LogJournal(tmp_path, 0)
+    journal.append(change(1, "in the whole file"))
+    number = journal.next()
+    journal.append(change(2, "after it"))
+    journal.close()
+    assert [one.request["text"] for one in LogJournal(tmp_path, number).changes()] == ["after it"]
+    assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [1, 2]
+    journal.forget_before(number)
+    assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [2]
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
+    journal = LogJournal(tmp_path, 0)
+    journal.append(change(1, "whole"))
+    journal.close()
+    with next(tmp_path.glob("*.journal")).open("ab") as stream:
+        stream.write(b'[2,"0000')
+    assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [1]
