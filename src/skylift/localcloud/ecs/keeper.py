@@ -18,6 +18,10 @@ from skylift.localcloud.ecs.store import EcsTask, Service
 
 _OWN_FAULT = frozenset({StopCode.FAILED_TO_START, StopCode.ESSENTIAL_EXITED, StopCode.INFRASTRUCTURE})
 _UNSTEADY_FAILURES = 3
+_STUCK = (
+    "was unable to stop or start tasks during a deployment because of the service deployment configuration. "
+    "Update the minimumHealthyPercent or maximumPercent value and try again."
+)
 _HEALTH_SECONDS = 0.5
 """How often a service looks at its targets' health until it is steady."""
 Key = tuple[str, str]
@@ -129,6 +133,8 @@ class ServiceKeeper:
         if decision.stop:
             names = " ".join(f"(task {name})" for name in decision.stop)
             add_event(service, now, f"has stopped {len(decision.stop)} running tasks: {names}.")
+        if decision.stuck and _STUCK not in service.document["events"][0]["message"]:
+            add_event(service, now, _STUCK)
         if decision.start:
             tasks = self._maker.make(self._order(service, primary), decision.start)
             self._engine.launch(tasks)

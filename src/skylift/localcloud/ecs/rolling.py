@@ -53,12 +53,14 @@ class Decision:
         stop: ids of ECS tasks to stop.
         wait: seconds after which to look again; ``None`` when only a change can matter.
         steady: nothing to do, and nothing under way.
+        stuck: the percentages leave a deployment no room; only a changed service can help.
     """
 
     start: int
     stop: tuple[str, ...]
     wait: float | None
     steady: bool
+    stuck: bool = False
 
 
 def decide(wish: Wish, members: Sequence[Member], now: float, not_before: float) -> Decision:
@@ -75,7 +77,8 @@ def decide(wish: Wish, members: Sequence[Member], now: float, not_before: float)
         start, wait = 0, not_before - now
     running = sum(member.healthy for member in mine)
     steady = not old and running == len(mine) == wish.desired
-    return Decision(start, tuple(member.id for member in stop), wait, steady)
+    stuck = bool(old) and shortage > 0 and not start and not stop and wait is None and running == len(mine)
+    return Decision(start, tuple(member.id for member in stop), wait, steady, stuck)
 
 
 def _old_to_stop(wish: Wish, mine: Sequence[Member], old: Sequence[Member]) -> list[Member]:

@@ -165,9 +165,6 @@ class ServiceOperations(Operations):
                 )
             if "targetGroupArn" not in balancer:
                 raise invalid("Classic load balancers are not served: name a targetGroupArn.")
-        configuration = {**_ROLLING, **(request.get("deploymentConfiguration") or {})}
-        if configuration["maximumPercent"] <= 100 and configuration["minimumHealthyPercent"] >= 100:
-            raise invalid("maximumPercent 100 with minimumHealthyPercent 100 leaves a deployment no room.")
 
     def _document(self, caller: Caller, request: Request, cluster: Document, definition: Document) -> Document:
         now, name = self.clock(), request["serviceName"]

@@ -45,8 +45,7 @@ def main(folder: str) -> None:
     os.write(opener, b"go")
     os.close(opener)
     problem = _read_everything(trouble).decode()
-    os.write(1, f"failed {problem}\n".encode() if problem else f"started {pid} {start_time(pid)}\n".encode())
-    os.close(1)
+    _report(f"failed {problem}" if problem else f"started {pid} {start_time(pid)}")
     code = _wait(pid)
     _sweep(pid)
     _write_exit(f"failed {problem} {time.time()}" if problem else f"{code} {time.time()}")
@@ -108,6 +107,15 @@ def _publish(text: str) -> bool:
     finally:
         os.unlink(mine)
     return True
+
+
+def _report(text: str) -> None:
+    """Tells the server; when it has died meanwhile, the next one reads ``pid``."""
+    try:
+        os.write(1, text.encode() + b"\n")
+    except OSError:
+        pass
+    os.close(1)
 
 
 def _wait(pid: int) -> int:
