@@ -152,6 +152,6 @@ def _token(name: str) -> str:
 
 def _read_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
         raise AwsError("ValidationException", "NextToken is not one that ListEnvironments has given") from error

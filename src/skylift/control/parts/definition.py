@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from skylift.aws.ecs_services import EcsServices
 from skylift.aws.ecs_tasks import EcsTasks
@@ -26,9 +27,9 @@ class DefinitionParts:
         return {part.name: self._leaving(scene, part) if scene.leaving else self._look(scene, part) for part in parts}
 
     def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
+        """See ``Parts``. Each registration makes a new revision, so one that is as wanted is looked for first."""
         request = definition(scene, part.role)
-        arn = self._services.register_definition(request)
+        arn = self._find(request) or self._services.register_definition(request)
         self._known[(request["family"], digest_of(request))] = arn
         return {f"definition.{part.role}": arn}
 
@@ -49,10 +50,13 @@ class DefinitionParts:
         request = definition(scene, part.role)
         key = (request["family"], digest_of(request))
         if key not in self._known:
-            found = self._services.describe_definition(request["family"])
-            if found is None:
+            arn = self._find(request)
+            if not arn:
                 return Seen(Phase.ABSENT)
-            if digest_of(found) != key[1]:
-                return Seen(Phase.DIFFERENT, note="another revision is wanted")
-            self._known[key] = str(found["taskDefinitionArn"])
+            self._known[key] = arn
         return Seen(Phase.READY, {f"definition.{part.role}": self._known[key]})
+
+    def _find(self, request: Mapping[str, Any]) -> str:
+        """ARN of the family's newest revision, if it is as wanted; else ""."""
+        found = self._services.describe_definition(request["family"])
+        return str(found["taskDefinitionArn"]) if found and digest_of(found) == digest_of(request) else ""

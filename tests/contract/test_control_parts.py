@@ -1,0 +1,94 @@
+"""The contract of ``Parts`` (control/parts/seam.py), on the shipped fake and on the local cloud."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from tests.control_scenes import scene, spec
+from tests.stack import Stack
+
+from skylift.aws.clients import client
+from skylift.aws.secrets import Secrets
+from skylift.control.blueprint import Kind, Part, blueprint
+from skylift.control.parts.every import AwsParts
+from skylift.control.parts.fake import FakeParts
+from skylift.control.parts.seam import Parts
+from skylift.control.plan import Phase, Seen
+from skylift.control.postgres import Postgres
+from skylift.control.scene import Scene
+from skylift.control.settings import ControlSettings
+
+pytestmark = pytest.mark.contract
+
+KINDS = (Kind.LOGS, Kind.SECRETS, Kind.DATABASE, Kind.BALANCER, Kind.DEFINITION)
+"""Kinds whose parts need nothing but facts. The others (layer, migration, services) start containers; see
+``tests/local/test_control_environments.py``."""
+
+
+@pytest.fixture(params=["fake", "local cloud"])
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
+    if request.param == "fake":
+        yield FakeParts()
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    for line in stack.must("shellenv").splitlines():
+        if line.startswith("export "):
+            name, _, value = shlex.split(line.removeprefix("export "))[0].partition("=")
+            monkeypatch.setenv(name, value)
+    parts = AwsParts(ControlSettings(), Postgres(Secrets("us-east-1"), "skylift/postgres"))
+    parts.prepare()
+    parts.prepare()
+    yield parts
+
+
+@pytest.fixture
+def stage(world: Parts) -> Scene:
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    wanted = spec(Name=name, AirflowConfigurationOptions={"core.default_timezone": "Europe/Berlin"})
+    if isinstance(world, AwsParts):
+        ec2 = client("ec2", region="us-east-1")
+        vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+        subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.8.{n}.0/24")["Subnet"]["SubnetId"] for n in (1, 2)]
+        network = {"SubnetIds": subnets, "SecurityGroupIds": ["sg-12345678"]}
+        wanted = spec(Name=name, NetworkConfiguration=network, AirflowConfigurationOptions=dict(wanted.options))
+    return scene(wanted)
+
+
+def part_of(kind: Kind, stage: Scene) -> Part:
+    return next(part for part in blueprint(stage.spec) if part.kind is kind)
+
+
+def seen(world: Parts, stage: Scene, part: Part) -> Seen:
+    found = world.observe(stage, [part])
+    assert set(found) == {part.name}
+    return found[part.name]
+
+
+def until(world: Parts, stage: Scene, part: Part, wanted: Phase) -> Seen:
+    deadline = time.monotonic() + 20
+    while (found := seen(world, stage, part)).phase is not wanted:
+        assert time.monotonic() < deadline, f"{part.name} is {found}, wanted {wanted}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_comes_and_goes(world: Parts, stage: Scene, kind: Kind) -> None:
+    part = part_of(kind, stage)
+    leaving = Scene(stage.spec, stage.settings, stage.incarnation, stage.facts, leaving=True)
+    assert seen(world, stage, part).phase is Phase.ABSENT
+    assert seen(world, stage, part).phase is Phase.ABSENT, "observe changes nothing"
+    world.put(stage, part)
+    world.put(stage, part)  # a crash between the deed and its record
+    first = until(world, stage, part, Phase.READY)
+    world.put(stage, part)
+    again = until(world, stage, part, Phase.READY)
+    if kind is not Kind.SECRETS:  # the options' version is new, and rolls what reads them
+        assert again.facts == first.facts, "what is as wanted stays as it is"
+    world.remove(leaving, part)
+    world.remove(leaving, part)
+    until(world, leaving, part, Phase.ABSENT)
