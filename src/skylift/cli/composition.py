@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -22,9 +21,8 @@ from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
 from skylift.cli.server import HEALTH, Server
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
-from skylift.core.errors import SkyliftError
 from skylift.localcloud.cloud import LocalCloud
-from skylift.localcloud.images import Images
+from skylift.localcloud.images import Image, Images
 from skylift.localcloud.postgres import Postgres
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
@@ -50,11 +48,9 @@ class House:
         owner = ensure_credentials(home, port)
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
-        self._cloud = LocalCloud(home.folder, endpoint(port), keys, ACCOUNT, REGION, time.time)
-        self._settings = ControlSettings(region=REGION, account=ACCOUNT)
-        self._control = ControlPlane(self._settings, time.time)
-        self._images = Images(home.folder, home.folder / "cache")
-        self._image_progress = ""
+        self._images = WatchedImages(Images(home.folder, home.folder / "cache"), note)
+        self._cloud = LocalCloud(home.folder, endpoint(port), keys, ACCOUNT, REGION, time.time, images=self._images)
+        self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT), time.time)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._control.provider],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
@@ -82,7 +78,6 @@ class House:
         await asyncio.to_thread(self._publish_database)
         stack.push_async_callback(self._end_control)
         await asyncio.to_thread(self._control.start)
-        threading.Thread(target=self._fetch_image, name="image", daemon=True).start()
         follower = Follower(self._home, client("s3", region=REGION), self._note)
         following = asyncio.create_task(follower.run(), name="follower")
 
@@ -110,28 +105,8 @@ class House:
             elif secrets.get_secret_value(SecretId=SECRET)["SecretString"] != value:
                 secrets.put_secret_value(SecretId=SECRET, SecretString=value)
 
-    def _fetch_image(self) -> None:
-        """Builds the newest Airflow's image before anything asks for it: the one step of a first start that takes long.
-
-        A failure is said, and said again by ECS to whoever needs the image.
-        """
-
-        def progress(line: str) -> None:
-            self._image_progress = line
-
-        reference = self._settings.image_of(self._settings.versions[-1])
-        try:
-            if self._images.find(reference) is None:
-                begun = time.monotonic()
-                self._images.build(reference, progress)
-                self._note(f"image {reference} built in {time.monotonic() - begun:.1f} s")
-        except SkyliftError as error:
-            self._note(f"image {reference}: {error}")
-        finally:
-            self._image_progress = ""
-
     async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        body = json.dumps(asdict(self._identity) | {"image": self._image_progress}).encode()
+        body = json.dumps(asdict(self._identity) | {"image": self._images.doing}).encode()
         await send_answer(send, Answer(200, {"content-type": "application/json"}, body))
 
     async def _end_control(self) -> None:
@@ -146,3 +121,35 @@ class House:
     async def _end_postgres(self) -> None:
         self._stage("stopping PostgreSQL")
         await asyncio.to_thread(self._postgres.stop)
+
+
+class WatchedImages:
+    """Images that tell how far a build is: the one step of a first start that takes long.
+
+    Attributes:
+        doing: what is being built now, for people; empty when nothing is.
+    """
+
+    def __init__(self, images: Images, note: Callable[[str], None]) -> None:
+        self._images = images
+        self._note = note
+        self.doing = ""
+
+    def find(self, reference: str) -> Image | None:
+        """The image, when it is there."""
+        return self._images.find(reference)
+
+    def build(self, reference: str, progress: Callable[[str], None]) -> Image:
+        """Builds the image. Errors as ``Images.build``."""
+
+        def tell(line: str) -> None:
+            self.doing = f"{reference}: {line}"
+            progress(line)
+
+        begun = time.monotonic()
+        tell("beginning")
+        try:
+            return self._images.build(reference, tell)
+        finally:
+            self.doing = ""
+            self._note(f"image {reference}: {time.monotonic() - begun:.1f} s")

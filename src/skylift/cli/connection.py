@@ -39,9 +39,8 @@ class Connection:
 
     def progress(self, environment: str) -> str:
         """What is done for an environment now; empty when nobody says. A first start mostly waits for its image."""
-        image = (health(self.server.port) or {}).get("image")
-        if image:
-            return f"building its image: {image}"
+        if image := self.image_progress():
+            return image
         url = f"{self.server.endpoint}{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -49,6 +48,11 @@ class Connection:
                 return str(json.loads(answer.read()).get("doing", ""))
         except (urllib.error.URLError, OSError, ValueError):
             return ""
+
+    def image_progress(self) -> str:
+        """What is done for an image now; empty when none is being built."""
+        image = (health(self.server.port) or {}).get("image")
+        return f"building image {image}" if image else ""
 
     def airflow(self, environment: dict[str, Any]) -> AirflowApi:
         """A client of an environment's Airflow, signed in as admin."""

@@ -47,7 +47,8 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
         stages.now(f"creating environment {project.name}")
         environments.create(mwaa, environments.creation(project, base, options))
     ready = environments.wait_available(mwaa, project.name, stages.now, here.progress)
-    environments.wait_healthy(AirflowApi(environments.web_url(ready), "", "", timeout=5).unhealthy, stages.now)
+    airflow = AirflowApi(environments.web_url(ready), "", "", timeout=5)
+    environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text))
     stages.done(f"environment {project.name} is AVAILABLE")
     return Landed(ready, tuple(environments.outdated(ready, base.versions)))
 

@@ -79,9 +79,17 @@ class Follower:
             # Its own: awatch sets the event when it is cancelled, and others must go on.
             stop_event=asyncio.Event(),
         )
-        await self._until_done(project, None)
-        async for changed in changes:
-            await self._until_done(project, {Path(path) for _, path in changed})
+        # The first step sets the watch up, so that nothing is missed between bringing all over and listening.
+        upcoming = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        try:
+            await self._until_done(project, None)
+            while not self._stop.is_set():
+                changed = await upcoming
+                upcoming = asyncio.ensure_future(anext(changes))
+                await self._until_done(project, {Path(path) for _, path in changed})
+        finally:
+            upcoming.cancel()
 
     async def _until_done(self, project: Project, paths: set[Path] | None) -> None:
         """Brings paths over (``None``: all), again and again while S3 or the disk refuses."""
