@@ -44,6 +44,7 @@ class SkyliftExecutor(BaseExecutor):
         self._fleet: Fleet | None = None
         self._compute: Compute | None = None
         self._crew: Crew | None = None
+        self._written: list[Any] = []
 
     def make_compute(self) -> Compute:
         """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
@@ -83,11 +84,21 @@ class SkyliftExecutor(BaseExecutor):
 
     def heartbeat(self) -> None:
         """As Airflow's, and never raises."""
+        self._written.clear()
         try:
             super().heartbeat()
         except Exception:
             # Raised, it would end the scheduler for everybody; the next heartbeat goes on with what is left.
             self.log.exception("%s: a mistake in a heartbeat, please report it", type(self).__name__)
+
+    def log_task_event(self, *, event: str, extra: str, ti_key: Any) -> None:
+        """As Airflow's, and the line is kept until it is saved.
+
+        The scheduler (3.3.2, ``_process_task_event_logs``) gives ``bulk_save_objects`` a generator that drops each line as it
+        is read; SQLAlchemy holds them weakly, so without this they are saved as empty rows, which the database refuses.
+        """
+        super().log_task_event(event=event, extra=extra, ti_key=ti_key)
+        self._written += list(self._task_event_logs)[-1:]
 
     def sync(self) -> None:
         """Takes the news of the fleet. Waits for nothing."""

@@ -1,0 +1,40 @@
+"""What Airflow's provider registry asks of us: our executors, and the section ``[skylift]`` with its options.
+
+``[aws_ecs_executor]`` is declared by the amazon provider; two providers that declare one section clash, so it is not here.
+Undeclared options work all the same (``conf.get`` with a fallback); the declaration makes ``airflow config`` know them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.core.settings import Setting
+from skylift.executors.settings import OWN_SECTION, OWN_SETTINGS
+
+KINDS = {bool: "boolean", int: "integer", float: "float"}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """In the shape of Airflow's ``provider_info.schema.json``; the entry point ``apache_airflow_provider`` names it."""
+    return {
+        "package-name": "skylift",
+        "name": "Skylift",
+        "description": "Executors that run every Airflow task in its own container on AWS.",
+        "executors": ["skylift.executors.ecs.AwsEcsExecutor"],
+        "config": {
+            OWN_SECTION: {
+                "description": "Options of skylift's executors, beside those of [aws_ecs_executor].",
+                "options": {setting.name: _option(setting) for setting in OWN_SETTINGS},
+            }
+        },
+    }
+
+
+def _option(setting: Setting[Any]) -> dict[str, Any]:
+    return {
+        "description": setting.meaning,
+        "version_added": "0.1.0",
+        "type": KINDS.get(type(setting.default), "string"),
+        "example": None,
+        "default": str(setting.default),
+    }

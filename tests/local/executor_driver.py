@@ -1,0 +1,100 @@
+"""A scheduler's loop around the real executor, run as a process of its own with Airflow's environment; prints JSON.
+
+Only the parts of Airflow's scheduler that meet an executor: queue, heartbeat, events, event log, adoption.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow.executors.workloads import ExecuteTask
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dagbag import DBDagBag
+from airflow.models.log import Log
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
+from sqlalchemy import select, update
+
+from skylift.executors.ecs import AwsEcsExecutor
+
+JOB = 7
+
+
+def started() -> AwsEcsExecutor:
+    executor = AwsEcsExecutor(parallelism=16)
+    executor.job_id = JOB
+    executor.start()
+    return executor
+
+
+def loop(executor: AwsEcsExecutor, until: Callable[[], bool], seconds: float = 120) -> float:
+    """Goes round until it is so; the longest heartbeat in seconds."""
+    deadline = time.monotonic() + seconds
+    longest = 0.0
+    while not until():
+        assert time.monotonic() < deadline, f"still running: {executor.running}"
+        begun = time.perf_counter()
+        executor.heartbeat()
+        longest = max(longest, time.perf_counter() - begun)
+        with create_session() as session:
+            SchedulerJobRunner.process_executor_events(
+                executor=executor, job_id=JOB, scheduler_dag_bag=DBDagBag(), session=session
+            )
+        with create_session() as session:
+            SchedulerJobRunner._process_task_event_logs(executor._task_event_logs, session)
+        time.sleep(0.1)
+    return longest
+
+
+def instance(session: Any, task_id: str) -> Any:
+    return session.scalar(select(TaskInstance).where(TaskInstance.task_id == task_id))
+
+
+def state(task_id: str) -> str:
+    with create_session() as session:
+        return str(instance(session, task_id).state)
+
+
+def main() -> dict[str, Any]:
+    executor = started()
+    with create_session() as session:
+        session.execute(update(TaskInstance).values(queued_by_job_id=JOB))
+        for task_id in ("good", "bad", "killed", "again", "late"):
+            ti = instance(session, task_id)
+            workload = ExecuteTask.make(ti, generator=executor.jwt_generator)
+            executor.queue_workload(workload, session=session)
+    late = next(key for key in executor.queued_tasks if key.task_id == "late")
+    longest = loop(executor, lambda: executor.running == {late} and state("late") == "running")
+    answer: dict[str, Any] = {
+        "longest": longest,
+        "states": {task_id: state(task_id) for task_id in ("good", "bad", "killed", "again", "late")},
+    }
+    # Another scheduler takes over what this one leaves; then the container dies under the running task.
+    executor.end()
+    executor = started()
+    with create_session() as session:
+        ti = instance(session, "late")
+        answer["left"] = len(executor.try_adopt_task_instances([ti]))
+        supervisor = int(Path(f"/proc/{ti.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(supervisor, signal.SIGKILL)
+    loop(executor, lambda: not executor.running)
+    answer["late"] = state("late")
+    with create_session() as session:
+        lines = session.scalars(select(Log).where(Log.task_id == "late"))
+        answer["log"] = [f"{line.event}: {line.extra}" for line in lines]
+    executor.end()
+    return answer
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(main()))
+    # Airflow's own threads may not hold up the end of a test.
+    sys.stdout.flush()
+    os._exit(0)
