@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 from tests.local.ecs_cloud import LOG_GROUP, NETWORK, Cloud, client, definition, described, run, until, wait_for
 
 pytestmark = pytest.mark.local
@@ -105,6 +107,46 @@ def test_containers_outlive_a_killed_server(tmp_path: Path) -> None:
         assert [task["taskArn"] for task in again["tasks"]] == accepted
         assert len(sleepers(tmp_path)) == 2
     wait_for(lambda: not sleepers(tmp_path), seconds=20)
+
+
+def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
+    """What RunTask accepted runs once, whatever moment the server dies in, and its exit code is true."""
+    port, marks = free_port(), tmp_path / "marks"
+    marks.mkdir()
+    with server(tmp_path, port):
+        ecs, logs = clients(port)
+        ecs.create_cluster()
+        logs.create_log_group(logGroupName=LOG_GROUP)
+        until(ecs, run(ecs, definition("true")), "STOPPED")
+    accepted: dict[str, int] = {}
+    for turn in range(6):
+        with server(tmp_path, port) as process:
+            killer = threading.Timer(0.1 + turn * 0.13, process.kill)
+            killer.start()
+            accepted |= submit_until_killed(port, marks, turn)
+            process.wait()
+    assert len(accepted) > 20
+    with server(tmp_path, port):
+        ecs, _ = clients(port)
+        for arn, code in accepted.items():
+            assert until(ecs, arn, "STOPPED")["containers"][0].get("exitCode") == code
+    assert {mark.read_text() for mark in marks.iterdir()} == {"once\n"}
+    assert len(list(marks.iterdir())) >= len(accepted)
+
+
+def submit_until_killed(port: int, marks: Path, turn: int) -> dict[str, int]:
+    """Runs ECS tasks until the server is gone: ARN -> the exit code that it must have."""
+    ecs, _ = clients(port)
+    accepted: dict[str, int] = {}
+    while True:
+        number = len(accepted)
+        script = f"echo once >> {marks}/{turn}-{number}; sleep 0.{number % 7}; exit {number % 5}"
+        overrides = {"containerOverrides": [{"name": "main", "command": ["sh", "-c", script]}]}
+        try:
+            answer = ecs.run_task(taskDefinition="work", networkConfiguration=NETWORK, overrides=overrides)
+        except (BotoCoreError, ClientError):
+            return accepted
+        accepted[answer["tasks"][0]["taskArn"]] = number % 5
 
 
 def test_a_killed_shim_takes_its_container_along(tmp_path: Path) -> None:
