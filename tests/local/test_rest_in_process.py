@@ -129,6 +129,24 @@ def test_one_home_after_another_but_not_two_at_once(tmp_path: Path) -> None:
     assert dict(os.environ) == before
 
 
+def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    async def nothing(rest: RestOfAws) -> None:
+        create_secret(rest, "kept", SecretString="1")
+
+    within(tmp_path, nothing)
+    whole = (tmp_path / "secretsmanager.json").read_text()
+    (tmp_path / "secretsmanager.json").write_text(whole[:-5])
+    with pytest.raises(Refused, match="Move it away"):
+        within(tmp_path, nothing)
+    assert (tmp_path / "secretsmanager.json").read_text() == whole[:-5]
+    (tmp_path / "secretsmanager.json").write_text(whole)
+
+    async def look(rest: RestOfAws) -> str:
+        return rest.secret_value("kept")
+
+    assert within(tmp_path, look) == "1"
+
+
 def test_keys_that_anybody_knows_are_no_keys(tmp_path: Path) -> None:
     async def ask(rest: RestOfAws) -> None:
         assert [rest.find(key, "") for key in ("test", "", ACCOUNT, "AKIAUNKNOWN")] == [None] * 4

@@ -33,6 +33,7 @@ LOGS = "cloudwatch_logs"
 SESSIONS = "sts_sessions"
 EAGER = ("s3", "sqs", "secretsmanager", LOGS, "eventbridge", "scheduler", "sts", "iam")
 WORKER_THREADS = 32
+MOST_LOG_RECORDS = 2_000
 NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
 
 Answer = tuple[int, dict[str, str], Any]
@@ -58,12 +59,13 @@ class Ministack:
         self._endpoint = endpoint
         self._journal = LogJournal(folder, 0)
         self._saving: asyncio.Task[None] | None = None
+        self._environment_before: dict[str, str | None] = {}
 
     async def start(self) -> None:
         """Imports ministack, loads what was saved, and begins to watch and save.
 
         Raises:
-            Refused: one runs in this process already.
+            Refused: one runs in this process already, or a file of state cannot be read.
         """
         global _running  # noqa: PLW0603  # ministack's state is the module's: so is whether it is in use
         if _running:
@@ -71,14 +73,13 @@ class Ministack:
                 "ministack runs in this process already: it keeps its state in globals. Stop the other one first."
             )
         _running = True
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._import()
-        loop = asyncio.get_running_loop()
-        self._server._MAIN_LOOP = loop
-        loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rest"))
-        self._server._load_persisted_state()
-        self._load_sessions()
-        await self._replay_logs()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._import()
+            await self._load()
+        except BaseException:
+            self._forget()
+            raise
         self._saver = Saver(self._folder, self, unswept=frozenset({LOGS}))
         self._watch()
         self.service("eventbridge").start_scheduler()
@@ -87,7 +88,6 @@ class Ministack:
 
     async def stop(self) -> None:
         """Saves everything and forgets the modules. Raises ``OSError`` when something cannot be written."""
-        global _running  # noqa: PLW0603  # see start
         if self._saving is None:
             return
         self._saving.cancel()
@@ -101,10 +101,7 @@ class Ministack:
             # Their daemon threads live on; with nothing scheduled they do nothing.
             self.service("eventbridge").reset()
             self.service("scheduler").reset()
-            for name in [name for name in sys.modules if name == "ministack" or name.startswith("ministack.")]:
-                del sys.modules[name]
-            _set_environment(self._environment_before)
-            _running = False
+            self._forget()
 
     def service(self, module: str) -> Any:
         """A service's module, imported when it is first asked for."""
@@ -132,6 +129,7 @@ class Ministack:
         }[action]
         with self.scope(region):
             expect_success(operation(request))
+        self._trim_log_records()
         self._journal.append(Change(time.time(), self._account, region or self._region, action, request))
 
     def find(self, access_key: str, session_token: str) -> Key | None:
@@ -167,7 +165,7 @@ class Ministack:
         take = self._server._build_persistence_save_dict().get(key)
         snapshot = take() if take is not None else None
         if key == LOGS and snapshot is not None:
-            return {"journal": self._journal.next(), "state": snapshot}
+            return {"journal": self._journal.next(), "state": {**snapshot, "log_records": {}}}
         return snapshot
 
     def encode(self, key: str, snapshot: Any) -> bytes:
@@ -211,10 +209,24 @@ class Ministack:
             "LOCALSTACK_PERSISTENCE": None,
         }
 
-    def _load_sessions(self) -> None:
-        path = self._folder / f"{SESSIONS}.json"
-        if path.exists():
-            self.service("sts")._sessions.update(json.loads(path.read_bytes())["payload"])
+    async def _load(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server._MAIN_LOOP = loop
+        loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rest"))
+        self._server.load_state = self._load_state
+        self._server._load_persisted_state()
+        if (self._folder / f"{SESSIONS}.json").exists():
+            self.service("sts")._sessions.update(self._load_state(SESSIONS))
+        await self._replay_logs()
+
+    def _load_state(self, key: str) -> Any:
+        """What was saved. ministack itself would go on without what it cannot read, and the next save would destroy it."""
+        state, path = self._persistence.load_state(key), self._folder / f"{key}.json"
+        if state is None and path.exists():
+            raise Refused(
+                f"{path} cannot be read (damaged, or of a newer ministack). Move it away to begin without it."
+            )
+        return state
 
     async def _replay_logs(self) -> None:
         whole = self._folder / f"{LOGS}.json"
@@ -235,6 +247,14 @@ class Ministack:
         headers = {"x-amz-target": f"Logs_20140328.{change.action}"}
         with self._responses.request_scope(change.account, change.region):
             await self.service(LOGS).handle_request("POST", "/", headers, json.dumps(change.request).encode(), {})
+
+    def _forget(self) -> None:
+        """Makes room for the next one: its modules and environment variables go."""
+        global _running  # noqa: PLW0603  # see start
+        for name in [name for name in sys.modules if name == "ministack" or name.startswith("ministack.")]:
+            del sys.modules[name]
+        _set_environment(self._environment_before)
+        _running = False
 
     def _watch(self) -> None:
         """Puts an observer around every service's operations, where requests have been decoded already."""
@@ -272,9 +292,16 @@ class Ministack:
             if answer[0] < 400 and changed:
                 account, region = self._responses.get_account_id(), self._responses.get_region()
                 self._journal.append(Change(time.time(), account, region, action, json.loads(body or b"{}")))
+                self._trim_log_records()
             return answer
 
         return perform
+
+    def _trim_log_records(self) -> None:
+        """ministack keeps every log line twice; the second copy only serves GetLogRecord, and queries make it anew."""
+        records = self.service(LOGS)._log_records._data
+        if len(records) > MOST_LOG_RECORDS:
+            records.clear()
 
 
 def expect_success(answer: Answer) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skylift.core.errors import Refused
@@ -18,17 +20,15 @@ class AwsLogs:
 
     async def prepare(self, group: str, stream: str, create_group: bool) -> None:
         """Makes the stream (and the group, if asked). Harmless when it is there. Raises ``AwsError``."""
-        try:
+        with _as_aws():
             self._rest.create_log_stream(group, stream, create_group=create_group)
-        except Refused as error:
-            raise _aws_error(error) from error
 
     async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Appends events (``timestamp`` in ms, ``message``), in order. Raises ``AwsError``."""
-        try:
+        with _as_aws():
             self._rest.put_log_events(group, stream, events)
-        except Refused as error:
-            raise _aws_error(error) from error
+        # Containers that talk much must not keep the event loop for themselves.
+        await asyncio.sleep(0)
 
 
 class AwsSecrets:
@@ -43,16 +43,22 @@ class AwsSecrets:
         Forms (ECS developer guide, "Specifying sensitive data"): a secret's ARN, then ``:json-key:version-stage:version-id``, each of
         which may be empty; an SSM parameter's ARN, or its name when it is in our region.
         """
-        try:
+        with _as_aws():
             if ":secretsmanager:" not in value_from:
                 return self._rest.parameter_value(value_from)
             parts = value_from.split(":")
             key, stage, version = (*parts[7:10], "", "", "")[:3]
             return self._rest.secret_value(":".join(parts[:7]), key, stage, version)
-        except Refused as error:
-            raise _aws_error(error) from error
 
 
-def _aws_error(error: Refused) -> AwsError:
-    code, colon, message = str(error).partition(": ")
-    return AwsError(code, message) if colon and code.isalnum() else AwsError("InvalidParameterException", str(error))
+@contextlib.contextmanager
+def _as_aws() -> Iterator[None]:
+    """A refusal in the words that ECS shows."""
+    try:
+        yield
+    except Refused as error:
+        code, colon, message = str(error).partition(": ")
+        named = bool(colon) and code.isalnum()
+        raise AwsError(code if named else "InvalidParameterException", message if named else str(error)) from error
+    except OSError as error:
+        raise AwsError("ServerException", f"The local cloud cannot write: {error}", 500) from error
