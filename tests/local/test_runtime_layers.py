@@ -219,7 +219,7 @@ def test_what_installs_but_does_not_import_is_refused(container: Container) -> N
     [
         (zipped({"bad_plugin.py": "import airflow\nraise RuntimeError('not today')\n"}), "bad_plugin.py: "),
         (zipped({"dies.py": "import airflow\nimport os; os._exit(9)\n"}), "importing plugins ended with exit code 9"),
-        (zipped({"../outside.py": "x"}), "would be written outside"),
+        (zipped({"../outside.py": "x"}), "would be written outside its folder"),
         (b"PK no zip", "plugins.zip: it cannot be unpacked"),
     ],
 )

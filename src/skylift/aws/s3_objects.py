@@ -91,7 +91,7 @@ class S3Objects:
         if len(pairs) <= 1:
             return [self.fetch(ref, path, workspace) for ref, path in pairs]
         with ThreadPoolExecutor(min(AT_ONCE, len(pairs))) as pool:
-            return list(pool.map(lambda pair: self.fetch(*pair, workspace), pairs))
+            return list(pool.map(lambda pair: self.fetch(pair[0], pair[1], workspace), pairs))
 
     def put(self, bucket: str, key: str, body: bytes | Path) -> None:
         """Stores bytes or a file's content in one request (at most 5 GB, S3's limit)."""
