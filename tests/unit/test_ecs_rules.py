@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from skylift.localcloud.ecs.birth import free_addresses
+from skylift.localcloud.ecs.birth import first_address, free_addresses
 from skylift.localcloud.ecs.checks import check_definition, check_run, cpu_units, memory_mib
 from skylift.localcloud.ecs.lifecycle import ECS_TASK, SERVICE
 from skylift.localcloud.ecs.rolling import Decision, Member, Wish, decide, delay_after
@@ -221,6 +222,12 @@ def test_addresses_go_round() -> None:
     assert free_addresses(2, set(), "") == ["127.64.0.1", "127.64.0.2"]
     assert free_addresses(2, {"127.64.0.4"}, "127.64.0.3") == ["127.64.0.5", "127.64.0.6"]
     assert free_addresses(1, set(), "127.64.255.253") == ["127.64.0.1"]
+    assert free_addresses(1, set(), "127.64.255.255") == ["127.64.0.1"]
+
+
+def test_two_homes_begin_at_different_addresses(tmp_path: Path) -> None:
+    assert first_address(tmp_path / "a") != first_address(tmp_path / "b")
+    assert first_address(tmp_path / "a") == first_address(tmp_path / "a")
 
 
 @pytest.mark.parametrize("life", [ECS_TASK, SERVICE], ids=lambda life: life.name)

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from skylift.localcloud.ecs.lifecycle import TaskState
@@ -64,6 +65,12 @@ def free_addresses(count: int, taken: set[str], last: str) -> list[str]:
         if len(found) == count:
             break
     return found
+
+
+def first_address(folder: Path) -> str:
+    """Where a new local cloud begins: follows from its folder, so that two on one machine hardly ever meet."""
+    one, two = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=2).digest()
+    return f"127.64.{one}.{two}"
 
 
 def task_tags(

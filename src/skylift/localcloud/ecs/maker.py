@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skylift.core.clock import Clock
-from skylift.localcloud.ecs.birth import Order, make_tasks
+from skylift.localcloud.ecs.birth import Order, first_address, make_tasks
 from skylift.localcloud.ecs.ports import Place
 from skylift.localcloud.ecs.store import EcsTask, Store
 
@@ -15,7 +15,8 @@ class Maker:
         self._place = place
         self._store = store
         self._clock = clock
-        self._last = next((task.address for task in reversed(store.tasks.values()) if task.address), "")
+        known = (task.address for task in reversed(store.tasks.values()) if task.address)
+        self._last = next(known, first_address(place.folder))
 
     def make(self, order: Order, count: int) -> list[EcsTask]:
         """``count`` new ECS tasks, not yet accepted."""
