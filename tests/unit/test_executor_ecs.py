@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from importlib.resources import files
 from typing import Any
 
 import botocore.exceptions
 import botocore.session
+import jsonschema
 import pytest
 from botocore.validate import ParamValidator
 from tests.unit.executor_airflow import ecs_conf
 
-from skylift.aws.ecs_tasks import EcsTasks, NoCapacity, Throttled
+from skylift.aws.ecs_tasks import EcsTasks, NoCapacity, NoCluster, Throttled
 from skylift.core.attempt import Attempt, Phase, Verdict, verdict
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.ecs import EcsCompute, check_wishes, observation, run_task_request, tag_value
 from skylift.executors.payload import Payload, Payloads, command
+from skylift.executors.provider import get_provider_info
 from skylift.executors.settings import ecs_options
 
 pytestmark = pytest.mark.unit
@@ -205,6 +208,42 @@ def test_tag_values_keep_to_the_alphabet() -> None:
     assert tag_value("a{b}|c+1:2/é" + "x" * 300) == ("a_b__c+1:2/é" + "x" * 300)[:256]
 
 
+def test_the_author_may_ask_for_spot_where_the_options_say_fargate() -> None:
+    strategy = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    request = request_of(ecs_conf(launch_type="FARGATE"), {"capacityProviderStrategy": strategy})
+    assert request["capacityProviderStrategy"] == strategy
+    assert "launchType" not in request
+
+
+@pytest.mark.parametrize(
+    ("clusters", "launch"),
+    [
+        ({"clusters": [{"status": "ACTIVE", "defaultCapacityProviderStrategy": [{"capacityProvider": "x"}]}]}, None),
+        ({"clusters": [{"status": "ACTIVE", "defaultCapacityProviderStrategy": []}]}, "FARGATE"),
+        (refusal("AccessDeniedException"), "FARGATE"),
+    ],
+)
+def test_without_a_word_the_cluster_decides_and_else_fargate(clusters: Any, launch: str | None) -> None:
+    ecs = Ecs(describe_clusters=clusters, run_task={"tasks": [{"taskArn": "arn:1"}]})
+    compute = EcsCompute(EcsTasks(ecs, "c"), ecs_options(ecs_conf()), Payloads())
+    compute.submit([attempt(), attempt()])
+    assert [one.get("launchType") for one in ecs.asked] == [None, launch, launch], "the cluster is asked once"
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    with pytest.raises(NoCluster, match="'c' does not exist"):
+        EcsTasks(
+            Ecs(describe_clusters={"clusters": [], "failures": [{"reason": "MISSING"}]}), "c"
+        ).has_default_strategy()
+
+
+def test_airflow_accepts_what_we_declare() -> None:
+    schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
+    declared = get_provider_info()
+    jsonschema.validate(declared, schema)
+    assert {*declared["config"]} == {"skylift"}, "[aws_ecs_executor] is the amazon provider's to declare"
+
+
 CASES = [
     (Ecs(run_task={"tasks": [{"taskArn": "arn:1"}]}), ("ref", "arn:1")),
     (Ecs(run_task=refusal("ConflictException", resourceIds=["arn:0"])), ("ref", "arn:0")),
@@ -224,7 +263,7 @@ CASES = [
 
 @pytest.mark.parametrize(("ecs", "answer"), CASES)
 def test_every_answer_of_run_task_has_one_meaning(ecs: Ecs, answer: tuple[str, str]) -> None:
-    compute = EcsCompute(EcsTasks(ecs, "c"), ecs_options(ecs_conf()), Payloads())
+    compute = EcsCompute(EcsTasks(ecs, "c"), ecs_options(ecs_conf(launch_type="FARGATE")), Payloads())
     (given,) = compute.submit([attempt()])
     kind, text = answer
     assert text in getattr(given, kind)

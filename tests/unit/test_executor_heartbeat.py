@@ -116,7 +116,11 @@ class BrokenEcs:
 def test_heartbeat_never_raises_whatever_botocore_raises(made: Callable[..., TestedExecutor]) -> None:
     ecs = BrokenEcs()
     assert len(ecs.errors) > 50
-    executor = made(EcsCompute(EcsTasks(ecs), ecs_options(ecs_conf()), Payloads()), launches=1000.0, looks=1000.0)
+    executor = made(
+        EcsCompute(EcsTasks(ecs), ecs_options(ecs_conf(launch_type="FARGATE")), Payloads()),
+        launches=1000.0,
+        looks=1000.0,
+    )
     for _ in range(len(ecs.errors)):
         queue(executor, task_workload(), callback_workload())
         executor.heartbeat()

@@ -24,6 +24,10 @@ class NoCapacity(Unavailable):
     """Nowhere to put the task now: waiting is the right answer, not failing."""
 
 
+class NoCluster(Refused):
+    """The cluster does not exist."""
+
+
 CAPACITY = ("RESOURCE:", "AGENT", "Capacity is unavailable", "PROVISIONING", "InsufficientCapacity")
 """In ``failures[].reason`` or a ``ClientException``'s text: lack of capacity (ECS's api_failures_messages page)."""
 
@@ -124,6 +128,23 @@ class EcsTasks:
                 raise _classified(error, "ecs StopTask") from error
         except BotoCoreError as error:
             raise _classified(error, "ecs StopTask") from error
+
+    def has_default_strategy(self) -> bool:
+        """Whether the cluster has a default capacity provider strategy; without one, ECS's own default is EC2.
+
+        Raises:
+            NoCluster: there is no such cluster.
+            Refused: we may not look.
+            Throttled, Unavailable: as above.
+        """
+        with classified("ecs DescribeClusters"):
+            answer = self._client.describe_clusters(clusters=[*self._where.values()])
+        clusters = answer.get("clusters") or []
+        if not clusters or clusters[0].get("status") == "INACTIVE":
+            raise Refused(
+                f"ECS cluster {self._where.get('cluster', 'default')!r} does not exist: create it, or set another"
+            )
+        return bool(clusters[0].get("defaultCapacityProviderStrategy"))
 
     def started_by(self, started_by: str) -> list[str]:
         """ARNs of all tasks with this ``startedBy``, running and (for about an hour) stopped."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from skylift.aws.clients import client
-from skylift.aws.ecs_tasks import MOST_PER_DESCRIBE, EcsTask, EcsTasks, Throttled
+from skylift.aws.ecs_tasks import MOST_PER_DESCRIBE, EcsTask, EcsTasks, NoCluster, Throttled
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
-from skylift.core.errors import Refused, Unavailable
+from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors.connection import session_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.payload import Payload, Payloads
-from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, TAGS, EcsOptions, Options, ecs_options
+from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, TAGS, EcsOptions, Options, ecs_options, on_fargate
+
+log = logging.getLogger(__name__)
 
 MOST_OVERRIDE_CHARACTERS = 8192
 """Of RunTask's ``overrides`` as JSON (botocore model ``ecs/2014-11-13``, RunTask.overrides)."""
@@ -38,7 +41,18 @@ class AwsEcsExecutor(SkyliftExecutor):
             payloads = Payloads(own[PAYLOAD_URL])
         except ValueError as error:
             raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
+        if options.check_health:
+            self._check(tasks)
         return EcsCompute(tasks, options, payloads, tags=own[TAGS])
+
+    def _check(self, tasks: EcsTasks) -> None:
+        """Looks for the cluster, at the start only. No cluster stops the start; a bad moment does not."""
+        try:
+            tasks.has_default_strategy()
+        except NoCluster:
+            raise
+        except SkyliftError as error:
+            self.log.warning("The ECS cluster could not be looked for (check_health_on_startup); going on: %s", error)
 
     def most_attempts(self) -> int:
         """Containers for one launch."""
@@ -63,6 +77,7 @@ class EcsCompute:
         self._options = options
         self._payloads = payloads
         self._tags = tags
+        self._launch: dict[str, str] | None = None
 
     def submit(self, attempts: Sequence[Attempt]) -> list[Submission]:
         return [self._submit(attempt) for attempt in attempts]
@@ -84,13 +99,27 @@ class EcsCompute:
         try:
             check_wishes(attempt.wishes, self._options.container)
             payload = self._payloads.prepare(attempt)
-            return Submission(ref=self._tasks.run(run_task_request(self._options, attempt, payload, tags=self._tags)))
+            request = run_task_request(self._options, attempt, payload, tags=self._tags)
+            return Submission(ref=self._tasks.run({**self._default_launch(request), **request}))
         except Throttled as error:
             return Submission(later=str(error), throttled=True)
         except Unavailable as error:
             return Submission(later=str(error))
         except Refused as error:
             return Submission(refused=str(error))
+
+    def _default_launch(self, request: Mapping[str, Any]) -> dict[str, str]:
+        """FARGATE, when neither we nor the cluster say anything else."""
+        if request.get("launchType") or request.get("capacityProviderStrategy"):
+            return {}
+        if self._launch is None:
+            try:
+                self._launch = {} if self._tasks.has_default_strategy() else {"launchType": "FARGATE"}
+            except Refused as error:
+                # RunTask tells better what is wrong with the cluster; and without the permission to look, Fargate it is.
+                log.warning("launch_type FARGATE is assumed: %s", error)
+                self._launch = {"launchType": "FARGATE"}
+        return self._launch
 
 
 def check_wishes(wishes: Mapping[str, Any], container: str) -> None:
@@ -114,6 +143,12 @@ def run_task_request(options: EcsOptions, attempt: Attempt, payload: Payload, *,
         Refused: the overrides are longer than ECS takes.
     """
     request = merged(options.request, attempt.wishes)
+    if attempt.wishes.get("capacityProviderStrategy"):
+        request.pop("launchType", None)
+    elif attempt.wishes.get("launchType"):
+        request.pop("capacityProviderStrategy", None)
+    if not on_fargate(request):
+        request.pop("platformVersion", None)
     override = _override_of(request, options.container)
     override["command"] = list(payload.command)
     given = override.get("environment") or []

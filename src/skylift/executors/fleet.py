@@ -61,10 +61,20 @@ class Lane:
     calls: int = 0
     failures: int = 0
     closed_until: float = field(default=float("-inf"))
+    quiet_until: float = field(default=float("-inf"))
+    unsaid: int = 0
 
     def open(self, now: float, most: int) -> bool:
         """Whether a call may be made now; counts it when it may."""
         return self.calls < most and now >= self.closed_until and self.pace.take(now)
+
+    def complain(self, now: float, text: str) -> None:
+        """Logs a warning, at most one in 30 seconds with the number of those that were left out."""
+        if now < self.quiet_until:
+            self.unsaid += 1
+            return
+        log.warning("%s%s", text, f" (and {self.unsaid} more)" if self.unsaid else "")
+        self.quiet_until, self.unsaid = now + 30, 0
 
 
 class Fleet:
@@ -190,7 +200,7 @@ class Fleet:
             flight.due = now + back_off(flight.failures)
             if answer.throttled:
                 self._submits.pace.slow_down(now)
-            log.warning("%s waits, attempt %d: %s", flight.order.key, flight.number, answer.later)
+            self._submits.complain(now, f"{flight.order.key} waits, attempt {flight.number}: {answer.later}")
         else:
             self._end(flight, Verdict.DIED, None, answer.refused)
 
@@ -211,7 +221,7 @@ class Fleet:
         if isinstance(result, SkyliftError):
             self._looks.failures += 1
             self._looks.closed_until = now + back_off(self._looks.failures)
-            log.warning("Looking at %d attempts failed, trying again: %s", len(flights), result)
+            self._looks.complain(now, f"Looking at {len(flights)} attempts failed, trying again: {result}")
             return
         self._looks.failures = 0
         seen = {one.ref: one for one in result}
@@ -306,8 +316,9 @@ class Fleet:
 
     def _try_later(self, flight: Flight, doing: str, error: SkyliftError) -> None:
         flight.failures += 1
-        flight.due = self._clock() + back_off(flight.failures)
-        log.warning("%s of %s failed, trying again: %s", doing, flight.order.key, error)
+        now = self._clock()
+        flight.due = now + back_off(flight.failures)
+        self._others.complain(now, f"{doing} of {flight.order.key} failed, trying again: {error}")
 
     # Calls.
 

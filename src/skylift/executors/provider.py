@@ -20,6 +20,8 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "skylift",
         "name": "Skylift",
         "description": "Executors that run every Airflow task in its own container on AWS.",
+        # Without it, Airflow's command line warns, and imports the executor to look for commands.
+        "cli": ["skylift.executors.provider.get_cli_commands"],
         "executors": ["skylift.executors.ecs.AwsEcsExecutor"],
         "config": {
             OWN_SECTION: {
@@ -28,6 +30,11 @@ def get_provider_info() -> dict[str, Any]:
             }
         },
     }
+
+
+def get_cli_commands() -> list[Any]:
+    """No commands of our own in Airflow's command line."""
+    return []
 
 
 def _option(setting: Setting[Any]) -> dict[str, Any]:
