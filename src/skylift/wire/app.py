@@ -22,6 +22,7 @@ from skylift.wire.asgi import (
     CheckedBody,
     ClientGone,
     Head,
+    Inbox,
     Message,
     Receive,
     Scope,
@@ -91,10 +92,11 @@ class WireApp:
         if route is not None:
             return await route(scope, receive, send)
         head, request_id = head_of(scope), str(uuid.uuid4())
+        inbox = Inbox(receive)
         try:
-            await self._admit(scope, receive, send, head, request_id)
+            await self._admit(scope, inbox, send, head, request_id)
         except Rejection as error:
-            await _send_unread(receive, send, head, _refuse(error, head, request_id))
+            await _send_unread(inbox, send, head, _refuse(error, head, request_id))
         except ClientGone:
             log.debug("%s %s: the client went away", head.method, head.path)
 
@@ -190,7 +192,7 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-async def _send_unread(receive: Receive, send: Send, head: Head, answer: Answer) -> None:
+async def _send_unread(receive: Inbox, send: Send, head: Head, answer: Answer) -> None:
     """Refuses a request whose body nobody has read: a short one is read away, after a long one the connection closes."""
     if not await drain(receive, head):
         answer = Answer(answer.status, {**answer.headers, "connection": "close"}, answer.body)

@@ -100,8 +100,24 @@ async def read_body(receive: Receive, most: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def drain(receive: Receive, head: Head) -> bool:
+class Inbox:
+    """A ``receive`` that knows whether the body has been read to its end: after that, the next message comes only when the client goes."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.ended = False
+
+    async def __call__(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self.ended = self.ended or message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+
+async def drain(receive: Inbox, head: Head) -> bool:
     """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, close instead."""
+    if receive.ended:
+        return True
     length = head.headers.get("content-length", "0")
     if "transfer-encoding" in head.headers or not length.isdigit() or int(length) > _DRAIN_BYTES:
         return False
