@@ -19,7 +19,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from tests.local.rest_server import Rest, rest_of_aws
 
-from skylift.localcloud.rest_services import TABLE, Depth, Server, served
+from skylift.localcloud.rest_services import TABLE, Depth, Server, page, served
 
 pytestmark = pytest.mark.local
 
@@ -134,6 +134,12 @@ def test_moto_answers_for_what_ministack_lacks(rest: Rest) -> None:
         rest.client("emr-serverless").get_application(applicationId="0000000000000000")
 
 
+def test_operations_that_moto_does_not_know_are_refused(rest: Rest) -> None:
+    with pytest.raises(ClientError, match="not been implemented") as caught:
+        rest.client("ce").list_cost_category_definitions()
+    assert caught.value.response["Error"]["Code"] == "NotImplemented"
+
+
 def test_services_that_nobody_serves_are_refused_by_name(rest: Rest) -> None:
     for service, operation in (("braket", "search_quantum_tasks"), ("batch", "describe_job_queues")):
         filters = {"filters": []} if service == "braket" else {}
@@ -181,3 +187,6 @@ def test_the_table_names_each_service_once() -> None:
     assert all(row.keeps == "nothing" and row.depth is Depth.ANSWERS for row in TABLE if row.server is Server.MOTO)
     assert served("ecs") is not None
     assert served("batch") is None
+    rows = page().splitlines()
+    assert len([line for line in rows if line.startswith("| ")]) == len(TABLE) + 1
+    assert "| emr-serverless | moto | answers | nothing |" in rows

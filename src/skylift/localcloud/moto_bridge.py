@@ -29,7 +29,11 @@ class Moto:
         self._thread: ThreadPoolExecutor | None = None
 
     async def serve(self, host: str, region: str, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one HTTP request as ``{host}.{region}.amazonaws.com`` does."""
+        """Answers one HTTP request as ``{host}.{region}.amazonaws.com`` does.
+
+        Raises:
+            NotImplementedError: moto does not know the operation; nothing has been sent.
+        """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="moto")
         body = await read_body(receive)

@@ -72,7 +72,10 @@ class RestOfAws:
         elif wanted.service == "sts" and "skylift.caller" in scope:
             await self._sts(scope, receive, send)
         elif row.server is Server.MOTO:
-            await self._moto.serve(row.host, wanted.region or self._region, scope, receive, send)
+            try:
+                await self._moto.serve(row.host, wanted.region or self._region, scope, receive, send)
+            except NotImplementedError as error:
+                await _refuse(scope, wanted, f"{wanted.service}: {error} (by moto, which answers for it here).", send)
         else:
             await self._ministack.app(_signed_by_header(scope), receive, send)
 
@@ -208,6 +211,11 @@ async def _not_served(scope: Message, wanted: Scope, send: Send) -> None:
         f"skylift's local cloud does not serve {scope['path'] if own else wanted.service!r}. "
         "docs/services.md lists what it serves; point this one client elsewhere, e.g. with AWS_ENDPOINT_URL_<SERVICE>."
     )
+    await _refuse(scope, wanted, message, send)
+
+
+async def _refuse(scope: Message, wanted: Scope, message: str, send: Send) -> None:
+    """An error in the protocol of the service. 501, which no SDK tries again."""
     headers = {name.lower(): value for name, value in scope["headers"]}
     fault = f"<Code>NotImplemented</Code><Message>{escape(message)}</Message>"
     if wanted.service in {"", "s3"}:

@@ -63,7 +63,6 @@ TABLE: tuple[Served, ...] = (
     Served(("elasticloadbalancing", "elbv2"), Server.SKYLIFT),
     Served(("airflow", "mwaa"), Server.SKYLIFT),
     _ministack("s3", keeps="all; objects and versions are files, written before the answer"),
-    _ministack("s3-control", "s3control", module="s3"),
     _ministack("sqs", keeps="queues and messages"),
     _ministack("sns"),
     _ministack("secretsmanager"),
@@ -119,7 +118,6 @@ TABLE: tuple[Served, ...] = (
     _moto("datasync"),
     _moto("servicequotas"),
     _moto("glacier"),
-    _moto("xray"),
     _moto("lakeformation"),
     _moto("ce"),
     _moto("synthetics"),
@@ -131,6 +129,21 @@ _BY_NAME = {name: row for row in TABLE for name in row.names}
 def served(service: str) -> Served | None:
     """The row of a service, by the name in its signature or boto3's name. ``None``: nobody serves it."""
     return _BY_NAME.get(service)
+
+
+def page() -> str:
+    """The table as a Markdown page, for ``docs/services.md``."""
+    lines = [
+        "# What the local cloud serves",
+        "",
+        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results.",
+        "Generated from `skylift.localcloud.rest_services`; a service that is not here is refused with `NotImplemented` (501).",
+        "",
+        "| service | served by | worth | survives a restart |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {', '.join(row.names)} | {row.server} | {row.depth} | {row.keeps} |" for row in TABLE]
+    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
