@@ -190,3 +190,4 @@ def test_the_table_names_each_service_once() -> None:
     rows = page().splitlines()
     assert len([line for line in rows if line.startswith("| ")]) == len(TABLE) + 1
     assert "| emr-serverless | moto | answers | nothing |" in rows
+    assert (Path(__file__).parents[2] / "docs" / "services.md").read_text() == page(), "make docs"
