@@ -1,0 +1,247 @@
+"""Kinds of parts whose answer depends on how an ECS task or service went: each turn of it, without ECS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.control_scenes import scene, spec
+
+from skylift.aws.ecs_services import EcsService
+from skylift.aws.ecs_tasks import EcsContainer, EcsTask
+from skylift.aws.s3 import Found
+from skylift.control.blueprint import Kind, Part, blueprint
+from skylift.control.parts.health import unwell
+from skylift.control.parts.layer import MOST_TRIES, LayerParts, layer_digest
+from skylift.control.parts.migration import MigrationParts
+from skylift.control.parts.once import Once, failure_text
+from skylift.control.parts.service import MOST_FAILURES, ServiceParts
+from skylift.control.parts.source import SourceParts
+from skylift.control.plan import Phase, Seen
+from skylift.control.scene import Scene
+
+pytestmark = pytest.mark.unit
+ARN = "arn:aws:ecs:us-east-1:000000000000:task/skylift/0123"
+RUNNING = EcsTask(ARN, "RUNNING", "RUNNING", "", "", True, "", (EcsContainer("airflow", "RUNNING", None, ""),))
+
+
+def stopped(
+    code: int | None, stop_code: str = "EssentialContainerExited", reason: str = "Essential container exited"
+) -> EcsTask:
+    container = EcsContainer("airflow", "STOPPED", code, "")
+    return EcsTask(ARN, "STOPPED", "STOPPED", stop_code, reason, code is not None, "", (container,))
+
+
+class World:
+    """Everything that the kinds call: ECS tasks and services, logs, S3."""
+
+    def __init__(self) -> None:
+        self.task: EcsTask | None = None
+        self.runs: list[Mapping[str, Any]] = []
+        self.result: dict[str, Any] | None = None
+        self.objects: dict[str, Found] = {}
+        self.service: EcsService | None = None
+        self.dead = 0
+        self.read: list[tuple[str, str]] = []
+
+    def run(self, request: Mapping[str, Any]) -> str:
+        self.runs.append(request)
+        self.task = RUNNING
+        return ARN
+
+    def describe(self, names: list[str]) -> dict[str, Any]:
+        if names and not names[0].startswith("arn:"):
+            return {self.service.name: self.service} if self.service else {}
+        return {name: replace(self.task, arn=name) for name in names if self.task is not None}
+
+    def stopped_tasks(self, name: str) -> list[str]:
+        return [f"{ARN}{number}" for number in range(self.dead)]
+
+    def last_lines(self, group: str, stream: str, most: int = 20) -> tuple[str, ...]:
+        self.read.append((group, stream))
+        return ("Traceback", "ValueError: no")
+
+    def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
+        return self.result
+
+    def bucket_exists(self, bucket: str) -> bool:
+        return bool(self.objects)
+
+    def find(self, bucket: str, key: str, version: str = "") -> Found | None:
+        found = self.objects.get(key)
+        return found if found and version in {"", found.version} else None
+
+
+def one(kind: Kind, stage: Scene, role: str = "") -> Part:
+    return next(part for part in blueprint(stage.spec) if part.kind is kind and (part.role == role or not role))
+
+
+def knowing(stage: Scene, facts: Mapping[str, str]) -> Scene:
+    return replace(stage, facts={**stage.facts, **facts})
+
+
+LAYERED = scene(spec(RequirementsS3Path="requirements.txt"), source__requirements="s3://b/requirements.txt?versionId=1")
+
+
+class TestLayer:
+    def setup_method(self) -> None:
+        self.world = World()
+        self.parts = LayerParts(self.world, Once(self.world, self.world))  # type: ignore[arg-type]
+        self.part = one(Kind.LAYER, LAYERED)
+
+    def look(self, stage: Scene) -> Seen:
+        return self.parts.observe(stage, [self.part])["layer"]
+
+    def begun(self) -> Scene:
+        return knowing(LAYERED, self.parts.put(LAYERED, self.part))
+
+    def test_built_once(self) -> None:
+        assert self.look(LAYERED).phase is Phase.ABSENT
+        stage = self.begun()
+        assert self.look(stage).phase is Phase.MOVING
+        self.world.task, self.world.result = stopped(0), {"ok": True, "archive": "layer.tar.gz"}
+        seen = self.look(stage)
+        assert seen.phase is Phase.READY
+        assert seen.facts["layer.url"].endswith(f"/layers/{layer_digest(LAYERED)}/layer.tar.gz")
+        assert len(self.world.runs) == 1
+
+    def test_one_that_is_there_is_not_built(self) -> None:
+        self.world.result = {"ok": True, "archive": "layer.tar.gz"}
+        assert self.look(LAYERED).phase is Phase.READY
+
+    def test_a_refusal_of_another_time_is_tried_again(self) -> None:
+        self.world.result = {"ok": False, "code": "REQUIREMENTS_FAILED", "reason": "the registry was away"}
+        assert self.look(LAYERED).phase is Phase.ABSENT
+
+    def test_a_refusal_is_told(self) -> None:
+        stage = self.begun()
+        self.world.task = stopped(1)
+        self.world.result = {"ok": False, "code": "PLUGINS_FAILED", "reason": "plugins.zip: not a zip"}
+        fault = self.look(stage).fault
+        assert fault is not None
+        assert (fault.code, fault.message) == ("PLUGINS_FAILED", "plugins.zip: not a zip")
+
+    def test_a_builder_that_could_not_work_is_started_again_but_not_for_ever(self) -> None:
+        stage = self.begun()
+        for _ in range(MOST_TRIES - 1):
+            self.world.task = stopped(75)
+            assert self.look(stage).phase is Phase.ABSENT
+            stage = knowing(stage, self.parts.put(stage, self.part))
+        self.world.task = stopped(75)
+        assert self.look(stage).phase is Phase.FAILED
+        tokens = [run["clientToken"] for run in self.world.runs]
+        assert len(set(tokens)) == len(tokens) == MOST_TRIES
+
+    def test_a_crash_before_the_record_repeats_the_same_token(self) -> None:
+        self.begun()
+        self.begun()
+        assert len({run["clientToken"] for run in self.world.runs}) == 1
+
+    def test_what_ecs_says_is_told_when_there_is_no_result(self) -> None:
+        stage = self.begun()
+        self.world.task = stopped(None, "TaskFailedToStart", "CannotPullContainerError: no such image")
+        fault = self.look(stage).fault
+        assert fault is not None
+        assert "CannotPullContainerError" in fault.message
+
+    def test_the_name_follows_the_content(self) -> None:
+        assert layer_digest(LAYERED) != layer_digest(knowing(LAYERED, {"source.requirements.etag": "other"}))
+
+    def test_leaving_stops_the_builder(self) -> None:
+        stage = replace(self.begun(), leaving=True)
+        assert self.look(stage).phase is Phase.MOVING
+        self.world.task = stopped(137)
+        assert self.look(stage).phase is Phase.ABSENT
+
+
+class TestMigration:
+    def setup_method(self) -> None:
+        self.world = World()
+        self.parts = MigrationParts(Once(self.world, self.world))  # type: ignore[arg-type]
+        self.stage = scene()
+        self.part = one(Kind.MIGRATION, self.stage)
+
+    def look(self, stage: Scene) -> Seen:
+        return self.parts.observe(stage, [self.part])["migration"]
+
+    def test_once_per_database_and_version(self) -> None:
+        stage = knowing(self.stage, self.parts.put(self.stage, self.part))
+        assert self.look(stage).phase is Phase.MOVING
+        self.world.task = stopped(0)
+        stage = knowing(stage, self.look(stage).facts)
+        self.world.task = None  # ECS forgets after an hour
+        assert self.look(stage).phase is Phase.READY
+        assert self.look(knowing(stage, {"database.name": "another"})).phase is Phase.ABSENT
+
+    def test_a_failure_tells_exit_code_and_last_lines(self) -> None:
+        stage = knowing(self.stage, self.parts.put(self.stage, self.part))
+        self.world.task = stopped(3)
+        fault = self.look(stage).fault
+        assert fault is not None
+        assert fault.code == "MIGRATION_FAILED"
+        assert "exit code 3" in fault.message
+        assert "ValueError: no" in fault.message
+        assert self.world.read == [("/skylift/flight", "migrate/airflow/0123")]
+
+
+class TestService:
+    def setup_method(self) -> None:
+        self.world = World()
+        self.parts = ServiceParts(self.world, self.world, self.world)  # type: ignore[arg-type]
+        self.stage = scene(definition__scheduler="arn:def:1")
+        self.part = one(Kind.SERVICE, self.stage, "scheduler")
+        self.service = EcsService("skylift-flight-scheduler", "ACTIVE", "arn:def:1", 1, 1, 0, 0, True, ())
+
+    def look(self, service: EcsService | None) -> Seen:
+        self.world.service = service
+        return self.parts.observe(self.stage, [self.part])["service/scheduler"]
+
+    def test_phases(self) -> None:
+        assert self.look(None).phase is Phase.ABSENT
+        assert self.look(self.service).phase is Phase.READY
+        assert self.look(replace(self.service, definition="arn:def:0")).phase is Phase.DIFFERENT
+        assert self.look(replace(self.service, desired=0)).phase is Phase.DIFFERENT
+        assert self.look(replace(self.service, running=0, pending=1, settled=False)).phase is Phase.MOVING
+        assert self.look(replace(self.service, status="DRAINING")).phase is Phase.MOVING
+
+    def test_one_that_keeps_dying_has_failed(self) -> None:
+        dying = replace(self.service, running=0, failed=5, settled=False)
+        self.world.task = stopped(1)
+        self.world.dead = MOST_FAILURES - 1
+        assert self.look(dying).phase is Phase.MOVING
+        self.world.dead = MOST_FAILURES
+        fault = self.look(dying).fault
+        assert fault is not None
+        assert fault.code == "COMPONENT_FAILED"
+        assert fault.message.startswith("scheduler keeps ending: Essential container exited; exit code 1")
+        self.world.task = stopped(143, "UserInitiated", "stopped by a person")
+        assert self.look(dying).phase is Phase.MOVING, "what somebody stopped did not die"
+
+    def test_the_reason_is_told(self) -> None:
+        lines = ("Traceback", "ValueError: no")
+        text = failure_text(stopped(1), lines)
+        assert text == "Essential container exited; exit code 1\nTraceback\nValueError: no"
+
+
+def test_source_pins_what_is_current() -> None:
+    world, stage = World(), scene(spec(RequirementsS3Path="requirements.txt"))
+    parts = SourceParts(world)  # type: ignore[arg-type]
+    stage = replace(stage, settings=replace(stage.settings, check_role=False))
+    part = one(Kind.SOURCE, stage)
+    assert parts.observe(stage, [part])["source"].phase is Phase.FAILED
+    world.objects["requirements.txt"] = Found("v1", "etag")
+    seen = parts.observe(stage, [part])["source"]
+    assert seen.facts["source.requirements"] == "s3://flight-bucket/requirements.txt?versionId=v1"
+    world.objects["requirements.txt"] = Found("v2", "etag2")
+    again = parts.observe(knowing(stage, seen.facts), [part])["source"]
+    assert (again.phase, dict(again.facts)) == (Phase.READY, {}), "pinned: a newer version is not taken up"
+
+
+def test_health_names_who_is_unwell() -> None:
+    well = {"status": "healthy"}
+    answer = {"metadatabase": well, "scheduler": {"status": "unhealthy"}, "dag_processor": None, "triggerer": well}
+    assert unwell(answer) == ("scheduler", "dag_processor")
+    assert unwell({}) == ("metadatabase", "scheduler", "dag_processor", "triggerer")
+    assert unwell(dict.fromkeys(unwell({}), well)) == ()
