@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from skylift.core.errors import Unavailable
+from skylift.core.errors import Refused, Unavailable
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Answer, Receive, Scope, Send, read_body, send_answer
 from skylift.wire.errors import AwsError
@@ -57,6 +57,9 @@ class Ecs:
 
     def list_services(self, _: Caller, request: dict[str, Any]) -> dict[str, Any]:
         raise Unavailable("the database at postgres://user:hush@host is starting")
+
+    def delete_service(self, _: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        raise Refused("scale it to 0 first")
 
 
 class Mwaa:
@@ -216,6 +219,9 @@ ERRORS: dict[str, tuple[Call, str, int, str]] = {
     ),
     "json, not served": (lambda to: to("ecs").list_tasks(), "UnknownOperationException", 400, "ListTasks of ecs is not served here."),
     "query, not served": (lambda to: to("elbv2").describe_rules(), "InvalidAction", 400, "DescribeRules of elbv2 is not served here."),
+    "refused deeper down": (
+        lambda to: to("ecs").delete_service(service="s"), "InvalidParameterException", 400, "scale it to 0 first",
+    ),
     "our bug": (
         lambda to: to("ecs").describe_clusters(), "ServerException", 500,
         "The request processing has failed because of an unknown error, exception or failure.",

@@ -35,7 +35,8 @@ class Provider(Protocol):
     lengths, ranges, patterns, enums); members that the caller left out are absent. Members of the answer that the model
     does not know are dropped, and so are those that are ``None``.
 
-    A method refuses by raising ``AwsError``; any other exception is our bug and becomes the service's internal error.
+    A method refuses by raising ``AwsError``. ``Refused`` becomes the service's validation error with its text, ``Unavailable`` a
+    503 that SDKs try again; any other exception is our bug and becomes the service's internal error, without its text.
     An operation without a method is refused as unknown.
 
     Attributes:

@@ -13,7 +13,7 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
-from skylift.core.errors import Unavailable
+from skylift.core.errors import Refused, Unavailable
 from skylift.wire.asgi import Answer, Head
 from skylift.wire.checks import Checks
 from skylift.wire.conventions import CONVENTIONS, USUAL
@@ -77,6 +77,8 @@ class Service:
             return self._speech.write(operation, output, request_id)
         except AwsError as error:
             return self._speech.refuse(error, request_id)
+        except Refused as error:
+            return self._speech.refuse(AwsError(self._convention.invalid, str(error)), request_id)
         except Unavailable as error:
             log.warning("%s: %s (request %s)", self.name, error, request_id)
             return self._speech.refuse(self._internal(503), request_id)
