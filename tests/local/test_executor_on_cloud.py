@@ -83,7 +83,7 @@ def test_tasks_end_as_they_should_and_a_restart_loses_nothing(cloud: Cloud, api:
         "late": "running",
     }
     assert answer["left"] == 0
-    assert answer["late"] == "failed"
+    assert answer["late"] == "failed", answer
     assert any("exit code 137" in line for line in answer["log"]), answer["log"]
     assert answer["longest"] < 1.0
 

@@ -230,6 +230,23 @@ def test_without_a_word_the_cluster_decides_and_else_fargate(clusters: Any, laun
     assert [one.get("launchType") for one in ecs.asked] == [None, launch, launch], "the cluster is asked once"
 
 
+def test_a_task_that_stops_while_we_look_for_it_is_found() -> None:
+    class Stopping:
+        """ListTasks while a task goes from RUNNING to STOPPED: whatever is asked second sees it as STOPPED."""
+
+        calls = 0
+
+        def get_paginator(self, name: str) -> Any:
+            return self
+
+        def paginate(self, desiredStatus: str, **request: Any) -> Any:
+            self.calls += 1
+            now = "RUNNING" if self.calls == 1 else "STOPPED"
+            return [{"taskArns": ["arn:1"] if desiredStatus == now else []}]
+
+    assert EcsTasks(Stopping()).started_by("x") == ["arn:1"]
+
+
 def test_a_cluster_that_is_not_there_is_named() -> None:
     with pytest.raises(NoCluster, match="'c' does not exist"):
         EcsTasks(

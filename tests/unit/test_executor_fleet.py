@@ -227,8 +227,9 @@ def test_a_running_one_is_found_again_and_none_is_started() -> None:
 def test_a_running_one_that_nobody_knows_is_left_to_airflow() -> None:
     tower = Tower()
     tower.order(began=True)
-    assert ended(tower.fly(2)) == [("x", Event.NONE)]
+    assert ended(tower.fly(20)) == [("x", Event.NONE)]
     assert tower.compute.submitted == []
+    assert len(tower.compute.finds) == 3
 
 
 def test_a_revoked_one_is_stopped_and_not_heard_of_again() -> None:

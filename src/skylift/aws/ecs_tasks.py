@@ -141,22 +141,25 @@ class EcsTasks:
             answer = self._client.describe_clusters(clusters=[*self._where.values()])
         clusters = answer.get("clusters") or []
         if not clusters or clusters[0].get("status") == "INACTIVE":
-            raise Refused(
+            raise NoCluster(
                 f"ECS cluster {self._where.get('cluster', 'default')!r} does not exist: create it, or set another"
             )
         return bool(clusters[0].get("defaultCapacityProviderStrategy"))
 
     def started_by(self, started_by: str) -> list[str]:
-        """ARNs of all tasks with this ``startedBy``, running and (for about an hour) stopped."""
-        found: list[str] = []
-        for status in ("STOPPED", "RUNNING"):
-            with classified("ecs ListTasks"):
-                # startedBy must be the only filter; desiredStatus is not one in ECS's sense.
-                pages = self._client.get_paginator("list_tasks").paginate(
-                    **self._where, startedBy=started_by, desiredStatus=status
-                )
-                found += [arn for page in pages for arn in page.get("taskArns") or []]
-        return found
+        """ARNs of all tasks with this ``startedBy``: stopped ones (for about an hour) first, then the others."""
+        # In this order of asking a task that stops in between is seen twice; in the other, never.
+        alive = self._listed(started_by, "RUNNING")
+        stopped = [arn for arn in self._listed(started_by, "STOPPED") if arn not in alive]
+        return stopped + alive
+
+    def _listed(self, started_by: str, status: str) -> list[str]:
+        with classified("ecs ListTasks"):
+            # ECS allows no other filter beside startedBy; the status is not one of them.
+            pages = self._client.get_paginator("list_tasks").paginate(
+                **self._where, startedBy=started_by, desiredStatus=status
+            )
+            return [arn for page in pages for arn in page.get("taskArns") or []]
 
 
 @contextmanager

@@ -26,6 +26,9 @@ from skylift.executors.settle import settle
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 
+LOOKS_FOR_IT = 2
+"""Empty answers that are asked again when a container is looked for after a restart."""
+
 
 @dataclass(frozen=True)
 class Rhythm:
@@ -298,6 +301,10 @@ class Fleet:
             flight.ref, flight.failures, flight.due = result[-1], 0, self._clock()
         elif flight.revoked:
             self._flights.remove(flight)
+        elif flight.failures < LOOKS_FOR_IT:
+            # Lists are eventually consistent: one empty answer is not yet an answer.
+            flight.failures += 1
+            flight.due = self._clock() + back_off(flight.failures, first=2.0)
         else:
             self._end(flight, Verdict.GONE, None, "no container of it is known any more; Airflow's heartbeat decides")
 
