@@ -72,7 +72,8 @@ class ServiceKeeper:
         service = self._store.services.get(key)
         if service is None:
             return
-        if task.stopped:
+        if not task.wanted and not task.judged:
+            task.judged = True
             self._note_end(service, task)
         self.ring(key)
 
@@ -82,7 +83,7 @@ class ServiceKeeper:
         if document.get("stopCode") not in _OWN_FAULT:
             return
         now = self._engine.clock()
-        lived = document.get("executionStoppedAt", now) - document.get("startedAt", now)
+        lived = now - document.get("startedAt", now)
         if lived >= YOUNG_SECONDS:
             service.failures = 0
             return

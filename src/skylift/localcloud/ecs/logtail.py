@@ -79,6 +79,7 @@ class LogTails:
             await asyncio.wait(self._sending)
         if self._inotify is not None:
             self._inotify.close()
+            self._inotify = None
 
     def _grew(self, tail: Tail) -> None:
         if tail in self._tails and tail.timer is None:

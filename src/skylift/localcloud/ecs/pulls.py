@@ -20,6 +20,7 @@ class Pulls:
 
     def __init__(self, images: Images) -> None:
         self._images = images
+        self._known: set[str] = set()
         self._builds: dict[str, asyncio.Task[Image]] = {}
 
     async def get(self, reference: str) -> Image:
@@ -29,10 +30,19 @@ class Pulls:
             CannotPull: the name is unknown, or the build failed.
         """
         try:
-            found = self._images.find(reference)
+            found = await self._find(reference)
             return found if found is not None else await asyncio.shield(self._build(reference))
         except SkyliftError as error:
             raise CannotPull(_reason(reference, str(error))) from error
+
+    async def _find(self, reference: str) -> Image | None:
+        """The first look reads lock files and sources: not on the event loop."""
+        if reference in self._known:
+            return self._images.find(reference)
+        found = await asyncio.to_thread(self._images.find, reference)
+        if found is not None:
+            self._known.add(reference)
+        return found
 
     def progress(self) -> list[str]:
         """References of the images that are being built now."""

@@ -33,6 +33,7 @@ class EcsTask:
         digest: of that RunTask's parameters.
         deployment: id of the service deployment it belongs to, or empty.
         registered: whether the service's load balancers know it.
+        judged: whether its service has drawn its conclusions from its end.
     """
 
     document: Document
@@ -44,6 +45,7 @@ class EcsTask:
     digest: str = ""
     deployment: str = ""
     registered: bool = False
+    judged: bool = False
 
     @property
     def id(self) -> str:
