@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from skylift.control.scene import Scene
 from skylift.control.settings import ControlSettings
 from skylift.control.validation import spec_of
 from skylift.core.environment import Spec
+from tests.stack import Stack
 
 ROLE = "arn:aws:iam::000000000000:role/flight"
 SETTINGS = ControlSettings()
@@ -50,3 +54,11 @@ def scene(wanted: Spec | None = None, **facts: str) -> Scene:
 def without(one: Scene, *names: str) -> Scene:
     """The scene without some facts."""
     return replace(one, facts={name: value for name, value in one.facts.items() if name not in names})
+
+
+def aim(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns this process's AWS settings to a running skylift, as ``eval "$(skylift shellenv)"`` does."""
+    for line in stack.must("shellenv").splitlines():
+        if line.startswith("export "):
+            name, _, value = shlex.split(line.removeprefix("export "))[0].partition("=")
+            monkeypatch.setenv(name, value)

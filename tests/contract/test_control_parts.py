@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests.control_scenes import scene, spec
+from tests.control_scenes import aim, scene, spec
 from tests.stack import Stack
 
 from skylift.aws.clients import client
@@ -35,10 +34,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield FakeParts()
         return
     stack: Stack = request.getfixturevalue("stack")
-    for line in stack.must("shellenv").splitlines():
-        if line.startswith("export "):
-            name, _, value = shlex.split(line.removeprefix("export "))[0].partition("=")
-            monkeypatch.setenv(name, value)
+    aim(stack, monkeypatch)
     parts = AwsParts(ControlSettings(), Postgres(Secrets("us-east-1"), "skylift/postgres"))
     parts.prepare()
     parts.prepare()

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.control_scenes import aim
 from tests.stack import Stack
+
+from skylift.control.plane import ControlPlane
+from skylift.control.settings import ControlSettings
+from skylift.core.errors import Refused
 
 pytestmark = pytest.mark.local
 ROLE = "arn:aws:iam::000000000000:role/control-tests"
@@ -83,7 +90,7 @@ def gone(mwaa: Any, name: str) -> bool:
     return False
 
 
-def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any]) -> None:
+def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"core.default_timezone": "Europe/Berlin", "smtp.smtp_password": "hunter2-hunter2"}
     made = mwaa.create_environment(Name="life", **ground, AirflowConfigurationOptions=options, Tags={"team": "blue"})
     assert made["Arn"] == "arn:aws:airflow:us-east-1:000000000000:environment/life"
@@ -99,8 +106,24 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any]) -> None:
     assert found["CreatedAt"] == first["CreatedAt"]
     assert mwaa.list_tags_for_resource(ResourceArn=made["Arn"])["Tags"] == {"team": "blue"}
     assert "life" in mwaa.list_environments()["Environments"]
+    aim(stack, monkeypatch)
+    plane = ControlPlane(ControlSettings())
+    assert plane.plan_of("life") == (), "what is as wanted needs no step"
+    with pytest.raises(Refused, match="no environment nobody"):
+        plane.plan_of("nobody")
+    _progress_is_told(stack)
     _nothing_secret_is_shown(stack)
     _leaves_no_trace(stack, mwaa)
+
+
+def _progress_is_told(stack: Stack) -> None:
+    endpoint = json.loads((stack.home / "server.json").read_text())["port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{endpoint}/_skylift/environments/life") as answer:
+        told = json.load(answer)
+    assert (told["name"], told["status"], told["doing"]) == ("life", "AVAILABLE", "available")
+    assert {part["phase"] for part in told["parts"]} == {"ready"}
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{endpoint}/_skylift/environments/nobody")
 
 
 def _nothing_secret_is_shown(stack: Stack) -> None:

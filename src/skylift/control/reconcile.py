@@ -16,7 +16,7 @@ from typing import Any
 from skylift.control.blueprint import Blueprint, blueprint
 from skylift.control.judge import Verdict
 from skylift.control.one_pass import Outcome, one_pass
-from skylift.control.parts.every import AwsParts
+from skylift.control.parts.seam import World
 from skylift.control.plan import Fault, Phase, Seen, Verb
 from skylift.control.scene import Scene
 from skylift.control.settings import ControlSettings
@@ -54,7 +54,7 @@ class Reconciler:
     """
 
     def __init__(
-        self, store: Store, parts: AwsParts, settings: ControlSettings, clock: Clock, bell: threading.Event
+        self, store: Store, parts: World, settings: ControlSettings, clock: Clock, bell: threading.Event
     ) -> None:
         self._store = store
         self._parts = parts

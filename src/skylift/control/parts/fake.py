@@ -44,6 +44,14 @@ class FakeParts:
         self.deeds.append(f"remove {part.name}")
         self.standing.pop((scene.spec.name, part.name), None)
 
+    def prepare(self) -> None:
+        """See ``World``."""
+        self.deeds.append("prepare")
+
+    def forget_payloads(self, environment: str) -> None:
+        """See ``World``."""
+        self.deeds.append(f"forget payloads of {environment}")
+
     def _seen(self, scene: Scene, part: Part) -> Seen:
         key = (scene.spec.name, part.name)
         if key not in self.standing:

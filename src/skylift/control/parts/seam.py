@@ -36,3 +36,13 @@ class Parts(Protocol):
 
     def remove(self, scene: Scene, part: Part) -> None:
         """Takes one part away, or begins to."""
+
+
+class World(Parts, Protocol):
+    """Parts, and the ground that all environments share."""
+
+    def prepare(self) -> None:
+        """Makes what all environments share, where it is missing."""
+
+    def forget_payloads(self, environment: str) -> None:
+        """Deletes what an environment's executor has left in the control-plane bucket."""

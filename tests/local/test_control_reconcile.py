@@ -1,0 +1,146 @@
+"""The reconciler's rounds over rows in a real PostgreSQL and parts in memory, on a clock that a test moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+from tests.control_scenes import spec
+from tests.local.test_control_store import OneSecret
+
+from skylift.control.blueprint import Part, blueprint
+from skylift.control.parts.fake import FakeParts
+from skylift.control.plan import Seen
+from skylift.control.postgres import Postgres
+from skylift.control.reconcile import MOST_BROKEN, Reconciler
+from skylift.control.scene import Scene
+from skylift.control.settings import ControlSettings
+from skylift.control.store import Row, Store
+from skylift.core.clock import ManualClock
+from skylift.core.environment import Status
+from skylift.core.errors import Unavailable
+from skylift.localcloud.postgres import Postgres as Server
+
+pytestmark = pytest.mark.local
+SETTINGS = ControlSettings()
+MOVING = SETTINGS.moving_milliseconds / 1000
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Server(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    try:
+        yield Postgres(OneSecret(server), "skylift/postgres")  # type: ignore[arg-type]
+    finally:
+        server.stop()
+
+
+class Rounds:
+    """A reconciler with its store, and time that passes only here."""
+
+    def __init__(self, postgres: Postgres, world: FakeParts, database: str) -> None:
+        self.clock, self.world = ManualClock(), world
+        self.store = Store(postgres, database, self.clock)
+        self.reconciler = Reconciler(self.store, world, SETTINGS, self.clock, threading.Event())
+        self.reconciler.round()
+        self.store.create(spec(), {})
+
+    def row(self) -> Row:
+        found = self.store.get("flight")
+        assert found is not None
+        return found
+
+    def until(self, status: Status) -> float:
+        """Rounds until the row has this status; the pause that the last round asks for, seconds."""
+        for _ in range(60):
+            pause = self.reconciler.round()
+            if self.row().status is status:
+                return pause
+            self.clock.advance(pause)
+        raise AssertionError(f"still {self.row()}")
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    return f"rounds_{abs(hash(request.node.name))}"
+
+
+def test_a_life_in_rounds(postgres: Postgres, database: str) -> None:
+    rounds = Rounds(postgres, FakeParts(), database)
+    assert rounds.until(Status.AVAILABLE) == SETTINGS.steady_seconds
+    row = rounds.row()
+    assert row.last_update.status == "SUCCESS"
+    assert row.facts["database.ready"] == "yes"
+    assert row.progress["doing"] == "available"
+    assert rounds.store.wish_delete(row)
+    rounds.reconciler.round()  # a new wish is attended before its time
+    assert rounds.row().generation == 2
+    assert rounds.row().progress["doing"].startswith("removing ")
+    for _ in range(60):
+        rounds.clock.advance(rounds.reconciler.round())
+        if rounds.store.get("flight") is None:
+            break
+    assert rounds.store.get("flight") is None
+    assert rounds.world.deeds[0] == "prepare"
+    assert rounds.world.deeds[-1] == "forget payloads of flight"
+
+
+def test_a_second_reconciler_takes_over_where_the_first_died(postgres: Postgres, database: str) -> None:
+    rounds = Rounds(postgres, FakeParts(looks=2), database)
+    for _ in range(4):
+        rounds.clock.advance(rounds.reconciler.round())
+    rounds.reconciler = Reconciler(rounds.store, rounds.world, SETTINGS, rounds.clock, threading.Event())
+    rounds.until(Status.AVAILABLE)
+    puts = [deed for deed in rounds.world.deeds if deed.startswith("put ")]
+    assert sorted(puts) == sorted(f"put {part.name}" for part in blueprint(spec())), "nothing was done twice"
+
+
+def test_an_available_environment_heals(postgres: Postgres, database: str) -> None:
+    rounds = Rounds(postgres, FakeParts(), database)
+    rounds.until(Status.AVAILABLE)
+    del rounds.world.standing["flight", "service/scheduler"]
+    rounds.clock.advance(SETTINGS.steady_seconds)
+    rounds.world.deeds.clear()
+    for _ in range(5):
+        rounds.clock.advance(rounds.reconciler.round())
+    assert rounds.world.deeds == ["put service/scheduler"]
+    assert rounds.row().status is Status.AVAILABLE
+
+
+def test_silence_backs_off_and_ends(postgres: Postgres, database: str) -> None:
+    class Mute(FakeParts):
+        mute = True
+
+        def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+            if self.mute:
+                raise Unavailable("no answer")
+            return super().observe(scene, parts)
+
+    world = Mute()
+    rounds = Rounds(postgres, world, database)
+    pauses = []
+    for _ in range(8):
+        pauses.append(rounds.reconciler.round())
+        rounds.clock.advance(pauses[-1])
+    assert pauses[0] == pytest.approx(MOVING * 2)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 30
+    world.mute = False
+    rounds.until(Status.AVAILABLE)
+
+
+def test_a_bug_of_ours_ends_a_create(postgres: Postgres, database: str) -> None:
+    class Buggy(FakeParts):
+        def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+            raise KeyError("taskArn")
+
+    rounds = Rounds(postgres, Buggy(), database)
+    for _ in range(MOST_BROKEN):
+        assert rounds.row().status is Status.CREATING
+        rounds.clock.advance(rounds.reconciler.round())
+    row = rounds.row()
+    assert row.status is Status.CREATE_FAILED
+    assert row.last_update.code == "INTERNAL_FAILURE"
+    assert "KeyError" in row.last_update.message
