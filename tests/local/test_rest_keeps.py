@@ -90,6 +90,8 @@ def test_everything_is_there_again(tmp_path: Path, ending: Callable[[Rest], None
             QueueUrl=rest.client("sqs").get_queue_url(QueueName="kept")["QueueUrl"]
         )
         assert [one["Body"] for one in received["Messages"]] == ["hello"]
+        url = rest.client("sqs").list_queues()["QueueUrls"][0]
+        assert url.startswith(rest.url), "another port now, and the queue is at it"
         rest.end()
     with rest_of_aws(tmp_path / "rest") as rest:
         assert known(rest)["log events"] == before["log events"], "once, not twice"
@@ -129,8 +131,15 @@ def test_issued_keys_sign_and_still_do_after_a_kill(tmp_path: Path) -> None:
         assert arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/worker/once"
         mine = rest.client("sts", user["AccessKeyId"], user["SecretAccessKey"]).get_caller_identity()
         assert mine["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
-        for wrong in ((assumed[0], assumed[1], "other"), ("test", "test"), (ACCOUNT, "test")):
-            with pytest.raises(rest.client("sts").exceptions.ClientError, match="InvalidClientTokenId"):
+        for wrong in (
+            (assumed[0], assumed[1], "other"),
+            ("test", "test"),
+            (ACCOUNT, "test"),
+            (assumed[0], "wrong", assumed[2]),
+        ):
+            with pytest.raises(
+                rest.client("sts").exceptions.ClientError, match=r"InvalidClientTokenId|SignatureDoesNotMatch"
+            ):
                 rest.client("sts", *wrong).get_caller_identity()
 
 

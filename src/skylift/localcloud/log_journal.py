@@ -7,6 +7,7 @@ journal it goes on, so that a crash between writing the one and removing the oth
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -89,26 +90,35 @@ class LogJournal:
         return self._folder / f"logs-{number:08d}.journal"
 
 
-class ReplayTime:
-    """Stands for the module ``time`` in ministack's logs while changes are played again, so that they keep their times."""
+class JournalTime:
+    """Stands for the module ``time`` in ministack's logs, so that a change has the same time when it is made and when it is played."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self._pinned: float | None = None
+
+    @contextlib.contextmanager
+    def pinned(self, at: float) -> Iterator[None]:
+        """Time stands still at this moment. For operations that do not wait."""
+        self._pinned = at
+        try:
+            yield
+        finally:
+            self._pinned = None
 
     def time(self) -> float:
-        """The time of the change that is being played."""
-        return self.now
+        """Seconds since the epoch."""
+        return time.time() if self._pinned is None else self._pinned
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
 
 
-async def replay(changes: Iterator[Change], clock: ReplayTime, play: Callable[[Change], Awaitable[None]]) -> int:
+async def replay(changes: Iterator[Change], clock: JournalTime, play: Callable[[Change], Awaitable[None]]) -> int:
     """Plays changes in order, each at its own time. Returns how many."""
     count = 0
     for change in changes:
-        clock.now = change.at
-        await play(change)
+        with clock.pinned(change.at):
+            await play(change)
         count += 1
     return count
 

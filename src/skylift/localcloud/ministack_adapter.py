@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
-from skylift.localcloud.log_journal import Change, LogJournal, ReplayTime, replay
+from skylift.localcloud.log_journal import Change, JournalTime, LogJournal, replay
 from skylift.localcloud.rest_changes import action_of, touched
 from skylift.localcloud.rest_saver import Saver
 from skylift.wire.keys import Key
@@ -33,8 +33,10 @@ LOGS = "cloudwatch_logs"
 SESSIONS = "sts_sessions"
 EAGER = ("s3", "sqs", "secretsmanager", LOGS, "eventbridge", "scheduler", "sts", "iam")
 WORKER_THREADS = 32
+STORED_PORT = "4566"
 MOST_LOG_RECORDS = 2_000
 NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
+"""Operations on logs that change no logs; a live tail goes on while others are served."""
 
 Answer = tuple[int, dict[str, str], Any]
 Operation = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
@@ -58,6 +60,7 @@ class Ministack:
         self._region = region
         self._endpoint = endpoint
         self._journal = LogJournal(folder, 0)
+        self._log_time = JournalTime()
         self._saving: asyncio.Task[None] | None = None
         self._environment_before: dict[str, str | None] = {}
 
@@ -127,10 +130,11 @@ class Ministack:
             "CreateLogStream": logs._create_log_stream,
             "PutLogEvents": logs._put_log_events,
         }[action]
-        with self.scope(region):
+        now = time.time()
+        with self.scope(region), self._log_time.pinned(now):
             expect_success(operation(request))
         self._trim_log_records()
-        self._journal.append(Change(time.time(), self._account, region or self._region, action, request))
+        self._journal.append(Change(now, self._account, region or self._region, action, request))
 
     def find(self, access_key: str, session_token: str) -> Key | None:
         """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody knows."""
@@ -186,6 +190,9 @@ class Ministack:
         self._responses = importlib.import_module("ministack.core.responses")
         self._credentials = importlib.import_module("ministack.core.iam_evaluator")
         self.app = self._server.app
+        # Queues are stored under URLs: with the real port in them they would be lost to a server on another port.
+        queues = self.service("sqs")
+        queues.DEFAULT_PORT, queues._CANONICAL_NETLOC = STORED_PORT, f"{queues.DEFAULT_HOST}:{STORED_PORT}"
 
     def _settings(self) -> dict[str, str | None]:
         """Environment variables while ministack runs (some modules are imported, and some variables read, late); ``None`` = unset."""
@@ -193,7 +200,8 @@ class Ministack:
         return {
             "MINISTACK_ACCOUNT_ID": self._account,
             "MINISTACK_REGION": self._region,
-            "MINISTACK_HOST": address.hostname or "127.0.0.1",
+            # Unset: then the URLs of queues have the host and port that the caller used.
+            "MINISTACK_HOST": None,
             "GATEWAY_PORT": str(address.port or 80),
             "STATE_DIR": str(self._folder),
             "PERSIST_STATE": "1",
@@ -234,14 +242,14 @@ class Ministack:
             with whole.open("rb") as stream:
                 match = _JOURNAL_NUMBER.search(stream.read(200))
             self._journal = LogJournal(self._folder, int(match[1]) if match else 0)
-        logs, clock = self.service(LOGS), ReplayTime()
+        logs = self.service(LOGS)
         delivered = logs._fanout_to_subscription_filters
-        logs.time, logs._fanout_to_subscription_filters = clock, lambda *_: None
+        logs.time, logs._fanout_to_subscription_filters = self._log_time, lambda *_: None
         try:
-            if await replay(self._journal.changes(), clock, self._play):
+            if await replay(self._journal.changes(), self._log_time, self._play):
                 self._journal.next()
         finally:
-            logs.time, logs._fanout_to_subscription_filters = time, delivered
+            logs._fanout_to_subscription_filters = delivered
 
     async def _play(self, change: Change) -> None:
         headers = {"x-amz-target": f"Logs_20140328.{change.action}"}
@@ -286,12 +294,14 @@ class Ministack:
         async def perform(
             method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
         ) -> Answer:
-            answer = await operation(method, path, headers, body, query)
-            action = action_of(path, headers, body, query)
-            changed = action not in NOT_JOURNALLED and touched(key, method, path, action, _length(answer))
-            if answer[0] < 400 and changed:
+            action, now = action_of(path, headers, body, query), time.time()
+            if action in NOT_JOURNALLED:
+                return await operation(method, path, headers, body, query)
+            with self._log_time.pinned(now):
+                answer = await operation(method, path, headers, body, query)
+            if answer[0] < 400 and touched(key, method, path, action, _length(answer)):
                 account, region = self._responses.get_account_id(), self._responses.get_region()
-                self._journal.append(Change(time.time(), account, region, action, json.loads(body or b"{}")))
+                self._journal.append(Change(now, account, region, action, json.loads(body or b"{}")))
                 self._trim_log_records()
             return answer
 
