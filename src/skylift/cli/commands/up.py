@@ -23,7 +23,10 @@ from skylift.core.errors import Refused
 @click.option("--dag", "dag_id", metavar="DAG_ID", help="With --run: which DAG, where there are several.")
 @click.option("--name", help="Name of the environment; default the folder's name.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="Loopback port of the AWS endpoint; remembered; at first 4747."
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="SKYLIFT_PORT",
+    help="Loopback port of the AWS endpoint (or $SKYLIFT_PORT); remembered; at first 4747.",
 )
 def up(folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, port: int | None) -> int:
     """Start skylift; with PROJECT also create its environment and follow its files.
