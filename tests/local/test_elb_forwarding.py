@@ -41,12 +41,12 @@ def registered(cloud: Cloud, group: str, *addresses: tuple[str, int]) -> None:
     cloud.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": ip, "Port": port} for ip, port in addresses])
 
 
-def test_two_targets_take_turns_and_a_new_one_is_healthy_within_a_second(cloud: Cloud) -> None:
+def test_two_targets_take_turns_and_a_new_one_is_healthy_long_before_its_interval(cloud: Cloud) -> None:
     port = free_port()
     with target(says("one")) as one, target(says("two")) as two:
         address, group, _ = make(cloud, "turns", port)
         registered(cloud, group, one, two)
-        until(lambda: state(cloud, group, one) == state(cloud, group, two) == "healthy", 1.5)
+        until(lambda: state(cloud, group, one) == state(cloud, group, two) == "healthy", 5)
         assert sorted(get(address, port) for _ in range(6)) == ["one"] * 3 + ["two"] * 3
 
 
@@ -154,7 +154,7 @@ def test_a_target_that_answers_wrongly_becomes_unhealthy_and_a_good_one_takes_ov
         address, group, _ = make(cloud, "wrong", port, **check)
         registered(cloud, group, bad, good)
         until(lambda: state(cloud, group, good) == "healthy")
-        assert state(cloud, group, bad) == "initial"
+        assert state(cloud, group, bad) != "healthy"
         assert {get(address, port) for _ in range(4)} == {"good"}
         until(lambda: state(cloud, group, bad) == "unhealthy", 12)
         found = cloud.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"][0]["TargetHealth"]
