@@ -100,7 +100,7 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypat
         mwaa.create_environment(Name="life", **ground)
     with pytest.raises(mwaa.exceptions.ValidationException, match="must complete previous operation"):
         mwaa.delete_environment(Name="life")
-    found = ended(mwaa, "life", 150)
+    found = ended(mwaa, "life", 240)
     assert found["Status"] == "AVAILABLE", found["LastUpdate"]
     assert found["LastUpdate"]["Status"] == "SUCCESS"
     assert found["CreatedAt"] == first["CreatedAt"]
