@@ -1,4 +1,5 @@
-"""Which of the machine's variables an image's containers get: those without which a package registry is out of reach.
+"""Which of the machine's variables an image's containers get: those without which a package registry is out of reach,
+and the loader's path, without which a Python with a library of its own does not even start.
 
 An allow-list, because everything else of the host (credentials above all) must stay outside of containers.
 """
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _ALLOWED = re.compile(
     r"""
-    SSL_CERT_FILE | SSL_CERT_DIR | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE
+    LD_LIBRARY_PATH
+    | SSL_CERT_FILE | SSL_CERT_DIR | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE
     | UV_(?:INDEX|INDEX_URL|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|INDEX_STRATEGY|OFFLINE)
     | UV_(?:HTTP_TIMEOUT|HTTP_RETRIES|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS|KEYRING_PROVIDER)
     | UV_INDEX_[A-Z0-9_]+_(?:USERNAME|PASSWORD)

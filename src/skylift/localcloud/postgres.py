@@ -269,7 +269,9 @@ class Postgres:
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+    # The launcher is Python; one with a library of its own does not start without the loader's path.
+    loader = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **loader}
 
 
 def _write_once(path: Path, text: str) -> None:

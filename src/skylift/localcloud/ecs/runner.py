@@ -137,7 +137,7 @@ class ProcessRunner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env={},
+                env=LOADER,
                 start_new_session=True,
             )
         assert shim.stdout is not None
@@ -167,6 +167,10 @@ class ProcessRunner:
         else:
             container.shim_is_gone()
         return container
+
+
+LOADER = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+"""All that the shim gets of our environment: a Python with a library of its own does not start without it."""
 
 
 def read_exit(folder: Path) -> Ended | None:
