@@ -116,19 +116,26 @@ def merged(environment: Mapping[str, str], exported: Mapping[str, str]) -> dict[
 
 def _wait(command: list[str], environment: Mapping[str, str], seconds: int) -> int:
     """Runs a command in a process group of its own; whatever stops us stops the group too."""
-    process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+    process: subprocess.Popen[bytes] | None = None
+
+    stopped = False
 
     def stop(*_: object) -> None:
-        _end(process)
-        os._exit(128 + signal.SIGTERM)
+        nonlocal stopped
+        stopped = True
+        if process is not None:  # while it is being started, nobody could end it yet
+            raise SystemExit(128 + signal.SIGTERM)  # the blocks below and above clean up
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
+        process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+        if stopped:
+            raise SystemExit(128 + signal.SIGTERM)
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as error:
         raise StartupFailed(f"startup.sh took longer than {seconds} s") from error
     finally:
-        if process.returncode is None:
+        if process is not None and process.returncode is None:
             _end(process)
         signal.signal(signal.SIGTERM, before)
 
