@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -441,3 +443,37 @@ def test_tags_come_with_the_definition_when_asked(ecs: Any) -> None:
     arn = run(ecs, request, propagateTags="TASK_DEFINITION", tags=[{"key": "a", "value": "2"}])
     tags = {tag["key"]: tag["value"] for tag in described(ecs, arn)["tags"]}
     assert tags == {"from": "definition", "a": "2"}
+
+
+def test_what_a_container_may_ask_needs_its_token(cloud: Cloud, ecs: Any) -> None:
+    arn = run(ecs, definition("sleep", "60"))
+    until(ecs, arn, "RUNNING")
+    task_id = arn.rsplit("/", 1)[-1]
+    credential = credential_of(cloud, task_id)
+    url = f"{cloud.url}/_skylift/credentials/{task_id}"
+    assert status(url, {}) == 403
+    assert status(url, {"Authorization": credential + "x"}) == 403
+    assert status(f"{cloud.url}/_skylift/credentials/{'0' * 32}", {"Authorization": credential}) == 403
+    assert status(url, {"Authorization": credential}) == 200
+    assert status(f"{cloud.url}/_skylift/metadata/v4/{task_id}-0000000000", {}) == 404
+    assert credential not in str(described(ecs, arn))
+    ecs.stop_task(task=arn)
+    until(ecs, arn, "STOPPED")
+    assert status(url, {"Authorization": credential}) == 403
+
+
+def credential_of(cloud: Cloud, task_id: str) -> str:
+    """The token in the environment of the ECS task's container."""
+    pid = (cloud.home / "cloud" / "containers" / f"{task_id[:12]}-0" / "pid").read_text().split()[2]
+    words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return (
+        next(word for word in words if word.startswith(b"AWS_CONTAINER_AUTHORIZATION_TOKEN=")).split(b"=")[1].decode()
+    )
+
+
+def status(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
