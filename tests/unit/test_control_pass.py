@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from tests.control_scenes import spec
 
-from skylift.control.blueprint import blueprint
+from skylift.control.blueprint import Part, blueprint
 from skylift.control.one_pass import Outcome, look, one_pass
 from skylift.control.parts.fake import FakeParts
-from skylift.control.plan import Fault, Phase
+from skylift.control.plan import Fault, Phase, Seen
 from skylift.control.scene import Scene
 from skylift.control.settings import ControlSettings
 from skylift.core.clock import ManualClock
@@ -117,7 +118,7 @@ def test_a_crash_after_any_deed_costs_one_pass(pool: Executor) -> None:
 
 def test_silence_while_looking_is_not_absence(pool: Executor) -> None:
     class Mute(FakeParts):
-        def observe(self, scene, parts):  # type: ignore[no-untyped-def]
+        def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
             if parts[0].name == "database":
                 raise Unavailable("no answer")
             return super().observe(scene, parts)
@@ -128,6 +129,25 @@ def test_silence_while_looking_is_not_absence(pool: Executor) -> None:
     assert outcome.unavailable == "no answer"
     assert outcome.seen["database"].phase is Phase.MOVING
     assert outcome.seen["migration"].phase is Phase.BLOCKED
+
+
+def test_what_is_known_is_not_asked_about(pool: Executor) -> None:
+    class Counting(FakeParts):
+        asked: ClassVar[list[str]] = []
+
+        def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+            self.asked += [part.name for part in parts]
+            return super().observe(scene, parts)
+
+    world = Counting()
+    flight = Flight(world, pool)
+    seen = flight.until_still().seen
+    world.asked.clear()
+    known = {name: one for name, one in seen.items() if not name.startswith(("service", "health"))}
+    outcome = one_pass(START, PARTS, Status.CREATING, 0, world, pool, known)
+    assert [name for name in world.asked if name in known] == []
+    assert outcome.verdict.status is Status.AVAILABLE
+    assert outcome.facts["database.ready"] == "yes"
 
 
 def test_a_delete_removes_in_reverse_and_leaves_nothing(pool: Executor) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 
 from skylift.control.blueprint import Blueprint, Kind, Part
 from skylift.control.judge import Verdict, judge
@@ -17,6 +18,8 @@ from skylift.control.plan import Fault, Phase, Seen, Step, Verb, plan, plan_remo
 from skylift.control.scene import Scene
 from skylift.core.environment import Status
 from skylift.core.errors import Refused, Unavailable
+
+NOTHING: Mapping[str, Seen] = MappingProxyType({})
 
 NOT_OURS = frozenset({Kind.SOURCE, Kind.HEALTH})
 """Kinds that are only looked at: of them nothing is ever left."""
@@ -38,31 +41,44 @@ class Outcome:
     unavailable: str
 
 
-def one_pass(scene: Scene, parts: Blueprint, before: Status, age: float, world: Parts, pool: Executor) -> Outcome:
+def one_pass(
+    scene: Scene,
+    parts: Blueprint,
+    before: Status,
+    age: float,
+    world: Parts,
+    pool: Executor,
+    known: Mapping[str, Seen] = NOTHING,
+) -> Outcome:
     """Looks at all parts, does what is to be done now (all at the same time), and judges.
 
     Args:
         before: status in the row.
         age: seconds since the wish was made.
+        known: parts that were seen a moment ago and need not be asked about again.
     """
     scene = replace(scene, leaving=before is Status.DELETING)
-    seen, facts, silent = look(scene, parts, world)
+    seen, facts, silent = look(scene, parts, world, known)
     steps = () if _hopeless(before, seen) else (plan_removal if scene.leaving else plan)(parts, seen)
     learnt, refused, deaf = _do(replace(scene, facts=facts), steps, world, pool)
     verdict = judge(before, parts, seen, age, scene.settings.create_seconds, refused)
     return Outcome(verdict, seen, {**facts, **learnt}, steps, silent or deaf)
 
 
-def look(scene: Scene, parts: Blueprint, world: Parts) -> tuple[dict[str, Seen], dict[str, str], str]:
+def look(
+    scene: Scene, parts: Blueprint, world: Parts, known: Mapping[str, Seen] = NOTHING
+) -> tuple[dict[str, Seen], dict[str, str], str]:
     """How all parts stand, the facts known now, and what did not answer ("" when all did).
 
     Facts that one part shows are known to those that need it in the same pass.
     """
-    seen: dict[str, Seen] = {}
+    seen: dict[str, Seen] = dict(known)
     facts = dict(scene.facts)
+    for one in known.values():
+        facts.update(one.facts)
     silent = ""
     for _, kin in groupby(parts, key=lambda part: part.kind):
-        for group in _askable(tuple(kin), seen, scene.leaving):
+        for group in _askable(tuple(part for part in kin if part.name not in known), seen, scene.leaving):
             try:
                 found = dict(world.observe(replace(scene, facts=facts), group))
             except Unavailable as error:
@@ -78,7 +94,7 @@ def look(scene: Scene, parts: Blueprint, world: Parts) -> tuple[dict[str, Seen],
 
 def _askable(kin: tuple[Part, ...], seen: dict[str, Seen], leaving: bool) -> Iterator[tuple[Part, ...]]:
     """Parts of one kind that can be asked about together; the others are marked as blocked, or as not ours."""
-    if leaving and kin[0].kind in NOT_OURS:
+    if leaving and kin and kin[0].kind in NOT_OURS:
         seen.update({part.name: Seen(Phase.ABSENT) for part in kin})
         return
     group = tuple(part for part in kin if leaving or ready(part, seen))

@@ -10,12 +10,12 @@ import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skylift.control.blueprint import Blueprint, blueprint
+from skylift.control.blueprint import Blueprint, Kind, blueprint
 from skylift.control.judge import Verdict
-from skylift.control.one_pass import Outcome, one_pass
+from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.parts.seam import World
 from skylift.control.plan import Fault, Phase, Seen, Verb
 from skylift.control.scene import Scene
@@ -33,17 +33,31 @@ ATTENDED = frozenset({Status.CREATING, Status.AVAILABLE, Status.DELETING})
 MOST_BROKEN = 5
 """So many passes in a row that end in a bug of ours make a create fail."""
 
+KNOWN_SECONDS = 5.0
+"""So long a part that was ready is not asked about again while others are on their way. Locally the asking costs the very
+processors that Airflow is starting on: a pass over everything is fifteen calls."""
+
+MAY_DIE = frozenset({Kind.SERVICE, Kind.HEALTH})
+"""Kinds that are asked about in every pass: they are what one waits for."""
+
 LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """When an environment is next looked at, and how often in a row a pass went wrong."""
+    """When an environment is next looked at, how often in a row a pass went wrong, and what is known of it.
+
+    Attributes:
+        known: parts that were ready when all were last asked about.
+        known_at: when that was.
+    """
 
     generation: Generation
     at: float
     stumbles: int = 0
+    known: Mapping[str, Seen] = field(default_factory=dict)
+    known_at: float = 0.0
 
 
 class Reconciler:
@@ -105,9 +119,11 @@ class Reconciler:
         before = self._next[row.name]
         stumbles = before.stumbles if before.generation == row.generation else 0
         parts = blueprint(row.spec)
-        age = self._clock() - row.wished_at.timestamp()
+        now = self._clock()
+        age = now - row.wished_at.timestamp()
+        known = self._known(row, before, now)
         try:
-            outcome = one_pass(self.scene(row), parts, row.status, age, self._parts, self._steps)
+            outcome = one_pass(self.scene(row), parts, row.status, age, self._parts, self._steps, known)
             self._record(row, parts, outcome)
         except Unavailable as error:
             LOG.warning("environment %s: %s", row.name, error)
@@ -120,7 +136,14 @@ class Reconciler:
         if trouble:
             LOG.warning("environment %s: %s", row.name, trouble)
             return self._later(row, stumbles + 1)
-        return Attention(row.generation, self._clock() + self._pause(outcome))
+        kept = {part.name: outcome.seen[part.name] for part in parts if part.kind not in MAY_DIE}
+        kept = {name: one for name, one in kept.items() if one.phase is Phase.READY}
+        known_at = before.known_at if known else now
+        return Attention(row.generation, self._clock() + self._pause(outcome), 0, kept, known_at)
+
+    def _known(self, row: Row, before: Attention, now: float) -> Mapping[str, Seen]:
+        fresh = before.generation == row.generation and now - before.known_at < KNOWN_SECONDS
+        return before.known if fresh and row.status is Status.CREATING else NOTHING
 
     def scene(self, row: Row, leaving: bool = False) -> Scene:
         """An environment as its parts see it."""
