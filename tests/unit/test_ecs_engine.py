@@ -316,3 +316,29 @@ def test_a_secret_that_fails_stops_the_ecs_task(tmp_path: Path) -> None:
         assert world.task(arn)["stoppedReason"].startswith("ResourceInitializationError")
 
     played(tmp_path, scenario)
+
+
+def test_a_full_disk_refuses_the_new_and_loses_nothing_of_the_old(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        arn = world.run()
+        await until(lambda: world.task(arn)["lastStatus"] == "RUNNING")
+        disk = world.ecs.store._disk
+        (pages,) = disk.execute("PRAGMA page_count").fetchone()
+        disk.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Unavailable, match="Free some space"):
+            for _ in range(50):
+                world.ecs.register_task_definition(ME, definition(environment=[{"name": "A", "value": "x" * 9000}]))
+        with pytest.raises(Unavailable):
+            for _ in range(50):
+                world.ecs.run_task(ME, {"taskDefinition": "f:1", "networkConfiguration": NETWORK})
+        known = len(world.ecs.store.tasks)
+        world.runner.running[0].end(6)
+        await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
+        disk.execute("PRAGMA max_page_count = 1000000")
+        other = world.run()
+        await world.restart()
+        assert world.task(arn)["containers"][0]["exitCode"] == 6
+        assert world.task(other)
+        assert len(world.ecs.store.tasks) == known + 1
+
+    played(tmp_path, scenario)

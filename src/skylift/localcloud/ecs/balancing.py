@@ -74,5 +74,5 @@ class Balancing:
                 add_event(service, self._clock(), f"{word} 1 targets in (target-group {group})")
             except AwsError as error:  # the service's owner can act: ECS shows it as an event, and so do we
                 add_event(service, self._clock(), f"was unable to have 1 targets {word} in {group}: {error.message}")
-        self._store.save(service)
+        self._store.keep(service)
         self._told(*service.key)

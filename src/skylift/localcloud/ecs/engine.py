@@ -107,7 +107,7 @@ class Engine:
     def changed(self, task: EcsTask) -> None:
         """Saves and tells of a change."""
         task.document["version"] += 1
-        self.store.save(task)
+        self.store.keep(task)
         self._tell(task)
 
     def tell_service(self, cluster_arn: str, name: str) -> None:

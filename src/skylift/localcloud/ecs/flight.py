@@ -198,7 +198,7 @@ class Flight:
         except AwsError as error:  # as ECS's driver: the container goes on, its lines are lost to CloudWatch only
             _log.warning("%s lines of %s/%s not delivered: %s", len(events), self.task.id, name, error)
         self.task.offsets[name] = offset
-        self._ground.store.save(self.task)
+        self._ground.store.keep(self.task)
 
     def _tell_exit(self, name: str, ended: Ended) -> None:
         self._note_exit(name, ended)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.balancing import add_event
 from skylift.localcloud.ecs.birth import Order, task_tags
 from skylift.localcloud.ecs.engine import Engine
@@ -22,6 +23,7 @@ _STUCK = (
     "was unable to stop or start tasks during a deployment because of the service deployment configuration. "
     "Update the minimumHealthyPercent or maximumPercent value and try again."
 )
+_FULL_DISK_SECONDS = 5.0
 _HEALTH_SECONDS = 0.5
 """How often a service looks at its targets' health until it is steady."""
 Key = tuple[str, str]
@@ -115,7 +117,7 @@ class ServiceKeeper:
         self._act(service, decision, now)
         self._count(service, decision, now)
         if _summary(service.document) != before:
-            self._store.save(service)
+            self._store.keep(service)
             self._engine.tell_service(*key)
 
     def _look_again(self, key: Key, service: Service, tasks: list[EcsTask], decision: Decision) -> None:
@@ -138,7 +140,14 @@ class ServiceKeeper:
             add_event(service, now, _STUCK)
         if decision.start:
             tasks = self._maker.make(self._order(service, primary), decision.start)
-            self._engine.launch(tasks)
+            try:
+                self._engine.launch(tasks)
+            except Unavailable as error:  # a full disk: the machine's owner can act, the service waits
+                add_event(service, now, f"was unable to place a task. Reason: {error}")
+                self._timers[service.key] = asyncio.get_running_loop().call_later(
+                    _FULL_DISK_SECONDS, self.ring, service.key
+                )
+                return
             names = " ".join(f"(task {task.id})" for task in tasks)
             add_event(service, now, f"has started {len(tasks)} tasks: {names}.")
 

@@ -6,17 +6,24 @@ Secrets' values are never in it: definitions hold references only.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.lifecycle import TaskState
 from skylift.localcloud.ecs.ports import Document
 
+Row = tuple[str, str, str]
+"""Kind, id, JSON."""
 STOPPED_SECONDS = 3600.0
 """How long a stopped ECS task stays visible: "at least one hour" (ECS API reference, DescribeTasks)."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -107,6 +114,8 @@ class Store:
         self.alive: dict[str, EcsTask] = {}
         self.by_token: dict[tuple[str, str], list[str]] = {}
         self.services: dict[tuple[str, str], Service] = {}
+        self._owed: dict[tuple[str, str], Row] = {}
+        self._path = path
         self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._disk.execute("PRAGMA journal_mode=WAL")
         self._disk.execute("PRAGMA synchronous=NORMAL")
@@ -116,26 +125,33 @@ class Store:
         self._load()
 
     def save(self, *things: EcsTask | Service) -> None:
-        """Writes ECS tasks and services, all or none; new ones become known."""
-        rows: list[tuple[str, str, str]] = []
-        for thing in things:
-            if isinstance(thing, EcsTask):
-                self._know(thing)
-                rows.append(("task", thing.id, _text(_members(thing))))
-            else:
-                self.services[thing.key] = thing
-                rows.append(("service", "\n".join(thing.key), _text(_members(thing))))
-        self._write(rows)
+        """Writes ECS tasks and services, all or none; new ones become known once they are written.
+
+        Raises:
+            Unavailable: the disk does not take them (it is full).
+        """
+        self._write([_row(thing) for thing in things])
+        self._know(*things)
+
+    def keep(self, *things: EcsTask | Service) -> None:
+        """As ``save``, for what has happened whether the disk takes it or not: then it is written with the next write."""
+        rows = [_row(thing) for thing in things]
+        try:
+            self._write(rows)
+        except Unavailable as error:
+            _log.warning("%s", error)
+            self._owed |= {row[:2]: row for row in rows}
+        self._know(*things)
 
     def save_cluster(self, document: Document) -> None:
-        """Writes a cluster."""
-        self.clusters[document["clusterName"]] = document
+        """Writes a cluster. Raises ``Unavailable`` as ``save``."""
         self._write([("cluster", document["clusterName"], _text(document))])
+        self.clusters[document["clusterName"]] = document
 
     def save_definition(self, document: Document) -> None:
-        """Writes a task definition; its tags are a member ``tags`` that the API shows apart."""
-        self.definitions[document["taskDefinitionArn"]] = document
+        """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as ``save``."""
         self._write([("definition", document["taskDefinitionArn"], _text(document))])
+        self.definitions[document["taskDefinitionArn"]] = document
 
     def forget(self, tasks: Iterable[EcsTask]) -> None:
         """Removes ECS tasks."""
@@ -144,14 +160,21 @@ class Store:
             gone.append(task.id)
             self.tasks.pop(task.id, None)
             self.by_token.pop((task.document["clusterArn"], task.client_token), None)
-        with self._disk:
+        with contextlib.suppress(sqlite3.OperationalError):  # a full disk: they are forgotten at the next start
             self._disk.executemany("DELETE FROM ecs WHERE kind = 'task' AND id = ?", [(name,) for name in gone])
 
     def close(self) -> None:
         """Closes the file. Safe to call twice."""
         self._disk.close()
 
-    def _know(self, task: EcsTask) -> None:
+    def _know(self, *things: EcsTask | Service) -> None:
+        for thing in things:
+            if isinstance(thing, EcsTask):
+                self._know_task(thing)
+            else:
+                self.services[thing.key] = thing
+
+    def _know_task(self, task: EcsTask) -> None:
         if task.client_token and task.id not in self.tasks:
             self.by_token.setdefault((task.document["clusterArn"], task.client_token), []).append(task.id)
         self.tasks[task.id] = task
@@ -160,14 +183,19 @@ class Store:
         else:
             self.alive[task.id] = task
 
-    def _write(self, rows: list[tuple[str, str, str]]) -> None:
-        self._disk.execute("BEGIN IMMEDIATE")
+    def _write(self, rows: list[Row]) -> None:
+        everything = self._owed | {row[:2]: row for row in rows}
         try:
-            self._disk.executemany("INSERT OR REPLACE INTO ecs VALUES (?, ?, ?)", rows)
-        except sqlite3.Error:
-            self._disk.execute("ROLLBACK")
-            raise
-        self._disk.execute("COMMIT")
+            self._disk.execute("BEGIN IMMEDIATE")
+            self._disk.executemany("INSERT OR REPLACE INTO ecs VALUES (?, ?, ?)", list(everything.values()))
+            self._disk.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
+                self._disk.execute("ROLLBACK")
+            raise Unavailable(
+                f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on."
+            ) from error
+        self._owed.clear()
 
     def _load(self) -> None:
         found: list[EcsTask] = []
@@ -182,8 +210,13 @@ class Store:
                 self.clusters[name] = value
             elif kind == "definition":
                 self.definitions[name] = value
-        for task in sorted(found, key=lambda task: task.document["createdAt"]):
-            self._know(task)
+        self._know(*sorted(found, key=lambda task: float(task.document["createdAt"])))
+
+
+def _row(thing: EcsTask | Service) -> Row:
+    if isinstance(thing, EcsTask):
+        return "task", thing.id, _text(_members(thing))
+    return "service", "\n".join(thing.key), _text(_members(thing))
 
 
 def _members(thing: EcsTask | Service) -> Document:
