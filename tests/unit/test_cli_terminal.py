@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
+
 from skylift.cli.airflow_api import TaskLine
 from skylift.cli.dagrun import RunResult, table
 from skylift.cli.terminal import Stages, print_table
+from skylift.core.clock import ManualClock
 
 pytestmark = pytest.mark.unit
 
@@ -26,10 +28,30 @@ def test_a_narrow_terminal_cuts_no_id() -> None:
 
 
 def test_without_a_terminal_each_stage_is_one_plain_line() -> None:
-    times = iter([0.0, 1.0, 2.5])
+    clock = ManualClock(0)
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    with Stages(console, lambda: next(times)) as stages:
+    with Stages(console, clock) as stages:
+        clock.advance(1)
         stages.now("building [x]")
         stages.now("building [x]")
+        clock.advance(1.5)
         stages.done("built [x]")
     assert console.file.getvalue() == "[1.0 s] building [x]\n✓ built [x] (2.5 s)\n"  # type: ignore[attr-defined]
+
+
+def test_without_a_terminal_details_of_one_subject_come_not_too_often() -> None:
+    clock = ManualClock(0)
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    with Stages(console, clock) as stages:
+        for number in range(80):
+            stages.now(f"image: file {number}")
+            clock.advance(0.125)
+        stages.now("starting")
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.partition("] ")[2] for line in lines] == [
+        "image: file 0",
+        "image: file 24",
+        "image: file 48",
+        "image: file 72",
+        "starting",
+    ]

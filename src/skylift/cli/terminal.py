@@ -17,6 +17,9 @@ from rich.table import Table
 
 from skylift.core.clock import Clock
 
+DETAIL_SECONDS = 3.0
+"""In a file or a CI log, at most one line about the details of one subject in so long."""
+
 
 def out() -> Console:
     """The console for results (standard output). Width is only limited on a terminal, so that pipes get whole lines."""
@@ -54,6 +57,8 @@ class Stages:
         self._clock = clock
         self._begun = clock()
         self._now = ""
+        self._subject = ""
+        self._printed = self._begun
         self._live: Progress | None = None
         if console.is_terminal:
             self._live = Progress(
@@ -62,19 +67,27 @@ class Stages:
             self._line = self._live.add_task("starting")
 
     def now(self, text: str) -> None:
-        """Says what is being done now. The same text again says nothing."""
+        """Says what is being done now. The same text again says nothing; without a terminal, details come not too often."""
         if text == self._now:
             return
         self._now = text
         if self._live is not None:
             self._live.update(self._line, description=_plain(text))
-        else:
+        elif self._is_news(text):
             self._console.print(f"[{seconds(self.elapsed)}] {text}", markup=False)
 
     def done(self, text: str) -> None:
         """Says for good that something is done, with the time since the beginning."""
         self._now = ""
         self._console.print(f"[green]✓[/] {_plain(text)} [dim]({seconds(self.elapsed)})[/]")
+
+    def _is_news(self, text: str) -> bool:
+        """Whether a plain line is worth it: another subject (all before the last colon), or some time has passed."""
+        subject, now = text.rpartition(": ")[0] or text, self._clock()
+        if subject == self._subject and now - self._printed < DETAIL_SECONDS:
+            return False
+        self._subject, self._printed = subject, now
+        return True
 
     @property
     def elapsed(self) -> float:
