@@ -49,7 +49,7 @@ bench: install-dev ## Measure, and write the figures down.
 	$(BIN)/python bench/first_flight.py
 
 docs: install-dev ## Write the generated pages of docs/.
-	$(BIN)/python -m docs.generate
+	$(BIN)/python tools/write-docs
 
 test-browser: install-dev ## Airflow's UI in Chromium (Debian's package chromium).
 	@$(BIN)/python -m pytest tests/browser
