@@ -23,7 +23,7 @@ SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
 TESTS = tests/unit tests/contract tests/local
 
-.PHONY: help run test check format bench docs test-browser clean python tools install install-dev
+.PHONY: help run test check format bench docs test-browser clean python tools install install-dev install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -51,7 +51,7 @@ bench: install-dev ## Measure, and write the figures down.
 docs: install-dev ## Write the generated pages of docs/.
 	$(BIN)/python tools/write-docs
 
-test-browser: install-dev ## Airflow's UI in Chromium (Debian's package chromium).
+test-browser: install-browser ## Airflow's UI in Chromium (Debian's package chromium).
 	@$(BIN)/python -m pytest tests/browser
 
 clean: ## Remove what make made here. State in $$SKYLIFT_HOME stays.
@@ -73,3 +73,6 @@ install: tools
 
 install-dev: tools
 	@$(SYNC) --group dev --extra local --quiet
+
+install-browser: tools
+	@$(SYNC) --group dev --group browser --extra local --quiet
