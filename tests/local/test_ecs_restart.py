@@ -70,12 +70,14 @@ def test_stop_and_start_lose_nothing(tmp_path: Path) -> None:
 
 def test_containers_outlive_a_killed_server(tmp_path: Path) -> None:
     """Running ones go on, those that end meanwhile have their true exit code and logs, services are not doubled."""
-    port = free_port()
+    port, go = free_port(), tmp_path / "go"
     with server(tmp_path, port) as process:
         ecs, logs = clients(port)
         ecs.create_cluster()
         logs.create_log_group(logGroupName=LOG_GROUP)
-        long = run(ecs, definition("sh", "-c", "echo before; sleep 3; echo after; exit 9"))
+        long = run(
+            ecs, definition("sh", "-c", f"echo before; while [ ! -e {go} ]; do sleep 0.1; done; echo after; exit 9")
+        )
         short = run(ecs, definition("sh", "-c", "sleep 0.7; echo alone; exit 8"))
         stopping = run(ecs, definition("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", stopTimeout=2))
         ecs.register_task_definition(**{**definition("sleep", "300"), "family": "kept"})
@@ -93,6 +95,7 @@ def test_containers_outlive_a_killed_server(tmp_path: Path) -> None:
         ecs, logs = clients(port)
         assert until(ecs, short, "STOPPED")["containers"][0]["exitCode"] == 8
         assert described(ecs, long)["lastStatus"] == "RUNNING"
+        go.touch()
         assert until(ecs, long, "STOPPED")["containers"][0]["exitCode"] == 9
         assert until(ecs, stopping, "STOPPED")["containers"][0]["exitCode"] == 137
         assert messages(logs, short) == ["alone"]
@@ -121,11 +124,12 @@ def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     accepted: dict[str, int] = {}
     for turn in range(6):
         with server(tmp_path, port) as process:
-            killer = threading.Timer(0.1 + turn * 0.13, process.kill)
+            count: list[str] = []
+            killer = threading.Thread(target=kill_after, args=(process, count, 3 + 2 * turn))
             killer.start()
-            accepted |= submit_until_killed(port, marks, turn)
-            process.wait()
-    assert len(accepted) > 20
+            accepted |= submit_until_killed(port, marks, turn, count)
+            killer.join()
+    assert len(accepted) >= 6 * 3
     with server(tmp_path, port):
         ecs, _ = clients(port)
         for arn, code in accepted.items():
@@ -134,7 +138,15 @@ def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     assert len(list(marks.iterdir())) >= len(accepted)
 
 
-def submit_until_killed(port: int, marks: Path, turn: int) -> dict[str, int]:
+def kill_after(process: subprocess.Popen[bytes], count: list[str], most: int) -> None:
+    """Kills the server a moment after it has accepted so many."""
+    wait_for(lambda: len(count) >= most, seconds=60)
+    time.sleep(most * 0.001)
+    process.kill()
+    process.wait()
+
+
+def submit_until_killed(port: int, marks: Path, turn: int, count: list[str]) -> dict[str, int]:
     """Runs ECS tasks until the server is gone: ARN -> the exit code that it must have."""
     ecs, _ = clients(port)
     accepted: dict[str, int] = {}
@@ -147,6 +159,7 @@ def submit_until_killed(port: int, marks: Path, turn: int) -> dict[str, int]:
         except (BotoCoreError, ClientError):
             return accepted
         accepted[answer["tasks"][0]["taskArn"]] = number % 5
+        count.append(script)
 
 
 def test_a_killed_shim_takes_its_container_along(tmp_path: Path) -> None:

@@ -325,12 +325,13 @@ def test_a_full_disk_refuses_the_new_and_loses_nothing_of_the_old(tmp_path: Path
         disk = world.ecs.store._disk
         (pages,) = disk.execute("PRAGMA page_count").fetchone()
         disk.execute(f"PRAGMA max_page_count = {pages}")
+        large = definition(environment=[{"name": "A", "value": "x" * 300_000}])
         with pytest.raises(Unavailable, match="Free some space"):
-            for _ in range(50):
-                world.ecs.register_task_definition(ME, definition(environment=[{"name": "A", "value": "x" * 9000}]))
+            world.ecs.register_task_definition(ME, large)
+        tags = [{"key": str(number), "value": "x" * 250} for number in range(50)]
+        request = {"taskDefinition": "f:1", "networkConfiguration": NETWORK, "tags": tags, "count": 10}
         with pytest.raises(Unavailable):
-            for _ in range(50):
-                world.ecs.run_task(ME, {"taskDefinition": "f:1", "networkConfiguration": NETWORK})
+            world.ecs.run_task(ME, request)
         known = len(world.ecs.store.tasks)
         world.runner.running[0].end(6)
         await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
