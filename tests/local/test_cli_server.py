@@ -151,6 +151,16 @@ def test_a_killed_server_is_followed_by_a_new_one(own: Stack) -> None:
     assert own.client("s3").list_objects_v2(Bucket="kept")["KeyCount"] == 1
 
 
+def test_down_after_a_kill_ends_what_was_left(own: Stack) -> None:
+    pid = int(str(state(own)["pid"]))
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: gone(pid))
+    assert "leftovers: processes of an earlier run" in own.run("doctor").stdout
+    assert "had left is ended" in own.run("down").stderr
+    assert "leftovers: no process" in own.run("doctor").stdout
+    own.must("up")
+
+
 def test_closing_the_terminal_does_not_end_it(own: Stack) -> None:
     own.must("down")
     shell = subprocess.Popen([str(SKYLIFT), "up"], env=own.environ, start_new_session=True, stderr=subprocess.DEVNULL)

@@ -70,7 +70,7 @@ def stop(home: Home, say: Callable[[str], None]) -> Server | None:
     deadline = time.monotonic() + STOP_SECONDS
     while alive(server):
         if time.monotonic() > deadline:
-            say(f"it did not stop in {STOP_SECONDS:.0f} s: killing it (containers end with it; see {home.server_log})")
+            say(f"it did not stop in {STOP_SECONDS:.0f} s: killing it; to end what it leaves: skylift down again")
             os.kill(server.pid, signal.SIGKILL)
             deadline = time.monotonic() + 10
         say(newest_stage(home.server_log, log_start) or "asking the server to stop")

@@ -47,16 +47,22 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
         stages.now(f"creating environment {project.name}")
         environments.create(mwaa, environments.creation(project, base, options))
     ready = environments.wait_available(mwaa, project.name, stages.now, here.progress)
-    airflow = AirflowApi(environments.web_url(ready), "", "", timeout=5)
-    environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text))
+    wait_for_airflow(here, ready, stages)
     stages.done(f"environment {project.name} is AVAILABLE")
     return Landed(ready, tuple(environments.outdated(ready, base.versions)))
+
+
+def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stages) -> None:
+    """Waits until the environment's Airflow is healthy. Raises ``Unavailable`` when that takes too long."""
+    airflow = AirflowApi(environments.web_url(environment), "", "", timeout=5)
+    environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text))
 
 
 def run_project_dag(
     here: Connection, environment: dict[str, Any], dag_id: str | None, conf: dict[str, Any], stages: Stages
 ) -> dagrun.RunResult:
     """Triggers a DAG (``None``: the only one), follows it to its end."""
+    wait_for_airflow(here, environment, stages)
     api = here.airflow(environment)
     chosen = dagrun.choose_dag(api, dag_id, stages.now)
     stages.now(f"starting a run of {chosen}")

@@ -13,6 +13,7 @@ from skylift.cli.dagrun import table
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
 from skylift.cli.project import Project, open_project
+from skylift.cli.server import package_version
 from skylift.cli.terminal import Stages, err, out, print_table
 from skylift.core.errors import Refused
 
@@ -50,6 +51,10 @@ def start(home: Home, port: int | None, stages: Stages) -> Connection:
     """The running server, started when there was none."""
     server, fresh = daemon.start(home, port, stages.now)
     stages.done(f"skylift {'started' if fresh else 'runs already'}: {server.endpoint} (home {home.folder})")
+    if server.version != package_version():
+        stages.done(
+            f"note: it is skylift {server.version}, this command {package_version()}; skylift down, then up, renews it"
+        )
     return connection(home, server)
 
 
