@@ -159,11 +159,14 @@ def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None],
 
 
 def failure_text(environment: dict[str, Any]) -> str:
-    """Why an environment is in a failed state, in one message."""
+    """Why an environment cannot be used, in one message."""
+    name, status = environment["Name"], environment["Status"]
+    if status != "CREATE_FAILED":
+        return f"The environment {name} is {status}: it cannot be used now. See: skylift env show {name}"
     error = environment.get("LastUpdate", {}).get("Error", {})
-    reason = f"{error.get('ErrorCode', 'no code')}: {error.get('ErrorMessage', 'no reason given')}"
     return (
-        f"The environment {environment['Name']} is {environment['Status']}. {reason}\n"
+        f"The environment {name} is {status}. {error.get('ErrorCode', 'No code')}: "
+        f"{error.get('ErrorMessage', 'no reason given')}\n"
         "  Correct the cause and run skylift up again; the failed environment is replaced."
     )
 

@@ -53,7 +53,14 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
 
 
 def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stages) -> None:
-    """Waits until the environment's Airflow is healthy. Raises ``Unavailable`` when that takes too long."""
+    """Waits until the environment's Airflow is healthy.
+
+    Raises:
+        Refused: the environment is in a state in which it never will be.
+        Unavailable: it takes too long.
+    """
+    if environment["Status"] in {"CREATE_FAILED", "DELETING"} or not environments.web_url(environment):
+        raise Refused(environments.failure_text(environment))
     airflow = AirflowApi(environments.web_url(environment), "", "", timeout=5)
     environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text))
 

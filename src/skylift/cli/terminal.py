@@ -17,6 +17,9 @@ from rich.table import Table
 
 from skylift.core.clock import Clock
 
+BESIDE = 14
+"""Columns that spinner and clock take beside the text of the live line."""
+
 DETAIL_SECONDS = 3.0
 """In a file or a CI log, at most one line about the details of one subject in so long."""
 
@@ -72,7 +75,8 @@ class Stages:
             return
         self._now = text
         if self._live is not None:
-            self._live.update(self._line, description=_plain(text))
+            room = max(20, self._console.width - BESIDE)
+            self._live.update(self._line, description=_plain(text if len(text) <= room else text[: room - 1] + "…"))
         elif self._is_news(text):
             self._console.print(f"[{seconds(self.elapsed)}] {text}", markup=False)
 
