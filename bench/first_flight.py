@@ -127,7 +127,7 @@ def healthy(base: str) -> bool:
 
 def dag_latency(cli: Cli, project: Path) -> float:
     """Median seconds, of five saves, from saving a DAG file to Airflow's API showing the new version."""
-    address = json.loads(cli.run("env", "show", project.name, "--json"))["WebserverUrl"]
+    address = "http://" + json.loads(cli.run("env", "show", project.name, "--json"))["WebserverUrl"]
     password = cli.run("env", "password", project.name).strip()
     token = _token(address, password)
     file = project / "dags" / "bench_latency.py"

@@ -41,8 +41,8 @@ LAYER = Setting(
 LAYER_CACHE = Setting(
     "layer_cache",
     str,
-    "/tmp/skylift-layers",
-    "Folder in which unpacked layers are kept, by digest.",  # noqa: S108
+    "/tmp/skylift-layers",  # noqa: S108 - in a container; each container's own
+    "Folder in which unpacked layers are kept, by digest.",
 )
 STARTUP_SCRIPT = Setting(
     "startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty when there is none."
