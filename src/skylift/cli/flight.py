@@ -81,8 +81,8 @@ def print_addresses(console: Console, here: Connection, environment: dict[str, A
     name = environment["Name"]
     rows = (
         ("Airflow UI", environments.web_url(environment)),
-        ("log in", f"user {ADMIN}; the password: skylift env password {name}   (or: skylift env open {name})"),
-        ("API endpoint", f'{here.server.endpoint}   (for boto3 and the AWS CLI: eval "$(skylift shellenv)")'),
+        ("log in", f"as {ADMIN}, with the password that this prints: skylift env password {name}"),
+        ("API endpoint", f'{here.server.endpoint}   (AWS tools: eval "$(skylift shellenv)")'),
         ("stop", "skylift down   (nothing is lost; skylift up brings it back)"),
     )
     for label, text in rows:

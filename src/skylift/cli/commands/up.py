@@ -9,7 +9,7 @@ import click
 
 from skylift.cli import daemon, flight
 from skylift.cli.connection import Connection, connection
-from skylift.cli.dagrun import table
+from skylift.cli.dagrun import RunResult, table
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
 from skylift.cli.project import Project, open_project
@@ -44,7 +44,9 @@ def up(folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, 
         here = start(home, port, stages)
         if project is None:
             return 0
-        return _fly(here, project, run_it, dag_id, stages)
+        flown = _fly(here, project, run_it, dag_id, stages)
+    # Only now: results on standard output would run into the live line.
+    return _show(here, project, *flown)
 
 
 def start(home: Home, port: int | None, stages: Stages) -> Connection:
@@ -68,13 +70,20 @@ def check_disk(home: Home) -> None:
         )
 
 
-def _fly(here: Connection, project: Project, run_it: bool, dag_id: str | None, stages: Stages) -> int:
-    console = out()
+def _fly(
+    here: Connection, project: Project, run_it: bool, dag_id: str | None, stages: Stages
+) -> tuple[flight.Landed, RunResult | None]:
     landed = flight.bring_up(here, project, {}, stages)
-    result = None
-    if run_it:
-        result = flight.run_project_dag(here, landed.environment, dag_id, {}, stages)
-        stages.done(f"run {result.run_id} of {result.dag_id}: {result.state}")
+    if not run_it:
+        return landed, None
+    result = flight.run_project_dag(here, landed.environment, dag_id, {}, stages)
+    stages.done(f"run {result.run_id} of {result.dag_id}: {result.state}")
+    return landed, result
+
+
+def _show(here: Connection, project: Project, landed: flight.Landed, result: RunResult | None) -> int:
+    console = out()
+    if result is not None:
         print_table(console, table(result))
     flight.print_addresses(console, here, landed.environment)
     flight.print_outdated(console, project, landed.outdated)
