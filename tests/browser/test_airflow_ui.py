@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.stack import QUICKSTART, Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -28,32 +28,40 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def address(stack: Stack) -> str:
-    """The quickstart's web address, after one DAG run that succeeded."""
-    stack.must("up", str(QUICKSTART), "--run", seconds=400)
-    host = json.loads(stack.must("env", "show", "quickstart", "--json"))["WebserverUrl"]
-    return f"http://{host}"
+def run_id(stack: Stack) -> str:
+    """A DAG run of the quickstart that succeeded."""
+    done = stack.run("up", str(QUICKSTART), "--run", seconds=400)
+    found = re.search(r"run (\S+) of quickstart: success", done.stderr + done.stdout)
+    assert found, f"{done.stdout}\n{done.stderr}"
+    return found[1]
 
 
 @pytest.fixture(scope="module")
-def page(stack: Stack, address: str) -> Iterator[Page]:
-    """A browser that signed in by the login form, as a person does."""
+def address(stack: Stack, run_id: str) -> str:
+    """The quickstart's web address."""
+    assert run_id
+    return "http://" + str(json.loads(stack.must("env", "show", "quickstart", "--json"))["WebserverUrl"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without the calls home that it makes by itself."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(address)
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(stack.must("env", "password", "quickstart").strip())
-        page.locator("button[type=submit]").click()
-        expect(page.get_by_role("link", name="Dags").first).to_be_visible(timeout=30_000)
-        yield page
+        yield browser
         browser.close()
 
 
-def test_the_run_is_shown_with_its_logs(stack: Stack, page: Page, address: str) -> None:
-    api = stack.airflow("quickstart")
-    runs = api._pages("/api/v2/dags/quickstart/dagRuns", "dag_runs")
-    run_id = runs[0]["dag_run_id"]
+@pytest.fixture(scope="module")
+def page(stack: Stack, browser: Browser, address: str) -> Page:
+    """A page whose person signed in by the login form."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    _sign_in(page, address, stack.must("env", "password", "quickstart").strip())
+    expect(page.get_by_role("link", name="Dags").first).to_be_visible(timeout=30_000)
+    return page
+
+
+def test_the_run_is_shown_with_its_logs(page: Page, address: str, run_id: str) -> None:
     page.goto(f"{address}/dags/quickstart/runs/{run_id}/tasks/draw")
     expect(page.get_by_text("Success").first).to_be_visible(timeout=30_000)
     # Written by the DAG's own code, in a container that is gone by now; read back from CloudWatch Logs.
@@ -71,17 +79,20 @@ def test_the_plugin_shows_the_picture_that_the_dag_drew(page: Page, address: str
     _picture(page, "plugin")
 
 
-def test_nobody_is_let_in_without_the_password(address: str) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page()
-        page.goto(f"{address}/dags/quickstart")
-        page.wait_for_url("**/auth/login**", timeout=30_000)
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill("wrong")
-        page.locator("button[type=submit]").click()
-        expect(page.get_by_text("Invalid").first).to_be_visible(timeout=15_000)
-        browser.close()
+def test_nobody_is_let_in_without_the_password(browser: Browser, address: str) -> None:
+    page = browser.new_context().new_page()
+    page.goto(f"{address}/dags/quickstart")
+    page.wait_for_url("**/auth/login**", timeout=30_000)
+    _sign_in(page, page.url, "wrong")
+    expect(page.get_by_text("Invalid").first).to_be_visible(timeout=15_000)
+    assert "/auth/login" in page.url
+
+
+def _sign_in(page: Page, address: str, password: str) -> None:
+    page.goto(address)
+    page.locator("input[name=username]").fill("admin")
+    page.locator("input[name=password]").fill(password)
+    page.locator("button[type=submit]").click()
 
 
 def _picture(page: Page, name: str) -> None:
