@@ -76,3 +76,6 @@ install-dev: tools
 
 install-browser: tools
 	@$(SYNC) --group dev --group browser --extra local --quiet
+
+install-browser: tools
+	@$(SYNC) --group dev --group browser --extra local --quiet
