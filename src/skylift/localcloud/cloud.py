@@ -13,9 +13,10 @@ from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.ecs.endpoints import ContainerEndpoints
 from skylift.localcloud.ecs.engine import Neighbours
-from skylift.localcloud.ecs.ports import Change, Images, Place, nobody
+from skylift.localcloud.ecs.ports import Change, Document, Images, Place, nobody
 from skylift.localcloud.ecs.provider import EcsProvider
 from skylift.localcloud.elb import Balancer
+from skylift.localcloud.events import Events
 from skylift.localcloud.images import Images as BuiltImages
 from skylift.localcloud.rest import RestOfAws
 from skylift.wire.asgi import Asgi
@@ -35,6 +36,7 @@ class LocalCloud:
         fallback: every other service.
         extra_keyring: the keys that IAM and STS have issued here.
         ecs: the ECS provider.
+        events: where state changes go to become EventBridge events.
     """
 
     def __init__(
@@ -69,7 +71,8 @@ class LocalCloud:
         neighbours = Neighbours(
             images or BuiltImages(home, home / "cache"), _Logs(self._rest), _Secrets(self._rest), self._balancer
         )
-        self.ecs = EcsProvider(place, neighbours, clock, on_change)
+        self.events = Events(folder / "cloud.db", place, _Bus(self._rest), clock)
+        self.ecs = EcsProvider(place, neighbours, clock, on_change, events=self.events)
         self.providers: Sequence[Provider] = [self.ecs, self._balancer.provider]
         self.routes: Mapping[str, Asgi] = ContainerEndpoints(place, self.ecs.store, keys).routes
         self.fallback: Asgi = self._rest.app
@@ -82,6 +85,7 @@ class LocalCloud:
         for part, end in (
             (self._rest, self._rest.stop),
             (self._balancer, self._balancer.stop),
+            (self.events, self.events.close),
             (self.ecs, self.ecs.close),
         ):
             self._undo.append(end)
@@ -115,6 +119,22 @@ class _Logs:
         with _as_aws():
             self._rest.put_log_events(group, stream, events)
         await asyncio.sleep(0)
+
+
+class _Bus:
+    """EventBridge of the rest of AWS, in-process."""
+
+    def __init__(self, rest: RestOfAws) -> None:
+        self._rest = rest
+
+    def wanted(self) -> bool:
+        return self._rest.has_event_rules()
+
+    def put(self, event: Document) -> None:
+        self._rest.put_event(event)
+
+    async def kept(self) -> None:
+        await self._rest.events_kept()
 
 
 class _Secrets:

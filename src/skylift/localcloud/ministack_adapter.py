@@ -136,6 +136,40 @@ class Ministack:
         self._trim_log_records()
         self._journal.append(Change(now, self._account, region or self._region, action, request))
 
+    def has_event_rules(self) -> bool:
+        """Whether an enabled rule with a pattern is on the default bus."""
+        rules = self.service("eventbridge")._rules
+        if not rules._data:
+            return False
+        with self.scope():
+            return any(
+                rule.get("State") == "ENABLED" and rule.get("EventPattern") and rule.get("EventBusName") == "default"
+                for rule in rules.values()
+            )
+
+    def put_event(self, event: Mapping[str, Any]) -> None:
+        """Delivers an event of an AWS service; PutEvents would refuse its source."""
+        bridge = self.service("eventbridge")
+        record = {
+            "EventId": event["id"],
+            "Source": event["source"],
+            "DetailType": event["detail-type"],
+            "Detail": json.dumps(event["detail"]),
+            "EventBusName": "default",
+            "Time": int(event["time"]),
+            "Resources": event["resources"],
+            "Account": event["account"],
+            "Region": event["region"],
+        }
+        with self.scope(event["region"]):
+            view = bridge._pattern_event_view(record)
+            bridge._dispatch_event(record, view)
+            bridge._archive_event(record, view)
+
+    async def saved(self, key: str) -> None:
+        """Returns once a service's state as it is now is on the disk."""
+        await self._saver.saved(key)
+
     def find(self, access_key: str, session_token: str) -> Key | None:
         """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody knows."""
         if self._credentials.is_root_access_key(access_key):

@@ -161,6 +161,18 @@ class RestOfAws:
             answer = self._ministack.service("ssm")._get_parameter(request)
         return str(expect_success(answer)["Parameter"]["Value"])
 
+    def has_event_rules(self) -> bool:
+        """Whether an enabled rule of the default bus waits for events."""
+        return self._ministack.has_event_rules()
+
+    def put_event(self, event: Mapping[str, Any]) -> None:
+        """Delivers an event, in EventBridge's shape (``time`` in seconds), to the targets of the default bus's rules."""
+        self._ministack.put_event(event)
+
+    async def events_kept(self) -> None:
+        """Returns once what delivered events left in queues is on the disk."""
+        await self._ministack.saved("sqs")
+
     def find(self, access_key: str, session_token: str) -> Key | None:
         """Keyring of the keys that IAM (users' keys) and STS (AssumeRole and the like) issued here."""
         return self._ministack.find(access_key, session_token)

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,6 +53,7 @@ class _Record:
     due: float | None = None
     not_before: float = 0.0
     digest: bytes = b""
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class Saver:
@@ -81,6 +82,13 @@ class Saver:
             if record.due is None:
                 record.due = max(self._monotonic() + DELAY_SECONDS, record.not_before)
                 self._bell.set()
+
+    async def saved(self, key: str) -> None:
+        """Touches this one, and returns once it is saved as it is now (or later)."""
+        self.touch(key)
+        future = asyncio.get_running_loop().create_future()
+        self._records[key].waiting.append(future)
+        await future
 
     async def run(self) -> None:
         """Saves until cancelled."""
@@ -118,11 +126,14 @@ class Saver:
             record.due = None
             began = self._monotonic()
             snapshot = self._states.snapshot(key)
+            waiting, record.waiting = record.waiting, []
             if snapshot is None:
+                _release(waiting)
                 return
             try:
                 record.digest = await asyncio.to_thread(self._write, key, snapshot, record.digest)
             except OSError as error:
+                record.waiting += waiting
                 if last:
                     raise
                 _log.warning("%s.json cannot be saved and will be tried again: %s", self._folder / key, error)
@@ -131,6 +142,7 @@ class Saver:
                 return
             ended = self._monotonic()
             record.not_before = ended + COST_FACTOR * (ended - began)
+            _release(waiting)
 
     def _write(self, key: str, snapshot: Any, digest: bytes) -> bytes:
         content = self._states.encode(key, snapshot)
@@ -138,6 +150,12 @@ class Saver:
         if new != digest:
             write_file(self._folder / f"{key}.json", content)
         return new
+
+
+def _release(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from skylift.core.clock import Clock
 from skylift.localcloud.ecs.balancing import Balancing
+from skylift.localcloud.ecs.capacity import Slots, machine_slots
 from skylift.localcloud.ecs.flight import Flight, Ground
 from skylift.localcloud.ecs.lifecycle import ECS_TASK, StopCode, TaskState
 from skylift.localcloud.ecs.logtail import LogTails
+from skylift.localcloud.ecs.memory import MemoryWatch
 from skylift.localcloud.ecs.ports import Change, Images, Logs, Place, Secrets, Targets
 from skylift.localcloud.ecs.pulls import Pulls
 from skylift.localcloud.ecs.runner import Runner
 from skylift.localcloud.ecs.store import STOPPED_SECONDS, EcsTask, Store
+from skylift.localcloud.events import Events
 from skylift.wire.errors import AwsError
 
 CLOSING_SECONDS = 10.0
@@ -38,12 +41,22 @@ class Engine:
     """Keeps one ``Flight`` for every ECS task that is not over."""
 
     def __init__(
-        self, place: Place, store: Store, runner: Runner, neighbours: Neighbours, clock: Clock, on_change: Change
+        self,
+        place: Place,
+        store: Store,
+        runner: Runner,
+        neighbours: Neighbours,
+        clock: Clock,
+        on_change: Change,
+        events: Events,
+        slots: Slots | None = None,
     ) -> None:
         self.place = place
+        self.events = events
         self.store = store
         self.clock = clock
         self.closing = False
+        self.slots = slots or Slots(machine_slots())
         self.listeners: list[Callable[[EcsTask], None]] = []
         self._runner = runner
         self._neighbours = neighbours
@@ -52,6 +65,7 @@ class Engine:
         self._balancing = Balancing(store, neighbours.targets, clock, self.tell_service)
         self._flights: dict[str, tuple[Flight, asyncio.Task[None]]] = {}
         self._tails: LogTails | None = None
+        self._memory = MemoryWatch()
         self._pruning: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -59,6 +73,9 @@ class Engine:
         self.closing = False
         self._tails = LogTails(self.clock)
         self._prune()
+        for task in self.store.alive.values():
+            if task.state is not TaskState.PROVISIONING and not task.deployment:
+                self.slots.hold(task.id)
         for task in list(self.store.alive.values()):
             self._fly(task, again=True)
 
@@ -83,7 +100,8 @@ class Engine:
         """
         if self.closing:
             raise AwsError("ServerException", "The local cloud is shutting down.", 500)
-        self.store.save(*tasks)
+        self.store.save(*tasks, events=[text for task in tasks for text in self.events.of_task(task.document)])
+        self.events.ring()
         for task in tasks:
             self._tell(task)
             self._fly(task, again=False)
@@ -107,7 +125,9 @@ class Engine:
     def changed(self, task: EcsTask) -> None:
         """Saves and tells of a change."""
         task.document["version"] += 1
-        self.store.keep(task)
+        if texts := self.events.of_task(task.document):
+            self.events.ring()
+        self.store.keep(task, events=texts)
         self._tell(task)
 
     def tell_service(self, cluster_arn: str, name: str) -> None:
@@ -138,6 +158,8 @@ class Engine:
             self._neighbours.secrets,
             self._balancing,
             self._tails,
+            self.slots,
+            self._memory,
             self.clock,
             self.move,
             self.changed,

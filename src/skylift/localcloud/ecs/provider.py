@@ -14,6 +14,7 @@ from skylift.localcloud.ecs.services import ServiceOperations
 from skylift.localcloud.ecs.store import Store
 from skylift.localcloud.ecs.tags import TagOperations
 from skylift.localcloud.ecs.tasks import TaskOperations
+from skylift.localcloud.events import Events, NoBus
 
 
 class EcsProvider(ClusterOperations, DefinitionOperations, TaskOperations, ServiceOperations, TagOperations):
@@ -32,11 +33,13 @@ class EcsProvider(ClusterOperations, DefinitionOperations, TaskOperations, Servi
         clock: Clock,
         on_change: Change = nobody,
         runner: Runner | None = None,
+        events: Events | None = None,
     ) -> None:
-        """Opens ``cloud.db`` in the place's folder; nothing runs yet."""
+        """Opens ``cloud.db`` in the place's folder; nothing runs yet. Without ``events`` nobody is told of any."""
         place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Store(place.folder / "cloud.db")
-        engine = Engine(place, store, runner or ProcessRunner(), neighbours, clock, on_change)
+        events = events or Events(place.folder / "cloud.db", place, NoBus(), clock)
+        engine = Engine(place, store, runner or ProcessRunner(), neighbours, clock, on_change, events)
         maker = Maker(place, store, clock)
         super().__init__(place, store, engine, ServiceKeeper(engine, maker), maker)
 

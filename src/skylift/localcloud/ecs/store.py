@@ -10,13 +10,14 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.lifecycle import TaskState
 from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.events import INSERT, OUTBOX
 
 Row = tuple[str, str, str]
 """Kind, id, JSON."""
@@ -114,7 +115,16 @@ class Store:
         self.alive: dict[str, EcsTask] = {}
         self.by_token: dict[tuple[str, str], list[str]] = {}
         self.services: dict[tuple[str, str], Service] = {}
+        self.providers: dict[str, Document] = {}
+        self.settings: dict[str, Document] = {}
+        self._things = {
+            "cluster": self.clusters,
+            "definition": self.definitions,
+            "provider": self.providers,
+            "setting": self.settings,
+        }
         self._owed: dict[tuple[str, str], Row] = {}
+        self._owed_events: list[str] = []
         self._path = path
         self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._disk.execute("PRAGMA journal_mode=WAL")
@@ -122,25 +132,27 @@ class Store:
         self._disk.execute(
             "CREATE TABLE IF NOT EXISTS ecs (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID"
         )
+        self._disk.execute(OUTBOX)
         self._load()
 
-    def save(self, *things: EcsTask | Service) -> None:
-        """Writes ECS tasks and services, all or none; new ones become known once they are written.
+    def save(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
+        """Writes ECS tasks and services, and the events that tell of it, all or none; new ones become known once they are written.
 
         Raises:
             Unavailable: the disk does not take them (it is full).
         """
-        self._write([_row(thing) for thing in things])
+        self._write([_row(thing) for thing in things], events)
         self._know(*things)
 
-    def keep(self, *things: EcsTask | Service) -> None:
+    def keep(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
         """As ``save``, for what has happened whether the disk takes it or not: then it is written with the next write."""
         rows = [_row(thing) for thing in things]
         try:
-            self._write(rows)
+            self._write(rows, events)
         except Unavailable as error:
             _log.warning("%s", error)
             self._owed |= {row[:2]: row for row in rows}
+            self._owed_events += events
         self._know(*things)
 
     def save_cluster(self, document: Document) -> None:
@@ -152,6 +164,16 @@ class Store:
         """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as ``save``."""
         self._write([("definition", document["taskDefinitionArn"], _text(document))])
         self.definitions[document["taskDefinitionArn"]] = document
+
+    def save_thing(self, kind: str, name: str, document: Document) -> None:
+        """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` as ``save``."""
+        self._write([(kind, name, _text(document))])
+        self._things[kind][name] = document
+
+    def remove_thing(self, kind: str, name: str) -> None:
+        """Removes what ``save_thing`` wrote; harmless when it is not there."""
+        self._disk.execute("DELETE FROM ecs WHERE kind = ? AND id = ?", (kind, name))
+        self._things[kind].pop(name, None)
 
     def forget(self, tasks: Iterable[EcsTask]) -> None:
         """Removes ECS tasks."""
@@ -183,11 +205,13 @@ class Store:
         else:
             self.alive[task.id] = task
 
-    def _write(self, rows: list[Row]) -> None:
+    def _write(self, rows: list[Row], events: Sequence[str] = ()) -> None:
         everything = self._owed | {row[:2]: row for row in rows}
         try:
             self._disk.execute("BEGIN IMMEDIATE")
             self._disk.executemany("INSERT OR REPLACE INTO ecs VALUES (?, ?, ?)", list(everything.values()))
+            if texts := [*self._owed_events, *events]:
+                self._disk.executemany(INSERT, [(text,) for text in texts])
             self._disk.execute("COMMIT")
         except sqlite3.OperationalError as error:
             with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
@@ -196,6 +220,7 @@ class Store:
                 f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on."
             ) from error
         self._owed.clear()
+        self._owed_events.clear()
 
     def _load(self) -> None:
         found: list[EcsTask] = []
@@ -206,10 +231,8 @@ class Store:
             elif kind == "service":
                 service = Service(**value)
                 self.services[service.key] = service
-            elif kind == "cluster":
-                self.clusters[name] = value
-            elif kind == "definition":
-                self.definitions[name] = value
+            elif kind in self._things:
+                self._things[kind][name] = value
         self._know(*sorted(found, key=lambda task: float(task.document["createdAt"])))
 
 

@@ -1,0 +1,205 @@
+"""State changes as EventBridge events: their shapes, and the outbox through which none of an accepted change is lost.
+
+Whoever changes something writes the event's text into the table ``outbox`` in the transaction of the change, then rings. Events
+go to the default bus in the order in which they were written, and are removed once the bus has what they caused on its disk: a
+crash in between delivers them again (at least once, as EventBridge). While no rule could match, nothing is made or written.
+
+Shapes: "Amazon ECS task state change events", "Amazon ECS service action events", "Amazon ECS service deployment state change
+events" (ECS developer guide, ``ecs_cwe_events``), "AWS Batch event stream" (Batch user guide, ``batch_job_events``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+from skylift.core.clock import Clock
+from skylift.localcloud.ecs.ports import Document, Place
+
+OUTBOX = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
+INSERT = "INSERT INTO outbox (body) VALUES (?)"
+"""For the transaction of the change, with a text that ``Events.of_...`` gave."""
+
+_TIMES = ("At", "expirationDate")
+_NOT_SHOWN = frozenset({"tags"})
+_NEXT = "SELECT number, body FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
+_AT_ONCE = 500
+_AGAIN_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+class Bus(Protocol):
+    """EventBridge's default bus."""
+
+    def wanted(self) -> bool:
+        """Whether any rule could match. Cheap: asked at every change."""
+        ...
+
+    def put(self, event: Document) -> None:
+        """Delivers one event, in EventBridge's shape, to the targets of all rules that match."""
+        ...
+
+    async def kept(self) -> None:
+        """Returns once all that was put before has left its mark on the disk."""
+        ...
+
+
+class Events:
+    """Makes events and delivers them.
+
+    Attributes:
+        through: every delivery goes through it: takes the events that are due, returns those to deliver. For faults on demand.
+    """
+
+    def __init__(self, path: Path, place: Place, bus: Bus, clock: Clock) -> None:
+        """Nothing is opened before ``start``. ``path`` is the SQLite file of those who write changes."""
+        self.through: Callable[[Sequence[Document]], Sequence[Document]] = lambda events: events
+        self._path = path
+        self._place = place
+        self._bus = bus
+        self._clock = clock
+        self._bell = asyncio.Event()
+        self._delivering: asyncio.Task[None] | None = None
+        self._last = self._forgotten = 0
+
+    async def start(self) -> None:
+        """Delivers what is left of before, then whatever is rung for."""
+        self._disk = sqlite3.connect(self._path, isolation_level=None)
+        self._disk.execute("PRAGMA synchronous=NORMAL")
+        self._disk.execute(OUTBOX)
+        self._bell.set()
+        self._delivering = asyncio.create_task(self._deliver(), name="events")
+
+    async def close(self) -> None:
+        """Delivers what is due and ends. Safe to call when ``start`` was not."""
+        if self._delivering is None:
+            return
+        self._delivering.cancel()
+        await asyncio.gather(self._delivering, return_exceptions=True)
+        self._delivering = None
+        self._put()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._forget(), _AGAIN_SECONDS)
+        self._disk.close()
+
+    def ring(self) -> None:
+        """Says that a transaction with events was committed."""
+        self._bell.set()
+
+    def of_task(self, document: Document) -> list[str]:
+        """An ECS task has changed: texts for ``INSERT`` (none while nobody listens)."""
+        if not self._bus.wanted():
+            return []
+        return [self._text("aws.ecs", "ECS Task State Change", document["taskArn"], self._task_detail(document))]
+
+    def of_service(self, document: Document, name: str, level: str = "INFO", reason: str = "") -> list[str]:
+        """A service did something: ``SERVICE_STEADY_STATE``, ``SERVICE_TASK_START_IMPAIRED`` ..."""
+        if not self._bus.wanted():
+            return []
+        detail = {
+            "eventType": level,
+            "eventName": name,
+            "clusterArn": document["clusterArn"],
+            "createdAt": iso(self._clock()),
+            **({"reason": reason} if reason else {}),
+        }
+        return [self._text("aws.ecs", "ECS Service Action", document["serviceArn"], detail)]
+
+    def of_deployment(self, document: Document, deployment: Document, name: str) -> list[str]:
+        """A service's deployment goes on: ``SERVICE_DEPLOYMENT_IN_PROGRESS``, ``..._COMPLETED``, ``..._FAILED``."""
+        if not self._bus.wanted():
+            return []
+        detail = {
+            "eventType": "ERROR" if name.endswith("FAILED") else "INFO",
+            "eventName": name,
+            "deploymentId": deployment["id"],
+            "updatedAt": iso(self._clock()),
+            "reason": deployment["rolloutStateReason"],
+        }
+        return [self._text("aws.ecs", "ECS Deployment State Change", document["serviceArn"], detail)]
+
+    def of_batch_job(self, detail: Document) -> list[str]:
+        """A Batch job has changed; ``detail`` as DescribeJobs shows it (times in milliseconds)."""
+        if not self._bus.wanted():
+            return []
+        return [self._text("aws.batch", "Batch Job State Change", detail["jobArn"], detail)]
+
+    def _task_detail(self, document: Document) -> Document:
+        """The ECS task as DescribeTasks shows it, times as text; a network interface is an ``eni`` here."""
+        shown = {key: _shown(key, value) for key, value in document.items() if key not in _NOT_SHOWN}
+        shown["attachments"] = [
+            {**item, "type": "eni" if item["type"] == "ElasticNetworkInterface" else item["type"]}
+            for item in document["attachments"]
+        ]
+        return {**shown, "updatedAt": iso(self._clock())}
+
+    def _text(self, source: str, kind: str, resource: str, detail: Document) -> str:
+        event = {
+            "version": "0",
+            "id": str(uuid4()),
+            "detail-type": kind,
+            "source": source,
+            "account": self._place.account,
+            "time": self._clock(),
+            "region": self._place.region,
+            "resources": [resource],
+            "detail": detail,
+        }
+        return json.dumps(event, separators=(",", ":"), default=str)
+
+    async def _deliver(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            try:
+                self._put()
+                await self._forget()
+            except sqlite3.OperationalError as error:  # a full disk: they are delivered again, which is allowed
+                _log.warning("events stay in the outbox: %s", error)
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._bell.set)
+
+    def _put(self) -> None:
+        """Delivers all that were not delivered yet, in order."""
+        while rows := self._disk.execute(_NEXT, (self._last, _AT_ONCE)).fetchall():
+            for event in self.through([json.loads(body) for _, body in rows]):
+                self._bus.put(event)
+            self._last = int(rows[-1][0])
+
+    async def _forget(self) -> None:
+        """Removes what was delivered, once the bus has it on its disk."""
+        last = self._last
+        if last > self._forgotten:
+            await self._bus.kept()
+            self._disk.execute("DELETE FROM outbox WHERE number <= ?", (last,))
+            self._forgotten = last
+
+
+class NoBus:
+    """A bus without rules."""
+
+    def wanted(self) -> bool:
+        """Never."""
+        return False
+
+    def put(self, event: Document) -> None:
+        """To nobody."""
+
+    async def kept(self) -> None:
+        """There is nothing to keep."""
+
+
+def iso(seconds: float) -> str:
+    """``2026-11-20T07:00:00.123Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _shown(key: str, value: Any) -> Any:
+    return iso(value) if key.endswith(_TIMES) and isinstance(value, int | float) else value
