@@ -69,8 +69,15 @@ def test_quickstart_flies_and_each_airflow_task_was_its_own_ecs_task(stack: Stac
     assert sorted(row[1] for row in rows if row[0] == "summarise") == ["0", "1", "2", "3"]
     ids = [row[3] for row in rows]
     assert len(set(ids)) == len(ids) == 6
-    found = stack.client("ecs").describe_tasks(cluster="skylift", tasks=ids)["tasks"]
-    assert {one["containers"][0]["exitCode"] for one in found} == {0}
+    ecs = stack.client("ecs")
+
+    def described() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = ecs.describe_tasks(cluster="skylift", tasks=ids)["tasks"]
+        return found
+
+    # Airflow knows the result a moment before the container has ended.
+    seconds_until(lambda: {one["lastStatus"] for one in described()} == {"STOPPED"}, 30)
+    assert {one["containers"][0]["exitCode"] for one in described()} == {0}
     for expected in ("Airflow UI", "skylift env password flown", "API endpoint", "skylift down"):
         assert expected in shown
     assert {"results/seattle-weather.json", "results/seattle-weather.svg"} <= keys(stack.client("s3"), "skylift-flown")
