@@ -76,6 +76,3 @@ install-dev: tools
 
 install-browser: tools
 	@$(SYNC) --group dev --group browser --extra local --quiet
-
-install-browser: tools
-	@$(SYNC) --group dev --group browser --extra local --quiet
