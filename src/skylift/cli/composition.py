@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from skylift.cli.server import HEALTH, Server
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.localcloud.cloud import LocalCloud
+from skylift.localcloud.ecs.capacity import SLOTS
 from skylift.localcloud.images import Image, Images
 from skylift.localcloud.postgres import Postgres
 from skylift.wire.app import WireApp
@@ -49,7 +51,16 @@ class House:
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
         self._images = WatchedImages(Images(home.folder, home.folder / "cache"), note)
-        self._cloud = LocalCloud(home.folder, endpoint(port), keys, ACCOUNT, REGION, time.time, images=self._images)
+        self._cloud = LocalCloud(
+            home.folder,
+            endpoint(port),
+            keys,
+            ACCOUNT,
+            REGION,
+            time.time,
+            images=self._images,
+            slots=SLOTS.read(os.environ),
+        )
         self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT), time.time)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._control.provider],

@@ -11,12 +11,16 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
+from skylift.localcloud.ecs.capacity import Slots, machine_slots
 from skylift.localcloud.ecs.endpoints import ContainerEndpoints
 from skylift.localcloud.ecs.engine import Neighbours
 from skylift.localcloud.ecs.ports import Change, Document, Images, Place, nobody
 from skylift.localcloud.ecs.provider import EcsProvider
 from skylift.localcloud.elb import Balancer
 from skylift.localcloud.events import Events
+from skylift.localcloud.fault_actions import EventFaults, ecs_actions
+from skylift.localcloud.fault_api import PREFIX, FaultRoute
+from skylift.localcloud.faults import Faults
 from skylift.localcloud.images import Images as BuiltImages
 from skylift.localcloud.rest import RestOfAws
 from skylift.wire.asgi import Asgi
@@ -37,6 +41,8 @@ class LocalCloud:
         extra_keyring: the keys that IAM and STS have issued here.
         ecs: the ECS provider.
         events: where state changes go to become EventBridge events.
+        faults: misbehaviour on demand; the wire's interceptor.
+        signed_routes: path prefix to app, for people's tools, behind the gate.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class LocalCloud:
         *,
         images: Images | None = None,
         on_change: Change = nobody,
+        slots: int = 0,
     ) -> None:
         """Nothing runs before ``start``.
 
@@ -62,6 +69,7 @@ class LocalCloud:
             clock: seconds since the epoch.
             images: what containers start from; default: the images that skylift builds.
             on_change: told of every change of an ECS task or service.
+            slots: ECS tasks outside services that run at a time (``ecs.capacity.SLOTS``); 0: as the machine can.
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -72,9 +80,14 @@ class LocalCloud:
             images or BuiltImages(home, home / "cache"), _Logs(self._rest), _Secrets(self._rest), self._balancer
         )
         self.events = Events(folder / "cloud.db", place, _Bus(self._rest), clock)
-        self.ecs = EcsProvider(place, neighbours, clock, on_change, events=self.events)
+        self.ecs = EcsProvider(
+            place, neighbours, clock, on_change, events=self.events, slots=Slots(machine_slots(slots))
+        )
         self.providers: Sequence[Provider] = [self.ecs, self._balancer.provider]
         self.routes: Mapping[str, Asgi] = ContainerEndpoints(place, self.ecs.store, keys).routes
+        self.faults = Faults(clock, ecs_actions(self.ecs.engine))
+        self.events.through = EventFaults(self.faults, self._rest.put_event)
+        self.signed_routes: Mapping[str, Asgi] = {PREFIX: FaultRoute(self.faults)}
         self.fallback: Asgi = self._rest.app
         self.extra_keyring: Keyring = self._rest
         self._undo: list[Callable[[], Any]] = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skylift.localcloud.ecs.checks import cpu_units, memory_mib
 from skylift.localcloud.ecs.lifecycle import TaskState
 from skylift.localcloud.ecs.ports import Document, Place
 from skylift.localcloud.ecs.shapes import ecs_arn, last_word, merged_tags, new_id
@@ -102,14 +103,14 @@ def _make(place: Place, order: Order, address: str, now: float) -> EcsTask:
         "clusterArn": order.cluster_arn,
         "connectivity": "DISCONNECTED",
         "containers": containers,
-        "cpu": overrides.get("cpu") or definition.get("cpu") or "0",
+        "cpu": str(cpu_units(overrides.get("cpu") or definition.get("cpu")) or 0),
         "createdAt": now,
         "desiredStatus": TaskState.RUNNING,
         "enableExecuteCommand": bool(request.get("enableExecuteCommand", False)),
         "group": order.group,
         "healthStatus": "UNKNOWN",
         "lastStatus": TaskState.PROVISIONING,
-        "memory": overrides.get("memory") or definition.get("memory") or "0",
+        "memory": str(memory_mib(overrides.get("memory") or definition.get("memory")) or 0),
         "overrides": {"containerOverrides": [{"name": item["name"]} for item in containers], **overrides},
         "tags": order.tags,
         "taskArn": task_arn,

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylift.core.templates import wants_template
 from skylift.localcloud.ecs.ports import Document, Image, Place
 from skylift.localcloud.ecs.runner import CannotStart, Launch
 from skylift.localcloud.ecs.store import EcsTask
 
 CREDENTIALS = "/_skylift/credentials"
 METADATA = "/_skylift/metadata/v4"
+MEBIBYTE = 1024 * 1024
 FOLDERS = ("work", "home", "tmp")
 """Folders of a container, private to it, gone with it."""
 
@@ -35,6 +37,11 @@ class Wanted:
     def essential(self) -> bool:
         """Whether its end ends the ECS task (ECS: true unless said otherwise)."""
         return bool(self.definition.get("essential", True))
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it may use by itself, 0 when only the ECS task is limited. Soft limits (reservations) kill nobody."""
+        return int(self.override.get("memory") or self.definition.get("memory") or 0) * MEBIBYTE
 
     @property
     def stop_seconds(self) -> float:
@@ -68,7 +75,14 @@ def launch(place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: M
     executable = _executable(image, words[0])
     environment = container_environment(place, task, wanted, image, secrets)
     cwd = folder / "work" / str(wanted.definition.get("workingDirectory", "")).lstrip("/")
-    return Launch(folder, executable, words, environment, cwd)
+    memory = wanted.memory or task_memory(task)
+    template = image.template if wants_template(environment) and executable == image.executable("python") else ""
+    return Launch(folder, executable, words, environment, cwd, memory, template)
+
+
+def task_memory(task: EcsTask) -> int:
+    """Bytes that the containers of an ECS task may use together, 0 for any."""
+    return int(task.document["memory"]) * MEBIBYTE
 
 
 def container_folder(place: Place, task: EcsTask, name: str) -> Path:

@@ -13,6 +13,8 @@ from skylift.localcloud.ecs.runner import CannotStart, Ended, Launch
 class FakeContainer:
     """Ends when ``end`` is called, or by a signal unless it is ``deaf`` to SIGTERM."""
 
+    pid = None
+
     def __init__(self, launch: Launch, clock: Clock, deaf: bool) -> None:
         self.launch = launch
         self.signals: list[int] = []
@@ -54,6 +56,9 @@ class FakeRunner:
     async def find(self, folder: Path) -> FakeContainer | None:
         """What was started in that folder."""
         return self.known.get(folder)
+
+    async def close(self) -> None:
+        """Nothing to end."""
 
     @property
     def running(self) -> list[FakeContainer]:

@@ -15,12 +15,21 @@ from typing import Any, TypeVar
 from skylift.core.clock import Clock
 from skylift.localcloud.ecs import environment
 from skylift.localcloud.ecs.balancing import Balancing
-from skylift.localcloud.ecs.environment import Wanted, container_folder, log_target, wanted_containers
+from skylift.localcloud.ecs.capacity import Slots
+from skylift.localcloud.ecs.environment import (
+    Wanted,
+    container_folder,
+    log_target,
+    task_memory,
+    wanted_containers,
+)
 from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
 from skylift.localcloud.ecs.logtail import LogTails, Tail
+from skylift.localcloud.ecs.memory import REASON, MemoryWatch, Watched
 from skylift.localcloud.ecs.ports import Image, Logs, Place, Secrets
 from skylift.localcloud.ecs.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.runner import CannotStart, Container, Ended, Runner
+from skylift.localcloud.ecs.shares import give_share
 from skylift.localcloud.ecs.store import EcsTask, Store
 from skylift.wire.errors import AwsError
 
@@ -52,6 +61,8 @@ class Ground:
     secrets: Secrets
     balancing: Balancing
     tails: LogTails
+    slots: Slots
+    memory: MemoryWatch
     clock: Clock
     move: Callable[..., None]
     changed: Callable[[EcsTask], None]
@@ -77,6 +88,13 @@ class Flight:
         """Caps the time between SIGTERM and SIGKILL."""
         self._patience = seconds
 
+    def kill(self, name: str = "") -> int:
+        """SIGKILL to the containers that run, or to the named one; how many it were."""
+        hit = [found for found in self._running if name in {"", found} and self._is_alive(found)]
+        for found in hit:
+            self._running[found].signal(signal.SIGKILL)
+        return len(hit)
+
     async def fly(self) -> None:
         """The whole life. Whatever happens, the ECS task ends STOPPED and nothing of it runs on."""
         try:
@@ -95,10 +113,15 @@ class Flight:
         except Exception:  # noqa: BLE001 - our bug: its owner sees a stopped ECS task, the log has the rest
             _log.exception("ECS task %s", self.task.id)
             self._ending(StopCode.INFRASTRUCTURE, "The local cloud failed: see its log.")
-        await self._end()
+        try:
+            await self._end()
+        finally:
+            self._ground.slots.give_back(self.task.id)
 
     async def _start(self) -> None:
         if self.task.state is TaskState.PROVISIONING:
+            if not self.task.deployment:
+                await self._unless_over(self._ground.slots.take(self.task.id))
             self._ground.move(self.task, TaskState.PENDING, **self._connected())
         if self._again:
             await self._find_again()
@@ -187,8 +210,24 @@ class Flight:
             path = container_folder(self._ground.place, self.task, name) / "log"
             sink = partial(self._send_log, name, target.group, target.stream)
             self._tails[name] = self._ground.tails.follow(path, sink, self.task.offsets.get(name, 0))
+        if container.pid is not None:
+            self._look_after(wanted, container, container.pid)
         if not wanted.essential:
             container.ended.add_done_callback(lambda ended: self._tell_exit(name, ended.result()))
+
+    def _look_after(self, wanted: Wanted, container: Container, pid: int) -> None:
+        """Its share of the processors, and its memory limit."""
+        give_share(pid, int(self.task.document["cpu"]) or int(wanted.definition.get("cpu", 0)))
+        kill = partial(self._out_of_memory, wanted.name, container)
+        self._ground.memory.add(Watched(pid, wanted.memory, self.task.id, task_memory(self.task), kill))
+        container.ended.add_done_callback(lambda _: self._ground.memory.remove(pid))
+
+    def _out_of_memory(self, name: str, container: Container) -> None:
+        """The reason first: a server that dies between the two must know it afterwards."""
+        if not container.ended.done():
+            self.task.container(name)["reason"] = REASON
+            self._ground.store.keep(self.task)
+            container.signal(signal.SIGKILL)
 
     async def _send_log(
         self, name: str, group: str, stream: str, events: Sequence[dict[str, Any]], offset: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skylift.core.clock import Clock
+from skylift.localcloud.ecs.capacity import Slots
 from skylift.localcloud.ecs.clusters import ClusterOperations
 from skylift.localcloud.ecs.definitions import DefinitionOperations
 from skylift.localcloud.ecs.engine import Engine, Neighbours
@@ -14,6 +15,7 @@ from skylift.localcloud.ecs.services import ServiceOperations
 from skylift.localcloud.ecs.store import Store
 from skylift.localcloud.ecs.tags import TagOperations
 from skylift.localcloud.ecs.tasks import TaskOperations
+from skylift.localcloud.ecs.template import TemplateRunner
 from skylift.localcloud.events import Events, NoBus
 
 
@@ -34,12 +36,14 @@ class EcsProvider(ClusterOperations, DefinitionOperations, TaskOperations, Servi
         on_change: Change = nobody,
         runner: Runner | None = None,
         events: Events | None = None,
+        slots: Slots | None = None,
     ) -> None:
         """Opens ``cloud.db`` in the place's folder; nothing runs yet. Without ``events`` nobody is told of any."""
         place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Store(place.folder / "cloud.db")
         events = events or Events(place.folder / "cloud.db", place, NoBus(), clock)
-        engine = Engine(place, store, runner or ProcessRunner(), neighbours, clock, on_change, events)
+        self._runner = runner or TemplateRunner(ProcessRunner(), place.folder / "templates")
+        engine = Engine(place, store, self._runner, neighbours, clock, on_change, events, slots)
         maker = Maker(place, store, clock)
         super().__init__(place, store, engine, ServiceKeeper(engine, maker), maker)
 
@@ -52,5 +56,6 @@ class EcsProvider(ClusterOperations, DefinitionOperations, TaskOperations, Servi
         """Ends all containers; what is recorded stays on disk. Safe to call when ``start`` was not."""
         self.keeper.close()
         await self.engine.close()
+        await self._runner.close()
         self.keeper.close()
         self.store.close()

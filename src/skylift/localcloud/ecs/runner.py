@@ -40,6 +40,8 @@ class Launch:
         arguments: its arguments, the first is its own name.
         environment: the whole environment: nothing is added.
         cwd: working folder, below ``folder``.
+        memory: bytes that it may use, 0 for any; for a runner whose containers have no ``pid`` here.
+        template: module that prepares templates for this program (``template_process.py``); empty: none.
     """
 
     folder: Path
@@ -47,6 +49,8 @@ class Launch:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     cwd: Path
+    memory: int = 0
+    template: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class Ended:
 
 class Container(Protocol):
     """A container that was started."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process, whose memory and share ECS looks after; ``None`` when the runner does that itself."""
+        ...
 
     @property
     def ended(self) -> asyncio.Future[Ended]:
@@ -90,6 +99,10 @@ class Runner(Protocol):
 
     async def find(self, folder: Path) -> Container | None:
         """The container of that folder, running or ended."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what serves the runner itself; containers go on."""
         ...
 
 
@@ -130,7 +143,7 @@ class ProcessRunner:
     async def start(self, launch: Launch) -> ProcessContainer:
         """Starts the shim, which starts the program; costs about a millisecond of our own time."""
         launch.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _anonymous_file(_words(launch)) as spec:
+        with anonymous_file(words_of(launch)) as spec:
             shim = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_SHIM), str(launch.folder)],
                 stdin=spec,
@@ -142,14 +155,14 @@ class ProcessRunner:
             )
         assert shim.stdout is not None
         with shim.stdout as pipe:
-            report = await _read_line(pipe.fileno())
+            report = await read_line(pipe.fileno())
         word, *rest = report.split() or ["silent"]
         if word == "started":
             container = ProcessContainer(launch.folder, int(rest[0]), rest[1])
             _when_gone(shim.pid, partial(_runs, shim), partial(_reap, shim, container))
             return container
         _when_gone(shim.pid, partial(_runs, shim), partial(_reap, shim))
-        raise CannotStart(_reason(launch.arguments[0], int(rest[0]) if rest else 0))
+        raise CannotStart(start_problem(launch.arguments[0], int(rest[0]) if rest else 0))
 
     async def find(self, folder: Path) -> ProcessContainer | None:
         """Looks for ``pid``; a shim that was started a moment before the server died gets a second to write it."""
@@ -167,6 +180,9 @@ class ProcessRunner:
         else:
             container.shim_is_gone()
         return container
+
+    async def close(self) -> None:
+        """Nothing: shims are the containers', not ours."""
 
 
 LOADER = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
@@ -194,7 +210,8 @@ def _reap(shim: subprocess.Popen[bytes], container: ProcessContainer | None = No
         container.shim_is_gone()
 
 
-def _words(launch: Launch) -> bytes:
+def words_of(launch: Launch) -> bytes:
+    """What a shim must know, as it reads it. Raises ``CannotStart``: a NUL character in it."""
     pairs = (f"{name}={value}" for name, value in launch.environment.items())
     words = (str(launch.executable), str(launch.cwd), str(len(launch.arguments)), *launch.arguments, *pairs)
     if any("\0" in word for word in words):
@@ -202,7 +219,7 @@ def _words(launch: Launch) -> bytes:
     return "\0".join(words).encode()
 
 
-def _anonymous_file(content: bytes) -> contextlib.AbstractContextManager[int]:
+def anonymous_file(content: bytes) -> contextlib.AbstractContextManager[int]:
     """A file without a name, so that secrets in the environment are on no disk (Linux) or in no folder (elsewhere)."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("skylift")
@@ -224,7 +241,7 @@ def _closing(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-async def _read_line(descriptor: int) -> str:
+async def read_line(descriptor: int) -> str:
     """What comes until the other side closes: one short line."""
     loop = asyncio.get_running_loop()
     os.set_blocking(descriptor, False)
@@ -280,6 +297,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _reason(word: str, number: int) -> str:
+def start_problem(word: str, number: int) -> str:
+    """Why a program does not start, in a container runtime's words; ``number`` is an errno, or 0."""
     cause = os.strerror(number).lower() if number else "the container's shim ended"
     return f'CannotStartContainerError: failed to create new container runtime task: exec: "{word}": {cause}: unknown'
