@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylift.core import templates
 from skylift.core.containers import LAYER_CACHE
 from skylift.core.errors import Refused
 from skylift.localcloud.image_build import (
@@ -55,6 +56,7 @@ class Image:
         entrypoint: the image's own ENTRYPOINT; empty: a container's command is its first word.
         default_command: the image's own CMD, for a container that names neither entryPoint nor command.
         environment: variables that the image gives to every container.
+        template: module that prepares templates, from which containers are forked; empty: none.
     """
 
     reference: str
@@ -62,6 +64,7 @@ class Image:
     entrypoint: tuple[str, ...]
     default_command: tuple[str, ...]
     environment: Mapping[str, str]
+    template: str = templates.MODULE
 
     def executable(self, word: str) -> Path | None:
         """The file that a command's first word means on this image's PATH; ``None`` when there is none."""

@@ -2,7 +2,7 @@
 
 ``python -m skylift.runtime <command...>``. The first word is a ``Command`` (scheduler, api-server ...) or a program. The
 steps: startup script, layer, Airflow's home; then ``exec``, so that signals reach Airflow itself and no wrapper stays in
-memory. It runs before every task attempt, so it imports neither Airflow nor boto3 unless something must be fetched.
+memory. A fork of a template (``template.py``) goes on in the same process instead, if it can. It runs before every task attempt, so it imports neither Airflow nor boto3 unless something must be fetched.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
 def _become(program: Program) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
+    template = sys.modules.get("skylift.runtime.template")  # only there in forks of a template
+    if template is not None and template.can_continue(program):
+        template.go_on(program)
     try:
         os.execvpe(program.argv[0], list(program.argv), dict(program.environment))  # noqa: S606  # the user's own command
     except FileNotFoundError:

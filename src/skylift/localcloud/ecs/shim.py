@@ -23,9 +23,19 @@ _LEFT_ALONE = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
 
 def main(folder: str) -> None:
     """Runs one container from its start to its end."""
-    words = _read_everything(0).split(b"\0")
-    executable, cwd, count = words[0], words[1], int(words[2])
-    arguments, environment = words[3 : 3 + count], words[3 + count :]
+    executable, cwd, count, *words = read_everything(0).split(b"\0")
+    arguments, environment = words[: int(count)], words[int(count) :]
+    teller = attend(os.fsencode(folder), cwd)
+    become(executable, arguments, environment, teller)
+
+
+def attend(folder: bytes, cwd: bytes) -> int:
+    """Forks the container's process and looks after it to its end, then exits.
+
+    Returns only in the container's process, when all is ready for the program: a session, standard streams, working
+    folder and signals of its own. The answer is a pipe on which to tell (an errno as text) why the program cannot be
+    started; once all its ends are closed, by exec or by hand, the program counts as started.
+    """
     os.chdir(folder)
     _become_init()
     for number in _LEFT_ALONE:
@@ -35,20 +45,32 @@ def main(folder: str) -> None:
     pid = os.fork()
     if pid == 0:
         os.close(opener)
-        _become(executable, cwd, arguments, environment, gate, teller)
+        _enter(cwd, gate, teller)
+        return teller
     os.close(teller)
     os.close(gate)
     if not _publish(f"{os.getpid()} {start_time(os.getpid())} {pid} {start_time(pid)}"):
         os.close(opener)
         os.waitpid(pid, 0)
-        return
+        os._exit(0)
     os.write(opener, b"go")
     os.close(opener)
-    problem = _read_everything(trouble).decode()
+    problem = read_everything(trouble).decode()
     _report(f"failed {problem}" if problem else f"started {pid} {start_time(pid)}")
     code = _wait(pid)
     _sweep(pid)
     _write_exit(f"failed {problem} {time.time()}" if problem else f"{code} {time.time()}")
+    os._exit(0)
+
+
+def become(executable: bytes, arguments: list[bytes], environment: list[bytes], teller: int) -> None:
+    """The program takes the place of this process. Never returns."""
+    try:
+        os.execve(executable, arguments, dict(pair.split(b"=", 1) for pair in environment))  # noqa: S606
+    except OSError as error:
+        os.write(teller, str(error.errno).encode())
+    finally:
+        os._exit(127)
 
 
 def start_time(pid: int) -> str:
@@ -60,7 +82,8 @@ def start_time(pid: int) -> str:
         return "0"
 
 
-def _read_everything(descriptor: int) -> bytes:
+def read_everything(descriptor: int) -> bytes:
+    """What comes until the end of a file, or until the other side closes a pipe."""
     parts = []
     while part := os.read(descriptor, 1 << 20):
         parts.append(part)
@@ -73,14 +96,13 @@ def _become_init() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _become(
-    executable: bytes, cwd: bytes, arguments: list[bytes], environment: list[bytes], gate: int, teller: int
-) -> None:
-    """The child's side: waits until it is written down, then becomes the program. Never returns."""
+def _enter(cwd: bytes, gate: int, teller: int) -> None:
+    """The child's side: waits until it is written down, then makes itself at home."""
     try:
         if os.read(gate, 2) != b"go":
             os._exit(0)
         os.setsid()
+        os.umask(0o022)
         log = os.open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(log, 1)
@@ -88,10 +110,8 @@ def _become(
         os.chdir(cwd)
         for number in (*_LEFT_ALONE, _signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
-        os.execve(executable, arguments, dict(pair.split(b"=", 1) for pair in environment))  # noqa: S606
     except OSError as error:
         os.write(teller, str(error.errno).encode())
-    finally:
         os._exit(127)
 
 

@@ -1,0 +1,41 @@
+"""What a template (a preloaded process from which containers are forked) depends on: the contract of localcloud and runtime.
+
+Airflow reads most of its configuration when it is imported. So a template is made for certain values of certain variables,
+and only containers that have the same values may come from it. The local cloud picks the template by them, the runtime
+checks them again before it goes on in a fork, because a startup script may have changed them. Neither imports the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+MODULE = "skylift.runtime.template"
+"""Prepares templates of skylift's own images, and acts in their forks."""
+
+AIRFLOW = "AIRFLOW__CORE__EXECUTOR"
+"""Who has no executor configured is a one-off job (migration, building a layer): a template for it would not pay."""
+
+LATE = (
+    "AIRFLOW__LOGGING__LOGGING_LEVEL",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__CORE__FERNET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__API__SECRET_KEY",
+)
+"""Options that are read after the fork only (``runtime/template.py`` sees to it): they may differ, so that Airflow tasks, which
+have no database and no keys, and all components of an environment share one template and its memory."""
+
+_BASE = re.compile(
+    r"AIRFLOW__.+|PYTHON.+|LD_.+|MALLOC_.+|LC_.+|LANG|TZ|VIRTUAL_ENV|SKYLIFT_LAYER|SKYLIFT_LAYER_CACHE|AIRFLOW_CONFIG"
+)
+
+
+def base_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a template depends on, and all that it gets; sorted by name."""
+    return {name: environment[name] for name in sorted(environment) if _BASE.fullmatch(name) and name not in LATE}
+
+
+def wants_template(environment: Mapping[str, str]) -> bool:
+    """Whether a container with this environment is one of many."""
+    return AIRFLOW in environment

@@ -1,0 +1,106 @@
+"""Puts a container's folders where imported modules remember the template's.
+
+Modules keep paths that they made from HOME and AIRFLOW_HOME when they were imported. The template's HOME has a name that
+occurs nowhere else, so all such strings can be found in memory, once, before the first fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType, FunctionType
+from typing import Any
+
+_UNLISTED = (dict, tuple)
+
+
+class CannotRelocate(Exception):
+    """A path is remembered where it cannot be changed; the text says which."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One remembered path: item ``key`` of a dict or list, or the attribute ``key`` of anything else."""
+
+    owner: Any
+    key: Any
+    value: str | tuple[Any, ...]
+
+    def put(self, value: str | tuple[Any, ...]) -> None:
+        """Remembers another."""
+        if isinstance(self.owner, dict | list):
+            self.owner[self.key] = value
+        else:
+            setattr(self.owner, self.key, value)
+
+
+@dataclass(frozen=True)
+class Places:
+    """All remembered paths below a folder."""
+
+    folder: str
+    places: tuple[Place, ...]
+
+    def move(self, airflow_home: str, home: str) -> None:
+        """Makes them lie below the container's folders; the template's AIRFLOW_HOME is ``airflow`` below its HOME."""
+
+        def moved(value: Any) -> Any:
+            if not isinstance(value, str):
+                return value
+            return value.replace(f"{self.folder}/airflow", airflow_home).replace(self.folder, home)
+
+        for place in self.places:
+            one = place.value
+            place.put(tuple(moved(part) for part in one) if isinstance(one, tuple) else moved(one))
+
+
+def find(folder: str) -> Places:
+    """Every string in memory that names ``folder`` (whose last part must be unique in the whole program).
+
+    Raises:
+        CannotRelocate: one is where nothing can be put, e.g. in a tuple.
+    """
+    urllib.parse.clear_cache()  # type: ignore[attr-defined]  # typeshed does not know it; it keeps what it split
+    gc.collect()  # which also stops listing tuples of plain values: they are found by what holds them
+    name = os.path.basename(folder)
+    everything = gc.get_objects()
+    # type() and not isinstance(): lazy proxies would import what they stand for when asked for their class.
+    of_classes = {id(part) for one in everything if issubclass(type(one), type) for part in gc.get_referents(one)}
+    places: list[Place] = []
+    for one in everything:
+        if id(one) not in of_classes:
+            places.extend(_inside(one, name))
+    return Places(folder, tuple(places))
+
+
+def _inside(one: Any, name: str) -> Iterator[Place]:
+    """The places in one object, and in what it holds that the collector does not list (a dict or tuple of plain values)."""
+    if type(one) is FunctionType:  # defaults of parameters, made when the module was imported
+        if any(type(part) is str and name in part for part in one.__defaults__ or ()):
+            yield Place(one, "__defaults__", one.__defaults__ or ())
+        return
+    parts = one.values() if type(one) is dict else gc.get_referents(one)
+    hit = False
+    for part in parts:
+        if type(part) is str:
+            hit = hit or name in part
+        elif type(part) in _UNLISTED and not gc.is_tracked(part):
+            yield from _inside(part, name)
+    if hit and not isinstance(one, FrameType):
+        yield from _places(one, name)
+
+
+def _places(one: Any, name: str) -> Iterator[Place]:
+    if isinstance(one, dict):
+        pairs = list(one.items())
+    elif isinstance(one, list):
+        pairs = list(enumerate(one))
+    else:
+        pairs = list(getattr(one, "__dict__", {}).items())
+    hits = [Place(one, key, value) for key, value in pairs if type(value) is str and name in value]
+    if not hits:
+        raise CannotRelocate(f"a path below HOME is in {type(one)}: {one!r:.200}")
+    yield from hits

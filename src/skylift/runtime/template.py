@@ -1,0 +1,165 @@
+"""Airflow, imported once for many containers: what a template prepares, and how a fork of it goes on.
+
+``prepare`` imports everything that a component or an Airflow task imports, without letting Airflow initialise itself
+(``_AIRFLOW__AS_LIBRARY``): no database engine, no logging, no plugins. A fork that gets to its final environment first puts
+its own folders where the template's stood (``relocate``), then lets Airflow initialise itself, and goes on as ``python`` would.
+What a fork cannot do (another program, other options of ``python``, other configuration) is a real ``exec``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from skylift.core.containers import LAYER, LAYER_CACHE
+from skylift.core.templates import base_of
+from skylift.runtime import acting, relocate
+from skylift.runtime.components import Program, home_of
+from skylift.runtime.layer import PLUGINS, SITE_PACKAGES, folder_name, with_layer
+
+MODULES = (
+    # Airflow tasks
+    "airflow.executors.workloads",
+    "airflow.executors.base_executor",
+    "airflow.sdk.log",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.providers.standard.operators.python",
+    "airflow.providers.standard.operators.bash",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.amazon.aws.log.cloudwatch_task_handler",
+    "skylift.runtime.bundle",
+    # components
+    "setproctitle",
+    "airflow.cli.cli_parser",
+    "airflow.cli.commands.scheduler_command",
+    "airflow.jobs.scheduler_job_runner",
+    "skylift.executors.ecs",
+    "airflow.cli.commands.dag_processor_command",
+    "airflow.jobs.dag_processor_job_runner",
+    "airflow.dag_processing.processor",
+    "airflow.cli.commands.triggerer_command",
+    "airflow.jobs.triggerer_job_runner",
+    "airflow.cli.commands.api_server_command",
+    "airflow.api_fastapi.core_api.app",
+    "airflow.api_fastapi.execution_api.app",
+)
+"""What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once on a machine."""
+
+AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"
+"""Airflow's switch for "import me, do not initialise yourself" (``airflow/__init__.py``)."""
+
+_M_ARENA_MAX = -8
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a template is.
+
+    Attributes:
+        environment: the variables that decide what was imported, and how.
+        places: where modules remember HOME.
+    """
+
+    environment: Mapping[str, str]
+    places: relocate.Places
+
+
+_prepared: list[Prepared] = []
+"""One in a template and its forks, else none."""
+
+
+class CannotPrepare(Exception):
+    """There can be no template for this environment, now or ever; the text says why."""
+
+
+def prepare() -> None:
+    """Imports Airflow; this process has ``base_of`` a container's environment, and a HOME of its own.
+
+    Raises:
+        CannotPrepare: the layer is not on this machine yet, or changes how Python starts.
+        CannotRelocate: a module remembers HOME where it cannot be changed.
+    """
+    environment = home_of(os.environ)
+    if url := LAYER.read(environment):
+        environment = _with_layer(environment, Path(LAYER_CACHE.read(environment)) / folder_name(url))
+    os.environ.update(environment)
+    os.environ[AS_LIBRARY] = "1"
+    _limit_arenas(int(environment["MALLOC_ARENA_MAX"]))
+    for name in MODULES:
+        importlib.import_module(name)
+    del os.environ[AS_LIBRARY]
+    tempfile.tempdir = None
+    _prepared.append(Prepared(_decisive(environment), relocate.find(environment["HOME"])))
+
+
+def fits(arguments: Sequence[str]) -> bool:
+    """Whether ``act`` can do what ``python`` would with these arguments (the first is its own name)."""
+    return acting.understands(arguments)
+
+
+def act(arguments: Sequence[str]) -> NoReturn:
+    """Does it."""
+    acting.run(arguments)
+
+
+def can_continue(program: Program) -> bool:
+    """Whether this process is a fork of a template that was prepared for what ``program`` wants."""
+    environment = program.environment
+    return (
+        bool(_prepared)
+        and shutil.which(program.argv[0], path=environment.get("PATH")) == sys.executable
+        and acting.understands(program.argv)
+        and _decisive(environment) == _prepared[0].environment
+        and not Path(environment["AIRFLOW_HOME"], "airflow.cfg").exists()  # it would have been read at the import
+    )
+
+
+def go_on(program: Program) -> NoReturn:
+    """Goes on as ``program`` in this process, as ``exec`` would; only when ``can_continue``. Unwinds the stack."""
+    environment = program.environment
+    os.environ.clear()
+    os.environ.update(environment)
+    _prepared[0].places.move(environment["AIRFLOW_HOME"], environment["HOME"])
+    settings = importlib.import_module("airflow.settings")
+    # Read at import, and LATE: used for the length of asset names on MySQL only.
+    asset, configuration = (
+        importlib.import_module(f"airflow.sdk.{name}") for name in ("definitions.asset", "configuration")
+    )
+    vars(asset)["SQL_ALCHEMY_CONN"] = configuration.conf.get("database", "SQL_ALCHEMY_CONN", fallback="NOT AVAILABLE")
+    settings.initialize()
+    raise acting.Next(program.argv)
+
+
+def _with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
+    """As ``runtime.layer``, but never fetches: a template has no credentials. The first plain container brings the layer."""
+    if not layer.is_dir():
+        raise CannotPrepare(f"the layer {layer.name} is not on this machine yet")
+    places = [str(layer / name) for name in (SITE_PACKAGES, PLUGINS) if (layer / name).is_dir()]
+    for place in places:
+        if any(Path(place, f"{name}.py").exists() for name in ("sitecustomize", "usercustomize")):
+            raise CannotPrepare("the layer has a sitecustomize.py, which runs before everything else")
+    sys.path[:0] = places  # where Python puts PYTHONPATH
+    return with_layer(environment, layer)
+
+
+def _limit_arenas(most: int) -> None:
+    """MALLOC_ARENA_MAX for a process that runs already; glibc only."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, most)
+
+
+def _decisive(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a template depends on, with HOME as ``~``: each container has its own."""
+    home = environment.get("HOME") or "/"
+    return {name: value.replace(home, "~") for name, value in base_of(environment).items()}
