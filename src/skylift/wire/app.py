@@ -1,7 +1,7 @@
 """The endpoint: one ASGI app that is AWS for whoever calls it.
 
 A request goes, in this order, to a route by its path's prefix (these check their own tokens), through the gate (the signature),
-to the provider whose signing name the signature's scope has, or to the fallback. The host plays no part: ``api.``, ``env.`` and
+to a signed route by its path's prefix, past the interceptor (faults on demand), to the provider whose signing name the signature's scope has, or to the fallback. The host plays no part: ``api.``, ``env.`` and
 ``ops.`` before ours are as good as ours.
 """
 
@@ -34,7 +34,9 @@ from skylift.wire.asgi import (
     read_body,
     send_answer,
 )
+from skylift.wire.errors import AwsError
 from skylift.wire.gate import Gate, Visit, dialect_of
+from skylift.wire.intercept import Call, ConnectionCut, Course, Interceptor, cut_connection, operation_of
 from skylift.wire.keys import Keyring
 from skylift.wire.protocols import refuse_json, refuse_query
 from skylift.wire.provider import Provider
@@ -44,6 +46,10 @@ from skylift.wire.service import Service
 
 log = logging.getLogger(__name__)
 
+SIGNED_SERVICE = "skylift"
+"""What requests of signed routes are signed for, so that a signature of another service's call is of no use there."""
+CALLER = "skylift.caller"
+"""Key in the scope: the ``Caller``."""
 MOST_PROVIDER_BYTES = 16 * 1024 * 1024
 """Longest body for a provider of ours."""
 MOST_BUFFERED_BYTES = 512 * 1024 * 1024
@@ -58,6 +64,9 @@ class WireApp:
         keyring: the keys that may sign.
         fallback: serves every other service; ``None``: they are refused.
         routes: path prefix to app, e.g. ``/_skylift/metadata``; called without a signature check, with the scope unchanged.
+        signed_routes: as ``routes``, behind the gate: only requests signed for the service ``skylift`` reach them, with the
+            ``Caller`` in the scope as ``skylift.caller``.
+        interceptor: decides what becomes of calls that the gate has admitted.
         account: twelve digits: whose account this is.
         clock: seconds since the epoch.
     """
@@ -69,17 +78,21 @@ class WireApp:
         *,
         fallback: Asgi | None = None,
         routes: Mapping[str, Asgi] | None = None,
+        signed_routes: Mapping[str, Asgi] | None = None,
+        interceptor: Interceptor | None = None,
         account: str = "000000000000",
         clock: Clock = time.time,
     ) -> None:
         self._services: dict[str, Service] = {}
-        for service in map(Service, providers):
+        for service in (Service(provider, interceptor) for provider in providers):
             if service.signing_name in self._services:
                 raise Broken(f"two providers sign as {service.signing_name}")
             self._services[service.signing_name] = service
         self._gate = Gate(keyring, account, clock)
         self._fallback = fallback
-        self._routes = sorted((routes or {}).items(), key=lambda route: -len(route[0]))
+        self._interceptor = interceptor
+        self._routes = _longest_first(routes or {})
+        self._signed_routes = _longest_first(signed_routes or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -88,15 +101,20 @@ class WireApp:
         if scope["type"] != "http":
             raise Broken(f"the wire speaks HTTP, not {scope['type']}")
         scope = origin_form(scope)
-        route = self._route(scope["path"])
+        route = _route(self._routes, scope["path"])
         if route is not None:
             return await route(scope, receive, send)
         head, request_id = head_of(scope), str(uuid.uuid4())
         inbox = Inbox(receive)
         try:
+            signed = _route(self._signed_routes, scope["path"])
+            if signed is not None:
+                return await self._serve_signed(signed, scope, inbox, send, head)
             await self._admit(scope, inbox, send, head, request_id)
         except Rejection as error:
             await _send_unread(inbox, send, head, _refuse(error, head, request_id))
+        except ConnectionCut:
+            await cut_connection(scope, inbox)
         except ClientGone:
             log.debug("%s %s: the client went away", head.method, head.path)
 
@@ -105,14 +123,22 @@ class WireApp:
         for service in self._services.values():
             service.close()
 
-    def _route(self, path: str) -> Asgi | None:
-        matches = (app for prefix, app in self._routes if path == prefix or path.startswith(prefix.rstrip("/") + "/"))
-        return next(matches, None)
-
     def _dialect(self, head: Head) -> Dialect:
         dialect = dialect_of(head, None)
         known = any(service.has_route(head) for service in self._services.values())
         return Dialect.JSON if dialect is Dialect.S3 and known else dialect
+
+    async def _serve_signed(self, route: Asgi, scope: Scope, receive: Receive, send: Send, head: Head) -> None:
+        visit = self._gate.admit(head, Dialect.JSON)
+        if visit.service != SIGNED_SERVICE:
+            text = f"Credential should be scoped to correct service: '{SIGNED_SERVICE}'."
+            raise Rejection("InvalidSignatureException", text, 403, Dialect.JSON)
+        try:
+            body = await read_body(receive, MOST_PROVIDER_BYTES)
+        except BodyTooLong:
+            raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
+        visit.prove(hashlib.sha256(body).hexdigest())
+        await route({**scope, CALLER: visit.caller}, _once(body, receive), send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
         visit = self._gate.admit(head, self._dialect(head))
@@ -133,7 +159,7 @@ class WireApp:
         if service.wants(visit.head, body):
             answer = await service.answer(visit.head, body, visit.caller, request_id)
             return await send_answer(send, answer)
-        return await self._call_fallback(scope, _once(body, receive), send, visit)
+        return await self._call_fallback(scope, _once(body, receive), send, visit, body)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str) -> None:
         if not visit.proven:
@@ -141,7 +167,8 @@ class WireApp:
             try:
                 await spooled.fill(receive, MOST_BUFFERED_BYTES)
                 visit.prove(spooled.sha256)
-                return await self._call_fallback(scope, spooled.replay(receive), send, visit)
+                start = spooled.beginning()
+                return await self._call_fallback(scope, spooled.replay(receive), send, visit, start)
             finally:
                 spooled.close()
         if visit.digest is None:
@@ -168,11 +195,39 @@ class WireApp:
         if checked.mismatched and not begun:
             raise refusal(Fault.WRONG_BODY, visit.dialect)
 
-    async def _call_fallback(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
+    async def _call_fallback(
+        self, scope: Scope, receive: Receive, send: Send, visit: Visit, start: bytes = b""
+    ) -> None:
+        """``start``: the body's beginning, as far as it is known."""
         if self._fallback is None:
             text = f"The service {visit.service} is not served here."
             raise Rejection("UnknownService", text, 501, visit.dialect)
-        await self._fallback({**scope, "skylift.caller": visit.caller}, receive, send)
+        course = await self._course(visit, start)
+        await self._fallback({**scope, CALLER: visit.caller}, receive, _into_nowhere if course.cut else send)
+        if course.cut:
+            raise ConnectionCut
+
+    async def _course(self, visit: Visit, start: bytes) -> Course:
+        if self._interceptor is None:
+            return Course()
+        call = Call(visit.service, operation_of(visit.service, visit.head, start), visit.caller)
+        try:
+            return await self._interceptor.course(call)
+        except AwsError as error:
+            raise Rejection(error.code, error.message, error.status, visit.dialect) from error
+
+
+def _longest_first(routes: Mapping[str, Asgi]) -> list[tuple[str, Asgi]]:
+    return sorted(routes.items(), key=lambda route: -len(route[0]))
+
+
+def _route(routes: Iterable[tuple[str, Asgi]], path: str) -> Asgi | None:
+    matches = (app for prefix, app in routes if path == prefix or path.startswith(prefix.rstrip("/") + "/"))
+    return next(matches, None)
+
+
+async def _into_nowhere(_message: Message) -> None:
+    """The ``send`` of an answer that nobody is to get."""
 
 
 def _refuse(error: Rejection, head: Head, request_id: str) -> Answer:

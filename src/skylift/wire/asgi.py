@@ -153,6 +153,12 @@ class SpooledBody:
             self._file.write(chunk)
         self._file.seek(0)
 
+    def beginning(self, most: int = 64 * 1024) -> bytes:
+        """The first bytes, before ``replay``."""
+        start = self._file.read(most)
+        self._file.seek(0)
+        return start
+
     def replay(self, receive: Receive) -> Receive:
         """A ``receive`` that gives the body once more, then whatever comes after it (a disconnect)."""
         begun = False

@@ -14,11 +14,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from skylift.core.errors import Refused, Unavailable
-from skylift.wire.asgi import Asgi
+from skylift.wire.asgi import Asgi, Receive, Scope, Send
+from skylift.wire.intercept import CUT, resetting
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 30.0
@@ -66,6 +69,7 @@ class Server:
     def __init__(self, app: Asgi, listening: socket.socket, *, grace: float = 5.0) -> None:
         config = uvicorn.Config(
             app,
+            http=_CuttableProtocol,
             lifespan="off",
             ws="none",
             access_log=False,
@@ -125,6 +129,22 @@ def serving(app: Asgi, *, port: int = 0, host: str = LOOPBACK, grace: float = 5.
     finally:
         server.stop()
         thread.join(grace + START_SECONDS)
+
+
+class _CuttableProtocol(AutoHTTPProtocol):  # type: ignore[misc]  # uvicorn is not type-checked here
+    """uvicorn's protocol that lets the app reset its connection: ASGI has no word for it."""
+
+    app: Asgi
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        app, cut = self.app, resetting(transport)
+
+        async def with_cut(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[CUT] = cut
+            await app(scope, receive, send)
+
+        self.app = with_cut
 
 
 class _QuietServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not type-checked here

@@ -18,6 +18,7 @@ from skylift.wire.asgi import Answer, Head
 from skylift.wire.checks import Checks
 from skylift.wire.conventions import CONVENTIONS, USUAL
 from skylift.wire.errors import AwsError
+from skylift.wire.intercept import Call, ConnectionCut, Interceptor
 from skylift.wire.protocols import form_fields, speech_of
 from skylift.wire.provider import Caller, Provider
 
@@ -31,8 +32,9 @@ _LOADER = Loader()
 class Service:
     """A provider and everything that is known of its service beforehand."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, interceptor: Interceptor | None = None) -> None:
         self._provider = provider
+        self._interceptor = interceptor
         self.name = provider.service
         self._model = ServiceModel(_LOADER.load_service_model(self.name, "service-2"), self.name)
         self._speech = speech_of(self._model)
@@ -67,16 +69,18 @@ class Service:
             return False
 
     async def answer(self, head: Head, body: bytes, caller: Caller, request_id: str) -> Answer:
-        """Reads, checks, calls and writes. Never raises for a bad request."""
+        """Reads, checks, calls and writes. Never raises for a bad request; ``ConnectionCut`` when nobody is to be answered."""
         try:
             operation, labels = self._speech.operation(head, body)
             method = self._method(operation)
             request = self._speech.read(operation, labels, head, body)
             self._check(operation, request)
-            output = await self._call(method, caller, request)
+            output = await self._course(operation.name, method, caller, request)
             return self._speech.write(operation, output, request_id)
         except AwsError as error:
             return self._speech.refuse(error, request_id)
+        except ConnectionCut:
+            raise
         except Refused as error:
             return self._speech.refuse(AwsError(self._convention.invalid, str(error)), request_id)
         except Unavailable as error:
@@ -110,6 +114,17 @@ class Service:
             raise AwsError(
                 self._convention.invalid, f"{len(failures)} validation {noun} detected: {'; '.join(failures)}"
             )
+
+    async def _course(
+        self, operation: str, method: Callable[..., Any], caller: Caller, request: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        if self._interceptor is None:
+            return await self._call(method, caller, request)
+        course = await self._interceptor.course(Call(self.signing_name, operation, caller, request))
+        output = course.answer if course.answer is not None else await self._call(method, caller, request)
+        if course.cut:
+            raise ConnectionCut
+        return course.rewrite(output) if course.rewrite is not None else output
 
     async def _call(self, method: Callable[..., Any], caller: Caller, request: dict[str, Any]) -> Mapping[str, Any]:
         if self._pool is not None:

@@ -116,6 +116,17 @@ class Engine:
         self.changed(task)
         self._flights[task.id][0].stop_wanted.set()
 
+    def reclaim_spot(self, task: EcsTask, warning: float) -> None:
+        """Takes an ECS task's Spot capacity away: SIGTERM now, SIGKILL after ``warning`` seconds, or its stopTimeout if shorter."""
+        if task.wanted and (flying := self._flights.get(task.id)):
+            flying[0].hurry(warning)
+            self.stop(task, StopCode.SPOT, "Your Spot Task was interrupted.")
+
+    def kill(self, task: EcsTask, container: str = "") -> int:
+        """SIGKILL to containers of an ECS task: the named one, or all. Says how many it were."""
+        flying = self._flights.get(task.id)
+        return flying[0].kill(container) if flying else 0
+
     def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
         """The ECS task's next state, with the members that change with it; saved and told."""
         task.document["lastStatus"] = ECS_TASK.move(task.state, state)

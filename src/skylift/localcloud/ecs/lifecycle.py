@@ -72,4 +72,5 @@ class StopCode(StrEnum):
     USER = "UserInitiated"
     SERVICE = "ServiceSchedulerInitiated"
     TERMINATION = "TerminationNotice"
+    SPOT = "SpotInterruption"
     INFRASTRUCTURE = "InfrastructureHealth"

@@ -1,0 +1,257 @@
+"""The faults that can be asked for, as data: the command's options, the API's checks and ``docs/faults.md`` come from here.
+
+Light on purpose: the command line imports this module, and nothing else of the local cloud.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.core.errors import Refused
+from skylift.core.settings import Setting
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One of AWS's token buckets.
+
+    Attributes:
+        service: signing name.
+        operations: that share the bucket; empty: all of the service.
+        burst: how many tokens it holds.
+        rate: tokens that come back per second.
+        by_count: whether a call costs as many tokens as it starts ECS tasks.
+        source: where AWS says so.
+    """
+
+    service: str
+    operations: frozenset[str]
+    burst: float
+    rate: float
+    source: str
+    by_count: bool = False
+
+
+_ECS_LIMITS = "Amazon ECS API Reference, Request throttling"
+PRESETS = {
+    "ecs-modify": Preset(
+        "ecs", frozenset({"RunTask", "StartTask", "StopTask", "ExecuteCommand"}), 100, 40, _ECS_LIMITS
+    ),
+    "ecs-read": Preset("ecs", frozenset({"DescribeTasks", "ListTasks"}), 100, 20, _ECS_LIMITS),
+    "fargate-launch": Preset("ecs", frozenset({"RunTask"}), 100, 20, "Amazon ECS on Fargate, throttling quotas", True),
+    "batch": Preset("batch", frozenset(), 50, 50, "AWS Batch User Guide, service quotas"),
+}
+
+
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """A parser of numbers between two bounds, both included."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise ValueError(f"expected a number from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A parser of whole numbers from ``least`` on."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError(f"expected a whole number from {least} on")
+        return value
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser of one of some words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(word for word in words if word)}")
+        return text
+
+    return parse
+
+
+Parameter = Setting[Any]
+
+SERVICE = Parameter("service", str, "", "Only calls of this service, by its signing name (ecs, batch, s3 ...).")
+OPERATION = Parameter("operation", str, "", "Only calls of this operation, e.g. RunTask.")
+CLUSTER = Parameter("cluster", str, "", "Only what concerns this ECS cluster.")
+QUEUE = Parameter("queue", str, "", "Only what concerns this Batch job queue.")
+CALLS = Parameter("calls", whole(0), 0, "Over after so many hits; 0: no limit.")
+SECONDS = Parameter("seconds", number(0), 0.0, "Over after so many seconds; 0: when it is cleared.")
+PROBABILITY = Parameter("probability", number(0, 1), 1.0, "The share of matching calls or events that it hits, 0 to 1.")
+SEED = Parameter("seed", int, 0, "Seed of its chances: the same seed and the same calls give the same hits.")
+
+_EXTENT = (CALLS, SECONDS, PROBABILITY, SEED)
+_CALL = (SERVICE, OPERATION, CLUSTER, QUEUE, *_EXTENT)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of fault.
+
+    Attributes:
+        name: e.g. ``throttle``.
+        meaning: what it does, for people.
+        parameters: its own first, then its scope and extent.
+        at_once: it is done when it is set, and does not stay.
+        service: the signing name that it concerns; empty: any.
+        operations: the operations that it concerns; empty: any.
+    """
+
+    name: str
+    meaning: str
+    parameters: tuple[Parameter, ...]
+    at_once: bool = False
+    service: str = ""
+    operations: frozenset[str] = frozenset()
+
+    def read(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Values by parameter, defaults included.
+
+        Raises:
+            Refused: an unknown parameter, or a value that cannot be used.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        if unknown := texts.keys() - known.keys():
+            raise Refused(f"fault {self.name} has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
+        return {name: _parsed(self.name, parameter, texts.get(name)) for name, parameter in known.items()}
+
+
+def _parsed(kind: str, parameter: Parameter, text: str | None) -> Any:
+    if text is None:
+        return parameter.default
+    try:
+        return parameter.parse(text)
+    except ValueError as error:
+        raise Refused(f"fault {kind}, {parameter.name}: {text!r} cannot be used: {error}") from error
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "throttle",
+            "Refuses calls with the service's own throttling error once a token bucket is empty.",
+            (
+                Parameter("preset", one_of("", *PRESETS), "", f"One of AWS's buckets: {', '.join(PRESETS)}."),
+                Parameter("burst", number(0), 0.0, "Without a preset: tokens that the bucket holds; 0 refuses all."),
+                Parameter("rate", number(0), 0.0, "Without a preset: tokens that come back per second."),
+                *_CALL,
+            ),
+        ),
+        Kind(
+            "latency",
+            "Makes calls wait before they are worked on.",
+            (
+                Parameter("delay", number(0, 600), 1.0, "Seconds."),
+                Parameter("jitter", number(0, 600), 0.0, "Up to so many seconds more, by chance."),
+                *_CALL,
+            ),
+        ),
+        Kind(
+            "cut",
+            "Resets the connection: the caller gets no answer and cannot know whether the work was done.",
+            (
+                Parameter(
+                    "when",
+                    one_of("before", "after"),
+                    "after",
+                    "before: the work is not done. after: it was accepted and is done.",
+                ),
+                *_CALL,
+            ),
+        ),
+        Kind(
+            "error",
+            "Answers calls with an error; the work is not done.",
+            (
+                Parameter("code", str, "InternalFailure", "The error's name, as SDKs see it."),
+                Parameter("message", str, "The service is unavailable.", "Its text."),
+                Parameter(
+                    "status", whole(400), 500, "HTTP status, unless the service's model names one for this code."
+                ),
+                *_CALL,
+            ),
+        ),
+        Kind(
+            "missing",
+            "DescribeTasks does not know ECS tasks that exist: failures with reason MISSING, as before AWS is consistent.",
+            (
+                Parameter("younger", number(0), 0.0, "Only ECS tasks created less than so many seconds ago; 0: all."),
+                CLUSTER,
+                *_EXTENT,
+            ),
+            service="ecs",
+            operations=frozenset({"DescribeTasks"}),
+        ),
+        Kind(
+            "capacity",
+            "No room: RunTask starts nothing and gives a failure per ECS task; Batch jobs stay RUNNABLE.",
+            (
+                Parameter(
+                    "reason",
+                    str,
+                    "RESOURCE:MEMORY",
+                    "The failure's reason; Fargate says: Capacity is unavailable at this time.",
+                ),
+                Parameter("provider", str, "", "Only RunTask calls for this capacity provider, e.g. FARGATE_SPOT."),
+                SERVICE,
+                CLUSTER,
+                QUEUE,
+                *_EXTENT,
+            ),
+        ),
+        Kind(
+            "events",
+            "Disturbs state change events on their way to EventBridge.",
+            (
+                Parameter(
+                    "how",
+                    one_of("lose", "duplicate", "reorder"),
+                    "lose",
+                    "lose: never sent. duplicate: sent twice. reorder: sent late, after younger ones.",
+                ),
+                Parameter("spread", number(0, 600), 2.0, "For duplicate and reorder: late by up to so many seconds."),
+                Parameter("source", str, "", "Only events of this source: aws.ecs or aws.batch."),
+                *_EXTENT,
+            ),
+        ),
+        Kind(
+            "spot",
+            "Takes FARGATE_SPOT away: SIGTERM now, SIGKILL after the warning; stop code SpotInterruption.",
+            (
+                Parameter(
+                    "warning", number(0, 120), 120.0, "Seconds between the two (AWS: 120), at most its stopTimeout."
+                ),
+                Parameter("task", str, "", "Only this ECS task (id or ARN)."),
+                CLUSTER,
+                PROBABILITY,
+                SEED,
+            ),
+            at_once=True,
+        ),
+        Kind(
+            "kill",
+            "Kills containers (SIGKILL), as the kernel does when memory runs out.",
+            (
+                Parameter("task", str, "", "Only this ECS task (id or ARN)."),
+                Parameter("container", str, "", "Only containers of this name."),
+                CLUSTER,
+                PROBABILITY,
+                SEED,
+            ),
+            at_once=True,
+        ),
+    )
+}
