@@ -39,6 +39,7 @@ class TinyImage:
     root: Path
     entrypoint: tuple[str, ...] = ()
     default_command: tuple[str, ...] = ("python", "-c", "print('default command')")
+    template: str = ""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -72,8 +73,9 @@ class TinyImages:
 class Cloud:
     """A local cloud that serves from a thread of this process."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, slots: int = 0) -> None:
         self.home = home
+        self.slots = slots
         self.images = TinyImages(home / "image")
         self.changes: list[tuple[str, str]] = []
         self._listening: socket.socket | None = None
@@ -112,7 +114,8 @@ class Cloud:
 
     async def _serve(self, listening: socket.socket, up: threading.Event) -> None:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        cloud = make(self.home, self.url, self.images, lambda kind, doc: self.changes.append((kind, _state(doc))))
+        told = lambda kind, doc: self.changes.append((kind, _state(doc)))  # noqa: E731 - one line
+        cloud = make(self.home, self.url, self.images, told, self.slots)
         server = Server(app_of(cloud), listening, grace=1.0)
         await cloud.start()
         serving = asyncio.create_task(server.run())
@@ -128,14 +131,24 @@ def _state(document: Mapping[str, Any]) -> str:
     return str(document.get("lastStatus") or document["status"])
 
 
-def make(home: Path, url: str, images: TinyImages, on_change: Callable[[str, dict[str, Any]], None]) -> LocalCloud:
+def make(
+    home: Path, url: str, images: TinyImages, on_change: Callable[[str, dict[str, Any]], None], slots: int = 0
+) -> LocalCloud:
     keys = DerivedKeys(MASTER, time.time)
-    return LocalCloud(home, url, keys, ACCOUNT, REGION, time.time, images=images, on_change=on_change)
+    return LocalCloud(home, url, keys, ACCOUNT, REGION, time.time, images=images, on_change=on_change, slots=slots)
 
 
 def app_of(cloud: LocalCloud) -> WireApp:
     ring = Keyrings(StaticKeys([OWNER]), DerivedKeys(MASTER, time.time), cloud.extra_keyring)
-    return WireApp(list(cloud.providers), ring, fallback=cloud.fallback, routes=cloud.routes, account=ACCOUNT)
+    return WireApp(
+        list(cloud.providers),
+        ring,
+        fallback=cloud.fallback,
+        routes=cloud.routes,
+        signed_routes=cloud.signed_routes,
+        interceptor=cloud.faults,
+        account=ACCOUNT,
+    )
 
 
 def client(service: str, url: str) -> Any:

@@ -43,6 +43,11 @@ class Image(Protocol):
     @property
     def environment(self) -> Mapping[str, str]: ...
 
+    @property
+    def template(self) -> str:
+        """Module that prepares templates for the image's ``python`` (see ``template_process.py``); empty: none."""
+        ...
+
     def executable(self, word: str) -> Path | None:
         """The program that ``word`` names on the image's PATH."""
         ...
