@@ -17,6 +17,7 @@ from skylift.localcloud.ecs.lifecycle import TaskState
 from skylift.localcloud.ecs.ports import Document, Place
 from skylift.localcloud.ecs.shapes import ecs_arn, last_word, merged_tags, new_id
 from skylift.localcloud.ecs.store import EcsTask
+from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS, choose
 
 PLATFORM_VERSION = "1.4.0"
 _NETWORK = ipaddress.ip_network("127.64.0.0/16")
@@ -26,7 +27,7 @@ _EDGE_ADDRESSES = 2
 
 @dataclass(frozen=True)
 class Order:
-    """What to make, the same for every ECS task of one call.
+    """What to make, the same for every ECS task of one call but its capacity provider.
 
     Attributes:
         definition: the task definition.
@@ -34,6 +35,8 @@ class Order:
         request: the RunTask request, or the service's document: launch type, network, overrides, tags, startedBy.
         group: ``family:...`` or ``service:...``.
         deployment: id of the service deployment, or empty.
+        tags: of every ECS task.
+        placed: how many of the service's ECS tasks each capacity provider has already.
     """
 
     definition: Document
@@ -42,13 +45,16 @@ class Order:
     group: str
     deployment: str = ""
     tags: list[dict[str, str]] = field(default_factory=list)
+    placed: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_tasks(place: Place, order: Order, count: int, taken: Iterable[str], last: str, now: float) -> list[EcsTask]:
     """``count`` ECS tasks in PROVISIONING. ``taken`` are addresses in use, ``last`` the one given out last (or empty)."""
     awsvpc = order.definition.get("networkMode") == "awsvpc"
     addresses = free_addresses(count, set(taken), last) if awsvpc else [""] * count
-    return [_make(place, order, address, now) for address in addresses]
+    strategy = order.request.get("capacityProviderStrategy")
+    providers = choose(strategy, order.placed, count) if strategy else [""] * count
+    return [_make(place, order, address, provider, now) for address, provider in zip(addresses, providers, strict=True)]
 
 
 def free_addresses(count: int, taken: set[str], last: str) -> list[str]:
@@ -75,18 +81,26 @@ def first_address(folder: Path) -> str:
 
 
 def task_tags(
-    request: Mapping[str, Any], definition: Document, service_tags: Iterable[dict[str, str]] = ()
+    request: Mapping[str, Any],
+    definition: Document,
+    cluster: str,
+    service: str = "",
+    service_tags: Iterable[dict[str, str]] = (),
 ) -> list[dict[str, str]]:
-    """Tags of a new ECS task: the call's own, and those that ``propagateTags`` brings."""
+    """Tags of a new ECS task: the call's own, those that ``propagateTags`` brings, and ``enableECSManagedTags``'s (by name)."""
     inherited: Iterable[dict[str, str]] = ()
     if request.get("propagateTags") == "TASK_DEFINITION":
         inherited = definition.get("tags", ())
     elif request.get("propagateTags") == "SERVICE":
         inherited = service_tags
-    return merged_tags(inherited, request.get("tags", ()))
+    tags = merged_tags(inherited, request.get("tags", ()))
+    if request.get("enableECSManagedTags"):
+        managed = {"aws:ecs:clusterName": cluster, **({"aws:ecs:serviceName": service} if service else {})}
+        tags += [{"key": key, "value": value} for key, value in managed.items()]
+    return tags
 
 
-def _make(place: Place, order: Order, address: str, now: float) -> EcsTask:
+def _make(place: Place, order: Order, address: str, provider: str, now: float) -> EcsTask:
     definition, request, task_id = order.definition, order.request, new_id()
     cluster = last_word(order.cluster_arn)
     task_arn = ecs_arn(place, "task", cluster, task_id)
@@ -95,7 +109,7 @@ def _make(place: Place, order: Order, address: str, now: float) -> EcsTask:
     containers = [
         _container(place, task_arn, task_id, item, attachment, address) for item in definition["containerDefinitions"]
     ]
-    fargate = _on_fargate(request, definition)
+    fargate = _on_fargate(request, definition, provider)
     document: Document = {
         "attachments": [attachment] if attachment else [],
         "attributes": [{"name": "ecs.cpu-architecture", "value": _architecture()}],
@@ -117,6 +131,7 @@ def _make(place: Place, order: Order, address: str, now: float) -> EcsTask:
         "taskDefinitionArn": definition["taskDefinitionArn"],
         "version": 1,
         **_launched_on(request, fargate),
+        **({"capacityProviderName": provider} if provider else {}),
     }
     if started_by := order.deployment or request.get("startedBy"):
         document["startedBy"] = started_by
@@ -125,24 +140,21 @@ def _make(place: Place, order: Order, address: str, now: float) -> EcsTask:
 
 
 def _launched_on(request: Mapping[str, Any], fargate: bool) -> Document:
-    strategy = request.get("capacityProviderStrategy")
-    provider = {"capacityProviderName": strategy[0]["capacityProvider"]} if strategy else {}
     if not fargate:
-        return {"launchType": request.get("launchType") or "EC2", **provider}
+        return {"launchType": request.get("launchType") or "EC2"}
     version = request.get("platformVersion") or "LATEST"
     return {
         "launchType": "FARGATE",
         "platformVersion": PLATFORM_VERSION if version == "LATEST" else version,
         "platformFamily": "Linux",
         "ephemeralStorage": {"sizeInGiB": 20},
-        **provider,
     }
 
 
-def _on_fargate(request: Mapping[str, Any], definition: Document) -> bool:
+def _on_fargate(request: Mapping[str, Any], definition: Document, provider: str) -> bool:
     if request.get("launchType"):
         return bool(request["launchType"] == "FARGATE")
-    return bool(request.get("capacityProviderStrategy")) or "FARGATE" in definition.get("requiresCompatibilities", ())
+    return provider in FARGATE_PROVIDERS if provider else "FARGATE" in definition.get("requiresCompatibilities", ())
 
 
 def _container(

@@ -182,6 +182,8 @@ def check_run(request: Mapping[str, Any], definition: Document) -> None:
         raise invalid(
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
         )
+    if request.get("propagateTags") == "SERVICE":
+        raise invalid("propagateTags SERVICE is not supported when running a task.")
     check_placement(request, definition)
     check_overrides(request.get("overrides", {}), definition)
 
@@ -198,10 +200,6 @@ def check_placement(request: Mapping[str, Any], definition: Document) -> None:
         raise invalid("Network Configuration is not valid for the given networkMode of this task definition.")
     if request.get("launchType") == "FARGATE" and "FARGATE" not in definition["compatibilities"]:
         raise invalid("Task definition does not support launch_type FARGATE.")
-    known = {"FARGATE", "FARGATE_SPOT"}
-    for item in request.get("capacityProviderStrategy", ()):
-        if item["capacityProvider"] not in known:
-            raise invalid(f"The specified capacity provider '{item['capacityProvider']}' was not found.")
 
 
 def check_overrides(overrides: Document, definition: Document) -> None:

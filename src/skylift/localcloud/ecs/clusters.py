@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from skylift.localcloud.ecs.lifecycle import STARTING, ServiceState, TaskState
 from skylift.localcloud.ecs.operations import Operations, Request
 from skylift.localcloud.ecs.ports import Document
-from skylift.localcloud.ecs.shapes import client_error, ecs_arn, invalid, last_word, merged_tags, page
+from skylift.localcloud.ecs.shapes import ecs_arn, invalid, last_word, merged_tags, page
+from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS, check_strategy
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
-_PROVIDERS = frozenset({"FARGATE", "FARGATE_SPOT"})
 
 
 class ClusterOperations(Operations):
@@ -27,7 +28,8 @@ class ClusterOperations(Operations):
             raise invalid(
                 "Identifier contains invalid characters. Cluster name may have letters, numbers, hyphens, underscores."
             )
-        _check_providers(request)
+        self._check_providers(request)
+        _check_settings(request)
         found = self.store.clusters.get(name)
         if found is None or found["status"] != "ACTIVE":
             found = {
@@ -49,12 +51,13 @@ class ClusterOperations(Operations):
         names = request.get("clusters") or ["default"]
         if len(names) > 100:
             raise invalid("Clusters can not be more than 100.")
+        include = request.get("include", ())
         found = {name: self.store.clusters.get(last_word(name)) for name in names}
         missing = [
             ecs_arn(self.place, "cluster", last_word(name)) for name, cluster in found.items() if cluster is None
         ]
         return {
-            "clusters": [self._shown(cluster) for cluster in found.values() if cluster is not None],
+            "clusters": [_without(self._shown(cluster), include) for cluster in found.values() if cluster is not None],
             "failures": [{"arn": arn, "reason": "MISSING"} for arn in missing],
         }
 
@@ -67,14 +70,20 @@ class ClusterOperations(Operations):
     def update_cluster(self, caller: Caller, request: Request) -> Document:
         """Changes settings and configuration."""
         cluster = self.cluster(request)
+        _check_settings(request)
         cluster |= {key: request[key] for key in ("settings", "configuration") if key in request}
         self.store.save_cluster(cluster)
         return {"cluster": self._shown(cluster)}
 
+    def update_cluster_settings(self, caller: Caller, request: Request) -> Document:
+        """Changes settings."""
+        return self.update_cluster(caller, {"cluster": request.get("cluster"), "settings": request["settings"]})
+
     def put_cluster_capacity_providers(self, caller: Caller, request: Request) -> Document:
         """Sets the capacity providers and the default strategy."""
         cluster = self.cluster(request)
-        _check_providers(request)
+        self._check_providers(request)
+        self._check_in_use(cluster, request["capacityProviders"])
         keys = ("capacityProviders", "defaultCapacityProviderStrategy")
         cluster |= {key: request[key] for key in keys}
         self.store.save_cluster(cluster)
@@ -107,11 +116,43 @@ class ClusterOperations(Operations):
             "statistics": [],
         }
 
+    def _check_providers(self, request: Request) -> None:
+        """Names that are known, and a lawful default strategy of them."""
+        names = request.get("capacityProviders", ())
+        known = {*FARGATE_PROVIDERS, *self.store.providers}
+        for name in names:
+            if name not in known:
+                raise invalid(f"The specified capacity provider {name} was not found.")
+        check_strategy(request.get("defaultCapacityProviderStrategy", ()), names, known)
 
-def _check_providers(request: Request) -> None:
-    for name in request.get("capacityProviders", ()):
-        if name not in _PROVIDERS:
-            raise invalid(f"The specified capacity provider '{name}' was not found. Known here: FARGATE, FARGATE_SPOT.")
-    for item in request.get("defaultCapacityProviderStrategy", ()):
-        if item["capacityProvider"] not in request.get("capacityProviders", ()):
-            raise client_error("A capacity provider of the default strategy must be associated with the cluster.")
+    def _check_in_use(self, cluster: Document, names: Collection[str]) -> None:
+        """A provider that a service or an ECS task uses cannot be taken from its cluster (API reference, PutClusterCapacityProviders)."""
+        arn = cluster["clusterArn"]
+        used = {
+            item["capacityProvider"]
+            for service in self.store.services.values()
+            if service.key[0] == arn and service.document["status"] != ServiceState.INACTIVE
+            for item in service.document.get("capacityProviderStrategy", ())
+        }
+        used |= {task.document.get("capacityProviderName", "") for task in self.tasks_in(arn) if not task.stopped}
+        if gone := sorted(used & set(cluster["capacityProviders"]) - set(names)):
+            raise AwsError(
+                "ResourceInUseException", f"The capacity provider {gone[0]} is in use and cannot be removed."
+            )
+
+
+def _without(cluster: Document, include: Collection[str]) -> Document:
+    """Tags, settings and configuration are shown to whom asks for them (API reference, DescribeClusters: ``include``)."""
+    if "TAGS" not in include:
+        cluster["tags"] = []
+    if "SETTINGS" not in include:
+        cluster["settings"] = []
+    if "CONFIGURATIONS" not in include:
+        cluster.pop("configuration", None)
+    return cluster
+
+
+def _check_settings(request: Request) -> None:
+    for setting in request.get("settings", ()):
+        if setting.get("value") not in {"enabled", "disabled", "enhanced"}:
+            raise invalid(f"Invalid cluster setting value: {setting.get('value')}.")

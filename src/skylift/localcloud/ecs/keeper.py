@@ -6,6 +6,7 @@ It has no loop of its own: a change of an ECS task or of the service rings, and 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.balancing import add_event
@@ -15,6 +16,7 @@ from skylift.localcloud.ecs.lifecycle import SERVICE, STARTING, ServiceState, St
 from skylift.localcloud.ecs.maker import Maker
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.ecs.rolling import YOUNG_SECONDS, Decision, Member, Wish, decide, delay_after
+from skylift.localcloud.ecs.shapes import last_word
 from skylift.localcloud.ecs.store import EcsTask, Service
 
 _OWN_FAULT = frozenset({StopCode.FAILED_TO_START, StopCode.ESSENTIAL_EXITED, StopCode.INFRASTRUCTURE})
@@ -154,9 +156,16 @@ class ServiceKeeper:
     def _order(self, service: Service, deployment: Document) -> Order:
         document = service.document
         definition = self._store.definitions[deployment["taskDefinition"]]
-        tags = task_tags({"propagateTags": document.get("propagateTags")}, definition, document["tags"])
-        group = f"service:{document['serviceName']}"
-        return Order(definition, document["clusterArn"], {**document, "overrides": {}}, group, deployment["id"], tags)
+        wish = {name: document.get(name) for name in ("propagateTags", "enableECSManagedTags")}
+        cluster, name = last_word(document["clusterArn"]), document["serviceName"]
+        tags = task_tags(wish, definition, cluster, name, document["tags"])
+        placed = Counter(
+            str(task.document.get("capacityProviderName"))
+            for task in self.tasks_of(service)
+            if task.deployment == deployment["id"] and task.wanted
+        )
+        request = {**document, "overrides": {}}
+        return Order(definition, document["clusterArn"], request, f"service:{name}", deployment["id"], tags, placed)
 
     def _count(self, service: Service, decision: Decision, now: float) -> None:
         """Brings the counts, the deployments and the status up to date with what is."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from skylift.core.clock import Clock
+from skylift.localcloud.ecs.account import AccountOperations
 from skylift.localcloud.ecs.capacity import Slots
 from skylift.localcloud.ecs.clusters import ClusterOperations
 from skylift.localcloud.ecs.definitions import DefinitionOperations
 from skylift.localcloud.ecs.engine import Engine, Neighbours
+from skylift.localcloud.ecs.instances import InstanceOperations
 from skylift.localcloud.ecs.keeper import ServiceKeeper
 from skylift.localcloud.ecs.maker import Maker
 from skylift.localcloud.ecs.ports import Change, Place, nobody
+from skylift.localcloud.ecs.protection import ProtectionOperations
+from skylift.localcloud.ecs.providers import CapacityProviderOperations
 from skylift.localcloud.ecs.runner import ProcessRunner, Runner
 from skylift.localcloud.ecs.services import ServiceOperations
 from skylift.localcloud.ecs.store import Store
@@ -19,7 +23,17 @@ from skylift.localcloud.ecs.template import TemplateRunner
 from skylift.localcloud.events import Events, NoBus
 
 
-class EcsProvider(ClusterOperations, DefinitionOperations, TaskOperations, ServiceOperations, TagOperations):
+class EcsProvider(
+    ClusterOperations,
+    CapacityProviderOperations,
+    DefinitionOperations,
+    TaskOperations,
+    ProtectionOperations,
+    ServiceOperations,
+    TagOperations,
+    AccountOperations,
+    InstanceOperations,
+):
     """One method per operation (see ``wire.provider``); everything on one event loop.
 
     ``start`` before the first request, ``close`` after the last one.

@@ -20,6 +20,7 @@ _TIMES = frozenset(
         "createdAt",
         "deregisteredAt",
         "executionStoppedAt",
+        "expirationDate",
         "pullStartedAt",
         "pullStoppedAt",
         "registeredAt",
@@ -92,9 +93,10 @@ def client_error(message: str) -> AwsError:
 
 def merged_tags(present: Iterable[Mapping[str, str]], added: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
     """Tags with later ones replacing earlier ones of the same key; at most 50 may remain (``InvalidParameterException``)."""
+    added = list(added)
     tags = {tag["key"]: tag.get("value", "") for tag in (*present, *added)}
     if len(tags) > 50:
         raise invalid("The maximum number of tags per resource is 50.")
-    if any(key.lower().startswith("aws:") for key in tags):
+    if any(tag["key"].lower().startswith("aws:") for tag in added):
         raise invalid("aws: prefixed tag key names are not allowed for external use.")
     return [{"key": key, "value": value} for key, value in tags.items()]

@@ -42,6 +42,7 @@ class EcsTask:
         deployment: id of the service deployment it belongs to, or empty.
         registered: whether the service's load balancers know it.
         judged: whether its service has drawn its conclusions from its end.
+        protected_until: seconds since the epoch; before that neither scaling in nor a deployment ends it.
     """
 
     document: Document
@@ -54,6 +55,7 @@ class EcsTask:
     deployment: str = ""
     registered: bool = False
     judged: bool = False
+    protected_until: float = 0.0
 
     @property
     def id(self) -> str:

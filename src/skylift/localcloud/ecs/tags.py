@@ -51,6 +51,8 @@ class TagOperations(Operations):
             key = (arn.replace(":service/", ":cluster/").rsplit("/", 1)[0], names[1])
             if service := self.store.services.get(key):
                 return service.document, lambda: self.store.save(service)
-        if kind not in {"cluster", "task-definition", "task", "service"}:
+        if kind == "capacity-provider" and (provider := self.store.providers.get(names[-1])):
+            return provider, lambda: self.store.save_thing("provider", provider["name"], provider)
+        if kind not in {"cluster", "capacity-provider", "task-definition", "task", "service"}:
             raise invalid("Invalid identifier: Identifier is for an unknown resource type.")
         raise AwsError("ResourceNotFoundException", f"The specified resource is not found: {arn}")

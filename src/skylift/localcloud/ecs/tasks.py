@@ -13,6 +13,7 @@ from skylift.localcloud.ecs.operations import Operations, Request
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.ecs.shapes import digest, ecs_arn, invalid, last_word, page, shown
 from skylift.localcloud.ecs.store import EcsTask
+from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS, check_strategy
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -40,7 +41,12 @@ class TaskOperations(Operations):
             return {"tasks": [shown(task.document) for task in known], "failures": []}
         definition = self.runnable_definition(request["taskDefinition"])
         check_run(request, definition)
-        tags = task_tags(request, definition)
+        check_strategy(
+            request.get("capacityProviderStrategy", ()),
+            cluster["capacityProviders"],
+            {*FARGATE_PROVIDERS, *self.store.providers},
+        )
+        tags = task_tags(request, definition, cluster["clusterName"])
         group = request.get("group") or f"family:{definition['family']}"
         tasks = self.maker.make(
             Order(definition, cluster["clusterArn"], request, group, tags=tags), request.get("count", 1)
@@ -79,7 +85,9 @@ class TaskOperations(Operations):
     def list_tasks(self, caller: Caller, request: Request) -> Document:
         """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING unless said otherwise."""
         cluster = self.cluster(request)
-        filters = {"family", "serviceName", "containerInstance", "launchType"} & request.keys()
+        if "containerInstance" in request:  # as on Fargate: there is none
+            raise invalid("The referenced container instance was not found.")
+        filters = {"family", "serviceName", "launchType"} & request.keys()
         if "startedBy" in request and filters:
             raise invalid("startedBy cannot be combined with other filters.")
         if request.get("serviceName") and (
@@ -115,8 +123,6 @@ def _matches(task: EcsTask, request: Request) -> bool:
         wanted["launchType"] = request["launchType"]
     if "serviceName" in request:
         wanted["group"] = f"service:{last_word(request['serviceName'])}"
-    if "containerInstance" in request:
-        return False
     if "family" in request and last_word(document["taskDefinitionArn"]).partition(":")[0] != request["family"]:
         return False
     return all(document.get(key) == value for key, value in wanted.items())
