@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -21,6 +22,7 @@ import pytest
 from skylift.core.errors import Refused
 from skylift.localcloud import postmaster
 from skylift.localcloud.postgres import Postgres
+from skylift.localcloud.postgres_guard import PostgresGuard
 
 pytestmark = pytest.mark.local
 
@@ -67,6 +69,30 @@ def test_rows_survive_a_stop_and_a_kill(home: Path) -> None:
     with connect(server) as connection:
         assert connection.execute("SELECT array_agg(number ORDER BY number) FROM rows").fetchone() == ([1, 2],)
     assert server.port == port
+
+
+def test_a_guard_starts_it_again_whoever_started_it(home: Path) -> None:
+    server, notes = Postgres(home), list[str]()
+    Postgres(home).start()
+
+    async def play() -> None:
+        guarding = asyncio.create_task(PostgresGuard(server, notes.append).run())
+        for _ in range(2):
+            before = postmaster.find(server.data)
+            assert before is not None
+            os.kill(before.pid, signal.SIGKILL)
+            async with asyncio.timeout(20):
+                while not ((now := postmaster.find(server.data)) and now.pid != before.pid and server.is_running()):
+                    await asyncio.sleep(0.02)
+            with connect(server) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+        guarding.cancel()
+        await asyncio.gather(guarding, return_exceptions=True)
+
+    asyncio.run(play())
+    assert "PostgreSQL runs" in notes
+    server.stop()
+    assert not server.is_running()
 
 
 def test_a_second_runner_adopts_the_running_server(home: Path) -> None:

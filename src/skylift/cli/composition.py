@@ -26,6 +26,7 @@ from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.ecs.capacity import SLOTS
 from skylift.localcloud.images import Image, Images
 from skylift.localcloud.postgres import Postgres
+from skylift.localcloud.postgres_guard import PostgresGuard
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
@@ -76,6 +77,13 @@ class House:
         self._stage("starting PostgreSQL")
         stack.push_async_callback(self._end_postgres)
         await asyncio.to_thread(self._postgres.start)
+        guarding = asyncio.create_task(PostgresGuard(self._postgres, self._note).run(), name="postgres-guard")
+
+        async def end_guard() -> None:
+            guarding.cancel()
+            await asyncio.gather(guarding, return_exceptions=True)
+
+        stack.push_async_callback(end_guard)
         self._stage("starting the local cloud")
         try:
             await self._cloud.start()
