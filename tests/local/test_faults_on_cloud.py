@@ -8,12 +8,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
-from tests.local.ecs_cloud import OWNER, REGION, Cloud, definition, described, run, until, wait_for
+from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition, described, run, until, wait_for
 
 from skylift.aws import signed
 from skylift.core.errors import Refused
@@ -28,6 +27,7 @@ SLEEPER = ("python", "-c", "import time; time.sleep(600)")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     cloud = Cloud(tmp_path_factory.mktemp("faults")).start()
     cloud.client("ecs").create_cluster(clusterName="default", capacityProviders=["FARGATE", "FARGATE_SPOT"])
+    cloud.client("logs").create_log_group(logGroupName=LOG_GROUP)
     yield cloud
     cloud.stop()
 
@@ -214,7 +214,7 @@ def test_killed_containers(aws: Cloud) -> None:
     assert (ended["stopCode"], ended["containers"][0]["exitCode"]) == ("EssentialContainerExited", 137)
 
 
-def test_events_are_lost_and_doubled(aws: Cloud, tmp_path: Path) -> None:
+def test_events_are_lost_and_doubled(aws: Cloud) -> None:
     ecs, sqs, bus = aws.client("ecs"), aws.client("sqs"), aws.client("events")
     queue = sqs.create_queue(QueueName="fault-events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -235,7 +235,8 @@ def test_events_are_lost_and_doubled(aws: Cloud, tmp_path: Path) -> None:
     wait_for(stopped_twice, tell=lambda: str(len(events)))
     put("events", "e", how="lose")
     lost = run(ecs, definition("python", "-c", "print(1)"))
-    until(ecs, lost, "STOPPED")
+    changes = until(ecs, lost, "STOPPED")["version"]
+    wait_for(lambda: shown()[0]["hits"] >= changes, tell=lambda: str(shown()))
     clear("e")
     heard = run(ecs, definition("python", "-c", "print(1)"))
     until(ecs, heard, "STOPPED")
