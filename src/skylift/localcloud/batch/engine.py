@@ -1,0 +1,370 @@
+"""The Batch jobs that are under way: admitted, started, followed through ECS, ended; taken up again after a restart.
+
+It has no loop of its own: a submission, a change of an ECS task or of capacity rings; timers only wait out timeouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import sqlite3
+
+from skylift.core.clock import Clock
+from skylift.core.errors import Unavailable
+from skylift.localcloud.batch.board import Board
+from skylift.localcloud.batch.gates import Gate, gate_of, gate_of_child
+from skylift.localcloud.batch.launching import Launching
+from skylift.localcloud.batch.lifecycle import ENDED, PLACED, JobState
+from skylift.localcloud.batch.lines import Lines
+from skylift.localcloud.batch.model import ArrayJob, BatchJob
+from skylift.localcloud.batch.shapes import milliseconds
+from skylift.localcloud.batch.shown import attempt_of, strategy, timeout
+from skylift.localcloud.batch.store import QUEUE, Store
+from skylift.localcloud.batch.verdict import CHILD_FAILED, DEPENDENCY_FAILED, TIMED_OUT, Ended, Verdict, ended, judge
+from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
+from skylift.localcloud.ecs.ports import Change, Document
+from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.store import EcsTask
+
+KEPT_SECONDS = 24 * 3600.0
+"""How long an ended job can be described (issue 3: at least 24 hours)."""
+_PRUNE_SECONDS = 600.0
+_FULL_DISK_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+class BatchEngine:
+    """Moves jobs. ``recover`` before ECS starts, ``begin`` after it."""
+
+    def __init__(self, ecs: EcsProvider, store: Store, clock: Clock, on_change: Change) -> None:
+        self.board = Board(ecs.place, store, clock, on_change, ecs.engine.events)
+        self.lines = Lines()
+        self._ecs = ecs
+        self._store = store
+        self._clock = clock
+        self._launching = Launching(ecs, store, self.board, self.lines)
+        self._deadlines: list[tuple[float, str, str]] = []
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._rung = False
+        self._open = False
+        ecs.engine.listeners.append(self._ecs_changed)
+        ecs.engine.slots.listeners.append(self.ring)
+
+    def recover(self) -> None:
+        """Brings the jobs up to what ECS has on record. Must come before ECS forgets old ECS tasks, that is before it starts."""
+        for job in list(self._store.jobs.values()):
+            if isinstance(job, ArrayJob):
+                for child in list(job.children.values()):
+                    self._take_up(child)
+                if not job.ended:
+                    self._take_up_array(job)
+            else:
+                self._take_up(job)
+        self._follow()
+
+    def begin(self) -> None:
+        """From now on attempts are started. ECS must have started."""
+        self._open = True
+        for name, job in list(self.board.running.items()):
+            if job.ending:
+                self._ecs.engine.stop(self._ecs.store.tasks[name], StopCode.USER, job.ending)
+        self._prune()
+        self._arm()
+        self.ring()
+
+    def close(self) -> None:
+        """Starts nothing any more. Safe to call twice."""
+        self._open = False
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def submit(self, job: BatchJob) -> None:
+        """Accepts a job: once this returns it is on disk. Raises ``Unavailable``: the disk does not take it."""
+        self._store.accept(job)
+        self.board.add(job)
+        self.ring()
+
+    def ring(self) -> None:
+        """Looks soon; many rings are one look."""
+        if self._open and not self._rung:
+            self._rung = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def capacity_changed(self) -> None:
+        """Compute environments or queues are not what they were."""
+        self.lines.all_return()
+        self.ring()
+
+    def terminate(self, job: BatchJob, reason: str) -> None:
+        """TerminateJob, in every state. Recorded when this returns; what runs ends soon. Raises ``Unavailable``."""
+        if job.ended:
+            return
+        job = self.board.adopt(job)
+        job.terminated = True
+        if isinstance(job, ArrayJob):
+            job.ending = reason
+            self._store.note(job)
+            self.board.move_crowd(job, JobState.FAILED, reason)
+            for child in list(job.children.values()):
+                self.terminate(child, reason)
+        elif job.status in PLACED:
+            self._end_attempt(job, reason)
+        else:
+            self.board.move(job, JobState.FAILED, reason=reason)
+        self._settle()
+
+    def cancel(self, job: BatchJob, reason: str) -> None:
+        """CancelJob: what has not begun ends; what has is left alone. A PENDING job ends once its dependencies have.
+
+        Raises:
+            Unavailable: the disk does not take it.
+        """
+        if not job.waiting:
+            return
+        job = self.board.adopt(job)
+        job.cancelled = True
+        if isinstance(job, ArrayJob):
+            job.ending = reason
+            self._store.note(job)
+            self.board.move_crowd(job, JobState.FAILED, reason)
+            for child in list(job.children.values()):
+                if child.waiting:
+                    self.cancel(child, reason)
+        elif job.status is JobState.PENDING and job.index < 0:
+            job.ending = reason
+            self._store.note(job)
+        else:
+            self.board.move(job, JobState.FAILED, reason=reason)
+        self._settle()
+
+    def _settle(self) -> None:
+        self._follow()
+        self.board.write()
+        self.ring()
+
+    def _look(self) -> None:
+        self._rung = False
+        if not self._open:
+            return
+        try:
+            for queue in list(self._store.queues.values()):
+                for job in self.board.in_state(queue["jobQueueArn"], JobState.SUBMITTED):
+                    self._admit(job)
+                self._drain(queue)
+            self._follow()
+            if not self._ecs.engine.closing:
+                self._launching.launch()
+                self._follow()
+            self.board.write()
+        except Unavailable as error:  # a full disk: the machine's owner can act, Batch waits
+            _log.warning("%s", error)
+            self._later("disk", _FULL_DISK_SECONDS, self.ring)
+
+    def _admit(self, job: BatchJob) -> None:
+        """Draws the conclusions from a waiting job's dependencies."""
+        if isinstance(job, ArrayJob):
+            self._admit_array(job)
+            return
+        gate = gate_of(job, self._store.find)
+        if gate is Gate.CLOSED:
+            if job.status is JobState.SUBMITTED:
+                self.board.move(job, JobState.PENDING)
+        elif job.cancelled or gate is Gate.SHUT:
+            self.board.move(job, JobState.FAILED, reason=job.ending or DEPENDENCY_FAILED)
+        else:
+            self.board.move(job, JobState.RUNNABLE)
+            self.lines.enter(job)
+
+    def _admit_array(self, array: ArrayJob) -> None:
+        if array.status is JobState.SUBMITTED:
+            self.board.move(array, JobState.PENDING)
+        gate = gate_of(array, self._store.find)
+        if gate is Gate.SHUT:
+            self.board.move_crowd(array, JobState.FAILED, DEPENDENCY_FAILED)
+            self._maybe_end(array, DEPENDENCY_FAILED)
+        elif gate is Gate.OPEN and array.submission.stepwise:
+            for index in range(array.size):
+                self._step(array, index)
+        elif gate is Gate.OPEN and array.rest is JobState.PENDING:
+            self.board.move_crowd(array, JobState.RUNNABLE)
+            self.lines.enter(array)
+
+    def _step(self, array: ArrayJob, index: int) -> None:
+        """One child of a stepwise array, while it waits in the crowd."""
+        if index >= array.size or index in array.children or array.rest is not JobState.PENDING:
+            return
+        gate = gate_of_child(array, index, self._store.find)
+        if gate is Gate.CLOSED or gate_of(array, self._store.find) is not Gate.OPEN:
+            return
+        child = self.board.adopt(array.of_crowd(index))
+        if gate is Gate.SHUT:
+            self.board.move(child, JobState.FAILED, reason=DEPENDENCY_FAILED)
+        else:
+            self.board.move(child, JobState.RUNNABLE)
+            self.lines.enter(child)
+
+    def _follow(self) -> None:
+        """What follows from ends: dependents are admitted or fail, arrays end. One queue, so that long chains cost no stack."""
+        while self.board.ended:
+            job = self.board.ended.popleft()
+            if job.index >= 0:
+                array = self.board.array_of(job)
+                self._step(array, job.index + 1)
+                for other in self.board.dependents(array.id):
+                    if isinstance(other, ArrayJob) and other.submission.stepwise:
+                        self._step(other, job.index)
+                self._maybe_end(array, CHILD_FAILED)
+            for other in self.board.dependents(job.id):
+                self._admit(other)
+
+    def _maybe_end(self, array: ArrayJob, reason: str) -> None:
+        summary = array.summary()
+        if array.ended or sum(summary[state] for state in ENDED) < array.size:
+            return
+        if summary[JobState.SUCCEEDED] == array.size:
+            self.board.move(array, JobState.SUCCEEDED, reason="")
+        else:
+            self.board.move(array, JobState.FAILED, reason=array.ending or reason)
+
+    def _ecs_changed(self, task: EcsTask) -> None:
+        job = self.board.running.get(task.id)
+        if job is None:
+            return
+        if task.stopped:
+            self._attempt_over(job, task)
+        elif task.state is TaskState.RUNNING and job.status is JobState.STARTING:
+            self._attempt_runs(job, task)
+        self.ring()
+
+    def _attempt_runs(self, job: BatchJob, task: EcsTask) -> None:
+        container = attempt_of(task.document, self._mould(task))
+        self.board.move(job, JobState.RUNNING, started=task.document["startedAt"], container=container)
+        if seconds := timeout(job, self.board.definition(job)):
+            heapq.heappush(self._deadlines, (task.document["startedAt"] + seconds, job.id, task.id))
+            self._arm()
+
+    def _attempt_over(self, job: BatchJob, task: EcsTask) -> None:
+        container = attempt_of(task.document, self._mould(task))
+        end = ended(task.document, self._mould(task))
+        if end.reason and "containers" not in container:
+            container["reason"] = end.reason
+        job.container = container
+        job.started = task.document.get("startedAt", job.started)
+        self._judge(job, end, task.document.get("startedAt"), task.document["stoppedAt"])
+
+    def _judge(self, job: BatchJob, end: Ended, began: float | None, stopped: float) -> None:
+        attempt: Document = {"statusReason": job.ending or end.status_reason, "stoppedAt": milliseconds(stopped)}
+        if began is not None:
+            attempt["startedAt"] = milliseconds(began)
+        several = "containers" in job.container
+        attempt |= {"taskProperties": [job.container]} if several else {"container": job.container}
+        job.attempts = [*job.attempts, attempt]
+        verdict: Verdict = judge(
+            end,
+            strategy(job, self.board.definition(job)),
+            len(job.attempts),
+            job.ending,
+            closed=self._queue_of(job)["status"] == "DELETING",
+        )
+        self.board.move(job, verdict.status, reason=verdict.reason)
+        if verdict.status is JobState.RUNNABLE:
+            self.lines.enter(job)
+
+    def _end_attempt(self, job: BatchJob, reason: str) -> None:
+        """Asks the ECS task to end; the job's record says why before, so that a crash forgets neither."""
+        if job.ending:
+            return
+        job.ending = reason
+        self._store.note(job)
+        try:
+            self.board.write()
+        except Unavailable:
+            job.ending = ""
+            raise
+        self._ecs.engine.stop(self._ecs.store.tasks[job.task], StopCode.USER, reason)
+
+    def _take_up(self, job: BatchJob) -> None:
+        """A single job or a child after a restart."""
+        if job.status in PLACED:
+            task = self._ecs.store.tasks.get(job.task)
+            if task is None and job.status is JobState.STARTING and not job.ending:
+                self.board.move(job, JobState.RUNNABLE, container={})
+            elif task is None:
+                self._judge(job, Ended(None, "", "The local cloud has lost its ECS task.", False), None, self._clock())
+            else:
+                self.board.take_place(job, self._launching.size(job))
+                if task.stopped:
+                    self._attempt_over(job, task)
+                elif job.status is JobState.RUNNING or task.state is TaskState.RUNNING:
+                    self._take_up_running(job, task)
+        if job.status is JobState.RUNNABLE:
+            self.lines.enter(job)
+        elif job.waiting and job.index < 0:
+            self._admit(job)
+
+    def _take_up_running(self, job: BatchJob, task: EcsTask) -> None:
+        if job.status is JobState.STARTING:
+            self._attempt_runs(job, task)
+        elif seconds := timeout(job, self.board.definition(job)):
+            heapq.heappush(self._deadlines, (task.document["startedAt"] + seconds, job.id, task.id))
+
+    def _take_up_array(self, array: ArrayJob) -> None:
+        if array.rest is JobState.RUNNABLE:
+            self.lines.enter(array)
+        elif array.rest is JobState.PENDING:
+            self._admit(array)
+        self._maybe_end(array, CHILD_FAILED)
+
+    def _arm(self) -> None:
+        if self._deadlines:
+            self._later("timeout", max(self._deadlines[0][0] - self._clock(), 0.0), self._time_out)
+
+    def _time_out(self) -> None:
+        now = self._clock()
+        try:
+            while self._deadlines and self._deadlines[0][0] <= now:
+                _, _, task_id = self._deadlines[0]
+                if (job := self.board.running.get(task_id)) is not None:
+                    self._end_attempt(job, TIMED_OUT)
+                heapq.heappop(self._deadlines)
+        except Unavailable as error:  # a full disk: the machine's owner can act; the timeout comes later
+            _log.warning("%s", error)
+            self._later("timeout", _FULL_DISK_SECONDS, self._time_out)
+            return
+        self._arm()
+
+    def _drain(self, queue: Document) -> None:
+        """A queue that is being deleted goes once nothing of it is left."""
+        if queue["status"] == "DELETING" and not self.board.alive(queue["jobQueueArn"]):
+            self._store.remove_thing(QUEUE, queue["jobQueueName"])
+
+    def _prune(self) -> None:
+        """Forgets what ended more than a day ago and nobody waits for."""
+        oldest = self._clock() - KEPT_SECONDS
+        old = [
+            job
+            for job in self._store.jobs.values()
+            if job.ended and (job.stopped or 0.0) < oldest and not self.board.dependents(job.id)
+        ]
+        try:
+            if old:
+                self.board.forget(old)
+        except sqlite3.OperationalError as error:  # the disk's owner can act; they are forgotten next time
+            _log.warning("Old Batch jobs are not forgotten: %s", error)
+        self._later("prune", _PRUNE_SECONDS, self._prune)
+
+    def _mould(self, task: EcsTask) -> Document:
+        return self._ecs.store.definitions[task.document["taskDefinitionArn"]]
+
+    def _queue_of(self, job: BatchJob) -> Document:
+        return self._store.queues[job.submission.queue.rsplit("/", 1)[-1]]
+
+    def _later(self, name: str, seconds: float, what: object) -> None:
+        if not self._open:
+            return
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+        assert callable(what)
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, what)

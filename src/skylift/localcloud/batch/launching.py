@@ -1,0 +1,140 @@
+"""Starts attempts: picks who is next and where, makes their ECS tasks, and hands them to ECS so that none is lost or doubled.
+
+The order is what makes it safe: first the job's record says which ECS task it is to be (one transaction), then ECS accepts that
+ECS task (another). After a crash in between the ECS task is not known, and the job is runnable as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from skylift.core.errors import Unavailable
+from skylift.core.names import arn
+from skylift.localcloud.batch.board import Board
+from skylift.localcloud.batch.containers import ecs_overrides, ecs_request, ecs_tags, effective, on_fargate, size_of
+from skylift.localcloud.batch.gates import Room, room_for
+from skylift.localcloud.batch.lifecycle import JobState
+from skylift.localcloud.batch.lines import Lines
+from skylift.localcloud.batch.model import ArrayJob, BatchJob
+from skylift.localcloud.batch.store import DEFINITION, Store
+from skylift.localcloud.ecs.birth import Order
+from skylift.localcloud.ecs.lifecycle import TaskState
+from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.store import EcsTask
+from skylift.wire.errors import AwsError
+from skylift.wire.provider import Caller
+
+CANNOT_EVER_RUN = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job needs more vCPUs than the maxvCpus of any compute environment of its queue."
+
+
+class Launching:
+    """Looks at the lines and at what is free: vCPUs of compute environments, and slots of the machine (``ecs.capacity``)."""
+
+    def __init__(self, ecs: EcsProvider, store: Store, board: Board, lines: Lines) -> None:
+        self._ecs = ecs
+        self._store = store
+        self._board = board
+        self._lines = lines
+
+    def launch(self) -> None:
+        """Starts as many attempts as there is room for.
+
+        Raises:
+            Unavailable: the disk does not take it; the jobs are runnable as before.
+        """
+        started: list[tuple[BatchJob, EcsTask]] = []
+        free = self._free()
+        while len(started) < free and (found := self._next()):
+            queue, job, place, vcpus = found
+            job = self._board.adopt(job)
+            try:
+                task = self._make(queue, job, place)
+            except AwsError as error:  # the owner of the job can act: what ECS refuses stands in statusReason
+                self._board.move(job, JobState.FAILED, reason=error.message)
+                continue
+            arn_of_task = {"taskArn": task.document["taskArn"]}
+            self._board.move(job, JobState.STARTING, task=task.id, place=place, container=arn_of_task, reason="")
+            self._board.take_place(job, vcpus)
+            started.append((job, task))
+        if started:
+            self._hand_over(started)
+
+    def size(self, job: BatchJob) -> float:
+        """vCPUs that a job takes."""
+        return size_of(effective(self._board.definition(job), job.submission.request)).vcpus
+
+    def _free(self) -> int:
+        """Slots of the machine, without those that attempts just handed over will take."""
+        known = self._ecs.store.tasks
+        coming = (name for name in self._board.running if known[name].state is TaskState.PROVISIONING)
+        return self._ecs.engine.slots.free - sum(1 for _ in coming)
+
+    def _next(self) -> tuple[Document, BatchJob, str, float] | None:
+        for queue, job in self._heads():
+            vcpus = self.size(job)
+            place = room_for(queue, vcpus, self._store.environments, self._board.used)
+            if isinstance(place, str):
+                return queue, job, place, vcpus
+            if place is Room.NEVER:
+                self._aside(queue, job)
+        return None
+
+    def _heads(self) -> Iterator[tuple[Document, BatchJob]]:
+        return self._lines.by_priority(self._store.queues.values())
+
+    def _aside(self, queue: Document, job: BatchJob) -> None:
+        """It can run nowhere: it says so, and lets others pass."""
+        self._lines.step_aside(queue["jobQueueArn"])
+        shown = self._store.jobs[job.submission.id] if job.index >= 0 else job
+        if isinstance(shown, ArrayJob):
+            shown.rest_reason = CANNOT_EVER_RUN
+        shown.reason = CANNOT_EVER_RUN
+        self._store.note(shown)
+        self._board.tell(shown)
+
+    def _hand_over(self, started: list[tuple[BatchJob, EcsTask]]) -> None:
+        try:
+            self._board.write()
+            self._ecs.engine.launch([task for _, task in started])
+        except (Unavailable, AwsError) as error:
+            for job, _ in started:
+                self._board.move(job, JobState.RUNNABLE, container={})
+                self._lines.enter(job)
+            if isinstance(error, AwsError):  # ECS shuts down: the next start goes on
+                raise Unavailable(error.message) from error
+            raise
+
+    def _make(self, queue: Document, job: BatchJob, place: str) -> EcsTask:
+        definition = self._board.definition(job)
+        environment = self._store.environments[place]
+        overrides = ecs_overrides(definition, job, queue["jobQueueName"], place)
+        mould = self._mould(definition)
+        request = {**_where(environment, definition), "overrides": overrides, "startedBy": job.submission.id}
+        tags = ecs_tags(definition, job.submission)
+        order = Order(mould, environment["ecsClusterArn"], request, f"family:{mould['family']}", tags=tags)
+        return self._ecs.maker.make(order, 1)[0]
+
+    def _mould(self, definition: Document) -> Document:
+        """The ECS task definition of a job definition's revision; registered when it is needed first."""
+        known = self._ecs.store.definitions.get(definition.get("ecsTaskDefinition", ""))
+        if known is not None:
+            return known
+        place = self._ecs.place
+        batch = Caller("", arn("iam", "", place.account, "role/AWSServiceRoleForBatch"), place.account, place.region)
+        answer = self._ecs.register_task_definition(batch, ecs_request(definition, place.region))
+        definition["ecsTaskDefinition"] = answer["taskDefinition"]["taskDefinitionArn"]
+        self._store.save_thing(DEFINITION, definition["jobDefinitionArn"], definition)
+        return self._ecs.store.definitions[definition["ecsTaskDefinition"]]
+
+
+def _where(environment: Document, definition: Document) -> Document:
+    """RunTask's members that say where: launch type or Spot, and the network of an ECS task with its own address."""
+    resources = environment["computeResources"]
+    network = {"subnets": resources.get("subnets", []), "securityGroups": resources.get("securityGroupIds", [])}
+    if not on_fargate(definition):
+        return {"launchType": "EC2"}
+    said: Document = {"networkConfiguration": {"awsvpcConfiguration": network}}
+    if resources["type"] == "FARGATE_SPOT":
+        return {**said, "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]}
+    return {**said, "launchType": "FARGATE"}

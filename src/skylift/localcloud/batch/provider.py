@@ -1,0 +1,45 @@
+"""Serves ``batch``: puts store, engine and operations together, on top of ECS."""
+
+from __future__ import annotations
+
+from skylift.core.clock import Clock
+from skylift.localcloud.batch.definitions import DefinitionOperations
+from skylift.localcloud.batch.endings import EndingOperations
+from skylift.localcloud.batch.engine import BatchEngine
+from skylift.localcloud.batch.environments import EnvironmentOperations
+from skylift.localcloud.batch.queues import QueueOperations
+from skylift.localcloud.batch.store import Store
+from skylift.localcloud.batch.submissions import SubmissionOperations
+from skylift.localcloud.batch.tags import TagOperations
+from skylift.localcloud.ecs.ports import Change, nobody
+from skylift.localcloud.ecs.provider import EcsProvider
+
+
+class BatchProvider(
+    EnvironmentOperations, QueueOperations, DefinitionOperations, SubmissionOperations, EndingOperations, TagOperations
+):
+    """One method per operation (see ``wire.provider``); everything on ECS's event loop.
+
+    ``recover`` before ECS starts, ``begin`` after it, ``close`` after ECS has closed.
+    """
+
+    service = "batch"
+    blocking = False
+
+    def __init__(self, ecs: EcsProvider, clock: Clock, on_change: Change = nobody) -> None:
+        """Opens Batch's tables in ECS's ``cloud.db``; attempts share ECS's slots and its events."""
+        store = Store(ecs.place.folder / "cloud.db")
+        super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change), clock)
+
+    async def recover(self) -> None:
+        """Brings the jobs of before up to what ECS has on record."""
+        self.engine.recover()
+
+    def begin(self) -> None:
+        """Attempts start from now on."""
+        self.engine.begin()
+
+    async def close(self) -> None:
+        """Starts nothing any more and closes the store. Safe to call when it was never begun."""
+        self.engine.close()
+        self.store.close()

@@ -1,0 +1,126 @@
+"""Batch's operations on job queues."""
+
+# ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
+
+from __future__ import annotations
+
+from skylift.localcloud.batch.environments import FARGATE
+from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.shapes import (
+    NAME,
+    batch_arn,
+    executing,
+    merged_tags,
+    milliseconds,
+    name_of,
+    page,
+    refused,
+)
+from skylift.localcloud.batch.store import QUEUE
+from skylift.localcloud.ecs.ports import Document
+from skylift.wire.provider import Caller
+
+_HEALTHY = "JobQueue Healthy"
+_UNSERVED = ("schedulingPolicyArn", "serviceEnvironmentOrder", "jobStateTimeLimitActions")
+_MOST_ENVIRONMENTS = 3
+_FRONT = 100
+
+
+class QueueOperations(Operations):
+    """CreateJobQueue, UpdateJobQueue, DescribeJobQueues, DeleteJobQueue, GetJobQueueSnapshot."""
+
+    def create_job_queue(self, caller: Caller, request: Request) -> Document:
+        """Makes a queue; VALID at once."""
+        name = request["jobQueueName"]
+        if not NAME.fullmatch(name):
+            raise executing("jobQueueName should match valid pattern")
+        if name in self.store.queues:
+            raise executing("Object already exists")
+        order = self._order(request)
+        document: Document = {
+            "jobQueueName": name,
+            "jobQueueArn": batch_arn(self.place, "job-queue", name),
+            "state": request.get("state", "ENABLED"),
+            "status": "VALID",
+            "statusReason": _HEALTHY,
+            "priority": _priority(request["priority"]),
+            "computeEnvironmentOrder": order,
+            "serviceEnvironmentOrder": [],
+            "jobQueueType": self._kind(order),
+            "tags": merged_tags({}, request.get("tags", {})),
+            "jobStateTimeLimitActions": [],
+        }
+        if request.get("jobQueueType", document["jobQueueType"]) != document["jobQueueType"]:
+            raise executing(f"jobQueueType {request['jobQueueType']} does not match the compute environments.")
+        self.store.save_thing(QUEUE, name, document)
+        return {name: document[name] for name in ("jobQueueName", "jobQueueArn")}
+
+    def update_job_queue(self, caller: Caller, request: Request) -> Document:
+        """Changes state, priority and compute environments. A disabled queue takes no new jobs; those in it go on."""
+        found = self.queue(request["jobQueue"])
+        changed: Document = {name: request[name] for name in ("state", "priority") if name in request}
+        _priority(changed.get("priority", 1))
+        if "computeEnvironmentOrder" in request or any(request.get(name) for name in _UNSERVED):
+            changed["computeEnvironmentOrder"] = order = self._order(request)
+            if self._kind(order) != found["jobQueueType"]:
+                raise executing("A queue cannot change between Fargate and EC2 compute environments.")
+        self.store.save_thing(QUEUE, found["jobQueueName"], {**found, **changed})
+        self.engine.capacity_changed()
+        return {name: found[name] for name in ("jobQueueName", "jobQueueArn")}
+
+    def describe_job_queues(self, caller: Caller, request: Request) -> Document:
+        """Queues by name or ARN, all of them without names; unknown ones are absent."""
+        names = [name_of(reference) for reference in request.get("jobQueues", ())]
+        known = self.store.queues
+        found = [known[name] for name in names if name in known] if names else [known[name] for name in sorted(known)]
+        shown, more = page(found, request)
+        return {"jobQueues": shown, **more}
+
+    def delete_job_queue(self, caller: Caller, request: Request) -> Document:
+        """Ends all its jobs and then goes; must be disabled. An unknown one is no error."""
+        found = self.store.queues.get(name_of(request["jobQueue"]))
+        if found is None:
+            return {}
+        if found["state"] != "DISABLED":
+            raise executing("Cannot delete, state must be DISABLED")
+        self.store.save_thing(QUEUE, found["jobQueueName"], found | {"status": "DELETING"})
+        for job in self.engine.board.alive(found["jobQueueArn"]):
+            self.engine.terminate(job, "Job queue was deleted")
+        self.engine.ring()
+        return {}
+
+    def get_job_queue_snapshot(self, caller: Caller, request: Request) -> Document:
+        """The first 100 runnable jobs."""
+        arn = self.queue(request["jobQueue"])["jobQueueArn"]
+        jobs = [
+            {"jobArn": batch_arn(self.place, "job", job.id), "earliestTimeAtPosition": milliseconds(job.submission.at)}
+            for job in self.engine.lines.front(arn, _FRONT)
+        ]
+        return {"frontOfQueue": {"jobs": jobs, "lastUpdatedAt": milliseconds(self.clock())}}
+
+    def _order(self, request: Request) -> list[Document]:
+        """``computeEnvironmentOrder`` with ARNs. Raises ``ClientException``."""
+        for name in _UNSERVED:
+            if request.get(name):
+                raise refused(f"{name} is not served by skylift's local cloud.")
+        order = request.get("computeEnvironmentOrder", [])
+        if not 1 <= len(order) <= _MOST_ENVIRONMENTS:
+            raise executing(f"computeEnvironmentOrder must have 1 to {_MOST_ENVIRONMENTS} compute environments.")
+        if len({item["order"] for item in order}) < len(order):
+            raise executing("computeEnvironmentOrder: every order must be there once only.")
+        arns = [self.environment(item["computeEnvironment"])["computeEnvironmentArn"] for item in order]
+        if len(set(arns)) < len(arns):
+            raise executing("computeEnvironmentOrder: every compute environment must be there once only.")
+        return [{"order": item["order"], "computeEnvironment": arn} for item, arn in zip(order, arns, strict=True)]
+
+    def _kind(self, order: list[Document]) -> str:
+        kinds = {self.environment(item["computeEnvironment"])["computeResources"]["type"] in FARGATE for item in order}
+        if len(kinds) > 1:
+            raise executing("A queue cannot mix Fargate and EC2 compute environments.")
+        return "ECS_FARGATE" if kinds.pop() else "ECS"
+
+
+def _priority(priority: int) -> int:
+    if not 0 <= priority <= 1000:
+        raise executing("Job queue priority must be between 0 and 1000.")
+    return priority
