@@ -141,7 +141,7 @@ def test_operations_that_moto_does_not_know_are_refused(rest: Rest) -> None:
 
 
 def test_services_that_nobody_serves_are_refused_by_name(rest: Rest) -> None:
-    for service, operation in (("braket", "search_quantum_tasks"), ("batch", "describe_job_queues")):
+    for service, operation in (("braket", "search_quantum_tasks"), ("codebuild", "list_projects")):
         filters = {"filters": []} if service == "braket" else {}
         with pytest.raises(ClientError, match=f"does not serve '{service}'") as caught:
             getattr(rest.client(service), operation)(**filters)
@@ -186,7 +186,8 @@ def test_the_table_names_each_service_once() -> None:
     assert len(names) == len(set(names))
     assert all(row.keeps == "nothing" and row.depth is Depth.ANSWERS for row in TABLE if row.server is Server.MOTO)
     assert served("ecs") is not None
-    assert served("batch") is None
+    assert served("batch") is not None
+    assert served("codebuild") is None
     rows = page().splitlines()
     assert len([line for line in rows if line.startswith("| ")]) == len(TABLE) + 1
     assert "| emr-serverless | moto | answers | nothing |" in rows

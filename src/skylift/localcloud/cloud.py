@@ -1,4 +1,4 @@
-"""The local cloud as one thing: ECS and load balancing that are ours, the rest of AWS from emulators, started and ended in order."""
+"""The local cloud as one thing: ECS, Batch and load balancing that are ours, the rest of AWS from emulators, started and ended in order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
+from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs.capacity import Slots, machine_slots
 from skylift.localcloud.ecs.endpoints import ContainerEndpoints
 from skylift.localcloud.ecs.engine import Neighbours
@@ -28,7 +29,8 @@ from skylift.wire.errors import AwsError
 from skylift.wire.keys import DerivedKeys, Keyring
 from skylift.wire.provider import Provider
 
-_MOST_FILES = 65536
+_MOST_FILES = 65535
+"""Containers inherit it as their soft limit: Fargate's own default of ``nofile``."""
 
 
 class LocalCloud:
@@ -40,6 +42,7 @@ class LocalCloud:
         fallback: every other service.
         extra_keyring: the keys that IAM and STS have issued here.
         ecs: the ECS provider.
+        batch: the Batch provider.
         events: where state changes go to become EventBridge events.
         faults: misbehaviour on demand; the wire's interceptor.
         signed_routes: path prefix to app, for people's tools, behind the gate.
@@ -68,7 +71,7 @@ class LocalCloud:
             region: e.g. ``us-east-1``.
             clock: seconds since the epoch.
             images: what containers start from; default: the images that skylift builds.
-            on_change: told of every change of an ECS task or service.
+            on_change: told of every change of an ECS task, a service or a Batch job.
             slots: ECS tasks outside services that run at a time (``ecs.capacity.SLOTS``); 0: as the machine can.
         """
         folder = home.absolute() / "cloud"
@@ -83,7 +86,8 @@ class LocalCloud:
         self.ecs = EcsProvider(
             place, neighbours, clock, on_change, events=self.events, slots=Slots(machine_slots(slots))
         )
-        self.providers: Sequence[Provider] = [self.ecs, self._balancer.provider]
+        self.batch = BatchProvider(self.ecs, clock, on_change)
+        self.providers: Sequence[Provider] = [self.ecs, self.batch, self._balancer.provider]
         self.routes: Mapping[str, Asgi] = ContainerEndpoints(place, self.ecs.store, keys).routes
         self.faults = Faults(clock, ecs_actions(self.ecs.engine))
         self.events.through = EventFaults(self.faults, self._rest.put_event)
@@ -95,14 +99,16 @@ class LocalCloud:
     async def start(self) -> None:
         """The rest of AWS first: logs and secrets must be there before containers go on."""
         _allow_many_files()
-        for part, end in (
-            (self._rest, self._rest.stop),
-            (self._balancer, self._balancer.stop),
-            (self.events, self.events.close),
-            (self.ecs, self.ecs.close),
+        for begin, end in (
+            (self._rest.start, self._rest.stop),
+            (self._balancer.start, self._balancer.stop),
+            (self.events.start, self.events.close),
+            (self.batch.recover, self.batch.close),  # before ECS forgets old ECS tasks, after the last has ended
+            (self.ecs.start, self.ecs.close),
         ):
             self._undo.append(end)
-            await part.start()
+            await begin()
+        self.batch.begin()
 
     async def stop(self) -> None:
         """Ends containers, closes load balancers, saves the rest of AWS. Safe to call after a failed start."""

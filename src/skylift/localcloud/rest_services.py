@@ -1,6 +1,6 @@
 """Which AWS service is served by which emulator: one table, from which routing and documents come.
 
-Skylift writes ECS, Elastic Load Balancing and MWAA itself (the wire hands them to their providers before this table is asked).
+Skylift writes ECS, Batch, Elastic Load Balancing and MWAA itself (the wire hands them to their providers before this table is asked).
 Everything else is not ours: ministack serves what must survive a restart, moto what ministack lacks.
 """
 
@@ -60,6 +60,7 @@ def _moto(*names: str, host: str = "") -> Served:
 
 TABLE: tuple[Served, ...] = (
     Served(("ecs",), Server.SKYLIFT),
+    Served(("batch",), Server.SKYLIFT, keeps="all; ended jobs for a day"),
     Served(("elasticloadbalancing", "elbv2"), Server.SKYLIFT),
     Served(("airflow", "mwaa"), Server.SKYLIFT),
     _ministack("s3", keeps="all; objects and versions are files, written before the answer"),
