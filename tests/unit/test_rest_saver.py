@@ -12,8 +12,8 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.localcloud.log_journal import Change, LogJournal
-from skylift.localcloud.rest_changes import action_of, touched
-from skylift.localcloud.rest_saver import COST_FACTOR, DELAY_SECONDS, RETRY_SECONDS, Saver
+from skylift.localcloud.rest_changes import action_of, promised, touched
+from skylift.localcloud.rest_saver import COST_FACTOR, DELAY_SECONDS, PROMPT_BYTES, RETRY_SECONDS, Saver
 from skylift.localcloud.rest_services import Scope, scope_of
 
 pytestmark = pytest.mark.unit
@@ -57,6 +57,47 @@ def test_a_burst_of_changes_is_one_write_soon_after(tmp_path: Path) -> None:
         assert (tmp_path / "a.json").read_text() == "4"
         assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o600
         assert not (tmp_path / "b.json").exists()
+
+    asyncio.run(check())
+
+
+def test_small_states_are_written_before_the_answer_and_one_write_serves_many(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        memory = Memory(clock)
+        saver = Saver(tmp_path, memory, clock)
+
+        async def change(number: int) -> None:
+            memory.state["a"] = max(number, memory.state["a"])
+            await saver.keep("a")
+            assert json.loads((tmp_path / "a.json").read_text()) >= number
+
+        await asyncio.gather(*(change(number) for number in range(100)))
+        assert len(memory.taken) <= 2
+        memory.state["a"] = "x" * (PROMPT_BYTES + 1)
+        await saver.keep("a")
+        memory.state["a"] = "y"
+        await saver.keep("a")
+        assert "x" in (tmp_path / "a.json").read_text(), "large until the next write: it comes later"
+        clock.advance(DELAY_SECONDS)
+        await saver.save_due()
+        assert json.loads((tmp_path / "a.json").read_text()) == "y"
+
+    asyncio.run(check())
+
+
+def test_a_change_that_cannot_be_written_is_not_acknowledged(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        memory = Memory(clock)
+        blocked = tmp_path / "blocked"
+        blocked.write_text("a file where a folder should be")
+        saver = Saver(blocked / "below", memory, clock)
+        with pytest.raises(OSError, match="blocked"):
+            await saver.keep("a")
+        blocked.unlink()
+        await saver.keep("a")
+        assert (blocked / "below" / "a.json").exists()
 
     asyncio.run(check())
 
@@ -122,6 +163,13 @@ def test_which_request_changes_what(
     module: str, method: str, path: str, action: str, size: int, expected: tuple[str, ...]
 ) -> None:
     assert touched(module, method, path, action, size) == expected
+
+
+def test_what_is_promised() -> None:
+    assert promised("sqs", "SendMessage", ["sqs"]) == ["sqs"]
+    assert promised("sqs", "ReceiveMessage", ["sqs"]) == ()
+    assert promised("s3", "", ["s3", "sqs", "sns"]) == ["s3"]
+    assert promised("eventbridge", "PutEvents", ["eventbridge", "sqs"]) == ["eventbridge", "sqs"]
 
 
 def test_the_operation_of_a_request_in_each_protocol() -> None:

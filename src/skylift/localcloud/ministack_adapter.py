@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
 from skylift.localcloud.log_journal import Change, JournalTime, LogJournal, replay
-from skylift.localcloud.rest_changes import action_of, touched
+from skylift.localcloud.rest_changes import action_of, promised, touched
 from skylift.localcloud.rest_saver import Saver
 from skylift.wire.keys import Key
 
@@ -312,17 +312,18 @@ class Ministack:
         ) -> Answer:
             answer = await operation(method, path, headers, body, query)
             if answer[0] < 400:
-                self._touch(touched(key, method, path, action_of(path, headers, body, query), _length(answer)))
+                action = action_of(path, headers, body, query)
+                changed = self._files_of(touched(key, method, path, action, _length(answer)))
+                self._saver.touch(*changed)
+                await self._saver.keep(*promised(key, action, changed))
             return answer
 
         return perform
 
-    def _touch(self, modules: tuple[str, ...]) -> None:
-        for module in modules:
-            if module == "*":
-                self._saver.touch(*(key for key in self.keys() if key != LOGS))
-            else:
-                self._saver.touch(SESSIONS if module == "sts" else module)
+    def _files_of(self, modules: tuple[str, ...]) -> list[str]:
+        if "*" in modules:
+            return [key for key in self.keys() if key != LOGS]
+        return [SESSIONS if module == "sts" else module for module in modules]
 
     def _journalled(self, key: str, operation: Operation) -> Operation:
         async def perform(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _READS = (
     "BatchGet",
@@ -42,6 +42,17 @@ SPREADS: Mapping[str, tuple[str, ...]] = {
     "ec2": ("iam",),
 }
 """Whose state else a service's operations change; ``*`` is everything that is in memory."""
+
+
+_MAY_BE_LOST = frozenset({"ReceiveMessage", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "PutMetricData"})
+"""Operations whose loss nobody can tell from a queue that delivers twice, or from a late metric."""
+
+
+def promised(module: str, action: str, changed: Sequence[str]) -> Sequence[str]:
+    """Which of the changed must be on the disk before the answer. S3's objects are files already; whom they tell may be late."""
+    if action in _MAY_BE_LOST:
+        return ()
+    return [key for key in changed if key == "s3"] if module == "s3" else changed
 
 
 def action_of(path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, list[str]]) -> str:

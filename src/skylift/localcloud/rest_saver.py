@@ -1,8 +1,9 @@
 """Saves what services hold in memory: soon after a change, never more often than it is worth, and whole at the end.
 
 A snapshot is taken on the event loop (so that it is consistent) and written beside it, into a new file that then replaces the old.
-A process that is killed loses at most what changed in the last ``DELAY_SECONDS``, or, when taking a snapshot is slow, in
-``COST_FACTOR`` times as long as it takes.
+What ``keep`` is told of is on the disk before it returns, as long as the state is small (``PROMPT_BYTES``). Of the rest, a process
+that is killed loses at most what changed in the last ``DELAY_SECONDS``, or, when taking a snapshot is slow, in ``COST_FACTOR``
+times as long as it takes. Nothing is synced: a killed process loses nothing that it has written, only a machine without power does.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ SWEEP_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 """After a write that failed (a full disk)."""
 
+PROMPT_BYTES = 1_000_000
+"""A state up to this size is written before the answer; a larger one soon after, because it is written whole."""
+
 _log = logging.getLogger("skylift.localcloud.rest")
 
 
@@ -54,6 +58,8 @@ class _Record:
     not_before: float = 0.0
     digest: bytes = b""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    size: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Saver:
@@ -72,7 +78,6 @@ class Saver:
         self._unswept = unswept
         self._records: dict[str, _Record] = {}
         self._bell = asyncio.Event()
-        self._lock = asyncio.Lock()
         self._next_sweep = monotonic() + SWEEP_SECONDS
 
     def touch(self, *keys: str) -> None:
@@ -82,6 +87,20 @@ class Saver:
             if record.due is None:
                 record.due = max(self._monotonic() + DELAY_SECONDS, record.not_before)
                 self._bell.set()
+
+    async def keep(self, *keys: str) -> None:
+        """Says that these have changed, and returns once the small ones are on the disk. Many who wait share one write.
+
+        Raises:
+            OSError: a file cannot be written (a full disk).
+        """
+        self.touch(*keys)
+        for key in keys:
+            record = self._records[key]
+            if record.size <= PROMPT_BYTES:
+                future = asyncio.get_running_loop().create_future()
+                record.waiting.append(future)
+                await self._save(key, unless=future, last=True)
 
     async def saved(self, key: str) -> None:
         """Touches this one, and returns once it is saved as it is now (or later)."""
@@ -120,9 +139,11 @@ class Saver:
         dues = [record.due for record in self._records.values() if record.due is not None]
         return min([self._next_sweep, *dues])
 
-    async def _save(self, key: str, *, last: bool = False) -> None:
-        async with self._lock:
-            record = self._records.setdefault(key, _Record())
+    async def _save(self, key: str, *, unless: asyncio.Future[None] | None = None, last: bool = False) -> None:
+        record = self._records.setdefault(key, _Record())
+        async with record.lock:
+            if unless is not None and unless.done():  # the write before this one began after the change
+                return
             record.due = None
             began = self._monotonic()
             snapshot = self._states.snapshot(key)
@@ -131,10 +152,11 @@ class Saver:
                 _release(waiting)
                 return
             try:
-                record.digest = await asyncio.to_thread(self._write, key, snapshot, record.digest)
+                record.digest, record.size = await asyncio.to_thread(self._write, key, snapshot, record.digest)
             except OSError as error:
-                record.waiting += waiting
+                record.waiting += (future for future in waiting if future is not unless)
                 if last:
+                    self.touch(key)
                     raise
                 _log.warning("%s.json cannot be saved and will be tried again: %s", self._folder / key, error)
                 record.not_before = self._monotonic() + RETRY_SECONDS
@@ -144,12 +166,12 @@ class Saver:
             record.not_before = ended + COST_FACTOR * (ended - began)
             _release(waiting)
 
-    def _write(self, key: str, snapshot: Any, digest: bytes) -> bytes:
+    def _write(self, key: str, snapshot: Any, digest: bytes) -> tuple[bytes, int]:
         content = self._states.encode(key, snapshot)
         new = hashlib.blake2b(content, digest_size=16).digest()
         if new != digest:
             write_file(self._folder / f"{key}.json", content)
-        return new
+        return new, len(content)
 
 
 def _release(waiting: Iterable[asyncio.Future[None]]) -> None:
