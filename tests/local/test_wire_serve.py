@@ -54,6 +54,14 @@ def test_the_socket_is_bound_to_loopback_alone() -> None:
         assert [address for address in addresses if int(address.split(":")[1], 16) == port] == [f"0100007F:{port:04X}"]
 
 
+def test_connections_send_at_once() -> None:
+    """asyncio sets TCP_NODELAY on sockets that name TCP; without it every answer waited 40 ms for the client's ACK."""
+    with listen() as listening, socket.create_connection(listening.getsockname()[:2]):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
+
+
 def test_a_taken_port_is_refused_with_advice() -> None:
     with listen() as taken:
         port = int(url_of(taken).rpartition(":")[2])
