@@ -11,12 +11,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from skylift.localcloud.ecs.health import refuse_bad_check
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.ecs.shapes import client_error, invalid
 
 MOST_OVERRIDE_CHARACTERS = 8192
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 _TOKEN = re.compile(r"[!-~]{1,64}")
+_AWSLOGS = frozenset(
+    {
+        "awslogs-create-group",
+        "awslogs-datetime-format",
+        "awslogs-endpoint",
+        "awslogs-group",
+        "awslogs-multiline-pattern",
+        "awslogs-region",
+        "awslogs-stream-prefix",
+        "max-buffer-size",
+        "mode",
+    }
+)
 _GIB = 1024
 FARGATE_MEMORY = {
     256: frozenset({512, 1024, 2048}),
@@ -104,6 +118,10 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
         raise client_error(
             f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be specified."
         )
+    if fargate and not 2 <= container.get("startTimeout", 2) <= 120:
+        raise client_error("The startTimeout of a container on Fargate must be between 2 and 120 seconds.")
+    if "healthCheck" in container:
+        refuse_bad_check(name, container["healthCheck"])
     _check_unserved(container)
     _check_secrets(container, definition)
     _check_logging(container, fargate, definition)
@@ -141,9 +159,15 @@ def _check_logging(container: Document, fargate: bool, definition: Mapping[str, 
         )
     options = configuration.get("options", {})
     needed = ["awslogs-group", "awslogs-region", *(["awslogs-stream-prefix"] if fargate else [])]
+    if foreign := sorted(set(options) - _AWSLOGS):
+        raise client_error(f"Log driver awslogs disallows options: {', '.join(foreign)}")
     missing = [option for option in needed if not options.get(option)]
     if missing:
         raise client_error(f"Log driver awslogs requires options: {', '.join(missing)}")
+    if options.get("awslogs-create-group", "true") != "true":
+        raise client_error("The log driver option awslogs-create-group must be 'true' when it is given.")
+    if options.get("mode", "blocking") not in {"blocking", "non-blocking"}:
+        raise client_error("The log driver option mode must be blocking or non-blocking.")
     if fargate and not definition.get("executionRoleArn"):
         raise client_error("Fargate requires task definition to have execution role ARN to support log driver awslogs.")
 
@@ -156,8 +180,10 @@ def _check_order(containers: Mapping[str, Document]) -> None:
                 raise client_error(
                     f"Container '{name}' depends on a container that does not exist: {need['containerName']}"
                 )
-            if need["condition"] == "HEALTHY":
-                raise client_error(f"Container '{name}': the condition HEALTHY is not served by skylift's local cloud.")
+            if need["condition"] == "HEALTHY" and not other.get("healthCheck"):
+                raise client_error(
+                    f"Container '{name}' depends on '{need['containerName']}' being HEALTHY, which has no health check."
+                )
             if need["condition"] in {"COMPLETE", "SUCCESS"} and other.get("essential", True):
                 raise client_error("A dependency container with condition COMPLETE or SUCCESS cannot be essential.")
     left = dict(containers)

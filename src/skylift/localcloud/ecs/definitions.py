@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from skylift.localcloud.ecs.checks import check_definition, cpu_units, memory_mib
+from skylift.localcloud.ecs.health import DEFAULTS
 from skylift.localcloud.ecs.operations import Operations, Request
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.ecs.shapes import client_error, ecs_arn, invalid, merged_tags, page, shown
@@ -135,6 +136,8 @@ def _completed(container: Document) -> Document:
         {"protocol": "tcp", **({"hostPort": port["containerPort"]} if "containerPort" in port else {}), **port}
         for port in filled["portMappings"]
     ]
+    if "healthCheck" in filled:
+        filled["healthCheck"] = {**DEFAULTS, **filled["healthCheck"]}
     return filled
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from skylift.core.clock import Clock
+from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.runner import CannotStart, Ended, Launch
 
 
@@ -41,6 +43,7 @@ class FakeRunner:
         self.known: dict[Path, FakeContainer] = {}
         self.deaf = False
         self.broken = ""
+        self.sick = False
         self._clock = clock
 
     async def start(self, launch: Launch) -> FakeContainer:
@@ -56,6 +59,10 @@ class FakeRunner:
     async def find(self, folder: Path) -> FakeContainer | None:
         """What was started in that folder."""
         return self.known.get(folder)
+
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002 - the seam's
+        """Really a process: the system's ``true`` or ``false``, as ``sick`` says."""
+        return Program(("/bin/false" if self.sick else "/bin/true", *words), {}, Path("/"))
 
     async def close(self) -> None:
         """Nothing to end."""

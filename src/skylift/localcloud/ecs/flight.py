@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -23,12 +23,15 @@ from skylift.localcloud.ecs.environment import (
     task_memory,
     wanted_containers,
 )
+from skylift.localcloud.ecs.health_watch import HealthWatch
+from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
 from skylift.localcloud.ecs.logtail import LogTails, Tail
 from skylift.localcloud.ecs.memory import REASON, MemoryWatch, Watched
+from skylift.localcloud.ecs.order import DependencyFailed, Stage, may_start, patience
 from skylift.localcloud.ecs.ports import Image, Logs, Place, Secrets
 from skylift.localcloud.ecs.pulls import CannotPull, Pulls
-from skylift.localcloud.ecs.runner import CannotStart, Container, Ended, Runner
+from skylift.localcloud.ecs.runner import CannotStart, Container, Ended, Launch, Runner
 from skylift.localcloud.ecs.shares import give_share
 from skylift.localcloud.ecs.store import EcsTask, Store
 from skylift.wire.errors import AwsError
@@ -79,8 +82,11 @@ class Flight:
         self._patience = float("inf")
         self._running: dict[str, Container] = {}
         self._tails: dict[str, Tail] = {}
+        self._begun: dict[str, float] = {}
+        self._launches: dict[str, Launch] = {}
         definition = ground.store.definitions[task.document["taskDefinitionArn"]]
         self._wanted = wanted_containers(definition, task.document["overrides"])
+        self._health = HealthWatch(task, self._wanted, self._checking, ground.changed, ground.clock)
         if not task.wanted:
             self.stop_wanted.set()
 
@@ -102,7 +108,7 @@ class Flight:
             await self._until_over()
         except _Over:
             pass
-        except (CannotPull, _NoResources) as error:
+        except (CannotPull, _NoResources, DependencyFailed) as error:
             self._ending(StopCode.FAILED_TO_START, str(error))
         except _Lost as error:
             self._ending(StopCode.INFRASTRUCTURE, str(error))
@@ -129,9 +135,7 @@ class Flight:
         if missing:
             images = await self._pull(missing)
             secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
-            for wanted in missing:
-                await self._unless_over(self._conditions(wanted))
-                await self._start_container(wanted, images[wanted.definition["image"]], secrets[wanted.name])
+            await self._start_in_order(missing, images, secrets)
         if self.task.state is TaskState.PENDING:
             self._ground.move(self.task, TaskState.RUNNING, startedAt=self._ground.clock())
         if self.task.wanted:
@@ -166,15 +170,36 @@ class Flight:
                 ) from error
         return values
 
-    async def _conditions(self, wanted: Wanted) -> None:
-        """Waits for the containers that this one depends on; START is met by the order."""
-        for need in wanted.definition.get("dependsOn", ()):
-            if need["condition"] != "START":
-                ended = await asyncio.shield(self._running[need["containerName"]].ended)
-                if need["condition"] == "SUCCESS" and ended.code != 0:
-                    raise _NoResources(
-                        f"Container {wanted.name} depends on {need['containerName']}, which exited with {ended.code}"
-                    )
+    async def _start_in_order(
+        self, left: list[Wanted], images: Mapping[str, Image], secrets: Mapping[str, dict[str, str]]
+    ) -> None:
+        """Starts each container once those that it depends on are as far as it wants them to be."""
+        everyone = {wanted.name: wanted for wanted in self._wanted}
+        while left:
+            stages = {name: self._stage(name) for name in self._running}
+            ready = next((wanted for wanted in left if may_start(wanted, everyone, stages)), None)
+            if ready is None:
+                await self._unless_over(self._news(min(map(patience, everyone.values()))))
+                continue
+            left.remove(ready)
+            await self._start_container(ready, images[ready.definition["image"]], secrets[ready.name])
+
+    def _stage(self, name: str) -> Stage:
+        ended = self._running[name].ended
+        code = ended.result().code if ended.done() else None
+        health = self.task.container(name)["healthStatus"]
+        return Stage(self._ground.clock() - self._begun[name], ended.done(), code, health)
+
+    async def _news(self, most: float) -> None:
+        """Until a container ends or its health changes, or it may have been too long."""
+        self._health.bell.clear()
+        bell = asyncio.create_task(self._health.bell.wait())
+        alive = [container.ended for container in self._running.values() if not container.ended.done()]
+        news: list[asyncio.Future[Any]] = [bell, *alive]
+        try:
+            await asyncio.wait(news, timeout=most, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            bell.cancel()
 
     async def _start_container(self, wanted: Wanted, image: Image, secrets: dict[str, str]) -> None:
         document = self.task.container(wanted.name)
@@ -184,6 +209,7 @@ class Flight:
             for name in environment.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
             os.makedirs(launch.cwd, exist_ok=True)
+            self._launches[wanted.name] = launch
             self._took(wanted, await self._ground.runner.start(launch))
         except CannotStart as error:
             document |= {"lastStatus": TaskState.STOPPED, "reason": str(error)}
@@ -204,6 +230,8 @@ class Flight:
     def _took(self, wanted: Wanted, container: Container) -> None:
         name = wanted.name
         self._running[name] = container
+        self._begun[name] = self._ground.clock()
+        self._health.add(wanted, container)
         self.task.container(name)["lastStatus"] = TaskState.RUNNING
         target = log_target(self.task, wanted)
         if target is not None:
@@ -214,6 +242,25 @@ class Flight:
             self._look_after(wanted, container, container.pid)
         if not wanted.essential:
             container.ended.add_done_callback(lambda ended: self._tell_exit(name, ended.result()))
+
+    async def _checking(self, name: str, words: Sequence[str]) -> Program | None:
+        try:
+            return await self.inside(name, words)
+        except (CannotStart, CannotPull, _NoResources):
+            return None
+
+    async def inside(self, name: str, words: Sequence[str], *, terminal: bool = False) -> Program:
+        """How to run a program in one of its containers. Raises ``CannotStart``, or why its environment cannot be made again."""
+        if name not in self._launches:  # it was taken up after a restart
+            wanted = next(wanted for wanted in self._wanted if wanted.name == name)
+            image = await self._ground.pulls.get(wanted.definition["image"])
+            secrets = await self._secrets(wanted)
+            self._launches[name] = environment.launch(self._ground.place, self.task, wanted, image, secrets)
+        return self._ground.runner.inside(self._launches[name], words, terminal=terminal)
+
+    def ended(self, name: str) -> asyncio.Future[Ended] | None:
+        """Resolves when a container ends; ``None``: it has ended, or never began."""
+        return self._running[name].ended if self._is_alive(name) else None
 
     def _look_after(self, wanted: Wanted, container: Container, pid: int) -> None:
         """Its share of the processors, and its memory limit."""
@@ -289,6 +336,7 @@ class Flight:
 
     async def _end(self) -> None:
         self._ending(StopCode.ESSENTIAL_EXITED, "Essential container in task exited")
+        self._health.end()
         if self.task.registered:
             self._ground.move(self.task, TaskState.DEACTIVATING)
             await self._ground.balancing.leave(self.task)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.shim import start_time
 
 _SHIM = Path(__file__).with_name("shim.py")
@@ -101,6 +103,13 @@ class Runner(Protocol):
         """The container of that folder, running or ended."""
         ...
 
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:
+        """How to run one more program in the container that was started so; ``terminal``: somebody sits at it.
+
+        Raises ``CannotStart``: the container has no such program.
+        """
+        ...
+
     async def close(self) -> None:
         """Ends what serves the runner itself; containers go on."""
         ...
@@ -180,6 +189,14 @@ class ProcessRunner:
         else:
             container.shim_is_gone()
         return container
+
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002 - the seam's
+        """A process with the container's environment and working folder."""
+        found = shutil.which(words[0], path=launch.environment.get("PATH", "/usr/bin:/bin"))
+        if found is None:
+            text = f'exec: "{words[0]}": executable file not found in $PATH: unknown'
+            raise CannotStart(f"CannotStartContainerError: failed to create new container runtime task: {text}")
+        return Program((found, *words[1:]), launch.environment, launch.cwd)
 
     async def close(self) -> None:
         """Nothing: shims are the containers', not ours."""

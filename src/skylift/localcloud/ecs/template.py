@@ -18,10 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.templates import base_of
+from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.runner import (
     CannotStart,
     Container,
@@ -85,6 +87,10 @@ class TemplateRunner:
     async def find(self, folder: Path) -> Container | None:
         """The container of that folder, however it was started."""
         return await self._plain.find(folder)
+
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:
+        """As in any container that is a process."""
+        return self._plain.inside(launch, words, terminal=terminal)
 
     async def close(self) -> None:
         """Ends all templates; containers go on."""
