@@ -130,7 +130,10 @@ class TestLayer:
             assert self.look(stage).phase is Phase.ABSENT
             stage = knowing(stage, self.parts.put(stage, self.part))
         self.world.task = stopped(75)
-        assert self.look(stage).phase is Phase.FAILED
+        fault = self.look(stage).fault
+        assert fault is not None
+        assert fault.code == "LAYER_FAILED", "the requirements are not to blame"
+        assert f"({MOST_TRIES} tries)" in fault.message
         tokens = [run["clientToken"] for run in self.world.runs]
         assert len(set(tokens)) == len(tokens) == MOST_TRIES
 
@@ -139,12 +142,31 @@ class TestLayer:
         self.begun()
         assert len({run["clientToken"] for run in self.world.runs}) == 1
 
-    def test_what_ecs_says_is_told_when_there_is_no_result(self) -> None:
+    @pytest.mark.parametrize(
+        ("code", "stop_code", "reason", "expected"),
+        [
+            (None, "TaskFailedToStart", "CannotPullContainerError: no such image", "IMAGE_FAILED"),
+            (None, "TaskFailedToStart", "ResourceInitializationError: no such secret", "LAYER_FAILED"),
+            (137, "EssentialContainerExited", "OutOfMemoryError", "LAYER_FAILED"),
+        ],
+    )
+    def test_what_ecs_says_is_told_when_there_is_no_result(
+        self, code: int | None, stop_code: str, reason: str, expected: str
+    ) -> None:
         stage = self.begun()
-        self.world.task = stopped(None, "TaskFailedToStart", "CannotPullContainerError: no such image")
+        self.world.task = stopped(code, stop_code, reason)
         fault = self.look(stage).fault
         assert fault is not None
-        assert "CannotPullContainerError" in fault.message
+        assert fault.code == expected
+        assert reason in fault.message
+
+    def test_a_builder_whose_place_was_taken_away_is_started_again(self) -> None:
+        stage = self.begun()
+        self.world.task = stopped(143, "TerminationNotice", "The local cloud is shutting down.")
+        assert self.look(stage).phase is Phase.ABSENT
+        stage = knowing(stage, self.parts.put(stage, self.part))
+        assert self.look(stage).phase is Phase.MOVING
+        assert len({run["clientToken"] for run in self.world.runs}) == 2
 
     def test_the_name_follows_the_content(self) -> None:
         assert layer_digest(LAYERED) != layer_digest(knowing(LAYERED, {"source.requirements.etag": "other"}))
@@ -184,6 +206,23 @@ class TestMigration:
         assert "exit code 3" in fault.message
         assert "ValueError: no" in fault.message
         assert self.world.read == [("/skylift/flight", "migrate/airflow/0123")]
+
+    def test_an_image_that_cannot_be_had_is_said_as_such(self) -> None:
+        stage = knowing(self.stage, self.parts.put(self.stage, self.part))
+        self.world.task = stopped(None, "TaskFailedToStart", "CannotPullContainerError: no such image")
+        fault = self.look(stage).fault
+        assert fault is not None
+        assert (fault.code, "no such image" in fault.message) == ("IMAGE_FAILED", True)
+        assert self.world.read == [], "what never ran has no log"
+
+    def test_one_whose_place_was_taken_away_is_run_again_but_not_for_ever(self) -> None:
+        stage = self.stage
+        for _ in range(3):
+            stage = knowing(stage, self.parts.put(stage, self.part))
+            self.world.task = stopped(143, "TerminationNotice", "The local cloud is shutting down.")
+            last = self.look(stage).phase
+        assert last is Phase.FAILED
+        assert len({run["clientToken"] for run in self.world.runs}) == 3
 
 
 class TestService:

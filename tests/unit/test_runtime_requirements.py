@@ -13,6 +13,7 @@ from skylift.runtime.requirements import (
     localised,
     missing_only,
     read,
+    unreachable,
     uv_environment,
 )
 
@@ -87,11 +88,24 @@ DEAD = """error: Request failed after 1 retry in 1.2s
         ),
         (CONFLICT, "# x\n\nsqlalchemy>=2.1\n", "line 3: sqlalchemy>=2.1: No solution"),
         (UNREADABLE, "pygal\nthis is not valid!!\n", "line 2: Couldn't parse requirement"),
-        (DEAD, "pygal\n", "the package registry cannot be reached: Request failed after 1 retry"),
+        (DEAD, "pygal\n", "the package registry cannot be reached. Check the network"),
     ],
 )
 def test_a_refusal_names_requirement_and_line(output: str, text: str, expected: str) -> None:
     assert explain(output, text).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (DEAD, True),
+        (NOT_FOUND, False),
+        ("error: Failed to fetch: `https://x/a.whl`\n  Caused by: HTTP status client error (404 Not Found)", False),
+        ("error: Failed to fetch: `https://x/simple/`\n  Caused by: HTTP status server error (503 Down)", True),
+    ],
+)
+def test_a_registry_that_says_no_was_reached(output: str, expected: bool) -> None:
+    assert unreachable(output) is expected
 
 
 def test_a_reason_never_shows_the_registrys_password() -> None:

@@ -33,8 +33,30 @@ def test_a_script_may_end_with_exit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "code"), [("exit 7\n", 7), ("set -e\nfalse\nexport A=1\n", 1), ("nosuch\n", 127)])
 def test_failure_is_said_with_its_code(text: str, code: int, tmp_path: Path) -> None:
-    with pytest.raises(StartupFailed, match=f"exit code {code};"):
+    with pytest.raises(StartupFailed, match=f"exit code {code}$"):
         run(script(tmp_path, text), BASE, "worker", 20)
+
+
+def test_a_failure_tells_the_last_lines_where_they_are_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = "for n in $(seq 100); do echo line $n; done\necho to stderr >&2\nexit 3\n"
+    with pytest.raises(StartupFailed) as failed:
+        run(script(tmp_path, text), BASE, "worker", 20, tmp_path / "record")
+    told = str(failed.value)
+    assert told.startswith("startup.sh failed with exit code 3. Its last lines:\nline 82\n")
+    assert told.endswith("line 100\nto stderr")
+    assert capfd.readouterr().out.startswith("line 1\nline 2\n"), "the log has all of it"
+
+
+def test_told_lines_have_a_limit(tmp_path: Path) -> None:
+    with pytest.raises(StartupFailed) as failed:
+        run(script(tmp_path, f"echo {'x' * 5000}; echo why; exit 1\n"), BASE, "worker", 20, tmp_path / "record")
+    assert len(str(failed.value)) <= 1000
+    assert str(failed.value).endswith("xxx\nwhy")
+
+
+def test_what_was_said_before_the_time_limit_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StartupFailed, match=r"longer than 1 s\. Its last lines:\nwaiting for the moon"):
+        run(script(tmp_path, "echo waiting for the moon; sleep 60\n"), BASE, "worker", 1, tmp_path / "record")
 
 
 def test_a_script_whose_variables_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def build(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
 
 
 def _built(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> Path:
-    ready = _after_startup(environ)
+    ready = _after_startup(environ, folder / "startup.log")
     content = folder / "layer"
     packages = content / layer.SITE_PACKAGES
     packages.mkdir(parents=True)
@@ -81,6 +81,8 @@ def _built(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> Path:
         _dag_files_named_in(text, environ, folder, s3)
         try:
             requirements.install(text, folder, packages, ready)
+        except requirements.RegistryUnreachable as error:
+            raise LayerRefused(LayerFault.REGISTRY_UNREACHABLE, str(error)) from error
         except requirements.RequirementsFailed as error:
             raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, str(error)) from error
     _check(content, text, ready, folder)
@@ -89,7 +91,7 @@ def _built(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> Path:
     return archive
 
 
-def _after_startup(environ: Mapping[str, str]) -> dict[str, str]:
+def _after_startup(environ: Mapping[str, str], record: Path) -> dict[str, str]:
     ready = home_of(environ)
     script = STARTUP_SCRIPT.read(environ)
     if not script:
@@ -101,6 +103,7 @@ def _after_startup(environ: Mapping[str, str]) -> dict[str, str]:
             component_of(Command.BUILD_LAYER),
             cache=LAYER_CACHE.read(environ),
             seconds=STARTUP_SECONDS.read(environ),
+            record=record,
         )
     except startup.StartupFailed as error:
         raise LayerRefused(LayerFault.STARTUP_SCRIPT_FAILED, str(error)) from error

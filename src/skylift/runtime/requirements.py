@@ -48,12 +48,22 @@ GUARDED = frozenset(
 OWN_CONSTRAINT = re.compile(r"-c |--constraint[ =]")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 MWAA_HOME = "/usr/local/airflow"
+REFUSED_BY_REGISTRY = re.compile(r"HTTP status client error \((?!407|429)4\d\d")
+"""The registry answered: what was asked for is not there, or not for us."""
 UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "dns error", "tcp connect error")
 LONGEST_REASON = 1500
+NO_REGISTRY = (
+    "the package registry cannot be reached. Check the network, the proxy (HTTPS_PROXY) and the index (PIP_INDEX_URL, or "
+    "--index-url in requirements.txt), then try again. The installer says"
+)
 
 
 class RequirementsFailed(Refused):
     """The requirements cannot be installed; the text is the resolver's reason, with the line."""
+
+
+class RegistryUnreachable(RequirementsFailed):
+    """The package registry did not answer: nothing is said about the requirements."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,7 @@ def install(text: str, workspace: Path, target: Path, environ: Mapping[str, str]
         workspace: folder with ``plugins`` and ``dags`` to which the file may point.
 
     Raises:
+        RegistryUnreachable: the registry did not answer.
         RequirementsFailed: the reason, for people.
     """
     image = image_packages()
@@ -171,14 +182,19 @@ def explain(output: str, text: str) -> str:
     told = output[max(output.find("error:"), 0) :]  # before it: what went well
     lines = [re.sub(r"^\s*(error:|cause:|[×╰─▶│]+)\s*", "", line).strip() for line in told.splitlines()]
     reason = re.sub(r"//[^@/\s]+@", "//***@", " ".join(line for line in lines if line and not line.startswith("^")))
-    if any(sign in output for sign in UNREACHABLE):
-        return f"the package registry cannot be reached: {reason}"[:LONGEST_REASON]
+    if unreachable(output):
+        return f"{NO_REGISTRY}: {reason}"[:LONGEST_REASON]
     position = re.search(r"requirements\.txt` at position (\d+)", output)
     if position:
         return f"line {text[: int(position[1])].count(chr(10)) + 1}: {reason}"[:LONGEST_REASON]
     words = {canonical(word.rstrip(".-_")) for word in NAME.findall(re.sub(r"[=<>~!]=?.*?(?=\s|$)", " ", reason))}
     guilty = next((requirement for requirement in read(text) if requirement.name in words), None)
     return (f"line {guilty.line}: {guilty.text}: {reason}" if guilty else reason)[:LONGEST_REASON]
+
+
+def unreachable(output: str) -> bool:
+    """Whether what uv wrote means that a registry did not answer."""
+    return any(sign in output for sign in UNREACHABLE) and not REFUSED_BY_REGISTRY.search(output)
 
 
 def _uv(arguments: list[str], environ: Mapping[str, str], text: str) -> None:
@@ -190,7 +206,8 @@ def _uv(arguments: list[str], environ: Mapping[str, str], text: str) -> None:
         raise RequirementsFailed(f"installing took longer than {SECONDS} s") from error
     sys.stderr.write(done.stderr)
     if done.returncode != 0:
-        raise RequirementsFailed(explain(done.stderr, text))
+        failure = RegistryUnreachable if unreachable(done.stderr) else RequirementsFailed
+        raise failure(explain(done.stderr, text))
 
 
 def _uv_program(environ: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from skylift.core.containers import ADMIN_PASSWORD
@@ -47,12 +48,17 @@ PROTECTED_PREFIXES = ("AWS_CONTAINER_", "ECS_", "MWAA__", "SKYLIFT_")
 WRAPPER = 'trap \'code=$?; [ $code -eq 0 ] && /usr/bin/env -0 > "$SKYLIFT_EXPORTS"; exit $code\' EXIT; . "$0"'
 
 
+LAST_LINES = 20
+LAST_CHARACTERS = 900
+"""How much of a failed script's output is told: what fits into ``LastUpdate.Error`` (1024 characters) beside the words."""
+
+
 class StartupFailed(Refused):
     """startup.sh is missing, failed, or took too long: its owner must change it."""
 
 
 def with_startup(
-    url: str, environment: Mapping[str, str], component: str, *, cache: str, seconds: int
+    url: str, environment: Mapping[str, str], component: str, *, cache: str, seconds: int, record: Path | None = None
 ) -> dict[str, str]:
     """The environment after startup.sh ran in it.
 
@@ -61,12 +67,13 @@ def with_startup(
         component: MWAA's word: scheduler, webserver or worker.
         cache: folder in which the script is kept, one file for each version.
         seconds: time limit.
+        record: see ``run``.
 
     Raises:
         StartupFailed: with the reason.
         Unavailable: S3 cannot be reached now.
     """
-    return merged(environment, run(fetched(url, Path(cache)), environment, component, seconds))
+    return merged(environment, run(fetched(url, Path(cache)), environment, component, seconds, record))
 
 
 def fetched(url: str, cache: Path) -> Path:
@@ -85,15 +92,46 @@ def fetched(url: str, cache: Path) -> Path:
     return script
 
 
-def run(script: Path, environment: Mapping[str, str], component: str, seconds: int) -> dict[str, str]:
-    """Runs the script with bash; its output is the container's output. Returns all variables as they are at its end."""
+def run(
+    script: Path, environment: Mapping[str, str], component: str, seconds: int, record: Path | None = None
+) -> dict[str, str]:
+    """Runs the script with bash; its output is the container's output. Returns all variables as they are at its end.
+
+    Args:
+        record: file in which the output is kept meanwhile, so that a failure can tell its last lines. A file and not
+            a pipe: what the script leaves behind in the background goes on writing after we have become Airflow.
+
+    Raises:
+        StartupFailed: with the exit code, and the last lines where they are kept.
+    """
+    try:
+        return _run(script, environment, component, seconds, record)
+    except StartupFailed as error:
+        lines = last_lines(record) if record else ""
+        raise StartupFailed(f"{error}. Its last lines:\n{lines}" if lines else str(error)) from error
+    finally:
+        if record and record.is_file():
+            os.write(1, record.read_bytes())
+
+
+def last_lines(record: Path) -> str:
+    """The end of an output, at most ``LAST_LINES`` and ``LAST_CHARACTERS``; "" when there was none."""
+    if not record.is_file():
+        return ""
+    lines = [line.rstrip() for line in record.read_text(errors="replace").splitlines() if line.strip()]
+    return "\n".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
+
+
+def _run(
+    script: Path, environment: Mapping[str, str], component: str, seconds: int, record: Path | None
+) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="skylift-startup-") as folder:
         exports = Path(folder) / "exports"
         given = {name: value for name, value in environment.items() if name != ADMIN_PASSWORD.env}
         given |= {"MWAA_AIRFLOW_COMPONENT": component, "SKYLIFT_EXPORTS": str(exports)}
-        code = _wait(["/bin/bash", "-c", WRAPPER, str(script)], given, seconds)
+        code = _wait(["/bin/bash", "-c", WRAPPER, str(script)], given, seconds, record)
         if code != 0:
-            raise StartupFailed(f"startup.sh failed with exit code {code}; its output is above")
+            raise StartupFailed(f"startup.sh failed with exit code {code}")
         if not exports.is_file():
             raise StartupFailed("startup.sh replaced bash's EXIT trap or called exec: its variables cannot be read")
         pairs = (entry.partition("=") for entry in exports.read_text(errors="surrogateescape").split("\0") if entry)
@@ -114,7 +152,7 @@ def merged(environment: Mapping[str, str], exported: Mapping[str, str]) -> dict[
     return {**environment, **{name: value for name, value in exported.items() if may_set(name)}}
 
 
-def _wait(command: list[str], environment: Mapping[str, str], seconds: int) -> int:
+def _wait(command: list[str], environment: Mapping[str, str], seconds: int, record: Path | None) -> int:
     """Runs a command in a process group of its own; whatever stops us stops the group too."""
     process: subprocess.Popen[bytes] | None = None
 
@@ -128,7 +166,15 @@ def _wait(command: list[str], environment: Mapping[str, str], seconds: int) -> i
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+        with record.open("wb") if record else nullcontext() as output:
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         if stopped:
             raise SystemExit(128 + signal.SIGTERM)
         return process.wait(timeout=seconds)

@@ -14,7 +14,7 @@ from typing import Any
 from skylift.aws.ecs_tasks import EcsTask
 from skylift.aws.s3 import S3
 from skylift.control.blueprint import Part
-from skylift.control.parts.once import Once, exit_code
+from skylift.control.parts.once import Once, exit_code, interrupted
 from skylift.control.plan import Fault, Phase, Seen
 from skylift.control.scene import Scene, digest
 from skylift.core import containers
@@ -34,6 +34,9 @@ TEMPORARY = 75
 """The builder's exit code when S3 did not answer (EX_TEMPFAIL)."""
 
 MOST_TRIES = 3
+
+CODE = "LAYER_FAILED"
+"""The builder ended without a result: not for anything that the user has written."""
 
 
 class LayerParts:
@@ -79,15 +82,17 @@ class LayerParts:
             return Seen(Phase.READY, {"layer.digest": name, "layer.url": _archive(scene, name, result)})
         if builder is None:
             return Seen(Phase.ABSENT)
-        if exit_code(builder) == TEMPORARY and _tries(scene) < MOST_TRIES:
+        if (exit_code(builder) == TEMPORARY or interrupted(builder)) and _tries(scene) < MOST_TRIES:
             return Seen(Phase.ABSENT, note="trying again")
         return Seen(Phase.FAILED, fault=self._fault(scene, builder, result))
 
     def _fault(self, scene: Scene, builder: EcsTask, result: Mapping[str, Any] | None) -> Fault:
         if result and exit_code(builder) == REFUSED:
             return Fault(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), str(result.get("reason", "")))
-        reason = self._once.reason(scene, builder, Command.BUILD_LAYER)
-        return Fault(LayerFault.REQUIREMENTS_FAILED, f"The layer's builder ended without a result: {reason}")
+        what = "The container that installs requirements and plugins ended without a result"
+        if _tries(scene) > 1:
+            what += f" ({_tries(scene)} tries)"
+        return self._once.fault(scene, builder, Command.BUILD_LAYER, CODE, what)
 
 
 def layer_digest(scene: Scene) -> str:

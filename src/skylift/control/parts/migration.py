@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from skylift.control.blueprint import Part
-from skylift.control.parts.once import Once, exit_code
-from skylift.control.plan import Fault, Phase, Seen
+from skylift.control.parts.once import Once, exit_code, interrupted
+from skylift.control.plan import Phase, Seen
 from skylift.control.scene import Scene
 from skylift.core.containers import Command
 
 CODE = "MIGRATION_FAILED"
+MOST_TRIES = 3
 
 
 class MigrationParts:
@@ -28,9 +29,11 @@ class MigrationParts:
         """See ``Parts``."""
         wanted = _wanted(scene)
         definition = scene.fact(f"definition.{Command.MIGRATE}")
+        tries = str(_tries(scene) + 1 if scene.fact("migration.running") == wanted else 1)
         return {
-            "migration.runner": self._once.start(scene, definition, scene.token("migrate", wanted), {}),
+            "migration.runner": self._once.start(scene, definition, scene.token("migrate", wanted, tries), {}),
             "migration.running": wanted,
+            "migration.tries": tries,
         }
 
     def remove(self, scene: Scene, part: Part) -> None:
@@ -50,8 +53,14 @@ class MigrationParts:
             return Seen(Phase.MOVING)
         if exit_code(runner) == 0:
             return Seen(Phase.READY, {"migration.done": wanted})
-        reason = self._once.reason(scene, runner, Command.MIGRATE)
-        return Seen(Phase.FAILED, fault=Fault(CODE, f"The migration of the metadata database failed: {reason}"))
+        if interrupted(runner) and _tries(scene) < MOST_TRIES:
+            return Seen(Phase.ABSENT, note="trying again")
+        what = "The migration of the metadata database failed"
+        return Seen(Phase.FAILED, fault=self._once.fault(scene, runner, Command.MIGRATE, CODE, what))
+
+
+def _tries(scene: Scene) -> int:
+    return int(scene.fact("migration.tries") or 0)
 
 
 def _wanted(scene: Scene) -> str:

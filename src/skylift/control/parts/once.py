@@ -7,8 +7,13 @@ from typing import Any
 
 from skylift.aws.ecs_tasks import EcsTask, EcsTasks
 from skylift.aws.logs import Logs
+from skylift.control.plan import Fault
 from skylift.control.scene import Scene, service_log_group
 from skylift.core.containers import CONTAINER_NAME
+
+IMAGE_FAILED = "IMAGE_FAILED"
+NO_IMAGE = ("CannotPull", "CannotInspectContainerError", "ImagePull")
+"""In ECS's reasons: the image is not there, or cannot be had (ECS's page on stopped tasks' error codes)."""
 
 
 class Once:
@@ -46,9 +51,17 @@ class Once:
         """Asks for its end."""
         self._tasks.stop(arn, why)
 
-    def reason(self, scene: Scene, one: EcsTask, role: str) -> str:
-        """Why a stopped task failed: ECS's reason, exit code, the last lines of its log."""
-        return failure_text(one, self._logs.last_lines(service_log_group(scene.spec.name), stream_of(one, role)))
+    def fault(self, scene: Scene, one: EcsTask, role: str, code: str, what: str) -> Fault:
+        """Why a stopped task failed: ECS's reason, exit code, the last lines of its log.
+
+        Args:
+            code: the fault's code, unless its image is to blame.
+            what: the first words, e.g. "The migration failed".
+        """
+        if exit_code(one) is None:  # it never ran, so nothing that it was to do is to blame, and it logged nothing
+            return Fault(code_of_start(one, code), f"{what}: {failure_text(one, ())}")
+        lines = self._logs.last_lines(service_log_group(scene.spec.name), stream_of(one, role))
+        return Fault(code, f"{what}: {failure_text(one, lines)}")
 
 
 def network(scene: Scene) -> dict[str, Any]:
@@ -60,6 +73,18 @@ def network(scene: Scene) -> dict[str, Any]:
             "assignPublicIp": "DISABLED",
         }
     }
+
+
+def interrupted(one: EcsTask) -> bool:
+    """Whether the place where it ran was taken away, which says nothing about the deed: it may be done again."""
+    return one.stop_code in {"TerminationNotice", "SpotInterruption", "InfrastructureHealth"}
+
+
+def code_of_start(one: EcsTask, code: str) -> str:
+    """The code for a task that ECS could not start: ``IMAGE_FAILED`` when its image could not be had."""
+    container = one.container(CONTAINER_NAME)
+    words = one.stopped_reason + (container.reason if container else "")
+    return IMAGE_FAILED if any(sign in words for sign in NO_IMAGE) else code
 
 
 def stream_of(one: EcsTask, role: str) -> str:

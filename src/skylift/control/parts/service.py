@@ -10,7 +10,7 @@ from skylift.aws.ecs_tasks import EcsTask, EcsTasks
 from skylift.aws.logs import Logs
 from skylift.control.blueprint import Part
 from skylift.control.definitions import MODULES, family
-from skylift.control.parts.once import exit_code, failure_text, network, stream_of
+from skylift.control.parts.once import code_of_start, exit_code, failure_text, network, stream_of
 from skylift.control.plan import Fault, Phase, Seen
 from skylift.control.scene import Scene, service_log_group
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
@@ -75,7 +75,7 @@ class ServiceParts:
         enabled = scene.spec.logging[module].enabled
         group = log_group(scene.spec.name, module) if enabled else service_log_group(scene.spec.name)
         lines = self._logs.last_lines(group, stream_of(last, part.role)) if exit_code(last) is not None else ()
-        return Fault(CODE, f"{part.role} keeps ending: {failure_text(last, lines)}")
+        return Fault(code_of_start(last, CODE), f"{part.role} keeps ending: {failure_text(last, lines)}")
 
 
 def desired_count(scene: Scene, role: str) -> int:
