@@ -11,15 +11,15 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.credentials import OWNER, ensure_credentials, master_key
 from skylift.cli.follower import Follower
+from skylift.cli.health import health_route, send_json
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
-from skylift.cli.server import HEALTH, Server
+from skylift.cli.server import HEALTH, IMAGE, Server
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.localcloud.cloud import LocalCloud
@@ -28,7 +28,7 @@ from skylift.localcloud.images import Image, Images
 from skylift.localcloud.postgres import Postgres
 from skylift.localcloud.postgres_guard import PostgresGuard
 from skylift.wire.app import WireApp
-from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
+from skylift.wire.asgi import Asgi, Receive, Scope, Send
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
 SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
@@ -47,7 +47,6 @@ class House:
         self._home = home
         self._stage = stage
         self._note = note
-        self._identity = identity
         owner = ensure_credentials(home, port)
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
@@ -67,7 +66,9 @@ class House:
             [*self._cloud.providers, self._control.provider],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
             fallback=self._cloud.fallback,
-            routes={**self._cloud.routes, **self._control.routes, HEALTH: self._health},
+            routes={**self._cloud.routes, HEALTH: health_route(identity)},
+            signed_routes={**self._cloud.signed_routes, **self._control.signed_routes, IMAGE: self._image},
+            interceptor=self._cloud.faults,
             account=ACCOUNT,
             clock=time.time,
         )
@@ -124,9 +125,8 @@ class House:
             elif secrets.get_secret_value(SecretId=SECRET)["SecretString"] != value:
                 secrets.put_secret_value(SecretId=SECRET, SecretString=value)
 
-    async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        body = json.dumps(asdict(self._identity) | {"image": self._images.doing}).encode()
-        await send_answer(send, Answer(200, {"content-type": "application/json"}, body))
+    async def _image(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(send, {"image": self._images.doing})
 
     async def _end_control(self) -> None:
         self._stage("stopping the control plane")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.aws import signed
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.airflow_api import AirflowApi
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
-from skylift.cli.server import Server, health, running
+from skylift.cli.server import IMAGE, Server, running
 from skylift.control.parts.secrets import password_name
-from skylift.core.errors import Refused
+from skylift.core.errors import Refused, Unavailable
 
 PROGRESS_ROUTE = "/_skylift/environments"
 """The control plane's route; its own module is not imported here, because that takes a third of a second."""
@@ -41,17 +39,18 @@ class Connection:
         """What is done for an environment now; empty when nobody says. A first start mostly waits for its image."""
         if image := self.image_progress():
             return image
-        url = f"{self.server.endpoint}{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(url, timeout=5) as answer:
-                return str(json.loads(answer.read()).get("doing", ""))
-        except (urllib.error.URLError, OSError, ValueError):
+            path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"
+            return str(signed.call("GET", path, region=REGION, timeout=5).get("doing", ""))
+        except (Refused, Unavailable):
             return ""
 
     def image_progress(self) -> str:
         """What is done for an image now; empty when none is being built."""
-        image = (health(self.server.port) or {}).get("image")
+        try:
+            image = signed.call("GET", IMAGE, region=REGION, timeout=5).get("image")
+        except (Refused, Unavailable):
+            return ""
         return f"building image {image}" if image else ""
 
     def airflow(self, environment: dict[str, Any]) -> AirflowApi:

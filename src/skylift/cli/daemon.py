@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skylift.cli.home import DEFAULT_PORT, Home, endpoint
-from skylift.cli.server import Server, alive, health, recorded, running
+from skylift.cli.server import Server, alive, health, home_of, recorded, running
 from skylift.core.errors import Refused, Unavailable
 
 START_SECONDS = 300.0
@@ -94,9 +94,10 @@ def check_port(home: Home, port: int) -> None:
         return
     other = health(port)
     if other is not None:
+        its_home = home_of(int(other["pid"])) or "ITS_HOME"
         raise Refused(
-            f"Another skylift (home {other.get('home')}, pid {other.get('pid')}) uses port {port}. "
-            f"Stop it with: SKYLIFT_HOME={other.get('home')} skylift down, or give this one its own: "
+            f"Another skylift (home {its_home}, pid {other['pid']}) uses port {port}. "
+            f"Stop it with: SKYLIFT_HOME={its_home} skylift down, or give this one its own: "
             f"skylift up --port {free_port()}."
         )
     raise Refused(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from skylift.cli.daemon import last_port, port_is_free
 from skylift.cli.home import Home
-from skylift.cli.server import health, recorded, running
+from skylift.cli.server import health, home_of, recorded, running
 
 GIGABYTE = 1_000_000_000
 LEAST_DISK = 0.5 * GIGABYTE
@@ -249,7 +249,8 @@ def _port_user(home: Home, port: int) -> str:
     answer = health(port)
     if answer is None:
         return "another program"
-    return "this skylift" if answer.get("home") == str(home.folder) else f"another skylift (home {answer.get('home')})"
+    its_home = home_of(int(answer["pid"]))
+    return "this skylift" if its_home == str(home.folder) else f"another skylift (home {its_home or 'unknown'})"
 
 
 def _can_bind(address: str) -> bool:

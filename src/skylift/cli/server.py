@@ -7,6 +7,7 @@ running only when it answers with that pid.
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
@@ -17,6 +18,9 @@ from typing import Any
 from skylift.cli.home import Home, endpoint, read_json, write_private
 
 HEALTH = "/_skylift/health"
+"""Unsigned: status, version, pid."""
+IMAGE = "/_skylift/image"
+"""Signed: what is being done for an image."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,15 @@ def package_version() -> str:
     return version("skylift")
 
 
+def home_of(pid: int) -> str:
+    """The home that a server serves (its working folder); empty when it is another user's, or gone."""
+    try:
+        folder = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+    return folder if (Path(folder) / "server.json").exists() else ""
+
+
 def start_time(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; none when it is gone or only waits to be reaped."""
     try:
@@ -86,7 +99,7 @@ def start_time(pid: int) -> int | None:
 
 
 def health(port: int, timeout: float = 2.0) -> dict[str, Any] | None:
-    """What a skylift on this port says of itself; none when none answers there."""
+    """What a skylift on this port says of itself (``version``, ``pid``); none when none answers there."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(endpoint(port) + HEALTH, timeout=timeout) as answer:

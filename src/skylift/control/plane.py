@@ -43,7 +43,7 @@ class ControlPlane:
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
-        self.routes: dict[str, Asgi] = {PROGRESS_ROUTE: ProgressRoute(self.progress, PROGRESS_ROUTE)}
+        self.signed_routes: dict[str, Asgi] = {PROGRESS_ROUTE: ProgressRoute(self.progress, PROGRESS_ROUTE)}
 
     def start(self) -> None:
         """Starts the reconciler. AWS and PostgreSQL may still be on their way: it waits for them."""

@@ -1,7 +1,7 @@
 """``GET /_skylift/environments/{name}``: what is being done for an environment, as JSON. MWAA's API has no member for it.
 
-A route of its own rather than a tag or a member of an answer: SDKs parse what they know, and tags belong to the user. The
-wire does not check signatures of routes, so it tells no more than names and states: no facts, no reasons, no ARNs.
+A route of its own rather than a tag or a member of an answer: SDKs parse what they know, and tags belong to the user. It stands
+behind the gate (``wire.app``: signed routes), and yet tells no more than names and states: no facts, no reasons, no ARNs.
 """
 
 from __future__ import annotations
