@@ -30,7 +30,7 @@ SWEEP_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 """After a write that failed (a full disk)."""
 
-PROMPT_BYTES = 1_000_000
+PROMPT_BYTES = 256_000
 """A state up to this size is written before the answer; a larger one soon after, because it is written whole."""
 
 _log = logging.getLogger("skylift.localcloud.rest")
