@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from botocore.config import Config
 
 from skylift.core.errors import Refused
 from skylift.localcloud.cloud import LocalCloud
+from skylift.localcloud.ecs.capacity import SLOTS
 from skylift.wire.app import WireApp
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 from skylift.wire.serve import Server, listen
@@ -215,7 +217,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 20, tell: Callabl
 async def _main(home: Path, port: int) -> None:
     listening = listen(port)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    cloud = make(home, url, TinyImages(home / "image"), lambda kind, doc: None)
+    cloud = make(home, url, TinyImages(home / "image"), lambda kind, doc: None, SLOTS.read(os.environ))
     server = Server(app_of(cloud), listening, grace=1.0)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     await cloud.start()
