@@ -6,7 +6,6 @@ one row to submit, and one row each once they run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,10 +144,6 @@ class ArrayJob(BatchJob):
             cancelled=self.cancelled and self.rest in ENDED,
             terminated=self.terminated and self.rest in ENDED,
         )
-
-    def all_children(self) -> Iterator[BatchJob]:
-        """Every child, by index."""
-        return (self.child(index) for index in range(self.size))
 
     def summary(self) -> dict[JobState, int]:
         """How many children are in which state."""

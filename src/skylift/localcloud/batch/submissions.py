@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -77,7 +78,7 @@ class SubmissionOperations(Operations):
         size, after = page_size(request), position(request)
         status = JobState(request.get("jobStatus", JobState.RUNNING))
         if "arrayJobId" in request:
-            jobs, key = self._children(request["arrayJobId"], status, after), _index
+            jobs, key = self._children(request["arrayJobId"], status, after, size + 1), _index
         else:
             jobs, key = self._of_queue(request, status, after), _number
         more = {"nextToken": str(key(jobs[size - 1]))} if len(jobs) > size else {}
@@ -95,13 +96,14 @@ class SubmissionOperations(Operations):
             if not isinstance(found, ArrayJob) or found.size != request["arrayProperties"]["size"]:
                 raise executing("N_TO_N dependencies must be between array jobs of the same size.")
 
-    def _children(self, array_id: str, status: JobState, after: int) -> list[BatchJob]:
-        """Those behind the ``after``-th index (tokens count from 1)."""
+    def _children(self, array_id: str, status: JobState, after: int, most: int) -> list[BatchJob]:
+        """Those behind the ``after``-th index (tokens count from 1), at most ``most``."""
         array = self.store.find(array_id)
         if not isinstance(array, ArrayJob):
             raise executing(f"Job {array_id} is not an array job.")
         if array.rest is status:
-            return [child for index in range(after, array.size) if (child := array.child(index)).status is status]
+            crowd = (array.child(index) for index in range(after, array.size))
+            return list(itertools.islice((child for child in crowd if child.status is status), most))
         return sorted(
             (child for child in array.children.values() if child.status is status and child.index >= after), key=_index
         )
