@@ -68,6 +68,7 @@ class Machine:
     root: bool
     switchable_user: bool
     leftovers: tuple[int, ...]
+    slots: int = 16
 
 
 def examine(machine: Machine) -> list[Finding]:
@@ -77,6 +78,7 @@ def examine(machine: Machine) -> list[Finding]:
         _platform(machine),
         _disk(machine),
         _memory(machine),
+        _limits(machine),
         _port(machine),
         _aliases(machine),
         _registry(machine),
@@ -115,6 +117,11 @@ def _memory(machine: Machine) -> Finding:
             Level.WARN, "memory", shown, "one environment needs about 1.3 GB, each running Airflow task 0.2 GB"
         )
     return Finding(Level.OK, "memory", shown)
+
+
+def _limits(machine: Machine) -> Finding:
+    shown = f"{machine.slots} ECS tasks and Batch jobs at a time (SKYLIFT_SLOTS); memory limits: {MODE}"
+    return Finding(Level.OK, "limits", shown)
 
 
 def _port(machine: Machine) -> Finding:
@@ -197,6 +204,7 @@ def measure(home: Home, environ: Mapping[str, str]) -> Machine:
         root=os.geteuid() == 0,
         switchable_user=Path("/etc/passwd").exists() and "nobody:" in Path("/etc/passwd").read_text(),
         leftovers=() if running(home) else leftovers(home),
+        slots=machine_slots(SLOTS.read(environ)),
     )
 
 
