@@ -19,6 +19,7 @@ LAYERS = {
     "control": {"aws", "wire", "core"},
     "localcloud": {"wire", "core"},
     "cli": {"executors", "runtime", "control", "localcloud", "aws", "wire", "core"},
+    "testing": {"localcloud", "wire", "core"},
 }
 FOREIGN = {
     "core": set(),
@@ -29,6 +30,7 @@ FOREIGN = {
     "control": {"psycopg"},
     "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
     "cli": {"click", "rich", "watchfiles", "uvicorn"},
+    "testing": {"boto3", "botocore", "pytest"},
 }
 MOST_LINES_PER_FILE = 400
 MOST_LINES_PER_FUNCTION = 60

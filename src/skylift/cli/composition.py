@@ -24,7 +24,10 @@ from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.ecs.capacity import SLOTS
-from skylift.localcloud.images import Image, Images
+from skylift.localcloud.ecs.ports import Image
+from skylift.localcloud.ecs.ports import Images as AnyImages
+from skylift.localcloud.images import Images
+from skylift.localcloud.local_images import LocalImages
 from skylift.localcloud.postgres import Postgres
 from skylift.localcloud.postgres_guard import PostgresGuard
 from skylift.wire.app import WireApp
@@ -50,7 +53,7 @@ class House:
         owner = ensure_credentials(home, port)
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
-        self._images = WatchedImages(Images(home.folder, home.folder / "cache"), note)
+        self._images = WatchedImages(LocalImages(Images(home.folder, home.folder / "cache"), home.folder), note)
         self._cloud = LocalCloud(
             home.folder,
             endpoint(port),
@@ -149,7 +152,7 @@ class WatchedImages:
         doing: what is being built now, for people; empty when nothing is.
     """
 
-    def __init__(self, images: Images, note: Callable[[str], None]) -> None:
+    def __init__(self, images: AnyImages, note: Callable[[str], None]) -> None:
         self._images = images
         self._note = note
         self.doing = ""

@@ -40,6 +40,8 @@ def start(home: Home, port: int | None, say: Callable[[str], None]) -> tuple[Ser
     """
     found = running(home)
     if found is not None:
+        if found.alone:
+            raise Refused(f"In {home.folder} runs skylift cloud (pid {found.pid}), without environments. End it first.")
         if port not in {None, found.port}:
             raise Refused(
                 f"skylift runs already on port {found.port}. To move it: skylift down, then skylift up --port {port}."

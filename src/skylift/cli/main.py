@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import click
 
-from skylift.cli.commands import down, env, logs, machine, serving, status, up
+from skylift.cli.commands import cloud, down, env, fault, image, logs, machine, serving, status, up
 from skylift.cli.home import find_home
 from skylift.cli.terminal import err
 from skylift.core.errors import Broken, SkyliftError
@@ -26,7 +26,19 @@ def cli() -> None:
     """Apache Airflow on AWS containers, with a local cloud in which they really run."""
 
 
-for command in (up.up, down.down, status.status, logs.logs, machine.doctor, machine.shellenv, env.env, serving.serve):
+for command in (
+    up.up,
+    down.down,
+    status.status,
+    logs.logs,
+    machine.doctor,
+    machine.shellenv,
+    env.env,
+    cloud.cloud,
+    fault.fault,
+    image.image,
+    serving.serve,
+):
     cli.add_command(command)
 
 

@@ -34,7 +34,7 @@ def serve_forever(home: Home, port: int) -> None:
         Refused: another server has this home or this port.
     """
     home.prepare()
-    with _alone(home):
+    with alone_in(home):
         check_port(home, port)
         aim(home, port)
         asyncio.run(_serve(home, port, listen(port)))
@@ -84,7 +84,7 @@ async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def alone_in(home: Home) -> Iterator[None]:
     """Holds the home's lock. The kernel frees it when the process ends, however it ends."""
     lock: IO[str] = home.lock_file.open("w")
     with lock:

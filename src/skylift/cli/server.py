@@ -33,6 +33,7 @@ class Server:
         port: of its one loopback port.
         version: of skylift that it runs.
         home: the folder that it serves.
+        alone: whether it is the local cloud only (``skylift cloud``): no environments.
     """
 
     pid: int
@@ -40,6 +41,7 @@ class Server:
     port: int
     version: str
     home: str
+    alone: bool = False
 
     @property
     def endpoint(self) -> str:

@@ -10,6 +10,7 @@ import click
 
 from skylift.cli import environments
 from skylift.cli.buckets import followed
+from skylift.cli.commands.fault import faults, line
 from skylift.cli.connection import Connection, connection
 from skylift.cli.home import find_home
 from skylift.cli.server import running
@@ -34,6 +35,18 @@ def status(as_json: bool) -> int:
 
 
 def _describe(here: Connection) -> dict[str, Any]:
+    return {
+        "running": True,
+        "home": str(here.home.folder),
+        "pid": here.server.pid,
+        "endpoint": here.server.endpoint,
+        "version": here.server.version,
+        "environments": [] if here.server.alone else _environments(here),
+        "faults": faults(),
+    }
+
+
+def _environments(here: Connection) -> list[dict[str, Any]]:
     mwaa = here.client("mwaa")
     projects = followed(here.home)
     found = []
@@ -49,14 +62,7 @@ def _describe(here: Connection) -> dict[str, Any]:
                     "project": str(project.project.folder) if project else "",
                 }
             )
-    return {
-        "running": True,
-        "home": str(here.home.folder),
-        "pid": here.server.pid,
-        "endpoint": here.server.endpoint,
-        "version": here.server.version,
-        "environments": found,
-    }
+    return found
 
 
 def _print(shown: dict[str, Any]) -> None:
@@ -71,5 +77,7 @@ def _print(shown: dict[str, Any]) -> None:
         console.print(
             f"environment {one['name']}: {one['status']}, {one['url'] or 'no address yet'}{project}", markup=False
         )
+    for one in shown["faults"]:
+        console.print(f"fault {line(one)}", markup=False)
     if not shown["environments"]:
         console.print("no environments; make one with: skylift up PROJECT")

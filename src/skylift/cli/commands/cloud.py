@@ -1,0 +1,37 @@
+"""``skylift cloud``: the local cloud alone, in the foreground; for people's own tests of ECS, Batch and S3 code."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from skylift.cli.home import Home
+from skylift.cli.terminal import err
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Loopback port of the AWS endpoint; default any free one."
+)
+@click.option(
+    "--home", "folder", type=click.Path(path_type=Path), help="Folder for all state; default a temporary one."
+)
+def cloud(port: int, folder: Path | None) -> None:
+    """Run the local cloud alone in the foreground: ECS, Batch, S3 and the rest of AWS; no Airflow, no database.
+
+    It prints its endpoint and what to set in another shell. Ctrl-C ends it, and every container with it. With --home the
+    next start finds buckets, secrets and task definitions again; other commands find it with SKYLIFT_HOME set to that folder.
+    """
+    from skylift.cli.alone import run_alone  # lazy: the local cloud takes a second to import, other commands wait
+
+    if folder is not None:
+        run_alone(Home(folder.absolute()), port, _say)
+        return
+    with tempfile.TemporaryDirectory(prefix="skylift-cloud-") as made:
+        run_alone(Home(Path(made)), port, _say)
+
+
+def _say(text: str) -> None:
+    err().print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,95 @@
+"""The local cloud by itself on one loopback port: no Airflow, no control plane, no PostgreSQL. For tests of ECS, Batch, S3 code."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from skylift.core.errors import Broken
+from skylift.localcloud.cloud import LocalCloud
+from skylift.localcloud.ecs.ports import Images
+from skylift.wire.app import WireApp
+from skylift.wire.asgi import Asgi
+from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
+from skylift.wire.serve import Server, url_of
+
+
+class AloneCloud:
+    """One local cloud and its HTTP server.
+
+    Attributes:
+        url: the AWS endpoint.
+        cloud: the local cloud; belongs to the event loop of ``run``.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        listening: socket.socket,
+        owner: Key,
+        master: bytes,
+        images: Images,
+        *,
+        account: str,
+        region: str,
+        routes: Mapping[str, Asgi] | None = None,
+        slots: int = 0,
+    ) -> None:
+        """Nothing runs before ``run``.
+
+        Args:
+            home: folder for all state.
+            listening: from ``wire.serve.listen``.
+            owner: the key that may do everything.
+            master: at least 32 random bytes, from which containers' credentials are derived.
+            images: what containers start from.
+            account: twelve digits.
+            region: e.g. ``us-east-1``.
+            routes: further unsigned routes.
+            slots: ECS tasks at a time (``ecs.capacity.SLOTS``).
+        """
+        self.url = url_of(listening)
+        keys = DerivedKeys(master, time.time)
+        self.cloud = LocalCloud(home, self.url, keys, account, region, time.time, images=images, slots=slots)
+        self._app = WireApp(
+            list(self.cloud.providers),
+            Keyrings(StaticKeys([owner]), keys, self.cloud.extra_keyring),
+            fallback=self.cloud.fallback,
+            routes={**self.cloud.routes, **(routes or {})},
+            signed_routes=self.cloud.signed_routes,
+            interceptor=self.cloud.faults,
+            account=account,
+        )
+        self._web = Server(self._app, listening, grace=1.0)
+
+    async def run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serves until ``stopping`` is set; then ends every container and saves what S3 and others hold.
+
+        Raises:
+            Broken: the HTTP server ended by itself.
+        """
+        try:
+            await self.cloud.start()
+            serving = asyncio.create_task(self._web.run(), name="http")
+            try:
+                asked = asyncio.create_task(stopping.wait())
+                starting = asyncio.create_task(self._tell(ready))
+                await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+                starting.cancel()
+                if not asked.done():
+                    raise Broken("the HTTP server ended by itself")
+            finally:
+                await self.cloud.stop()  # HTTP stays until the last container is gone: they call it while they end
+                self._web.stop()
+                await asyncio.gather(serving, return_exceptions=True)
+                self._app.close()
+        finally:
+            await self.cloud.stop()
+
+    async def _tell(self, ready: Callable[[], None]) -> None:
+        while not self._web.started:
+            await asyncio.sleep(0.01)
+        ready()

@@ -1,0 +1,98 @@
+"""Images that people name themselves: a reference stands for a virtual environment on this machine.
+
+One JSON file, ``$SKYLIFT_HOME/images/named.json``, read anew at every look, so that a running server sees what a command adds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skylift.core.errors import Refused
+
+_REFERENCE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]{0,254}")
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """What an image's name stands for.
+
+    Attributes:
+        root: folder of a virtual environment; ``sys.prefix`` is this Python's.
+        environment: variables that the image gives to every container, e.g. ``PYTHONPATH`` of a checkout.
+    """
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class ImageRegistry:
+    """The named images of one ``$SKYLIFT_HOME``."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / "images" / "named.json"
+
+    def all(self) -> dict[str, NamedImage]:
+        """The images by reference.
+
+        Raises:
+            Refused: the file is damaged.
+        """
+        try:
+            found = json.loads(self._file.read_text())
+            return {
+                str(reference): NamedImage(Path(one["root"]), dict(one["environment"]))
+                for reference, one in found.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise Refused(f"{self._file} is damaged ({error}). Remove it, and add your images again.") from error
+
+    def add(self, reference: str, image: NamedImage) -> NamedImage:
+        """Names a virtual environment; replaces what had the name. Returns it with its absolute path.
+
+        Raises:
+            Refused: the reference is none, or the folder has no ``bin/python``.
+        """
+        checked = checked_image(reference, image)
+        self._write(self.all() | {reference: checked})
+        return checked
+
+    def remove(self, reference: str) -> None:
+        """Forgets a name; its folder stays. Raises ``Refused``: no image has it."""
+        known = self.all()
+        if known.pop(reference, None) is None:
+            raise Refused(f"there is no image {reference} of yours; see skylift image list")
+        self._write(known)
+
+    def _write(self, images: Mapping[str, NamedImage]) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = self._file.with_name(f".named.{os.getpid()}")
+        written = {
+            reference: {"root": str(image.root), "environment": dict(image.environment)}
+            for reference, image in images.items()
+        }
+        fresh.write_text(json.dumps(written, indent=2) + "\n")
+        fresh.replace(self._file)
+
+
+def checked_image(reference: str, image: NamedImage) -> NamedImage:
+    """The image with its absolute path, if reference and folder can be one. Raises ``Refused``."""
+    if not _REFERENCE.fullmatch(reference):
+        raise Refused(f"{reference!r} is not an image reference; it looks like my/app:1 or registry/my/app:1")
+    if not has_python(image):
+        raise Refused(
+            f"{image.root} has no bin/python: an image here is a virtual environment. "
+            f"Make one with: python -m venv {image.root}"
+        )
+    return NamedImage(image.root.absolute(), image.environment)
+
+
+def has_python(image: NamedImage) -> bool:
+    """Whether containers could start from it."""
+    return (image.root / "bin" / "python").exists()

@@ -1,0 +1,15 @@
+"""For other people's tests: a local cloud as a pytest fixture. Explicit, so that it costs nobody who does not ask:
+
+    pytest_plugins = ["skylift.testing"]
+
+in a ``conftest.py`` gives the fixtures of ``skylift.testing.fixtures``; ``running_cloud`` serves other test frameworks.
+PYTEST_DONT_REWRITE: there are no assertions here, and a conftest.py may import from here before pytest does.
+"""
+
+from __future__ import annotations
+
+from skylift.localcloud.image_registry import NamedImage
+from skylift.testing.cloud import Cloud, running_cloud
+from skylift.testing.fixtures import aws_client, skylift_cloud, skylift_faults, skylift_images
+
+__all__ = ["Cloud", "NamedImage", "aws_client", "running_cloud", "skylift_cloud", "skylift_faults", "skylift_images"]
