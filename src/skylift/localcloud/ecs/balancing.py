@@ -45,11 +45,16 @@ class Balancing:
             task.registered = False
             await self._each(service, task, "deregistered", self._targets.deregister)
 
-    def healthy(self, task: EcsTask) -> bool:
-        """Whether requests reach it; true for an ECS task that no load balancer looks at."""
+    def health(self, task: EcsTask) -> str:
+        """``healthy`` (also when no load balancer looks at it), ``initial``, or the ARN of a target group that finds it unhealthy."""
         service = self.service_of(task)
-        balancers = service.document["loadBalancers"] if service is not None else ()
-        return all(self._health(item, task) in {"healthy", "unused"} for item in balancers)
+        states = {
+            item["targetGroupArn"]: self._health(item, task)
+            for item in (service.document["loadBalancers"] if service is not None else ())
+        }
+        if sick := [group for group, state in states.items() if state == "unhealthy"]:
+            return str(sick[0])
+        return "healthy" if set(states.values()) <= {"healthy", "unused"} else "initial"
 
     def _health(self, balancer: Document, task: EcsTask) -> str:
         if not task.registered:

@@ -12,6 +12,7 @@ from skylift.core.clock import Clock
 from skylift.localcloud.ecs.balancing import Balancing
 from skylift.localcloud.ecs.capacity import Slots, machine_slots
 from skylift.localcloud.ecs.flight import Flight, Ground
+from skylift.localcloud.ecs.health import HEALTHY, UNHEALTHY, check_of
 from skylift.localcloud.ecs.lifecycle import ECS_TASK, StopCode, TaskState
 from skylift.localcloud.ecs.logtail import LogTails
 from skylift.localcloud.ecs.memory import MemoryWatch
@@ -146,8 +147,25 @@ class Engine:
         self._on_change("service", self.store.services[cluster_arn, name].document)
 
     def healthy(self, task: EcsTask) -> bool:
-        """Whether it runs, and the load balancers of its service (if any) find it healthy."""
-        return task.state is TaskState.RUNNING and self._balancing.healthy(task)
+        """Whether it runs, its own health checks (if any) succeed, and so do those of its service's load balancers."""
+        return (
+            task.state is TaskState.RUNNING
+            and self._balancing.health(task) == "healthy"
+            and (task.document["healthStatus"] == HEALTHY or not self._is_checked(task))
+        )
+
+    def sickness(self, task: EcsTask) -> str:
+        """Why a service must replace it, in ECS's words; empty: it need not."""
+        if task.state is not TaskState.RUNNING:
+            return ""
+        if task.document["healthStatus"] == UNHEALTHY:
+            return "Task failed container health checks"
+        found = self._balancing.health(task)
+        return f"Task failed ELB health checks in (target-group {found})" if found.startswith("arn:") else ""
+
+    def _is_checked(self, task: EcsTask) -> bool:
+        definition = self.store.definitions[task.document["taskDefinitionArn"]]
+        return any(item.get("essential", True) and check_of(item) for item in definition["containerDefinitions"])
 
     def pulling(self) -> list[str]:
         """References of the images that are being built now."""

@@ -11,7 +11,9 @@ from collections import Counter
 from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.balancing import add_event
 from skylift.localcloud.ecs.birth import Order, task_tags
+from skylift.localcloud.ecs.deployments import complete, fail, has_failed
 from skylift.localcloud.ecs.engine import Engine
+from skylift.localcloud.ecs.health import UNHEALTHY
 from skylift.localcloud.ecs.lifecycle import SERVICE, STARTING, ServiceState, StopCode, TaskState
 from skylift.localcloud.ecs.maker import Maker
 from skylift.localcloud.ecs.ports import Document
@@ -28,6 +30,8 @@ _STUCK = (
 _FULL_DISK_SECONDS = 5.0
 _HEALTH_SECONDS = 0.5
 """How often a service looks at its targets' health until it is steady."""
+_SICK_SECONDS = 5.0
+"""And afterwards."""
 Key = tuple[str, str]
 
 
@@ -40,6 +44,8 @@ class ServiceKeeper:
         self._store = engine.store
         self._rung: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._events = engine.events
+        self._told: list[str] = []
         engine.listeners.append(self._task_changed)
 
     def start(self) -> None:
@@ -91,6 +97,9 @@ class ServiceKeeper:
         if lived >= YOUNG_SECONDS:
             service.failures = 0
             return
+        self._note_failure(service, task, now)
+
+    def _note_failure(self, service: Service, task: EcsTask, now: float) -> None:
         service.failures += 1
         service.not_before = now + delay_after(service.failures)
         for deployment in service.document["deployments"]:
@@ -98,6 +107,7 @@ class ServiceKeeper:
                 deployment["failedTasks"] += 1
         if service.failures == _UNSTEADY_FAILURES:
             add_event(service, now, "is unable to consistently start tasks successfully.")
+            self._told += self._events.of_service(service.document, "SERVICE_TASK_START_IMPAIRED", "WARN")
 
     def _look(self, key: Key) -> None:
         self._rung.discard(key)
@@ -107,25 +117,50 @@ class ServiceKeeper:
         if service is None or self._engine.closing or service.document["status"] == ServiceState.INACTIVE:
             return
         now = self._engine.clock()
+        before = _summary(service.document)
+        self._judge(service, now)
         tasks = self.tasks_of(service)
         members = [
-            Member(task.id, task.deployment, self._engine.healthy(task), task.document["createdAt"])
+            Member(
+                task.id, task.deployment, self._engine.healthy(task), task.document["createdAt"], task.protected_until
+            )
             for task in tasks
             if task.wanted
         ]
         decision = decide(_wish(service), members, now, service.not_before)
         self._look_again(key, service, tasks, decision)
-        before = _summary(service.document)
         self._act(service, decision, now)
         self._count(service, decision, now)
-        if _summary(service.document) != before:
-            self._store.keep(service)
+        if self._told or _summary(service.document) != before:
+            texts, self._told = self._told, []
+            self._store.keep(service, events=texts)
+            self._events.ring()
             self._engine.tell_service(*key)
 
+    def _judge(self, service: Service, now: float) -> None:
+        """Ends what is sick, once its grace time is over, and the deployment that has failed too often."""
+        grace = service.document.get("healthCheckGracePeriodSeconds") or 0
+        for task in self.tasks_of(service):
+            if not task.wanted or now - task.document.get("startedAt", now) < grace:
+                continue
+            if reason := self._engine.sickness(task):
+                task.judged = True
+                self._note_failure(service, task, now)
+                add_event(service, now, f"(task {task.id}) is unhealthy: {reason}.")
+                self._engine.stop(task, StopCode.SERVICE, reason)
+        if has_failed(service):
+            failed = service.document["deployments"][0]
+            back = fail(service, now)
+            self._told += self._events.of_deployment(service.document, failed, "SERVICE_DEPLOYMENT_FAILED")
+            if back is not None:
+                self._told += self._events.of_deployment(service.document, back, "SERVICE_DEPLOYMENT_IN_PROGRESS")
+
     def _look_again(self, key: Key, service: Service, tasks: list[EcsTask], decision: Decision) -> None:
-        """A timer for what no change will tell: a back-off that ends, a target that becomes healthy."""
+        """A timer for what no change will tell: a back-off that ends, a target that becomes healthy, or sick."""
         waits = [] if decision.wait is None else [decision.wait]
-        if service.document["loadBalancers"] and not decision.steady and any(task.registered for task in tasks):
+        if service.document["loadBalancers"] and any(task.registered for task in tasks):
+            waits.append(_SICK_SECONDS if decision.steady else _HEALTH_SECONDS)
+        if any(task.document["healthStatus"] == UNHEALTHY for task in tasks):  # in its grace time
             waits.append(_HEALTH_SECONDS)
         if waits:
             self._timers[key] = asyncio.get_running_loop().call_later(min(waits), self.ring, key)
@@ -146,6 +181,9 @@ class ServiceKeeper:
                 self._engine.launch(tasks)
             except Unavailable as error:  # a full disk: the machine's owner can act, the service waits
                 add_event(service, now, f"was unable to place a task. Reason: {error}")
+                self._told += self._events.of_service(
+                    service.document, "SERVICE_TASK_PLACEMENT_FAILURE", "ERROR", "RESOURCE:DISK"
+                )
                 self._timers[service.key] = asyncio.get_running_loop().call_later(
                     _FULL_DISK_SECONDS, self.ring, service.key
                 )
@@ -182,21 +220,21 @@ class ServiceKeeper:
         if document["status"] == ServiceState.DRAINING:
             if not tasks:
                 document |= {"status": SERVICE.move(ServiceState.DRAINING, ServiceState.INACTIVE), "deployments": []}
-        elif decision.steady and len(document["deployments"]) == 1 and primary["rolloutState"] != "COMPLETED":
-            reason = f"ECS deployment {primary['id']} completed."
-            primary |= {"rolloutState": "COMPLETED", "rolloutStateReason": reason, "updatedAt": now}
-            add_event(service, now, f"(deployment {primary['id']}) deployment completed.")
-            add_event(service, now, "has reached a steady state.")
+        elif decision.steady and len(document["deployments"]) == 1 and primary["rolloutState"] == "IN_PROGRESS":
+            complete(service, now)
+            self._told += self._events.of_deployment(document, primary, "SERVICE_DEPLOYMENT_COMPLETED")
+            self._told += self._events.of_service(document, "SERVICE_STEADY_STATE")
 
 
 def _wish(service: Service) -> Wish:
     document = service.document
-    configuration = document["deploymentConfiguration"]
+    configuration, primary = document["deploymentConfiguration"], document["deployments"][0]
     return Wish(
         document["desiredCount"],
         configuration["minimumHealthyPercent"],
         configuration["maximumPercent"],
-        document["deployments"][0]["id"],
+        primary["id"],
+        primary["rolloutState"] == "FAILED",
     )
 
 

@@ -12,6 +12,7 @@ from skylift.localcloud.ecs.maker import Maker
 from skylift.localcloud.ecs.ports import Document, Place
 from skylift.localcloud.ecs.shapes import client_error, last_word
 from skylift.localcloud.ecs.store import EcsTask, Store
+from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS, check_strategy
 from skylift.wire.errors import AwsError
 
 Request = dict[str, Any]
@@ -44,6 +45,19 @@ class Operations:
         if found["status"] != "ACTIVE":
             raise AwsError("ClusterNotFoundException", "The referenced cluster was inactive.")
         return found
+
+    def with_strategy(self, request: Request, cluster: Document) -> Request:
+        """The request with the cluster's default strategy where it names neither a strategy nor a launch type.
+
+        Raises:
+            AwsError: as ``strategy.check_strategy``.
+        """
+        default = cluster["defaultCapacityProviderStrategy"]
+        if default and not request.get("launchType") and not request.get("capacityProviderStrategy"):
+            request = {**request, "capacityProviderStrategy": default}
+        known = {*FARGATE_PROVIDERS, *self.store.providers}
+        check_strategy(request.get("capacityProviderStrategy") or (), cluster["capacityProviders"], known)
+        return request
 
     def definition(self, reference: str) -> Document:
         """A task definition by ARN, ``family:revision``, or ``family`` (its newest active revision).

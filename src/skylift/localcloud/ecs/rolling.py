@@ -26,22 +26,25 @@ class Member:
         deployment: which deployment made it.
         healthy: whether it runs, and does its work as far as load balancers can tell (else it is still starting).
         created: seconds since the epoch.
+        protected_until: seconds since the epoch; before that it is not stopped to scale in or to deploy.
     """
 
     id: str
     deployment: str
     healthy: bool
     created: float
+    protected_until: float = 0.0
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the service is to be."""
+    """What the service is to be; ``failed``: its deployment is given up, nothing more is started or replaced for it."""
 
     desired: int
     minimum_percent: int
     maximum_percent: int
     primary: str
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,28 +70,34 @@ def decide(wish: Wish, members: Sequence[Member], now: float, not_before: float)
     """The next step of a service; called again after every change."""
     mine = [member for member in members if member.deployment == wish.primary]
     old = [member for member in members if member.deployment != wish.primary]
-    surplus = sorted(mine, key=lambda member: (member.healthy, -member.created))[: max(0, len(mine) - wish.desired)]
-    stop = [*surplus, *_old_to_stop(wish, mine, old)]
+    free = [member for member in mine if member.protected_until <= now]
+    surplus = sorted(free, key=lambda member: (member.healthy, -member.created))[: max(0, len(mine) - wish.desired)]
+    stop = [*surplus, *_old_to_stop(wish, mine, old, now)]
     ceiling = math.floor(wish.desired * wish.maximum_percent / 100)
     shortage = wish.desired - len(mine)
-    start = max(0, min(shortage, ceiling - (len(members) - len(stop))))
-    wait = None
+    start = 0 if wish.failed else max(0, min(shortage, ceiling - (len(members) - len(stop))))
+    waits = [member.protected_until - now for member in members if member.protected_until > now]
+    wait = min(waits) if waits and (old or len(mine) > wish.desired) else None
     if start and now < not_before:
         start, wait = 0, not_before - now
     running = sum(member.healthy for member in mine)
     steady = not old and running == len(mine) == wish.desired
     stuck = bool(old) and shortage > 0 and not start and not stop and wait is None and running == len(mine)
-    return Decision(start, tuple(member.id for member in stop), wait, steady, stuck)
+    return Decision(start, tuple(member.id for member in stop), wait, steady, stuck and not wish.failed)
 
 
-def _old_to_stop(wish: Wish, mine: Sequence[Member], old: Sequence[Member]) -> list[Member]:
+def _old_to_stop(wish: Wish, mine: Sequence[Member], old: Sequence[Member], now: float) -> list[Member]:
     running_new = sum(member.healthy for member in mine)
-    starting = [member for member in old if not member.healthy]
-    running_old = sorted((member for member in old if member.healthy), key=lambda member: member.created)
+    free = [member for member in old if member.protected_until <= now]
     if running_new >= wish.desired:
-        return list(old)
+        return free
+    if wish.failed:
+        return []
+    starting = [member for member in free if not member.healthy]
+    running_old = sorted((member for member in free if member.healthy), key=lambda member: member.created)
     floor = math.ceil(wish.desired * wish.minimum_percent / 100)
-    spare = max(0, running_new + len(running_old) - floor)
+    healthy_old = sum(member.healthy for member in old)
+    spare = max(0, running_new + healthy_old - floor)
     return [*starting, *running_old[:spare]]
 
 

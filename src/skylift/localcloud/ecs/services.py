@@ -4,20 +4,28 @@
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Sequence
 from typing import Any
 
-from skylift.localcloud.ecs.balancing import add_event
 from skylift.localcloud.ecs.checks import check_placement
+from skylift.localcloud.ecs.deployments import begin
 from skylift.localcloud.ecs.lifecycle import SERVICE, ServiceState
 from skylift.localcloud.ecs.operations import Operations, Request
 from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.service_checks import check_service
 from skylift.localcloud.ecs.shapes import digest, ecs_arn, invalid, last_word, merged_tags, page, shown
 from skylift.localcloud.ecs.store import Service
+from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
-_ROLLING = {"maximumPercent": 200, "minimumHealthyPercent": 100}
+_ROLLING = {
+    "deploymentCircuitBreaker": {"enable": False, "rollback": False},
+    "maximumPercent": 200,
+    "minimumHealthyPercent": 100,
+    "strategy": "ROLLING",
+    "bakeTimeInMinutes": 0,
+}
 _NEW_DEPLOYMENT = frozenset(
     {
         "taskDefinition",
@@ -47,6 +55,7 @@ class ServiceOperations(Operations):
         """Writes a service down. The same request again (client token or not) returns the service that is there."""
         cluster = self.cluster(request)
         definition = self.runnable_definition(request.get("taskDefinition", ""))
+        request = self.with_strategy(request, cluster)
         check_placement(request, definition)
         self._check_kind(request, definition)
         arn, name = cluster["clusterArn"], request["serviceName"]
@@ -59,7 +68,9 @@ class ServiceOperations(Operations):
         if found is not None and found.document["status"] == ServiceState.DRAINING:
             raise invalid("Unable to Start a service that is still Draining.")
         service = Service(self._document(caller, request, cluster, definition), digest=fingerprint)
-        self._accept(service)
+        deployment = service.document["deployments"][0]
+        texts = self.engine.events.of_deployment(service.document, deployment, "SERVICE_DEPLOYMENT_IN_PROGRESS")
+        self._accept(service, texts)
         return {"service": shown(service.document)}
 
     def update_service(self, caller: Caller, request: Request) -> Document:
@@ -73,19 +84,30 @@ class ServiceOperations(Operations):
         definition = self.store.definitions[request.get("taskDefinition") or document["taskDefinition"]]
         if request.get("networkConfiguration"):
             check_placement({**request, "launchType": document.get("launchType")}, definition)
-        self._check_kind({**document, **request}, definition)
+        merged = {**document, **request}
+        if request.get("capacityProviderStrategy"):
+            self.with_strategy(request, cluster)
+            merged.pop("launchType", None)
+        self._check_kind(merged, definition)
         replaced = bool(request.get("forceNewDeployment")) or any(
             key in request and request[key] != document.get(key) for key in _NEW_DEPLOYMENT
         )
+        before = document["desiredCount"]
         document |= {key: request[key] for key in (*_UPDATED, *_NEW_DEPLOYMENT) if key in request}
+        if request.get("capacityProviderStrategy"):
+            document.pop("launchType", None)
         if "deploymentConfiguration" in request:
             document["deploymentConfiguration"] |= request["deploymentConfiguration"]
         if "desiredCount" in request:
             document["desiredCount"] = request["desiredCount"]
+        texts: list[str] = []
+        if request.get("desiredCount", before) != before:
+            texts += self.engine.events.of_service(document, "SERVICE_DESIRED_COUNT_UPDATED")
         if replaced:
-            self._begin_deployment(service)
+            deployment = begin(service, self.clock())
+            texts += self.engine.events.of_deployment(document, deployment, "SERVICE_DEPLOYMENT_IN_PROGRESS")
         document["deployments"][0]["desiredCount"] = document["desiredCount"]
-        self._accept(service)
+        self._accept(service, texts)
         return {"service": shown(document)}
 
     def describe_services(self, caller: Caller, request: Request) -> Document:
@@ -104,6 +126,10 @@ class ServiceOperations(Operations):
             else:
                 services.append(shown(found.document, *hidden))
         return {"services": services, "failures": failures}
+
+    def list_services_by_namespace(self, caller: Caller, request: Request) -> Document:
+        """Service Connect is not served, so there is no namespace."""
+        raise AwsError("NamespaceNotFoundException", "The specified namespace was not found.")
 
     def list_services(self, caller: Caller, request: Request) -> Document:
         """ARNs of the services of a cluster that are not INACTIVE."""
@@ -132,9 +158,10 @@ class ServiceOperations(Operations):
         self._accept(service)
         return {"service": shown(document)}
 
-    def _accept(self, service: Service) -> None:
+    def _accept(self, service: Service, events: Sequence[str] = ()) -> None:
         service.failures, service.not_before = 0, 0.0
-        self.store.save(service)
+        self.store.save(service, events=events)
+        self.engine.events.ring()
         self.engine.tell_service(*service.key)
         self.keeper.ring(service.key)
 
@@ -147,12 +174,7 @@ class ServiceOperations(Operations):
         return found
 
     def _check_kind(self, request: Request, definition: Document) -> None:
-        if request.get("schedulingStrategy", "REPLICA") != "REPLICA":
-            raise invalid("The scheduling strategy DAEMON is not supported on Fargate.")
-        if (request.get("deploymentController") or {}).get("type", "ECS") != "ECS":
-            raise invalid("skylift's local cloud serves the deployment controller ECS only.")
-        if request.get("desiredCount", 0) < 0:
-            raise invalid("desiredCount must not be negative.")
+        check_service(request)
         containers = {item["name"]: item for item in definition["containerDefinitions"]}
         for balancer in request.get("loadBalancers", ()):
             container = containers.get(balancer.get("containerName", ""))
@@ -171,7 +193,10 @@ class ServiceOperations(Operations):
         placed: dict[str, Any] = {"launchType": request.get("launchType") or "EC2"}
         if strategy := request.get("capacityProviderStrategy"):
             placed = {"capacityProviderStrategy": strategy}
-        if "FARGATE" in definition.get("requiresCompatibilities", ()) or placed.get("launchType") == "FARGATE":
+        own = any(item["capacityProvider"] not in FARGATE_PROVIDERS for item in strategy or ())
+        if not own and (
+            "FARGATE" in definition.get("requiresCompatibilities", ()) or request.get("launchType") == "FARGATE"
+        ):
             placed |= {"platformVersion": request.get("platformVersion") or "LATEST", "platformFamily": "Linux"}
         document: Document = {
             "serviceArn": ecs_arn(self.place, "service", cluster["clusterName"], name),
@@ -202,29 +227,5 @@ class ServiceOperations(Operations):
                 key: request[key] for key in ("networkConfiguration", "healthCheckGracePeriodSeconds") if key in request
             },
         }
-        self._begin_deployment(Service(document))
+        begin(Service(document), now)
         return document
-
-    def _begin_deployment(self, service: Service) -> None:
-        """A new PRIMARY deployment; the one before becomes ACTIVE until its ECS tasks are gone."""
-        document, now = service.document, self.clock()
-        for deployment in document["deployments"]:
-            deployment["status"] = "ACTIVE"
-        ident = f"ecs-svc/{secrets.randbelow(9 * 10**18) + 10**18}"
-        copied = ("launchType", "capacityProviderStrategy", "platformVersion", "platformFamily", "networkConfiguration")
-        deployment = {
-            "id": ident,
-            "status": "PRIMARY",
-            "taskDefinition": document["taskDefinition"],
-            "desiredCount": document["desiredCount"],
-            "pendingCount": 0,
-            "runningCount": 0,
-            "failedTasks": 0,
-            "createdAt": now,
-            "updatedAt": now,
-            "rolloutState": "IN_PROGRESS",
-            "rolloutStateReason": f"ECS deployment {ident} in progress.",
-            **{key: document[key] for key in copied if key in document},
-        }
-        document["deployments"].insert(0, deployment)
-        add_event(service, now, f"(deployment {ident}) deployment started.")

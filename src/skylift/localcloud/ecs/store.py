@@ -90,12 +90,14 @@ class Service:
         failures: ECS tasks of the primary deployment that died young, in a row.
         not_before: seconds since the epoch; no ECS task is started earlier.
         digest: of the CreateService request that made it.
+        completed: what its last completed deployment was, for a rollback.
     """
 
     document: Document
     failures: int = 0
     not_before: float = 0.0
     digest: str = ""
+    completed: Document | None = None
 
     @property
     def key(self) -> tuple[str, str]:

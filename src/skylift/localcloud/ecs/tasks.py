@@ -13,7 +13,6 @@ from skylift.localcloud.ecs.operations import Operations, Request
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.ecs.shapes import digest, ecs_arn, invalid, last_word, page, shown
 from skylift.localcloud.ecs.store import EcsTask
-from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS, check_strategy
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -28,7 +27,7 @@ class TaskOperations(Operations):
             AwsError: ``ConflictException`` with ``resourceIds`` for a token that came with other parameters.
         """
         cluster = self.cluster(request)
-        request = _with_default_strategy(request, cluster)
+        request = self.with_strategy(request, cluster)
         token = request.get("clientToken", "")
         fingerprint = digest({key: value for key, value in request.items() if key != "clientToken"}) if token else ""
         if token and (known := self._known(cluster["clusterArn"], token)):
@@ -41,11 +40,6 @@ class TaskOperations(Operations):
             return {"tasks": [shown(task.document) for task in known], "failures": []}
         definition = self.runnable_definition(request["taskDefinition"])
         check_run(request, definition)
-        check_strategy(
-            request.get("capacityProviderStrategy", ()),
-            cluster["capacityProviders"],
-            {*FARGATE_PROVIDERS, *self.store.providers},
-        )
         tags = task_tags(request, definition, cluster["clusterName"])
         group = request.get("group") or f"family:{definition['family']}"
         tasks = self.maker.make(
@@ -104,14 +98,6 @@ class TaskOperations(Operations):
     def _find(self, cluster_arn: str, reference: str) -> EcsTask | None:
         task = self.store.tasks.get(last_word(reference))
         return task if task is not None and task.document["clusterArn"] == cluster_arn else None
-
-
-def _with_default_strategy(request: Request, cluster: Document) -> Request:
-    """Neither launch type nor strategy: the cluster's default strategy, when it has one."""
-    default = cluster["defaultCapacityProviderStrategy"]
-    if default and not request.get("launchType") and not request.get("capacityProviderStrategy"):
-        return {**request, "capacityProviderStrategy": default}
-    return request
 
 
 def _matches(task: EcsTask, request: Request) -> bool:
