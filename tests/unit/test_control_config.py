@@ -18,6 +18,7 @@ from skylift.core.containers import CONTAINER_SETTINGS, Command
 
 pytestmark = pytest.mark.unit
 ROLES = (*COMPONENTS, EXECUTOR_ROLE, Command.MIGRATE, Command.BUILD_LAYER)
+LOGGING = scene(spec(LoggingConfiguration={"TaskLogs": {"Enabled": True, "LogLevel": "INFO"}}))
 OURS = {"AWS_ECS_EXECUTOR", "SKYLIFT"}
 
 
@@ -32,7 +33,8 @@ def known_options() -> set[str]:
 
 def test_airflow_knows_every_option() -> None:
     known = known_options()
-    told = {*variables(scene(), Command.SCHEDULER), *secrets(scene(), Command.API_SERVER)}
+    told = {name for role in ROLES for name in (*variables(LOGGING, role), *secrets(LOGGING, role))}
+    assert "AIRFLOW__LOGGING__DELETE_LOCAL_LOGS" in told
     options = {name for name in told if name.startswith("AIRFLOW__") and name.split("__")[1] not in OURS}
     assert len(options) > 15
     assert options - known == set()
@@ -92,6 +94,13 @@ def test_the_digest_follows_the_content() -> None:
 def test_task_logs_can_be_off() -> None:
     wanted = spec(LoggingConfiguration={"TaskLogs": {"Enabled": False, "LogLevel": "INFO"}})
     assert variables(scene(wanted), Command.SCHEDULER)["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "False"
+
+
+def test_what_a_dag_file_prints_is_not_among_the_logs_of_airflow_tasks() -> None:
+    processor, scheduler = (variables(LOGGING, role) for role in (Command.DAG_PROCESSOR, Command.SCHEDULER))
+    assert processor["AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET"] == "stdout"
+    assert processor["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "False"
+    assert scheduler["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "True"
 
 
 def test_logs_of_a_module_that_is_off_go_to_our_own_group() -> None:

@@ -85,7 +85,9 @@ def essentials(scene: Scene, module: str) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(scene),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": spec.logging[module].level,
-        **_task_logs(scene),
+        # What DAG files print while they are parsed; from files in the container nobody could read it.
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET": "stdout",
+        **_task_logs(scene, module),
         **_executor(scene),
     }
 
@@ -110,14 +112,17 @@ def _bundles(scene: Scene) -> str:
     return json.dumps([{"name": "dags", "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
 
 
-def _task_logs(scene: Scene) -> dict[str, str]:
-    if not scene.spec.logging["TaskLogs"].enabled:
+def _task_logs(scene: Scene, module: str) -> dict[str, str]:
+    # The DAG processor runs no Airflow tasks, and would put its files' logs among theirs (its own are on stdout).
+    if module == "DagProcessingLogs" or not scene.spec.logging["TaskLogs"].enabled:
         return {"AIRFLOW__LOGGING__REMOTE_LOGGING": "False"}
     group = "log-group:" + log_group(scene.spec.name, "TaskLogs")
     return {
         "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
         "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "cloudwatch://"
         + arn("logs", scene.settings.region, scene.settings.account, group),
+        # What is in CloudWatch need not fill the container's disk, too (the triggerer's lives for months).
+        "AIRFLOW__LOGGING__DELETE_LOCAL_LOGS": "True",
         # Empty: the container's own role, no Airflow connection to look up (and none to forget).
         "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "",
     }
