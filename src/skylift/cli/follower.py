@@ -88,6 +88,9 @@ class Follower:
                 changed = await upcoming
                 upcoming = asyncio.ensure_future(anext(changes))
                 await self._until_done(project, {Path(path) for _, path in changed})
+        except Exception as error:  # noqa: BLE001 - the user can act (inotify's limits are reached, say): told, begun again
+            self._say(f"{project.name}: its files cannot be followed, trying again: {error!r}")
+            await asyncio.sleep(RETRY_SECONDS)
         finally:
             upcoming.cancel()
 
