@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.batch.provider import BatchProvider
+from skylift.localcloud.ecs import execute, sessions
 from skylift.localcloud.ecs.capacity import Slots, machine_slots
 from skylift.localcloud.ecs.endpoints import ContainerEndpoints
 from skylift.localcloud.ecs.engine import Neighbours
@@ -88,10 +90,17 @@ class LocalCloud:
         )
         self.batch = BatchProvider(self.ecs, clock, on_change)
         self.providers: Sequence[Provider] = [self.ecs, self.batch, self._balancer.provider]
-        self.routes: Mapping[str, Asgi] = ContainerEndpoints(place, self.ecs.store, keys).routes
+        self.routes: Mapping[str, Asgi] = {
+            **ContainerEndpoints(place, self.ecs.store, keys).routes,
+            sessions.ROUTE: self.ecs.sessions.serve,
+        }
         self.faults = Faults(clock, ecs_actions(self.ecs.engine))
+        self.batch.engine.launching.has_room = partial(self.faults.has_room, "batch")
         self.events.through = EventFaults(self.faults, self._rest.put_event)
-        self.signed_routes: Mapping[str, Asgi] = {PREFIX: FaultRoute(self.faults)}
+        self.signed_routes: Mapping[str, Asgi] = {
+            PREFIX: FaultRoute(self.faults),
+            execute.PREFIX: execute.ExecRoute(self.ecs),
+        }
         self.fallback: Asgi = self._rest.app
         self.extra_keyring: Keyring = self._rest
         self._undo: list[Callable[[], Any]] = []

@@ -31,6 +31,7 @@ KEPT_SECONDS = 24 * 3600.0
 """How long an ended job can be described (issue 3: at least 24 hours)."""
 _PRUNE_SECONDS = 600.0
 _FULL_DISK_SECONDS = 5.0
+_NO_ROOM_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +44,7 @@ class BatchEngine:
         self._ecs = ecs
         self._store = store
         self._clock = clock
-        self._launching = Launching(ecs, store, self.board, self.lines)
+        self.launching = Launching(ecs, store, self.board, self.lines)
         self._deadlines: list[tuple[float, str, str]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._rung = False
@@ -155,7 +156,9 @@ class BatchEngine:
                 self._drain(queue)
             self._follow()
             if not self._ecs.engine.closing:
-                self._launching.launch()
+                self.launching.launch()
+                if self.launching.refused:
+                    self._later("room", _NO_ROOM_SECONDS, self.ring)
                 self._follow()
             self.board.write()
         except Unavailable as error:  # a full disk: the machine's owner can act, Batch waits
@@ -294,7 +297,7 @@ class BatchEngine:
             elif task is None:
                 self._judge(job, Ended(None, "", "The local cloud has lost its ECS task.", False), None, self._clock())
             else:
-                self.board.take_place(job, self._launching.size(job))
+                self.board.take_place(job, self.launching.size(job))
                 if task.stopped:
                     self._attempt_over(job, task)
                 elif job.status is JobState.RUNNING or task.state is TaskState.RUNNING:

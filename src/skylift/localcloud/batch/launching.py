@@ -6,7 +6,7 @@ ECS task (another). After a crash in between the ECS task is not known, and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from skylift.core.errors import Unavailable
 from skylift.core.names import arn
@@ -29,9 +29,16 @@ CANNOT_EVER_RUN = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job needs mor
 
 
 class Launching:
-    """Looks at the lines and at what is free: vCPUs of compute environments, and slots of the machine (``ecs.capacity``)."""
+    """Looks at the lines and at what is free: vCPUs of compute environments, and slots of the machine (``ecs.capacity``).
+
+    Attributes:
+        has_room: asked, by a queue's name, before anything of it is started; for faults on demand.
+        refused: whether it said no at the last ``launch``.
+    """
 
     def __init__(self, ecs: EcsProvider, store: Store, board: Board, lines: Lines) -> None:
+        self.has_room: Callable[[str], bool] = lambda _queue: True
+        self.refused = False
         self._ecs = ecs
         self._store = store
         self._board = board
@@ -44,6 +51,7 @@ class Launching:
             Unavailable: the disk does not take it; the jobs are runnable as before.
         """
         started: list[tuple[BatchJob, EcsTask]] = []
+        self.refused = False
         free = self._free()
         while len(started) < free and (found := self._next()):
             queue, job, place, vcpus = found
@@ -81,7 +89,11 @@ class Launching:
         return None
 
     def _heads(self) -> Iterator[tuple[Document, BatchJob]]:
-        return self._lines.by_priority(self._store.queues.values())
+        for queue, job in self._lines.by_priority(self._store.queues.values()):
+            if self.has_room(queue["jobQueueName"]):
+                yield queue, job
+            else:
+                self.refused = True
 
     def _aside(self, queue: Document, job: BatchJob) -> None:
         """It can run nowhere: it says so, and lets others pass."""
