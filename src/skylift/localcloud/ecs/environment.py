@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.core.templates import wants_template
+from skylift.localcloud.ecs.oci import OciImage
 from skylift.localcloud.ecs.ports import Document, Image, Place
 from skylift.localcloud.ecs.runner import CannotStart, Launch
 from skylift.localcloud.ecs.store import EcsTask
@@ -74,8 +75,12 @@ def launch(place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: M
     words = command(wanted, image)
     executable = _executable(image, words[0])
     environment = container_environment(place, task, wanted, image, secrets)
-    cwd = folder / "work" / str(wanted.definition.get("workingDirectory", "")).lstrip("/")
     memory = wanted.memory or task_memory(task)
+    if isinstance(image, OciImage):
+        cwd = Path(wanted.definition.get("workingDirectory") or image.cwd)
+        user = str(wanted.definition.get("user", ""))
+        return Launch(folder, executable, words, environment, cwd, memory, "", image.reference, user)
+    cwd = folder / "work" / str(wanted.definition.get("workingDirectory", "")).lstrip("/")
     template = image.template if wants_template(environment) and executable == image.executable("python") else ""
     return Launch(folder, executable, words, environment, cwd, memory, template)
 
@@ -123,8 +128,7 @@ def container_environment(
     changes = (*wanted.override.get("environment", ()),)
     return {
         **image.environment,
-        "HOME": str(folder / "home"),
-        "TMPDIR": str(folder / "tmp"),
+        **({} if isinstance(image, OciImage) else {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}),
         "LANG": "C.UTF-8",
         "AWS_REGION": place.region,
         "AWS_DEFAULT_REGION": place.region,

@@ -208,7 +208,8 @@ class Flight:
             await self._open_log(wanted)
             for name in environment.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
-            os.makedirs(launch.cwd, exist_ok=True)
+            if not launch.image:
+                os.makedirs(launch.cwd, exist_ok=True)
             self._launches[wanted.name] = launch
             self._took(wanted, await self._ground.runner.start(launch))
         except CannotStart as error:
@@ -245,8 +246,8 @@ class Flight:
 
     async def _checking(self, name: str, words: Sequence[str]) -> Program | None:
         try:
-            return await self.inside(name, words)
-        except (CannotStart, CannotPull, _NoResources):
+            return await self.enter(name, words, False)
+        except CannotStart:
             return None
 
     async def inside(self, name: str, words: Sequence[str], *, terminal: bool = False) -> Program:
@@ -257,6 +258,13 @@ class Flight:
             secrets = await self._secrets(wanted)
             self._launches[name] = environment.launch(self._ground.place, self.task, wanted, image, secrets)
         return self._ground.runner.inside(self._launches[name], words, terminal=terminal)
+
+    async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:
+        """As ``inside``, for somebody who waits for it. Raises ``CannotStart`` whatever the cause."""
+        try:
+            return await self.inside(name, words, terminal=terminal)
+        except (CannotPull, _NoResources) as error:
+            raise CannotStart(str(error)) from error
 
     def ended(self, name: str) -> asyncio.Future[Ended] | None:
         """Resolves when a container ends; ``None``: it has ended, or never began."""
@@ -294,6 +302,8 @@ class Flight:
     def _note_exit(self, name: str, ended: Ended) -> None:
         document = self.task.container(name)
         document["lastStatus"] = TaskState.STOPPED
+        if ended.out_of_memory:
+            document["reason"] = REASON
         if ended.code is not None:
             document["exitCode"] = ended.code
         else:

@@ -44,6 +44,8 @@ class Launch:
         cwd: working folder, below ``folder``.
         memory: bytes that it may use, 0 for any; for a runner whose containers have no ``pid`` here.
         template: module that prepares templates for this program (``template_process.py``); empty: none.
+        image: for a runner with an engine: the OCI image, in which ``executable`` and ``cwd`` are.
+        user: for the same: the user in the container; empty: the image's.
     """
 
     folder: Path
@@ -53,6 +55,8 @@ class Launch:
     cwd: Path
     memory: int = 0
     template: str = ""
+    image: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,13 @@ class Ended:
         code: exit code, 128 + n after signal n; ``None`` when nobody was there to see it.
         at: seconds since the epoch.
         problem: why the program could not be started; empty when it ran.
+        out_of_memory: whether the runner knows that a memory limit ended it.
     """
 
     code: int | None
     at: float
     problem: str = ""
+    out_of_memory: bool = False
 
 
 class Container(Protocol):
