@@ -94,7 +94,7 @@ def test_no_pass_while_the_machine_has_not_grown_by_what_is_free() -> None:
     assert pace.due(100.1, None)
     pace.admit(50 * MB)
     assert pace.due(100.1, 1030 * MB)
-    slow = Pace(at=100.0, cost=0.04, in_use=1000 * MB, headroom=0)
+    slow = Pace(at=100.0, cost=0.02, in_use=1000 * MB, headroom=0)
     assert not slow.due(100.1, 2000 * MB)
     assert slow.due(100.3, 2000 * MB)
     assert slow.due(101.0, 1000 * MB)

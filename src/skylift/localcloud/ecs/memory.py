@@ -24,7 +24,7 @@ TICK_SECONDS = 0.1
 """A tick costs one small file; a pass over all processes only follows when something may have changed."""
 PASS_SECONDS = 0.5
 """A pass at least so often, because memory may move from one process to another."""
-COST_FACTOR = 25.0
+COST_FACTOR = 50.0
 """Passes that nothing calls for take at most one part in so many of our time; called for, four times that."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
