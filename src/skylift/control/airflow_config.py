@@ -59,6 +59,10 @@ def opinions(scene: Scene) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
         # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
+        # A running Airflow task outlives its API server: about two minutes of tries, while ECS starts another (Airflow's
+        # own five are over in ten seconds when its dice are kind). The scheduler waits for a heartbeat for five minutes.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "24",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
         # One process is enough behind one load balancer target; each costs 200 MB.
         "AIRFLOW__API__WORKERS": "1",
         # Escape codes are noise in CloudWatch.
