@@ -11,6 +11,7 @@ from importlib.metadata import version
 import click
 
 from skylift.cli.commands import cloud, down, env, fault, image, logs, machine, serving, status, up
+from skylift.cli.commands import exec as execute
 from skylift.cli.home import find_home
 from skylift.cli.terminal import err
 from skylift.core.errors import Broken, SkyliftError
@@ -37,6 +38,7 @@ for command in (
     cloud.cloud,
     fault.fault,
     image.image,
+    execute.execute,
     serving.serve,
 ):
     cli.add_command(command)

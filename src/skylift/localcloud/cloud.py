@@ -19,6 +19,7 @@ from skylift.localcloud.ecs.endpoints import ContainerEndpoints
 from skylift.localcloud.ecs.engine import Neighbours
 from skylift.localcloud.ecs.ports import Change, Document, Images, Place, nobody
 from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.runner import Runner
 from skylift.localcloud.elb import Balancer
 from skylift.localcloud.events import Events
 from skylift.localcloud.fault_actions import EventFaults, ecs_actions
@@ -60,6 +61,7 @@ class LocalCloud:
         clock: Clock,
         *,
         images: Images | None = None,
+        runner: Runner | None = None,
         on_change: Change = nobody,
         slots: int = 0,
     ) -> None:
@@ -73,6 +75,7 @@ class LocalCloud:
             region: e.g. ``us-east-1``.
             clock: seconds since the epoch.
             images: what containers start from; default: the images that skylift builds.
+            runner: what runs containers; default: processes of this machine.
             on_change: told of every change of an ECS task, a service or a Batch job.
             slots: ECS tasks outside services that run at a time (``ecs.capacity.SLOTS``); 0: as the machine can.
         """
@@ -85,9 +88,7 @@ class LocalCloud:
             images or BuiltImages(home, home / "cache"), _Logs(self._rest), _Secrets(self._rest), self._balancer
         )
         self.events = Events(folder / "cloud.db", place, _Bus(self._rest), clock)
-        self.ecs = EcsProvider(
-            place, neighbours, clock, on_change, events=self.events, slots=Slots(machine_slots(slots))
-        )
+        self.ecs = EcsProvider(place, neighbours, clock, on_change, runner, self.events, Slots(machine_slots(slots)))
         self.batch = BatchProvider(self.ecs, clock, on_change)
         self.providers: Sequence[Provider] = [self.ecs, self.batch, self._balancer.provider]
         self.routes: Mapping[str, Asgi] = {

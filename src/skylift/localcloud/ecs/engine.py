@@ -123,6 +123,11 @@ class Engine:
             flying[0].hurry(warning)
             self.stop(task, StopCode.SPOT, "Your Spot Task was interrupted.")
 
+    def flight(self, task: EcsTask) -> Flight | None:
+        """Its flight, while it has one."""
+        flying = self._flights.get(task.id)
+        return flying[0] if flying else None
+
     def kill(self, task: EcsTask, container: str = "") -> int:
         """SIGKILL to containers of an ECS task: the named one, or all. Says how many it were."""
         flying = self._flights.get(task.id)

@@ -8,6 +8,7 @@ from skylift.localcloud.ecs.capacity import Slots
 from skylift.localcloud.ecs.clusters import ClusterOperations
 from skylift.localcloud.ecs.definitions import DefinitionOperations
 from skylift.localcloud.ecs.engine import Engine, Neighbours
+from skylift.localcloud.ecs.execute import ExecuteOperations
 from skylift.localcloud.ecs.instances import InstanceOperations
 from skylift.localcloud.ecs.keeper import ServiceKeeper
 from skylift.localcloud.ecs.maker import Maker
@@ -16,6 +17,7 @@ from skylift.localcloud.ecs.protection import ProtectionOperations
 from skylift.localcloud.ecs.providers import CapacityProviderOperations
 from skylift.localcloud.ecs.runner import ProcessRunner, Runner
 from skylift.localcloud.ecs.services import ServiceOperations
+from skylift.localcloud.ecs.sessions import Sessions
 from skylift.localcloud.ecs.store import Store
 from skylift.localcloud.ecs.tags import TagOperations
 from skylift.localcloud.ecs.tasks import TaskOperations
@@ -33,6 +35,7 @@ class EcsProvider(
     TagOperations,
     AccountOperations,
     InstanceOperations,
+    ExecuteOperations,
 ):
     """One method per operation (see ``wire.provider``); everything on one event loop.
 
@@ -60,6 +63,7 @@ class EcsProvider(
         engine = Engine(place, store, self._runner, neighbours, clock, on_change, events, slots)
         maker = Maker(place, store, clock)
         super().__init__(place, store, engine, ServiceKeeper(engine, maker), maker)
+        self.sessions = Sessions(place.endpoint, clock)
 
     async def start(self) -> None:
         """Takes up what was there before: containers that still run, services that are wanted."""
