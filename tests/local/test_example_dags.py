@@ -45,7 +45,7 @@ def test_example_dags_end_as_under_local_executor(stack: Stack, tmp_path: Path) 
     (project / "dags").mkdir(parents=True)
     stack.must("up", str(_with_files(project)), seconds=400)
     ours = _outcomes(stack.airflow("examples"))
-    stack.must("env", "delete", "examples", "--yes")
+    stack.must("env", "delete", "examples")
 
     airflow = next(iter(sorted((stack.home / "images").glob("*/bin/airflow"))))
     with standalone(airflow, project / "dags", tmp_path / "standalone") as api:

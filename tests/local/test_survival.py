@@ -49,7 +49,7 @@ def marked():
         return alone("find", 0.5, lambda: years_in(read_table()))
     @task
     def summarise(year):
-        return alone(str(year), 6, lambda: summary_of(read_table(), year))
+        return alone(str(year), 5, lambda: summary_of(read_table(), year))
     @task
     def draw(summaries):
         return alone("draw", 0.5, lambda: headline([dict(one) for one in summaries]))
@@ -68,7 +68,7 @@ def survivor(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     stack.must("up", str(project), seconds=400)
     yield stack
     stack.must("up")
-    stack.must("env", "delete", NAME, "--yes")
+    stack.must("env", "delete", NAME)
 
 
 @pytest.fixture
