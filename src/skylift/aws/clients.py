@@ -39,6 +39,22 @@ def client(
     return (session or boto3).client(service, region_name=region, config=config)  # pyright: ignore
 
 
+def preload(*services: str) -> None:
+    """Loads the models of services into boto3's default session, so that a fork of this process finds them there (80 ms for S3).
+
+    No credentials are looked for and nothing is connected; clients of the session still read region, endpoint and
+    credentials when they are made. What the session does keep is the AWS configuration file: see ``forget``.
+    """
+    boto3.setup_default_session()
+    for service in services:
+        boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
+
+
+def forget() -> None:
+    """A fresh default session, which reads configuration files again."""
+    boto3.setup_default_session()
+
+
 def _custom_endpoint(service: str) -> bool:
     own = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
     return bool(os.environ.get(own) or os.environ.get("AWS_ENDPOINT_URL"))

@@ -97,6 +97,11 @@ def _execute(argv: Sequence[str]) -> None:
         exec(compile(words[0], "<string>", "exec"), main.__dict__)  # noqa: S102  what ``python -c`` is for
     else:
         sys.argv[:] = [kind, *words]
+        if not os.path.exists(kind):
+            sys.stderr.write(
+                f"{argv[0]}: can't open file {os.path.abspath(kind)!r}: [Errno 2] No such file or directory\n"
+            )
+            sys.exit(2)
         runpy.run_path(kind, run_name="__main__")
 
 

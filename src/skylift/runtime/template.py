@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import inspect
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from skylift.aws import clients
 from skylift.core.containers import LAYER, LAYER_CACHE
 from skylift.core.templates import base_of
 from skylift.runtime import acting, relocate
@@ -37,9 +39,16 @@ MODULES = (
     "airflow.providers.standard.operators.empty",
     "airflow.providers.standard.decorators.python",
     "airflow.providers.amazon.aws.log.cloudwatch_task_handler",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk._shared.logging.factory",
+    "airflow.utils.log.timezone_aware",
+    "aiosqlite",
+    "boto3.s3.inject",
+    "httpcore",
     "skylift.runtime.bundle",
+    "skylift.runtime.startup",
     # components
-    "setproctitle",
     "airflow.cli.cli_parser",
     "airflow.cli.commands.scheduler_command",
     "airflow.jobs.scheduler_job_runner",
@@ -52,6 +61,9 @@ MODULES = (
     "airflow.cli.commands.api_server_command",
     "airflow.api_fastapi.core_api.app",
     "airflow.api_fastapi.execution_api.app",
+    "asyncpg",
+    "psycopg2",
+    "uvicorn.main",
 )
 """What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once on a machine."""
 
@@ -89,6 +101,8 @@ def prepare() -> None:
         CannotPrepare: the layer is not on this machine yet, or changes how Python starts.
         CannotRelocate: a module remembers HOME where it cannot be changed.
     """
+    # It looks for the place of the command line in memory, which it cannot find once variables were changed.
+    importlib.import_module("setproctitle").getproctitle()
     environment = home_of(os.environ)
     if url := LAYER.read(environment):
         environment = _with_layer(environment, Path(LAYER_CACHE.read(environment)) / folder_name(url))
@@ -98,6 +112,8 @@ def prepare() -> None:
     for name in MODULES:
         importlib.import_module(name)
     del os.environ[AS_LIBRARY]
+    inspect.stack()  # it looks up the files of all modules once, 0.1 s; Airflow's AWS hooks look at the stack
+    clients.preload("s3")
     tempfile.tempdir = None
     _prepared.append(Prepared(_decisive(environment), relocate.find(environment["HOME"])))
 
@@ -130,6 +146,11 @@ def go_on(program: Program) -> NoReturn:
     os.environ.clear()
     os.environ.update(environment)
     _prepared[0].places.move(environment["AIRFLOW_HOME"], environment["HOME"])
+    if (
+        Path(environment["HOME"], ".aws").exists()
+        or {"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_DATA_PATH"} & environment.keys()
+    ):
+        clients.forget()  # a startup script has brought AWS configuration
     settings = importlib.import_module("airflow.settings")
     # Read at import, and LATE: used for the length of asset names on MySQL only.
     asset, configuration = (
@@ -160,6 +181,9 @@ def _limit_arenas(most: int) -> None:
 
 
 def _decisive(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a template depends on, with HOME as ``~``: each container has its own."""
-    home = environment.get("HOME") or "/"
-    return {name: value.replace(home, "~") for name, value in base_of(environment).items()}
+    """What a template depends on, with the container's own folders as ``~``: they are relocated."""
+    home, airflow_home = environment.get("HOME") or "/", environment["AIRFLOW_HOME"]
+    return {
+        name: value.replace(airflow_home, "~/airflow").replace(home, "~")
+        for name, value in base_of(environment).items()
+    }

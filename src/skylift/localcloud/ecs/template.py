@@ -42,11 +42,13 @@ MOST_TEMPLATES = 3
 IDLE_SECONDS = 900.0
 """A template that nobody needed for so long ends; the containers that came from it go on."""
 
+FORK_SECONDS = 20.0
+"""A template that does not answer for so long is ended, and the container started plainly."""
+
 MEMORY_NEEDED = 1 << 30
 """Bytes that must be available on the machine for a new template."""
 
 _START_SECONDS = 60.0
-_FORK_SECONDS = 20.0
 _AGAIN_SECONDS = 30.0
 """After a failed start the next try waits so long; plain starts meanwhile."""
 
@@ -59,11 +61,20 @@ class TemplateRunner:
     Args:
         plain: starts everything else, and finds every container again.
         folder: ours alone; templates have their HOME in it, and their output.
+        idle_seconds, fork_seconds: see the constants of these names.
     """
 
-    def __init__(self, plain: ProcessRunner, folder: Path, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        plain: ProcessRunner,
+        folder: Path,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        fork_seconds: float = FORK_SECONDS,
+    ) -> None:
         self._plain = plain
         self._folder = folder
+        self._fork_seconds = fork_seconds
         self._idle_seconds = idle_seconds
         self._templates: dict[str, asyncio.Task[Template | None]] = {}
         self._not_before: dict[str, float] = {}
@@ -75,7 +86,7 @@ class TemplateRunner:
         template = await self._template_for(launch) if launch.template else None
         if template is not None:
             try:
-                if await template.fork(launch):
+                if await template.fork(launch, self._fork_seconds):
                     found = await self._plain.find(launch.folder)
                     if found is not None:
                         return found
@@ -184,7 +195,7 @@ class Template:
         """Whether it can be asked."""
         return self.process.poll() is None
 
-    async def fork(self, launch: Launch) -> bool:
+    async def fork(self, launch: Launch, seconds: float) -> bool:
         """Makes a container of it; false when it does not answer because it died or cannot fork.
 
         Raises:
@@ -200,7 +211,7 @@ class Template:
                     socket.send_fds(self.control, [b"f"], [spec, writing])
             finally:
                 os.close(writing)
-            report = await asyncio.wait_for(read_line(pipe.fileno()), _FORK_SECONDS)
+            report = await asyncio.wait_for(read_line(pipe.fileno()), seconds)
         word, *rest = report.split() or ["silent"]
         if word == "failed":
             raise CannotStart(start_problem(launch.arguments[0], int(rest[0])))
