@@ -24,6 +24,8 @@ from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.ecs.capacity import SLOTS
+from skylift.localcloud.ecs.oci import OciImages, chosen_engine
+from skylift.localcloud.ecs.podman import EngineRunner
 from skylift.localcloud.ecs.ports import Image
 from skylift.localcloud.ecs.ports import Images as AnyImages
 from skylift.localcloud.images import Images
@@ -53,7 +55,9 @@ class House:
         owner = ensure_credentials(home, port)
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
-        self._images = WatchedImages(LocalImages(Images(home.folder, home.folder / "cache"), home.folder), note)
+        engine = chosen_engine()
+        images = LocalImages(Images(home.folder, home.folder / "cache"), home.folder)
+        self._images = WatchedImages(OciImages(engine) if engine else images, note)
         self._cloud = LocalCloud(
             home.folder,
             endpoint(port),
@@ -62,6 +66,7 @@ class House:
             REGION,
             time.time,
             images=self._images,
+            runner=EngineRunner(engine) if engine else None,
             slots=SLOTS.read(os.environ),
         )
         self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT), time.time)
@@ -156,6 +161,11 @@ class WatchedImages:
         self._images = images
         self._note = note
         self.doing = ""
+
+    @property
+    def asks(self) -> bool:
+        """Whether ``find`` may take a moment (``OciImages.asks``)."""
+        return bool(getattr(self._images, "asks", False))
 
     def find(self, reference: str) -> Image | None:
         """The image, when it is there."""

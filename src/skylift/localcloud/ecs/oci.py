@@ -88,12 +88,13 @@ class OciEngine:
     Attributes:
         program: path of the client.
         kind: ``podman`` or ``docker``.
+        environ: what of our environment the client needs.
     """
 
     def __init__(self, program: Path, kind: str, environ: Mapping[str, str] = os.environ) -> None:
         self.program = program
         self.kind = kind
-        self._environ = {name: value for name, value in environ.items() if CLIENT_NAMES.fullmatch(name)}
+        self.environ = {name: value for name, value in environ.items() if CLIENT_NAMES.fullmatch(name)}
 
     async def run(self, *words: str, extra: Mapping[str, str] | None = None) -> Output:
         """Runs the client. ``extra``: variables for it, from which ``--env NAME`` takes its values."""
@@ -103,7 +104,7 @@ class OciEngine:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**(extra or {}), **self._environ},
+            env={**(extra or {}), **self.environ},
         )
         out, err = await client.communicate()
         return Output(client.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
@@ -111,7 +112,7 @@ class OciEngine:
     async def follow(self, file: IO[bytes], *words: str) -> asyncio.subprocess.Process:
         """Starts the client with both its outputs into a file."""
         return await asyncio.create_subprocess_exec(
-            self.program, *words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self._environ
+            self.program, *words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.environ
         )
 
     def run_now(self, *words: str) -> Output:
@@ -120,10 +121,16 @@ class OciEngine:
             [str(self.program), *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=self._environ,
+            env=self.environ,
             check=False,
         )
         return Output(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def chosen_engine(environ: Mapping[str, str] = os.environ) -> OciEngine | None:
+    """The engine that ``RUNNER`` names; ``None`` for processes. Raises ``Refused``."""
+    kind = RUNNER.read(environ)
+    return None if kind == PROCESS else find_engine(kind, environ)
 
 
 def find_engine(kind: str, environ: Mapping[str, str] = os.environ) -> OciEngine:

@@ -16,11 +16,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.oci import CLIENT_NAMES, PODMAN, OciEngine, Output
 from skylift.localcloud.ecs.runner import CannotStart, Ended, Launch
 
@@ -89,6 +90,12 @@ class EngineRunner:
         if state in _UNBORN:
             await self._remove(name)
         return await self._attend(folder) if state and state not in _UNBORN else None
+
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:
+        """The engine's ``exec``: what it cannot find, it tells when it runs."""
+        options = ("--interactive", "--tty") if terminal else ("--interactive",)
+        client = (str(self._engine.program), "exec", *options, name_of(launch.folder))
+        return Program((*client, *words), self._engine.environ, Path("/"))
 
     async def close(self) -> None:
         """Follows no container any more; they run on."""
