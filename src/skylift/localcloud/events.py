@@ -198,7 +198,7 @@ class NoBus:
 
 def iso(seconds: float) -> str:
     """``2026-11-20T07:00:00.123Z``."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _shown(key: str, value: Any) -> Any:
