@@ -23,7 +23,7 @@ SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
 TESTS = tests/unit tests/contract tests/local
 
-.PHONY: help run test check format bench docs test-browser clean python tools install install-dev install-browser
+.PHONY: help run test check format bench docs test-browser test-image clean python tools install install-dev install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -49,10 +49,13 @@ bench: install-dev ## Measure, and write the figures down.
 	$(BIN)/python bench/first_flight.py
 
 docs: install-dev ## Write the generated pages of docs/.
-	$(BIN)/python tools/write-docs
+	$(BIN)/python -m docs.generate
 
 test-browser: install-browser ## Airflow's UI in Chromium (Debian's package chromium).
 	@$(BIN)/python -m pytest tests/browser
+
+test-image: install-dev ## podman: our image from our Dockerfile, and containers of it (Debian's packages: docs/containers.md).
+	@$(BIN)/python -m pytest tests/image
 
 clean: ## Remove what make made here. State in $$SKYLIFT_HOME stays.
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache dist

@@ -1,0 +1,38 @@
+"""The generated pages are those of the code; the written ones point at pages and commands that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from docs.generate import DOCS, PAGES
+
+from skylift.cli.main import cli
+
+pytestmark = pytest.mark.unit
+WRITTEN = sorted(path for path in DOCS.rglob("*.md") if path.name not in PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_is_up_to_date(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), f"docs/{name} is old: make docs"
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_links_lead_to_files(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_commands_in_code_blocks_exist(path: Path) -> None:
+    for block in re.findall(r"^```(?:sh|bash)?\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+        for words in re.findall(r"(?:^|[(\s])skylift ((?:[a-z]+ )*[a-z]+)", block):
+            known: click.Command = cli
+            for word in words.split():
+                if not isinstance(known, click.Group):
+                    break
+                assert word in known.commands, f"{path.name}: skylift {words}"
+                known = known.commands[word]
