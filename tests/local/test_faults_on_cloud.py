@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from batch_cloud import define, prepare, submit
+from batch_cloud import job as batch_job
+from batch_cloud import until as batch_until
 from botocore.exceptions import ClientError, ConnectionClosedError
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition, described, run, until, wait_for
 
@@ -185,13 +188,21 @@ def test_capacity(aws: Cloud) -> None:
 
 def test_spot_is_reclaimed_and_others_run_on(aws: Cloud) -> None:
     ecs = aws.client("ecs")
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    )
     wish = request(ecs, "python", "-c", deaf)
     kept = ecs.run_task(**wish)["tasks"][0]["taskArn"]
     spot = ecs.run_task(**_spot(wish))["tasks"][0]["taskArn"]
-    for arn in (kept, spot):
-        until(ecs, arn, "RUNNING")
-    wait_for(lambda: put("spot", warning=0.5)["hits"] == 1 or described(ecs, spot)["lastStatus"] != "RUNNING")
+    stream = f"p/main/{spot.rsplit('/', 1)[-1]}"
+    logs = aws.client("logs")
+    wait_for(
+        lambda: logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix=stream, filterPattern="deaf")[
+            "events"
+        ]
+    )
+    until(ecs, kept, "RUNNING")
+    assert put("spot", warning=0.5)["hits"] == 1
     ended = until(ecs, spot, "STOPPED")
     assert ended["stopCode"] == "SpotInterruption"
     assert ended["containers"][0]["exitCode"] == 137
@@ -249,3 +260,17 @@ def test_events_are_lost_and_doubled(aws: Cloud) -> None:
     assert not heard_of(lost)
     bus.remove_targets(Rule="ecs-to-sqs", Ids=["1"])
     bus.delete_rule(Name="ecs-to-sqs")
+
+
+def test_batch_jobs_stay_runnable_without_capacity(aws: Cloud) -> None:
+    batch = aws.client("batch")
+    prepare(batch, "full")
+    prepare(batch, "free")
+    define(batch, "python", "-c", "print(1)", name="little")
+    put("capacity", "full", queue="full")
+    waiting = submit(batch, "little", "full")
+    passing = submit(batch, "little", "free")
+    assert batch_until(batch, passing)["status"] == "SUCCEEDED"
+    assert batch_job(batch, waiting)["status"] == "RUNNABLE"
+    clear("full")
+    assert batch_until(batch, waiting)["status"] == "SUCCEEDED"
