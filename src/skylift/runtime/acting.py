@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> NoReturn:
             _leave_path()
             argv = following.argv
         except SystemExit as leaving:
-            _finish(_code(leaving.code))
+            _finish(exit_code(leaving.code))
         except KeyboardInterrupt as error:
             _show(error)
             _finish(-signal.SIGINT)
@@ -58,9 +58,10 @@ def _become(argv: Sequence[str]) -> None:
     if "setproctitle" in sys.modules:  # Airflow brings it: ps shows the container's command, not the template's
         sys.modules["setproctitle"].setproctitle(" ".join(argv))
     for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
-        stream = _stream(getattr(sys, f"__{name}__"), descriptor, mode)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+        unbuffered = mode == "w" and bool(os.environ.get("PYTHONUNBUFFERED"))
+        new = stream(getattr(sys, f"__{name}__"), descriptor, mode, unbuffered=unbuffered)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
     if not sys.flags.safe_path:
         first = {"-m": os.getcwd(), "-c": ""}.get(argv[1])
         sys.path.insert(0, os.path.dirname(os.path.realpath(argv[1])) if first is None else first)
@@ -71,9 +72,8 @@ def _leave_path() -> None:
         del sys.path[0]
 
 
-def _stream(old: TextIO, descriptor: int, mode: str) -> TextIO:
+def stream(old: TextIO, descriptor: int, mode: str, *, unbuffered: bool) -> TextIO:
     """A standard stream as Python makes it at its start for a file or a pipe."""
-    unbuffered = mode == "w" and bool(os.environ.get("PYTHONUNBUFFERED"))
     binary = open(descriptor, mode + "b", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115  lives as long as we
     return io.TextIOWrapper(
         binary,
@@ -105,7 +105,7 @@ def _execute(argv: Sequence[str]) -> None:
         runpy.run_path(kind, run_name="__main__")
 
 
-def _code(value: object) -> int:
+def exit_code(value: object) -> int:
     """What ``sys.exit(value)`` means."""
     if value is None or isinstance(value, int):
         return (value or 0) & 0xFF

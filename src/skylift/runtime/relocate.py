@@ -68,7 +68,8 @@ def find(folder: str) -> Places:
     name = os.path.basename(folder)
     everything = gc.get_objects()
     # type() and not isinstance(): lazy proxies would import what they stand for when asked for their class.
-    of_classes = {id(part) for one in everything if issubclass(type(one), type) for part in gc.get_referents(one)}
+    classes = [one for one in everything if issubclass(type(one), type)]
+    of_classes = {id(part) for one in classes for part in gc.get_referents(one) if type(part) is dict}
     places: list[Place] = []
     for one in everything:
         if id(one) not in of_classes:
@@ -81,6 +82,9 @@ def _inside(one: Any, name: str) -> Iterator[Place]:
     if type(one) is FunctionType:  # defaults of parameters, made when the module was imported
         if any(type(part) is str and name in part for part in one.__defaults__ or ()):
             yield Place(one, "__defaults__", one.__defaults__ or ())
+        return
+    if issubclass(type(one), type):
+        yield from (Place(one, key, value) for key, value in vars(one).items() if type(value) is str and name in value)
         return
     parts = one.values() if type(one) is dict else gc.get_referents(one)
     hit = False
