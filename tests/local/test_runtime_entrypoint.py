@@ -169,3 +169,13 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_airflow_ends_without_searching_all_its_memory() -> None:
+    program = (
+        "import atexit, gc, runpy, sys; sys.argv = ['airflow', 'version'];"
+        "atexit.register(lambda: print('frozen:', gc.get_freeze_count() > 100_000));"
+        "runpy.run_module('skylift.runtime.airflow_main', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-2:] == ["3.3.2", "frozen: True"]

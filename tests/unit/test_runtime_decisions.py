@@ -17,7 +17,7 @@ from skylift.runtime.mirror import compare, wanted_files
 from skylift.runtime.startup import merged
 
 pytestmark = pytest.mark.unit
-AIRFLOW = (sys.executable, "-m", "airflow")
+AIRFLOW = (sys.executable, "-m", "skylift.runtime.airflow_main")
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Pro
     """
     word, rest = arguments[0], list(arguments[1:])
     ready = {name: value for name, value in environment.items() if name != ADMIN_PASSWORD.env}
-    airflow = (sys.executable, "-m", "airflow")
+    airflow = (sys.executable, "-m", "skylift.runtime.airflow_main")
     if word == Command.API_SERVER:
         ready |= _password_file(ADMIN_PASSWORD.read(environment), environment)
         return Program((*airflow, word, "--host", own_address(environment), "--port", str(WEB_PORT), *rest), ready)

@@ -1,0 +1,17 @@
+"""Airflow's command line, in a process that ends when it is told to.
+
+At its end Python looks through all memory for cycles, several times. For an API server (250 MB, most of it not touched for
+hours) that took 2.7 to 10 s after uvicorn had long said goodbye, measured with perf: as long as all the rest of
+``skylift down``. Frozen objects are left out of the search; the kernel frees what is left.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+
+from airflow.__main__ import main
+
+if __name__ == "__main__":
+    atexit.register(gc.freeze)
+    main()
