@@ -143,7 +143,6 @@ def test_a_running_container_is_found_again(world: World) -> None:
 
 def test_the_exit_code_of_what_ended_unseen_is_kept(world: World) -> None:
     async def scenario(runner: Runner) -> None:
-        file = Path(world.launch("true").folder.parent) / "go"
         container = await runner.start(launch := world.launch("sh", "-c", "sleep 1; echo last; exit 5"))
         await runner.close()
         world.act(container, 5)
@@ -154,7 +153,6 @@ def test_the_exit_code_of_what_ended_unseen_is_kept(world: World) -> None:
             assert found is not None
             assert (await end_of(found)).code == 5
             await other.close()
-        assert not file.exists()
         await says(world, launch, "last")
 
     play(world, scenario)

@@ -21,6 +21,7 @@ from botocore.config import Config
 from skylift.core.errors import Refused
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.ecs.capacity import SLOTS
+from skylift.localcloud.ecs.runner import Runner
 from skylift.wire.app import WireApp
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 from skylift.wire.serve import Server, listen
@@ -79,6 +80,7 @@ class Cloud:
         self.home = home
         self.slots = slots
         self.images = TinyImages(home / "image")
+        self.runner: Runner | None = None
         self.changes: list[tuple[str, str]] = []
         self._listening: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -117,7 +119,7 @@ class Cloud:
     async def _serve(self, listening: socket.socket, up: threading.Event) -> None:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         told = lambda kind, doc: self.changes.append((kind, _state(doc)))  # noqa: E731 - one line
-        cloud = make(self.home, self.url, self.images, told, self.slots)
+        cloud = make(self.home, self.url, self.images, told, self.slots, self.runner)
         server = Server(app_of(cloud), listening, grace=1.0)
         await cloud.start()
         serving = asyncio.create_task(server.run())
@@ -134,10 +136,16 @@ def _state(document: Mapping[str, Any]) -> str:
 
 
 def make(
-    home: Path, url: str, images: TinyImages, on_change: Callable[[str, dict[str, Any]], None], slots: int = 0
+    home: Path,
+    url: str,
+    images: TinyImages,
+    on_change: Callable[[str, dict[str, Any]], None],
+    slots: int = 0,
+    runner: Runner | None = None,
 ) -> LocalCloud:
     keys = DerivedKeys(MASTER, time.time)
-    return LocalCloud(home, url, keys, ACCOUNT, REGION, time.time, images=images, on_change=on_change, slots=slots)
+    options: dict[str, Any] = {"images": images, "runner": runner, "on_change": on_change, "slots": slots}
+    return LocalCloud(home, url, keys, ACCOUNT, REGION, time.time, **options)
 
 
 def app_of(cloud: LocalCloud) -> WireApp:

@@ -55,7 +55,7 @@ class House:
         owner = ensure_credentials(home, port)
         keys = DerivedKeys(master_key(home), time.time)
         self._postgres = Postgres(home.folder)
-        engine = chosen_engine()
+        engine = chosen_engine(home.folder / "runner")
         images = LocalImages(Images(home.folder, home.folder / "cache"), home.folder)
         self._images = WatchedImages(OciImages(engine) if engine else images, note)
         self._cloud = LocalCloud(

@@ -16,6 +16,7 @@ from skylift.cli.project import Project, open_project
 from skylift.cli.server import package_version
 from skylift.cli.terminal import Stages, err, out, print_table
 from skylift.core.errors import Refused
+from skylift.localcloud.ecs.oci import DOCKER, PODMAN, PROCESS, RUNNER
 
 
 @click.command()
@@ -29,7 +30,14 @@ from skylift.core.errors import Refused
     envvar="SKYLIFT_PORT",
     help="Loopback port of the AWS endpoint (or $SKYLIFT_PORT); remembered; at first 4747.",
 )
-def up(folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, port: int | None) -> int:
+@click.option(
+    "--runner",
+    type=click.Choice([PROCESS, PODMAN, DOCKER]),
+    help=f"What runs containers (or ${RUNNER.env}); remembered; at first processes of this machine.",
+)
+def up(
+    folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, port: int | None, runner: str | None
+) -> int:
     """Start skylift; with PROJECT also create its environment and follow its files.
 
     PROJECT is a folder with dags/, and optionally plugins/ or plugins.zip, requirements.txt, startup.sh and data/.
@@ -40,6 +48,8 @@ def up(folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, 
     project = open_project(folder, name or "") if folder is not None else None
     home = find_home(os.environ)
     check_disk(home)
+    if runner is not None:
+        os.environ[RUNNER.env] = runner  # the server inherits it
     with Stages(err()) as stages:
         here = start(home, port, stages)
         if project is None:

@@ -127,9 +127,20 @@ class OciEngine:
         return Output(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def chosen_engine(environ: Mapping[str, str] = os.environ) -> OciEngine | None:
-    """The engine that ``RUNNER`` names; ``None`` for processes. Raises ``Refused``."""
+def chosen_engine(memory: Path, environ: Mapping[str, str] = os.environ) -> OciEngine | None:
+    """The engine that ``RUNNER`` names; ``None`` for processes.
+
+    Args:
+        memory: file that keeps the choice: a server that was killed must be followed by one that finds its containers.
+
+    Raises:
+        Refused: an unknown word, or the engine is not installed.
+    """
+    if RUNNER.env not in environ and memory.exists():
+        environ = {**environ, RUNNER.env: memory.read_text().strip()}
     kind = RUNNER.read(environ)
+    memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    memory.write_text(kind + "\n")
     return None if kind == PROCESS else find_engine(kind, environ)
 
 

@@ -1,0 +1,27 @@
+"""The image tier's store and image: built once a session, or found in the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.image.engine import CannotRun, Store, build_base, build_image, open_store
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Store]:
+    """podman with our image. Where podman cannot run the tier is skipped, and says why; where it must run, it fails."""
+    try:
+        made = open_store()
+    except CannotRun as error:
+        if os.environ.get("SKYLIFT_IMAGE_TIER") == "required":
+            raise
+        pytest.skip(f"podman does not run here: {error}")
+    build_image(made, build_base(made))
+    yield made
+    left = made.engine.run_now("ps", "--all", "--format", "{{.Names}}").out.split()
+    if left:
+        made.engine.run_now("rm", "--force", *left)
+    made.engine.run_now("image", "prune", "--force")
+    assert not left, f"containers that nobody removed: {left}"

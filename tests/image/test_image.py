@@ -1,0 +1,118 @@
+"""Our own image: what is in it, and an ECS task of it, by real boto3 through the local cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.image.engine import IMAGE, Store, build_base, build_image
+from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, Cloud, definition, run, until
+
+from skylift.localcloud.ecs.oci import OciImages
+from skylift.localcloud.ecs.podman import EngineRunner
+
+pytestmark = pytest.mark.image
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator[Cloud]:
+    made = Cloud(tmp_path_factory.mktemp("cloud"))
+    made.images = OciImages(store.engine)  # type: ignore[assignment]  # another kind of images
+    made.runner = EngineRunner(store.engine)
+    made.start()
+    try:
+        made.client().create_cluster()
+        made.client("logs").create_log_group(logGroupName=LOG_GROUP)
+        yield made
+    finally:
+        made.stop()
+
+
+def lines(cloud: Cloud, arn: str) -> list[str]:
+    stream = f"p/main/{arn.rpartition('/')[2]}"
+    events = cloud.client("logs").get_log_events(logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=True)
+    return [event["message"] for event in events["events"]]
+
+
+def ended(cloud: Cloud, request: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    request["memory"], request["cpu"] = "1024", "512"
+    request["containerDefinitions"][0]["image"] = request["containerDefinitions"][0].pop("from", IMAGE)
+    arn = run(cloud.client(), request)
+    found = until(cloud.client(), arn, "STOPPED", SECONDS)
+    return found, lines(cloud, arn) if found.get("startedAt") else []
+
+
+def test_an_ecs_task_of_our_image_tells_airflows_version(cloud: Cloud) -> None:
+    task, said = ended(cloud, definition("airflow", "version"))
+    assert task["containers"][0]["exitCode"] == 0, said
+    assert said[-1] == "3.3.2"
+    assert task["stopCode"] == "EssentialContainerExited"
+
+
+def test_a_container_has_its_roles_credentials_and_its_own_address(cloud: Cloud) -> None:
+    code = (
+        "import boto3, json, os, urllib.request as u\n"
+        "print(boto3.client('sts').get_caller_identity()['Arn'])\n"
+        "print(json.load(u.urlopen(os.environ['ECS_CONTAINER_METADATA_URI_V4']))['Networks'][0]['IPv4Addresses'][0])\n"
+        "print(os.getuid(), os.getgid())\n"
+        "raise SystemExit(9)"
+    )
+    task, said = ended(cloud, definition("python", "-c", code))
+    address = next(item["value"] for item in task["attachments"][0]["details"] if item["name"] == "privateIPv4Address")
+    assert task["containers"][0]["exitCode"] == 9, said
+    assert f"arn:aws:sts::{ACCOUNT}:assumed-role/work/" in said[0]
+    assert said[1:] == [address, "50000 0"]
+
+
+def test_a_stop_is_sigterm_and_then_sigkill(cloud: Cloud) -> None:
+    request = definition("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done", stopTimeout=2)
+    request["containerDefinitions"][0]["image"] = IMAGE
+    arn = run(cloud.client(), request)
+    until(cloud.client(), arn, "RUNNING", SECONDS)
+    cloud.client().stop_task(task=arn, reason="enough")
+    task = until(cloud.client(), arn, "STOPPED", SECONDS)
+    assert (task["containers"][0]["exitCode"], task["stopCode"]) == (137, "UserInitiated")
+    assert "reason" not in task["containers"][0]
+
+
+def test_what_cannot_start_says_why(cloud: Cloud) -> None:
+    task, _ = ended(cloud, definition("x", entryPoint=["/nope"]))
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert task["containers"][0]["reason"].startswith("CannotStartContainerError: ")
+    task, _ = ended(cloud, definition("x", **{"from": "localhost:1/no/such:1"}))
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert task["stoppedReason"].startswith("CannotPullContainerError: ")
+
+
+def test_too_much_memory_is_told_as_ecs_tells_it(cloud: Cloud) -> None:
+    code = "x = [bytearray(1 << 20) for _ in range(900)]; import time; time.sleep(20)"
+    task, _ = ended(cloud, definition("python", "-c", code, memory=100))
+    container = task["containers"][0]
+    assert (container["exitCode"], container["reason"]) == (
+        137,
+        "OutOfMemoryError: Container killed due to memory usage",
+    )
+
+
+def test_nothing_of_this_machine_is_in_the_image_and_bytecode_is(store: Store) -> None:
+    script = (
+        "set -e; cd /opt/skylift/lib/python3*/site-packages;"
+        'test -z "$PYTHONDONTWRITEBYTECODE$PIP_INDEX_URL$SSL_CERT_FILE";'
+        "test -f airflow/__pycache__/__init__.*.pyc; test -f skylift/runtime/__pycache__/__main__.*.pyc;"
+        "test ! -e /root/.cache/uv; test ! -e /build; test ! -w airflow; test -w /opt/airflow; ls -A /opt/airflow/dags"
+    )
+    assert store.do("podman", "run", "--rm", "--entrypoint", "sh", IMAGE, "-c", script) == ""
+
+
+def test_dags_of_a_folder_can_be_built_in(store: Store) -> None:
+    folder = Path(__file__).parents[2] / "examples" / "quickstart" / "dags"
+    name = "localhost/skylift-with-dags:test"
+    build_image(store, build_base(store), "--build-arg", f"DAGS={folder.relative_to(folder.parents[2])}", name=name)
+    try:
+        seen = store.do("podman", "run", "--rm", "--entrypoint", "ls", name, "/opt/airflow/dags").split()
+        assert {path.name for path in folder.glob("*.py")} <= {*seen}
+    finally:
+        store.do("podman", "rmi", name)
