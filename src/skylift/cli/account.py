@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.aws.errors import calling, code_of
+from skylift.cli.execution_role import TRUST, Place, policy, role_name
 from skylift.core.errors import Refused
 
 NETWORK = "skylift"
@@ -18,17 +19,6 @@ NETWORK = "skylift"
 
 ABSENT = frozenset({"404", "NoSuchBucket", "NotFound", "NoSuchEntity", "ResourceNotFoundException"})
 """Codes with which S3, IAM, MWAA and Secrets Manager say that a thing is not there."""
-
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": ["airflow.amazonaws.com", "airflow-env.amazonaws.com", "ecs-tasks.amazonaws.com"]},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
 
 
 @dataclass(frozen=True)
@@ -57,15 +47,15 @@ def ensure_bucket(s3: Any, bucket: str) -> None:
         )
 
 
-def ensure_role(iam: Any, environment: str, bucket: str) -> str:
-    """The environment's execution role; returns its ARN. It may read its bucket, and write logs and metrics."""
-    name = f"skylift-{environment}"[:64]
+def ensure_role(iam: Any, place: Place) -> str:
+    """The environment's execution role, with the rights that its containers need; returns its ARN."""
+    name = role_name(place.environment)
     if not exists(lambda: iam.get_role(RoleName=name), f"iam GetRole {name}"):
         with calling(f"iam CreateRole {name}"):
             iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
     with calling(f"iam PutRolePolicy {name}"):
         found = iam.get_role(RoleName=name)
-        iam.put_role_policy(RoleName=name, PolicyName="environment", PolicyDocument=json.dumps(_policy(bucket)))
+        iam.put_role_policy(RoleName=name, PolicyName="environment", PolicyDocument=json.dumps(policy(place)))
     return str(found["Role"]["Arn"])
 
 
@@ -87,26 +77,6 @@ def exists(look: Callable[[], Any], doing: str) -> bool:
             return False
         raise
     return True
-
-
-def _policy(bucket: str) -> dict[str, Any]:
-    files = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"],
-                "Resource": files,
-            },
-            {"Effect": "Allow", "Action": ["logs:*", "cloudwatch:PutMetricData"], "Resource": "*"},
-            {
-                "Effect": "Allow",
-                "Action": ["ecs:RunTask", "ecs:StopTask", "ecs:Describe*", "ecs:List*"],
-                "Resource": "*",
-            },
-        ],
-    }
 
 
 def _vpc(ec2: Any) -> str:

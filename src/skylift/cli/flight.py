@@ -11,7 +11,8 @@ from skylift.cli import account, buckets, dagrun, environments
 from skylift.cli.airflow_api import AirflowApi
 from skylift.cli.connection import ADMIN, Connection
 from skylift.cli.environments import VERSIONED, Foundation
-from skylift.cli.home import REGION
+from skylift.cli.execution_role import Place
+from skylift.cli.home import ACCOUNT, REGION
 from skylift.cli.project import Project
 from skylift.cli.terminal import Stages
 from skylift.core.errors import Refused
@@ -103,7 +104,9 @@ def print_outdated(console: Console, project: Project, outdated: tuple[str, ...]
 def _lay_foundation(here: Connection, s3: Any, project: Project, stages: Stages) -> Foundation:
     stages.now(f"preparing bucket {project.bucket}, role and network")
     account.ensure_bucket(s3, project.bucket)
-    role = account.ensure_role(here.client("iam"), project.name, project.bucket)
+    control_bucket = f"skylift-{ACCOUNT}-{REGION}"  # the control plane's default
+    place = Place(project.name, project.bucket, control_bucket, CLUSTER, ACCOUNT, REGION)
+    role = account.ensure_role(here.client("iam"), place)
     network = account.ensure_network(here.client("ec2"), REGION)
     stages.now(f"bringing {project.folder} to s3://{project.bucket}")
     done = buckets.sync(s3, here.home, project)

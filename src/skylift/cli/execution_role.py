@@ -1,0 +1,116 @@
+"""What an environment's containers may do: the policy of its execution role. Pure.
+
+MWAA's own execution role is the base (``mwaa-create-role``), less what MWAA needs for Celery's queue; on top comes what skylift's
+containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and workloads.
+One role is both ``taskRoleArn`` and ``executionRoleArn``, so what ECS itself fetches for a container is in it, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.core.names import arn
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": ["airflow.amazonaws.com", "airflow-env.amazonaws.com", "ecs-tasks.amazonaws.com"]},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an environment lives.
+
+    Attributes:
+        bucket: its own bucket, with the DAGs.
+        control_bucket: the control plane's.
+        cluster: ECS cluster.
+    """
+
+    environment: str
+    bucket: str
+    control_bucket: str
+    cluster: str
+    account: str
+    region: str
+
+    def arn(self, service: str, rest: str) -> str:
+        """An ARN of this account and region."""
+        return arn(service, self.region, self.account, rest)
+
+
+def role_name(environment: str) -> str:
+    """Name of an environment's role (IAM's limit is 64 characters)."""
+    return f"skylift-{environment}"[:64]
+
+
+def policy(place: Place) -> dict[str, Any]:
+    """The policy document."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [*_files(place), *_logs(place), *_ecs_tasks(place), *_as_on_mwaa(place)],
+    }
+
+
+def _files(place: Place) -> list[dict[str, Any]]:
+    own = [f"arn:aws:s3:::{place.bucket}", f"arn:aws:s3:::{place.bucket}/*"]
+    control = f"arn:aws:s3:::{place.control_bucket}"
+    return [
+        # MWAA's role only reads; most people's DAGs write their results beside them, and so does our quickstart.
+        _allow(["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"], own),
+        _allow(
+            ["s3:GetObject", "s3:PutObject"],
+            [f"{control}/layers/*", f"{control}/workloads/{place.environment}/*"],
+        ),
+        # ECS fills a container's secrets with the role's rights.
+        _allow(
+            ["secretsmanager:GetSecretValue"],
+            [place.arn("secretsmanager", f"secret:skylift/{place.environment}/*")],
+        ),
+    ]
+
+
+def _logs(place: Place) -> list[dict[str, Any]]:
+    groups = (f"airflow-{place.environment}-*", f"/skylift/{place.environment}")
+    resources = [place.arn("logs", f"log-group:{group}{end}") for group in groups for end in ("", ":*")]
+    write = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+    read = ["logs:DescribeLogStreams", "logs:GetLogEvents", "logs:GetLogRecord", "logs:GetLogGroupFields"]
+    return [_allow([*write, *read, "logs:GetQueryResults"], resources), _allow(["logs:DescribeLogGroups"], ["*"])]
+
+
+def _ecs_tasks(place: Place) -> list[dict[str, Any]]:
+    """What the scheduler's executor does, within one cluster and with this environment's own task definitions."""
+    cluster = place.arn("ecs", f"cluster/{place.cluster}")
+    within = {"ArnEquals": {"ecs:cluster": cluster}}
+    running = [place.arn("ecs", f"task/{place.cluster}/*")]
+    definitions = [place.arn("ecs", f"task-definition/skylift-{place.environment}-*:*")]
+    role = f"arn:aws:iam::{place.account}:role/{role_name(place.environment)}"
+    return [
+        _allow(["ecs:RunTask"], definitions, within),
+        _allow(["ecs:DescribeTasks", "ecs:StopTask"], running, within),
+        # ListTasks knows no resource but the cluster's container instances; the condition is what limits it.
+        _allow(["ecs:ListTasks"], ["*"], within),
+        _allow(["ecs:DescribeClusters"], [cluster]),
+        _allow(["ecs:TagResource"], running, {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
+        _allow(["iam:PassRole"], [role], {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
+    ]
+
+
+def _as_on_mwaa(place: Place) -> list[dict[str, Any]]:
+    return [
+        _allow(["airflow:PublishMetrics"], [place.arn("airflow", f"environment/{place.environment}")]),
+        _allow(["cloudwatch:PutMetricData", "s3:GetAccountPublicAccessBlock"], ["*"]),
+        {"Effect": "Deny", "Action": ["s3:ListAllMyBuckets"], "Resource": ["*"]},
+    ]
+
+
+def _allow(actions: list[str], resources: list[str], condition: dict[str, Any] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"Effect": "Allow", "Action": actions, "Resource": resources}
+    return found | ({"Condition": condition} if condition else {})
