@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ import pytest
 from batch_world import ME, World, job_of, played, until
 
 from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.store import EcsTask
 from skylift.wire.errors import AwsError
 
 pytestmark = pytest.mark.unit
@@ -58,6 +60,41 @@ def test_an_attempt_that_ecs_never_accepted_is_started_after_a_restart(tmp_path:
         assert second.launch.environment["AWS_BATCH_JOB_ATTEMPT"] == "1"
         second.end(0)
         assert len((await world.ends(name))["attempts"]) == 1
+
+    played(tmp_path, scenario)
+
+
+def test_the_record_says_which_ecs_task_it_is_to_be_before_ecs_accepts_it(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.prepare()
+        on_record: list[bool] = []
+
+        def look(task: EcsTask) -> None:
+            with sqlite3.connect(tmp_path / "cloud.db") as disk:
+                bodies = [json.loads(body) for (body,) in disk.execute("SELECT body FROM batch_jobs")]
+            disk.close()
+            on_record.append(task.id in {body.get("task") for body in bodies if body["status"] == "STARTING"})
+
+        world.ecs.engine.listeners.insert(0, look)
+        name = world.submit()
+        (await world.runs(name)).end(0)
+        await world.ends(name)
+        assert on_record[0]
+
+    played(tmp_path, scenario)
+
+
+def test_a_sequential_array_goes_on_one_by_one(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.prepare()
+        array = world.submit(arrayProperties={"size": 4}, dependsOn=[{"type": "SEQUENTIAL"}])
+        (await world.runs(f"{array}:0")).end(0)
+        await world.runs(f"{array}:1")
+        await world.restart()
+        assert world.summary(array) == {"SUCCEEDED": 1, "RUNNING": 1, "PENDING": 2}
+        world.container(f"{array}:1").end(1)
+        await world.ends(array)
+        assert world.summary(array) == {"SUCCEEDED": 1, "FAILED": 3}
 
     played(tmp_path, scenario)
 
@@ -131,7 +168,14 @@ def test_a_wish_to_end_survives_a_restart(tmp_path: Path) -> None:
         name = world.submit()
         container = await world.runs(name)
         world.batch.terminate_job(ME, {"jobId": name, "reason": "enough"})
-        await world.restart()
+        await until(lambda: container.signals == [signal.SIGTERM])
+
+        def never_asked(ecs: EcsProvider) -> None:
+            for task in ecs.store.alive.values():
+                task.document["desiredStatus"] = "RUNNING"
+
+        await world.restart(never_asked)
+        await until(lambda: container.signals == [signal.SIGTERM, signal.SIGTERM])
         container.end(0)
         found = await world.ends(name)
         assert (found["status"], found["statusReason"], found["isTerminated"]) == ("FAILED", "enough", True)
