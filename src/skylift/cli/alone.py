@@ -16,6 +16,8 @@ from skylift.cli.serve import alone_in
 from skylift.cli.server import HEALTH, Server, package_version, record, start_time
 from skylift.localcloud.alone import AloneCloud
 from skylift.localcloud.ecs.capacity import SLOTS
+from skylift.localcloud.ecs.oci import OciImages, chosen_engine
+from skylift.localcloud.ecs.podman import EngineRunner
 from skylift.localcloud.images import Images
 from skylift.localcloud.local_images import LocalImages
 from skylift.wire.keys import Key
@@ -48,15 +50,18 @@ async def _serve(home: Home, port: int, say: Callable[[str], None]) -> None:
     port = int(listening.getsockname()[1])
     owner = ensure_credentials(home, port)
     identity = Server(os.getpid(), start_time(os.getpid()) or 0, port, package_version(), str(home.folder), alone=True)
+    engine = chosen_engine(home.folder / "runner")
+    images = LocalImages(Images(home.folder, home.folder / "cache"), home.folder)
     alone = AloneCloud(
         home.folder,
         listening,
         Key(owner.access_key, owner.secret, OWNER),
         master_key(home),
-        LocalImages(Images(home.folder, home.folder / "cache"), home.folder),
+        OciImages(engine) if engine else images,
         account=ACCOUNT,
         region=REGION,
         routes={HEALTH: health_route(identity)},
+        runner=EngineRunner(engine) if engine else None,
         slots=SLOTS.read(os.environ),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from skylift.core.errors import Broken
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.ecs.ports import Images
+from skylift.localcloud.ecs.runner import Runner
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
@@ -36,6 +37,7 @@ class AloneCloud:
         account: str,
         region: str,
         routes: Mapping[str, Asgi] | None = None,
+        runner: Runner | None = None,
         slots: int = 0,
     ) -> None:
         """Nothing runs before ``run``.
@@ -49,11 +51,14 @@ class AloneCloud:
             account: twelve digits.
             region: e.g. ``us-east-1``.
             routes: further unsigned routes.
+            runner: what runs containers; default: processes of this machine.
             slots: ECS tasks at a time (``ecs.capacity.SLOTS``).
         """
         self.url = url_of(listening)
         keys = DerivedKeys(master, time.time)
-        self.cloud = LocalCloud(home, self.url, keys, account, region, time.time, images=images, slots=slots)
+        self.cloud = LocalCloud(
+            home, self.url, keys, account, region, time.time, images=images, runner=runner, slots=slots
+        )
         self._app = WireApp(
             list(self.cloud.providers),
             Keyrings(StaticKeys([owner]), keys, self.cloud.extra_keyring),
