@@ -139,9 +139,10 @@ def chosen_engine(memory: Path, environ: Mapping[str, str] = os.environ) -> OciE
     if RUNNER.env not in environ and memory.exists():
         environ = {**environ, RUNNER.env: memory.read_text().strip()}
     kind = RUNNER.read(environ)
+    engine = None if kind == PROCESS else find_engine(kind, environ)
     memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     memory.write_text(kind + "\n")
-    return None if kind == PROCESS else find_engine(kind, environ)
+    return engine
 
 
 def find_engine(kind: str, environ: Mapping[str, str] = os.environ) -> OciEngine:

@@ -117,7 +117,7 @@ class EngineRunner:
                 *(word for one in hidden for word in ("--env", one)),
                 *(("--memory", str(launch.memory), "--memory-swap", str(launch.memory)) if limited else ()),
                 *(("--user", launch.user) if launch.user else ()),
-                *(_OF_PODMAN if self._engine.kind == PODMAN else ("--log-driver", "json-file")),
+                *(_of_podman(launch.folder) if self._engine.kind == PODMAN else ("--log-driver", "json-file")),
             ]
             words = (*options, launch.image, *launch.arguments[1:])
             if any("\0" in word for word in (*words, *hidden.values(), *listed.values())):
@@ -181,13 +181,15 @@ class EngineRunner:
         task.add_done_callback(self._work.discard)
 
 
-_OF_PODMAN = ("--unsetenv-all", "--http-proxy=false", "--log-driver", "k8s-file")
-"""Nothing of the host's or of containers.conf in the environment; the log driver whose logs are there without systemd."""
-
-
 def name_of(folder: Path) -> str:
     """The container's name at the engine: two local clouds of one machine never meet."""
     return f"skylift-{folder.name}-{hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()}"
+
+
+def _of_podman(folder: Path) -> tuple[str, ...]:
+    """Nothing of the host's or of containers.conf in the environment; a log driver that needs no systemd; and a word in the list
+    of processes (the container's monitor) by which ``skylift down`` sees whose it is, should the server be gone."""
+    return "--unsetenv-all", "--http-proxy=false", "--log-driver", "k8s-file", "--conmon-pidfile", f"{folder}/monitor"
 
 
 def _split(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
