@@ -33,6 +33,7 @@ MASTER = b"a master secret for tests, 32 bytes long"
 IMAGE = "test/python:1"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
 LOG_GROUP = "/test/ecs"
+MODULES = f"{Path(__file__).parents[2] / 'src'}:{Path(__file__).parent / 'templates'}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class TinyImage:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {"PATH": f"{self.root / 'bin'}:/usr/bin:/bin"}
+        path = {"PATH": f"{self.root / 'bin'}:/usr/bin:/bin"}
+        # What a container must have to be forked from a template: Airflow's configuration, here none.
+        return path | ({"PYTHONPATH": MODULES, "AIRFLOW__CORE__EXECUTOR": "none"} if self.template else {})
 
     def executable(self, word: str) -> Path | None:
         found = shutil.which(word, path=self.environment["PATH"])
@@ -58,10 +61,15 @@ class TinyImages:
     """Knows one image; its build takes a moment."""
 
     folder: Path
+    template: str = ""
     built: list[str] = field(default_factory=list)
 
     def find(self, reference: str) -> TinyImage | None:
-        return TinyImage(self.folder) if reference == IMAGE and (self.folder / "bin" / "python").exists() else None
+        return (
+            TinyImage(self.folder, template=self.template)
+            if reference == IMAGE and (self.folder / "bin" / "python").exists()
+            else None
+        )
 
     def build(self, reference: str, progress: Callable[[str], None]) -> TinyImage:
         if reference != IMAGE:
@@ -70,13 +78,13 @@ class TinyImages:
         time.sleep(0.2)
         (self.folder / "bin").mkdir(parents=True, exist_ok=True)
         (self.folder / "bin" / "python").symlink_to(sys.executable)
-        return TinyImage(self.folder)
+        return TinyImage(self.folder, template=self.template)
 
 
 class Cloud:
     """A local cloud that serves from a thread of this process."""
 
-    def __init__(self, home: Path, slots: int = 0) -> None:
+    def __init__(self, home: Path, slots: int = 0, template: str = "") -> None:
         self.home = home
         self.slots = slots
         self.images = TinyImages(home / "image")

@@ -29,9 +29,10 @@ from tests.local.ecs_cloud import (
 pytestmark = pytest.mark.local
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
+@pytest.fixture(scope="module", params=["", "tiny_template"], ids=["plain", "template"])
+def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """All that follows holds for containers that were started plainly, and for those forked from a template."""
+    started = Cloud(tmp_path_factory.mktemp("cloud"), template=request.param).start()
     try:
         started.client().create_cluster()
         started.client("logs").create_log_group(logGroupName=LOG_GROUP)
@@ -114,7 +115,9 @@ def test_nothing_of_the_host_is_in_a_container(cloud: Cloud, ecs: Any) -> None:
         "AWS_CONTAINER_AUTHORIZATION_TOKEN",
         "ECS_CONTAINER_METADATA_URI_V4",
         "MINE",
-    } | ({"LC_CTYPE"} & environment.keys())
+    } | ({"LC_CTYPE"} & environment.keys()) | (
+        {"PYTHONPATH", "AIRFLOW__CORE__EXECUTOR"} if cloud.images.template else set()
+    )
     assert environment["AWS_ENDPOINT_URL"] == cloud.url
     folders = {Path(environment["HOME"]).parent, Path(environment["TMPDIR"]).parent, Path(cwd).parent}
     assert len(folders) == 1
