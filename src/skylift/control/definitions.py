@@ -30,6 +30,10 @@ MODULES = {
 }
 """Log module of each role. MWAA has no module for the triggerer; it rides with the scheduler there."""
 
+AWS_MAX_ATTEMPTS = "12"
+"""boto3's own three attempts are over in a third of a second; these take half a minute, in which an AWS that is away comes back.
+Locally that is a server that was killed and started again: user code that reads S3 meanwhile waits instead of failing."""
+
 WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER})
 """Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead."""
 
@@ -84,7 +88,7 @@ def digest_of(request: Mapping[str, Any]) -> str:
 def variables(scene: Scene, role: str) -> dict[str, str]:
     """Plain environment variables of a role. Later ones win; none is secret."""
     spec = scene.spec
-    ours = {containers.ENVIRONMENT.env: spec.name}
+    ours = {containers.ENVIRONMENT.env: spec.name, "AWS_MAX_ATTEMPTS": AWS_MAX_ATTEMPTS}
     # The builder, too: requirements may name a constraints file among the DAGs.
     ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_path)
     if role == Command.BUILD_LAYER:
