@@ -27,6 +27,7 @@ class Ledger:
         stopped: ARNs of sleepers whose StopTask was answered.
         jobs: ids of array jobs that were answered.
         things: names of secrets, objects and log lines that were acknowledged.
+        clients: by service.
     """
 
     port: int
@@ -38,10 +39,13 @@ class Ledger:
     stopped: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     things: list[str] = field(default_factory=list)
+    clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
-        """A client that does not try again."""
-        return client(service, f"http://127.0.0.1:{self.port}")
+        """A client that does not try again; made once, which costs more than a call."""
+        if service not in self.clients:
+            self.clients[service] = client(service, f"http://127.0.0.1:{self.port}")
+        return self.clients[service]
 
     def open(self) -> None:
         """What everything else needs; before the first crash."""

@@ -89,7 +89,7 @@ def containers_of(home: Path) -> dict[int, str]:
 
 def begin(home: Path, port: int, wait: bool = True) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "tests.local.ecs_cloud", str(home), str(port)]
-    server = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "SKYLIFT_SLOTS": "200"})
+    server = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "SKYLIFT_SLOTS": "12"})
     if wait:
         wait_for(lambda: answers(port), 60)
     return server
