@@ -123,6 +123,29 @@ _PRINT_KEYS = (
 )
 
 
+def test_the_commands_of_the_manual(tmp_path: Path) -> None:
+    manual = (ROOT / "docs" / "localcloud.md").read_text()
+    block = re.search(r"test_cloud_alone\.py\. -->\n```sh\n(.*?)^```", manual, re.MULTILINE | re.DOTALL)
+    assert block
+    alone = Alone(tmp_path / "cloud", "--home", str(tmp_path / "cloud"))
+    try:
+        path = f"{SKYLIFT.parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-e", "-c", block[1]],
+            env=alone.environ | {"PATH": path},
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        assert alone.end() == 0
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "EssentialContainerExited 0\nhello from a container" in done.stdout
+    assert "throttle-1: throttle operation=RunTask, struck 0 times" in done.stdout
+
+
 def test_state_stays_in_a_home_and_another_server_is_refused(tmp_path: Path) -> None:
     home = tmp_path / "home"
     first = Alone(home, "--home", str(home))
