@@ -19,7 +19,7 @@ PASSWORD = "standalone"
 
 
 @contextmanager
-def standalone(airflow: Path, dags: Path, home: Path) -> Iterator[AirflowApi]:
+def standalone(airflow: Path, dags: Path, home: Path, parallelism: int = 8) -> Iterator[AirflowApi]:
     """Starts it from ``airflow``, the command of an image; ends it and all that it started."""
     home.mkdir(parents=True)
     (home / "passwords.json").write_text(json.dumps({"admin": PASSWORD}))
@@ -28,7 +28,7 @@ def standalone(airflow: Path, dags: Path, home: Path) -> Iterator[AirflowApi]:
         port = probe.getsockname()[1]
     keep = ("SSL_", "PIP_", "UV_", "REQUESTS_", "HTTP", "http", "NO_PROXY")
     environ = {name: value for name, value in os.environ.items() if name.startswith(keep)} | {
-        "PATH": f"{airflow.parent}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{airflow.parent}:/usr/local/bin:/usr/bin:/bin:{airflow.parents[1] / 'system'}",
         "HOME": str(home),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -37,7 +37,7 @@ def standalone(airflow: Path, dags: Path, home: Path) -> Iterator[AirflowApi]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "8",
+        "AIRFLOW__CORE__PARALLELISM": str(parallelism),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
     }

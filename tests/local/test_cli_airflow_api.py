@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -85,13 +86,17 @@ def test_an_expired_token_is_renewed_and_pages_are_read_to_the_end(url: str) -> 
     assert Airflow.tokens == 2
 
 
-def test_a_run_is_triggered_without_a_logical_date(url: str) -> None:
+def test_a_run_is_triggered_with_the_present_as_its_logical_date(url: str) -> None:
+    before = datetime.now(UTC)
     assert AirflowApi(url, "admin", "right").trigger("my dag", "run/1", {"a": 1}) == "run/1"
-    assert Airflow.seen[-1] == (
+    method, path, body = Airflow.seen[-1]
+    assert (method, path, body["dag_run_id"], body["conf"]) == (
         "POST",
         "/api/v2/dags/my%20dag/dagRuns",
-        {"dag_run_id": "run/1", "logical_date": None, "conf": {"a": 1}},
+        "run/1",
+        {"a": 1},
     )
+    assert before <= datetime.fromisoformat(body["logical_date"]) <= datetime.now(UTC)
 
 
 def test_task_instances_have_their_start_delay(url: str) -> None:

@@ -64,8 +64,11 @@ def _with_files(project: Path) -> Path:
     spec = importlib.util.find_spec("airflow")
     assert spec is not None
     assert spec.origin is not None
+    packages = Path(spec.origin).parents[1]
     for name in EXAMPLES.values():
-        shutil.copy(Path(spec.origin).parents[1] / name, project / "dags")
+        shutil.copy(packages / name, project / "dags")
+    # A template that one of them names lies beside it.
+    shutil.copytree(packages / "airflow/providers/standard/example_dags/sql", project / "dags" / "sql")
     return project
 
 

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from skylift.core.errors import Broken, Refused, Unavailable
@@ -75,8 +75,9 @@ class AirflowApi:
         self._call("PATCH", f"/api/v2/dags/{_quoted(dag_id)}", {"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
-        """Starts a DAG run; returns its id."""
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        """Starts a DAG run; returns its id. Its logical date is now, as in Airflow's UI: templates with ``ds`` need one."""
+        now = datetime.now(UTC).isoformat()
+        body = {"dag_run_id": run_id, "logical_date": now, "conf": conf}
         return str(self._call("POST", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns", body)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:

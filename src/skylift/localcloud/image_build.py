@@ -50,6 +50,10 @@ class PackageLayer:
     digest: str
 
 
+SYSTEM = "system"
+"""Folder of an image that holds the Python under its virtual environment; last on its PATH."""
+
+
 def this_base(lock: Path) -> Base:
     """The base of a lock for the Python that runs us.
 
@@ -148,6 +152,10 @@ def build_image(root: Path, base_root: Path, package: PackageLayer, progress: Pr
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         compileall.compile_dir(site / "skylift", quiet=2, stripdir=str(new), prependdir=str(root))
+        # uv makes a virtual environment only from a Python that is none itself; Airflow's PythonVirtualenvOperator
+        # asks it for "python", which an OCI image has and a virtual environment hides.
+        (new / SYSTEM).mkdir()
+        (new / SYSTEM / "python").symlink_to((new / "bin" / "python").resolve())
 
 
 def _clone(source: Path, target: Path) -> None:

@@ -22,6 +22,7 @@ from skylift.core import templates
 from skylift.core.containers import LAYER_CACHE
 from skylift.core.errors import Refused
 from skylift.localcloud.image_build import (
+    SYSTEM,
     Base,
     PackageLayer,
     build_base,
@@ -157,7 +158,7 @@ class Images:
 
     def _image(self, reference: str, root: Path) -> Image:
         environment = {
-            "PATH": f"{root / 'bin'}:{SYSTEM_PATH}",
+            "PATH": f"{root / 'bin'}:{SYSTEM_PATH}:{root / SYSTEM}",
             "VIRTUAL_ENV": str(root),
             LAYER_CACHE.env: str(self._cache / "layers"),
             "UV_CACHE_DIR": self._uv_cache(),
