@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from skylift.core.clock import Clock
 from skylift.localcloud.ecs.account import AccountOperations
 from skylift.localcloud.ecs.capacity import Slots
@@ -21,7 +23,7 @@ from skylift.localcloud.ecs.sessions import Sessions
 from skylift.localcloud.ecs.store import Store
 from skylift.localcloud.ecs.tags import TagOperations
 from skylift.localcloud.ecs.tasks import TaskOperations
-from skylift.localcloud.ecs.template import TemplateRunner
+from skylift.localcloud.ecs.template import TEMPLATES, TemplateRunner
 from skylift.localcloud.events import Events, NoBus
 
 
@@ -59,7 +61,9 @@ class EcsProvider(
         place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Store(place.folder / "cloud.db")
         events = events or Events(place.folder / "cloud.db", place, NoBus(), clock)
-        self._runner = runner or TemplateRunner(ProcessRunner(), place.folder / "templates")
+        self._runner = runner or TemplateRunner(
+            ProcessRunner(), place.folder / "templates", most=TEMPLATES.read(os.environ)
+        )
         engine = Engine(place, store, self._runner, neighbours, clock, on_change, events, slots)
         maker = Maker(place, store, clock)
         super().__init__(place, store, engine, ServiceKeeper(engine, maker), maker)

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skylift.core.settings import Setting, whole_number
 from skylift.core.templates import base_of
 from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.runner import (
@@ -36,8 +37,13 @@ from skylift.localcloud.ecs.runner import (
 )
 from skylift.localcloud.ecs.template_process import READY
 
-MOST_TEMPLATES = 3
-"""At once; each is worth 200 MB. The one that was used least lately makes room."""
+TEMPLATES = Setting(
+    "templates",
+    whole_number(0, 20),
+    3,
+    "How many templates (preloaded processes from which the local cloud forks containers, 200 MB each) there may be at once; "
+    "the one that was used least lately makes room. 0: every container is started plainly.",
+)
 
 IDLE_SECONDS = 900.0
 """A template that nobody needed for so long ends; the containers that came from it go on."""
@@ -61,6 +67,7 @@ class TemplateRunner:
     Args:
         plain: starts everything else, and finds every container again.
         folder: ours alone; templates have their HOME in it, and their output.
+        most: how many templates at once, 0 for none.
         idle_seconds, fork_seconds: see the constants of these names.
     """
 
@@ -69,11 +76,13 @@ class TemplateRunner:
         plain: ProcessRunner,
         folder: Path,
         *,
+        most: int = 3,
         idle_seconds: float = IDLE_SECONDS,
         fork_seconds: float = FORK_SECONDS,
     ) -> None:
         self._plain = plain
         self._folder = folder
+        self._most = most
         self._fork_seconds = fork_seconds
         self._idle_seconds = idle_seconds
         self._templates: dict[str, asyncio.Task[Template | None]] = {}
@@ -83,7 +92,7 @@ class TemplateRunner:
 
     async def start(self, launch: Launch) -> Container:
         """A fork of a template, or a plain start."""
-        template = await self._template_for(launch) if launch.template else None
+        template = await self._template_for(launch) if launch.template and self._most else None
         if template is not None:
             try:
                 if await template.fork(launch, self._fork_seconds):
@@ -141,7 +150,7 @@ class TemplateRunner:
             return False
         if _available() < MEMORY_NEEDED:
             return False
-        if len(living) >= MOST_TEMPLATES:
+        if len(living) >= self._most:
             self._end([min(living, key=lambda other: _used(self._templates[other]))])
         return True
 
@@ -240,7 +249,7 @@ async def start_template(parent: Path, launch: Launch) -> Template:
     with theirs, open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [str(launch.executable), "-m", "skylift.localcloud.ecs.template_process", launch.template],
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=folder,
