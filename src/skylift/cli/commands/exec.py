@@ -32,7 +32,8 @@ def execute(where: str, words: tuple[str, ...], container: str, component: str) 
     """
     here = connect()
     task = find_task(here, where, component)
-    wish = {"task": task, "container": container, "command": list(words or SHELL)}
+    said = words[1:] if words[:1] == ("--",) else words  # click leaves it in where arguments may begin with a dash
+    wish = {"task": task, "container": container, "command": list(said or SHELL)}
     session: dict[str, Any] = call("POST", ROUTE, wish, region=REGION)
     return talk(session["streamUrl"], session["tokenValue"])
 
