@@ -124,6 +124,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("submit_job", one(jobDefinition="work:99"), "JobDefinition name work:99 does not exist"),
     ("submit_job", one(jobName="a b"), "Job name should match valid pattern"),
     ("submit_job", one(arrayProperties={"size": 1}), "between 2 and 10000"),
+    (
+        "submit_job",
+        one(retryStrategy={"attempts": 2, "evaluateOnExit": [{"action": "AGAIN", "onReason": "*"}]}),
+        "action must be RETRY or EXIT",
+    ),
     ("submit_job", one(dependsOn=[{"jobId": "none"}]), "Dependent job none was not found"),
     ("submit_job", one(dependsOn=[{"jobId": "x", "type": "OTHER"}]), "enum value set"),
     ("submit_job", one(parameters={"a": "x" * 31_000}), "30 KiB"),
@@ -319,6 +324,11 @@ def test_n_to_n_needs_arrays_of_the_same_size(batch: Any) -> None:
     with pytest.raises(ClientError, match="array jobs only"):
         submit(batch, dependsOn=need)
     submit(batch, arrayProperties={"size": 3}, dependsOn=need)
+
+
+def test_batch_is_milder_than_its_model(batch: Any) -> None:
+    rules = [{"action": "exit", "onExitCode": "1"}]
+    submit(batch, tags={}, retryStrategy={"attempts": 2, "evaluateOnExit": rules})
 
 
 def test_what_is_not_served_is_refused(batch: Any) -> None:

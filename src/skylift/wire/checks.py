@@ -25,9 +25,19 @@ _SCALARS = {"integer": int, "long": int, "float": float, "double": float}
 
 
 class Checks(Compiled[Check]):
-    """The checks of one service's shapes."""
+    """The checks of one service's shapes.
+
+    Args:
+        unchecked: names of shapes that may have any value of their type.
+    """
+
+    def __init__(self, unchecked: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self._unchecked = unchecked
 
     def _compile(self, shape: Shape) -> Check:
+        if shape.name in self._unchecked:
+            return _nothing
         if isinstance(shape, StructureShape):
             return _nothing if shape.is_document_type else self._structure(shape)
         if isinstance(shape, ListShape):

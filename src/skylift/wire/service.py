@@ -38,8 +38,8 @@ class Service:
         self.name = provider.service
         self._model = ServiceModel(_LOADER.load_service_model(self.name, "service-2"), self.name)
         self._speech = speech_of(self._model)
-        self._checks = Checks()
         self._convention = CONVENTIONS.get(self.name, USUAL)
+        self._checks = Checks(self._convention.unchecked)
         threads = f"wire-{self.name}"
         self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=threads) if provider.blocking else None
 

@@ -114,6 +114,8 @@ def check_retries(strategy: Mapping[str, Any] | None) -> None:
     if rules and "attempts" not in strategy:
         raise executing("attempts must be specified when evaluateOnExit is.")
     for rule in rules:
+        if rule["action"].upper() not in {"RETRY", "EXIT"}:
+            raise executing("evaluateOnExit: action must be RETRY or EXIT.")
         patterns = [rule[name] for name in ("onReason", "onStatusReason") if name in rule]
         code = rule.get("onExitCode")
         if not patterns and code is None:
