@@ -190,7 +190,7 @@ class ServiceOperations(Operations):
 
     def _document(self, caller: Caller, request: Request, cluster: Document, definition: Document) -> Document:
         now, name = self.clock(), request["serviceName"]
-        placed: dict[str, Any] = {"launchType": request.get("launchType") or "EC2"}
+        placed: dict[str, Any] = {"launchType": request.get("launchType") or _usual_type(definition)}
         if strategy := request.get("capacityProviderStrategy"):
             placed = {"capacityProviderStrategy": strategy}
         own = any(item["capacityProvider"] not in FARGATE_PROVIDERS for item in strategy or ())
@@ -229,3 +229,8 @@ class ServiceOperations(Operations):
         }
         begin(Service(document), now)
         return document
+
+
+def _usual_type(definition: Document) -> str:
+    """Where no launch type is said: there are no instances here, so Fargate, if the definition can."""
+    return "FARGATE" if "FARGATE" in definition.get("requiresCompatibilities", ()) else "EC2"
