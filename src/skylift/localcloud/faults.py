@@ -100,7 +100,7 @@ class Faults:
         key = "cluster" if service == "ecs" else "queue"
         for fault in self._live():
             values = fault.values
-            in_scope = fault.kind.name == "capacity" and values["service"] in {"", service}
+            in_scope = fault.kind.name == "capacity" and values["service"] in {"", service} and not values["provider"]
             other = "queue" if key == "cluster" else "cluster"
             if in_scope and not values[other] and values[key] in {"", place} and fault.strikes():
                 fault.hits += 1
