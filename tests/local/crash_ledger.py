@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ class Ledger:
         jobs: ids of array jobs that were answered.
         things: names of secrets, objects and log lines that were acknowledged.
         clients: by service.
+        busy: set once the server of now has answered.
     """
 
     port: int
@@ -40,6 +42,7 @@ class Ledger:
     jobs: list[str] = field(default_factory=list)
     things: list[str] = field(default_factory=list)
     clients: dict[str, Any] = field(default_factory=dict)
+    busy: threading.Event = field(default_factory=threading.Event)
 
     def client(self, service: str) -> Any:
         """A client that does not try again; made once, which costs more than a call."""
@@ -72,6 +75,7 @@ class Ledger:
         while True:
             try:
                 self.dice.choice(deeds)()
+                self.busy.set()
             except (BotoCoreError, ClientError):
                 return
 

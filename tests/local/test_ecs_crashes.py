@@ -41,7 +41,8 @@ def test_killed_at_random_points_under_load(tmp_path: Path) -> None:
                 server.kill()
             else:
                 wait_for(lambda: answers(ledger.port), 60)
-                killer = threading.Timer(dice.uniform(0.0, LONGEST_LIFE), server.kill)
+                ledger.busy.clear()
+                killer = threading.Thread(target=kill_busy, args=(server, ledger, dice.uniform(0.0, LONGEST_LIFE)))
                 killer.start()
                 ledger.work()
                 killer.join()
@@ -51,11 +52,20 @@ def test_killed_at_random_points_under_load(tmp_path: Path) -> None:
         ledger.settle()
         ledger.audit()
         assert_no_orphans(ledger, tmp_path)
-        print(f"{len(ledger.asked)} RunTask, {len(ledger.stopped)} StopTask, {len(ledger.jobs)} arrays, {len(ledger.things)} things")
+        print(
+            f"{len(ledger.asked)} RunTask, {len(ledger.stopped)} StopTask, {len(ledger.jobs)} arrays, {len(ledger.things)} things"
+        )
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
     wait_for(lambda: not containers_of(tmp_path), 20, lambda: str(containers_of(tmp_path)))
+
+
+def kill_busy(server: subprocess.Popen[bytes], ledger: Ledger, seconds: float) -> None:
+    """Kills the server so long after it has answered for the first time."""
+    ledger.busy.wait(60)
+    time.sleep(seconds)
+    server.kill()
 
 
 def assert_no_orphans(ledger: Ledger, home: Path) -> None:
