@@ -14,6 +14,7 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Unavailable
+from skylift.localcloud.ecs.capacity import Slots
 from skylift.localcloud.ecs.engine import Neighbours
 from skylift.localcloud.ecs.fake_runner import FakeRunner
 from skylift.localcloud.ecs.ports import Place
@@ -94,6 +95,7 @@ class World:
     pictures: Pictures
     outside: Outside
     ecs: EcsProvider
+    slots: int = 16
 
     @staticmethod
     async def begin(folder: Path) -> World:
@@ -114,7 +116,7 @@ class World:
             await asyncio.sleep(0)
         place = Place("000000000000", "us-east-1", "http://127.0.0.1:1", self.folder)
         neighbours = Neighbours(self.pictures, self.outside, self.outside, self.outside)
-        self.ecs = EcsProvider(place, neighbours, self.clock, runner=self.runner)
+        self.ecs = EcsProvider(place, neighbours, self.clock, runner=self.runner, slots=Slots(self.slots))
         await self.ecs.start()
 
     def run(self, **container: Any) -> str:
@@ -175,6 +177,29 @@ def test_stopped_while_its_image_is_built(tmp_path: Path) -> None:
         await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
         assert world.task(arn)["stopCode"] == "UserInitiated"
         assert world.runner.known == {}
+
+    played(tmp_path, scenario)
+
+
+def test_what_waits_for_a_place_still_waits_after_a_restart_in_its_order(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.slots = 1
+        await world.restart()
+        arns = []
+        for _ in range(4):
+            arns.append(world.run())
+            world.clock.advance(1)
+        await until(lambda: world.task(arns[0])["lastStatus"] == "RUNNING")
+        await world.restart()
+        assert [world.task(arn)["lastStatus"] for arn in arns] == ["RUNNING", *["PROVISIONING"] * 3]
+        world.ecs.stop_task(ME, {"task": arns[1]})
+        await until(lambda: world.task(arns[1])["lastStatus"] == "STOPPED")
+        assert "exitCode" not in world.task(arns[1])["containers"][0]
+        for before, after in ((arns[0], arns[2]), (arns[2], arns[3])):
+            (running,) = world.runner.running
+            running.end(0)
+            await until(lambda before=before: world.task(before)["lastStatus"] == "STOPPED")
+            await until(lambda after=after: world.task(after)["lastStatus"] == "RUNNING")
 
     played(tmp_path, scenario)
 
