@@ -29,19 +29,23 @@ async def maker(place: Ground, **environment: str) -> int:
 
 def test_containers_with_the_same_configuration_share_a_template(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with ground("template", tmp_path) as place:
+        async with ground("template", tmp_path, most=2) as place:
             first, *others = await asyncio.gather(*(maker(place, MINE=str(n)) for n in range(3)))
             assert first != 0
             assert set(others) == {first}
-            # Another configuration: only when it is asked for again.
-            assert await maker(place, AIRFLOW__CORE__PARALLELISM="1") == 0
             second = await maker(place, AIRFLOW__CORE__PARALLELISM="1")
             assert second not in {0, first}
             assert await maker(place, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG") == first
-            folders = list((tmp_path / "templates").iterdir())
-            assert len(folders) == 2
+            # No room for a third, unless it is asked for again: then the one that was used least lately goes.
+            assert await maker(place, AIRFLOW__CORE__PARALLELISM="2") == 0
+            assert alive(second)
+            third = await maker(place, AIRFLOW__CORE__PARALLELISM="2")
+            assert third not in {0, first, second}
+            assert not alive(second)
+            assert await maker(place) == first
+            assert len(list((tmp_path / "templates").iterdir())) == 2
         assert not alive(first)
-        assert not alive(second)
+        assert not alive(third)
         assert list((tmp_path / "templates").iterdir()) == []
 
     drive(scenario)

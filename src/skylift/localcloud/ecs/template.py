@@ -141,16 +141,16 @@ class TemplateRunner:
         return template
 
     def _may_start(self, key: str) -> bool:
-        """Beside others a template is made for what is asked for a second time only: one option that an ECS task overrides
-        must not cost a template."""
+        """When there is no more room, one is made only for what is asked for a second time: an option that one ECS task
+        overrides must not cost the others their template."""
         living = [other for other, task in self._templates.items() if not task.done() or _lives(task)]
-        first = key not in self._asked
+        first, full = key not in self._asked, len(living) >= self._most
         self._asked.add(key)
-        if (first and living) or time.monotonic() < self._not_before.get(key, 0.0):
+        if (first and full) or time.monotonic() < self._not_before.get(key, 0.0):
             return False
         if _available() < MEMORY_NEEDED:
             return False
-        if len(living) >= self._most:
+        if full:
             self._end([min(living, key=lambda other: _used(self._templates[other]))])
         return True
 
