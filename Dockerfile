@@ -9,8 +9,6 @@ ARG BASE_IMAGE=python:3.12-slim-bookworm
 FROM ${BASE_IMAGE} AS builder
 # The base's own Python, 3.11 to 3.13, with venv.
 ARG PYTHON=python3
-# A folder of the build context whose content becomes the image's DAGs; empty: DAGs come from S3 at run time.
-ARG DAGS=""
 ARG LOCK=src/skylift/localcloud/image_locks/airflow-3.3.2.txt
 # Certificates of the base's own store, so that a company's CA is one mounted file (docs/containers.md).
 ENV UV_SYSTEM_CERTS=true UV_LINK_MODE=copy UV_NO_PROGRESS=1
@@ -29,6 +27,8 @@ RUN --mount=type=cache,target=/root/.cache \
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache \
     /tmp/tools/bin/uv pip install --quiet --no-deps --compile-bytecode --python /opt/skylift/bin/python .
+# A folder of the build context whose content becomes the image's DAGs; empty: DAGs come from S3 at run time.
+ARG DAGS=""
 RUN --mount=type=bind,target=/context \
     mkdir -p /opt/airflow/dags && if [ -n "$DAGS" ]; then cp -R "/context/$DAGS/." /opt/airflow/dags/; fi
 

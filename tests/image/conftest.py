@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 
@@ -18,10 +19,12 @@ def store() -> Iterator[Store]:
         if os.environ.get("SKYLIFT_IMAGE_TIER") == "required":
             raise
         pytest.skip(f"podman does not run here: {error}")
-    build_image(made, build_base(made))
-    yield made
-    left = made.engine.run_now("ps", "--all", "--format", "{{.Names}}").out.split()
-    if left:
-        made.engine.run_now("rm", "--force", *left)
-    made.engine.run_now("image", "prune", "--force")
-    assert not left, f"containers that nobody removed: {left}"
+    with (made.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one session at a time has the store
+        made.engine.run_now("rm", "--all", "--force")  # of a session that was killed
+        build_image(made, build_base(made))
+        yield made
+        left = made.engine.run_now("ps", "--all", "--format", "{{.Names}}").out.split()
+        made.engine.run_now("rm", "--all", "--force")
+        made.engine.run_now("image", "prune", "--force")
+        assert not left, f"containers that nobody removed: {left}"

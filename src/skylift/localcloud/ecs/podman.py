@@ -29,6 +29,8 @@ _UNBORN = frozenset({"created", "configured", "initialized"})
 _BIRTH_SECONDS = 3.0
 """Time for a ``start`` that was under way when the server died."""
 _POLL_SECONDS = 0.1
+_LAST_LINES_SECONDS = 1.0
+"""After the end ``logs --follow`` may hang (podman 4.3, now and then); all output is read once more anyway."""
 
 
 class EngineContainer:
@@ -134,8 +136,13 @@ class EngineRunner:
 
     async def _follow(self, container: EngineContainer) -> None:
         name = name_of(container.folder)
-        await self._copy_log(container.folder, "logs", "--follow", name)
-        await self._engine.run("wait", name)
+        following = asyncio.ensure_future(self._copy_log(container.folder, "logs", "--follow", name))
+        try:
+            await self._engine.run("wait", name)
+            await asyncio.wait([following], timeout=_LAST_LINES_SECONDS)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         about = await self._inspect(name)
         await self._copy_log(container.folder, "logs", name)  # what came between the last look and the end
         ended = _how_ended(container.folder, about)
