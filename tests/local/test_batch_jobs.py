@@ -273,6 +273,14 @@ def test_ec2_jobs_run_without_an_address_of_their_own(batch: Any) -> None:
     assert (found["container"]["vcpus"], found["container"]["memory"]) == (1, 128)
 
 
+def test_a_job_over_its_memory_is_killed(batch: Any) -> None:
+    two = {"attempts": 2, "evaluateOnExit": [{"onReason": "OutOfMemoryError:*", "action": "EXIT"}]}
+    command = ["python", "-c", "import time; kept = bytearray(700_000_000); time.sleep(30)"]
+    found = until(batch, submit(batch, containerOverrides={"command": command}, retryStrategy=two))
+    assert (found["status"], found["container"]["exitCode"], len(found["attempts"])) == ("FAILED", 137, 1)
+    assert found["container"]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+
+
 def test_a_queue_that_is_deleted_ends_its_jobs(batch: Any) -> None:
     prepare(batch, "gone")
     name = submit(batch, queue="gone", containerOverrides={"command": ["sleep", "60"]})

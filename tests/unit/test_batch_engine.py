@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from batch_world import ME, World, job_of, played, until
 
+from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.provider import EcsProvider
 from skylift.localcloud.ecs.store import EcsTask
 from skylift.wire.errors import AwsError
@@ -375,6 +376,54 @@ def test_the_end_of_the_cloud_ends_attempts_and_retries_come_after(tmp_path: Pat
         assert world.job(once)["statusReason"] == "The local cloud is shutting down."
         (await world.runs(again)).end(0)
         assert (await world.ends(again))["status"] == "SUCCEEDED"
+
+    played(tmp_path, scenario)
+
+
+def test_a_full_disk_refuses_new_jobs_and_loses_none(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.prepare()
+        disk = world.batch.store._disk
+        (pages,) = disk.execute("PRAGMA page_count").fetchone()
+        disk.execute(f"PRAGMA max_page_count = {pages + 8}")
+        accepted: list[str] = []
+
+        def fill() -> None:
+            while len(accepted) < 1000:
+                accepted.append(world.submit(parameters={"a": "x" * 3000}))
+
+        with pytest.raises(Unavailable, match="Free some space"):
+            fill()
+        assert accepted
+        await asyncio.sleep(0.05)
+        with pytest.raises(Unavailable):
+            world.batch.terminate_job(ME, {"jobId": accepted[-1], "reason": "x" * 1000})
+        with pytest.raises(Unavailable):
+            world.batch.terminate_job(ME, {"jobId": accepted[-1], "reason": "x" * 1000})
+        disk.execute("PRAGMA max_page_count = 1000000")
+        world.batch.terminate_job(ME, {"jobId": accepted[-1], "reason": "x" * 1000})
+        await world.restart()
+        assert world.job(accepted[-1])["status"] == "FAILED"
+        while world.states(accepted)["SUCCEEDED"] < len(accepted) - 1:
+            for container in world.runner.running:
+                container.end(0)
+            await asyncio.sleep(0.001)
+        assert Counter(map(job_of, world.runner.known.values())) == Counter(accepted[:-1])
+
+    played(tmp_path, scenario)
+
+
+def test_a_queue_that_was_being_deleted_goes_after_a_restart(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.prepare()
+        name = world.submit()
+        await world.runs(name)
+        with sqlite3.connect(tmp_path / "cloud.db") as disk:
+            disk.execute("UPDATE batch_things SET body = replace(body, 'VALID', 'DELETING') WHERE kind = 'queue'")
+        disk.close()
+        await world.restart()
+        assert (await world.ends(name))["statusReason"] == "Job queue was deleted"
+        await until(lambda: world.batch.describe_job_queues(ME, {})["jobQueues"] == [])
 
     played(tmp_path, scenario)
 

@@ -56,6 +56,10 @@ class Board:
         """Jobs that wait for the job of that id."""
         return list(self._dependents.get(name, {}).values())
 
+    def awaited(self) -> set[str]:
+        """Ids of singles and arrays that some job waits for, or for a child of theirs."""
+        return {name.partition(":")[0] for name, waiting in self._dependents.items() if waiting}
+
     def forget(self, jobs: list[BatchJob]) -> None:
         """Removes ended jobs."""
         for job in jobs:
@@ -141,8 +145,11 @@ class Board:
 
     def _no_longer_waits(self, job: BatchJob) -> None:
         if job.index < 0:
-            for need in job.submission.needs:
-                self._dependents.get(need.get("jobId", ""), {}).pop(job.id, None)
+            for name in {need.get("jobId", "") for need in job.submission.needs}:
+                waiting = self._dependents.get(name, {})
+                waiting.pop(job.id, None)
+                if not waiting:
+                    self._dependents.pop(name, None)
 
     def _count(self, array: ArrayJob, before: JobState, after: JobState) -> None:
         array.counts[before] -= 1

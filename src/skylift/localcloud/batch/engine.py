@@ -29,6 +29,7 @@ from skylift.localcloud.ecs.store import EcsTask
 
 KEPT_SECONDS = 24 * 3600.0
 """How long an ended job can be described (issue 3: at least 24 hours)."""
+_QUEUE_DELETED = "Job queue was deleted"
 _PRUNE_SECONDS = 600.0
 _FULL_DISK_SECONDS = 5.0
 _NO_ROOM_SECONDS = 1.0
@@ -101,6 +102,7 @@ class BatchEngine:
     def terminate(self, job: BatchJob, reason: str) -> None:
         """TerminateJob, in every state. Recorded when this returns; what runs ends soon. Raises ``Unavailable``."""
         if job.ended:
+            self._settle()  # a call before may have found the disk full
             return
         job = self.board.adopt(job)
         job.terminated = True
@@ -123,6 +125,7 @@ class BatchEngine:
             Unavailable: the disk does not take it.
         """
         if not job.waiting:
+            self._settle()  # a call before may have found the disk full
             return
         job = self.board.adopt(job)
         job.cancelled = True
@@ -142,8 +145,8 @@ class BatchEngine:
 
     def _settle(self) -> None:
         self._follow()
-        self.board.write()
         self.ring()
+        self.board.write()
 
     def _look(self) -> None:
         self._rung = False
@@ -339,17 +342,23 @@ class BatchEngine:
         self._arm()
 
     def _drain(self, queue: Document) -> None:
-        """A queue that is being deleted goes once nothing of it is left."""
-        if queue["status"] == "DELETING" and not self.board.alive(queue["jobQueueArn"]):
+        """A queue that is being deleted ends its jobs, and goes once nothing of it is left."""
+        if queue["status"] != "DELETING":
+            return
+        alive = self.board.alive(queue["jobQueueArn"])
+        for job in alive:
+            if not job.terminated:
+                self.terminate(job, _QUEUE_DELETED)
+        if not alive:
             self._store.remove_thing(QUEUE, queue["jobQueueName"])
 
     def _prune(self) -> None:
         """Forgets what ended more than a day ago and nobody waits for."""
-        oldest = self._clock() - KEPT_SECONDS
+        oldest, awaited = self._clock() - KEPT_SECONDS, self.board.awaited()
         old = [
             job
             for job in self._store.jobs.values()
-            if job.ended and (job.stopped or 0.0) < oldest and not self.board.dependents(job.id)
+            if job.ended and (job.stopped or 0.0) < oldest and job.id not in awaited
         ]
         try:
             if old:

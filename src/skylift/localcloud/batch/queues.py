@@ -84,8 +84,6 @@ class QueueOperations(Operations):
         if found["state"] != "DISABLED":
             raise executing("Cannot delete, state must be DISABLED")
         self.store.save_thing(QUEUE, found["jobQueueName"], found | {"status": "DELETING"})
-        for job in self.engine.board.alive(found["jobQueueArn"]):
-            self.engine.terminate(job, "Job queue was deleted")
         self.engine.ring()
         return {}
 
