@@ -16,10 +16,18 @@ THROTTLED: Mapping[str, tuple[str, str, int]] = {
     "ecs": ("ThrottlingException", "Rate exceeded", 400),
     "batch": ("TooManyRequestsException", "Too Many Requests", 429),
     "s3": ("SlowDown", "Please reduce your request rate.", 503),
-    "sqs": ("RequestThrottled", "Request is throttled.", 403),
+    "sqs": ("RequestThrottled", "Request is throttled.", 400),
+    "sns": ("Throttled", "Rate exceeded", 429),
+    "lambda": ("TooManyRequestsException", "Rate Exceeded.", 429),
+    "ec2": ("RequestLimitExceeded", "Request limit exceeded.", 503),
+    **dict.fromkeys(
+        ("autoscaling", "cloudformation", "elasticloadbalancing", "iam", "monitoring", "sts"),
+        ("Throttling", "Rate exceeded", 400),
+    ),
     "airflow": ("ThrottlingException", "Rate exceeded", 429),
 }
-"""How each service says that it throttles: code, text, HTTP status. By signing name."""
+"""How each service says that it throttles: code, text, HTTP status. By signing name. Codes from botocore's models where
+they have one, else those that botocore's retry rules know (``botocore/data/_retry.json``)."""
 _THROTTLED_ELSEWHERE = ("ThrottlingException", "Rate exceeded", 400)
 
 
