@@ -55,7 +55,7 @@ test-browser: install-browser ## Airflow's UI in Chromium (Debian's package chro
 	@$(BIN)/python -m pytest tests/browser
 
 test-image: install-dev ## podman: our image from our Dockerfile, and containers of it (Debian's packages: docs/containers.md).
-	@$(BIN)/python -m pytest tests/image
+	@$(BIN)/python -m pytest tests/image -o timeout_func_only=true
 
 clean: ## Remove what make made here. State in $$SKYLIFT_HOME stays.
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache dist
