@@ -31,6 +31,7 @@ def test_after_a_restart_what_runs_goes_on_and_what_ended_is_told(tmp_path: Path
         bad.end(9)
         await world.restart()
         assert (await world.ends(names[1]))["status"] == "SUCCEEDED"
+        await until(lambda: len(world.runner.known) == 4)
         again = await world.runs(names[2])
         assert again is not bad
         assert again.launch.environment["AWS_BATCH_JOB_ATTEMPT"] == "2"
@@ -227,6 +228,23 @@ def test_arrays_are_cancelled_and_terminated(tmp_path: Path) -> None:
         assert world.summary(first) == {"SUCCEEDED": 1, "FAILED": 49}
 
     played(tmp_path, scenario, slots=2)
+
+
+def test_an_array_and_a_child_of_it_are_awaited_together(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.prepare()
+        array = world.submit(arrayProperties={"size": 2})
+        waits = world.submit(dependsOn=[{"jobId": f"{array}:1"}, {"jobId": array}])
+        for index in (0, 1):
+            await world.runs(f"{array}:{index}")
+        world.container(f"{array}:0").end(0)
+        await world.ends(f"{array}:0")
+        world.container(f"{array}:1").end(0)
+        (await world.runs(waits)).end(0)
+        await world.ends(waits)
+        assert [state for name, state in world.told if name == waits].count("RUNNABLE") == 1
+
+    played(tmp_path, scenario)
 
 
 def test_a_whole_array_fails_with_its_dependency(tmp_path: Path) -> None:

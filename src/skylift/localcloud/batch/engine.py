@@ -12,16 +12,16 @@ import sqlite3
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Unavailable
+from skylift.localcloud.batch.admission import Admission
 from skylift.localcloud.batch.board import Board
-from skylift.localcloud.batch.gates import Gate, gate_of, gate_of_child
 from skylift.localcloud.batch.launching import Launching
-from skylift.localcloud.batch.lifecycle import ENDED, PLACED, JobState
+from skylift.localcloud.batch.lifecycle import PLACED, JobState
 from skylift.localcloud.batch.lines import Lines
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
 from skylift.localcloud.batch.shapes import milliseconds
 from skylift.localcloud.batch.shown import attempt_of, strategy, timeout
 from skylift.localcloud.batch.store import QUEUE, Store
-from skylift.localcloud.batch.verdict import CHILD_FAILED, DEPENDENCY_FAILED, TIMED_OUT, Ended, Verdict, ended, judge
+from skylift.localcloud.batch.verdict import TIMED_OUT, Ended, Verdict, ended, judge
 from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
 from skylift.localcloud.ecs.ports import Change, Document
 from skylift.localcloud.ecs.provider import EcsProvider
@@ -45,6 +45,7 @@ class BatchEngine:
         self._ecs = ecs
         self._store = store
         self._clock = clock
+        self._admission = Admission(store, self.board, self.lines)
         self.launching = Launching(ecs, store, self.board, self.lines)
         self._deadlines: list[tuple[float, str, str]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -63,7 +64,7 @@ class BatchEngine:
                     self._take_up_array(job)
             else:
                 self._take_up(job)
-        self._follow()
+        self._admission.follow()
 
     def begin(self) -> None:
         """From now on attempts are started. ECS must have started."""
@@ -144,7 +145,7 @@ class BatchEngine:
         self._settle()
 
     def _settle(self) -> None:
-        self._follow()
+        self._admission.follow()
         self.ring()
         self.board.write()
 
@@ -155,84 +156,18 @@ class BatchEngine:
         try:
             for queue in list(self._store.queues.values()):
                 for job in self.board.in_state(queue["jobQueueArn"], JobState.SUBMITTED):
-                    self._admit(job)
+                    self._admission.admit(job)
                 self._drain(queue)
-            self._follow()
+            self._admission.follow()
             if not self._ecs.engine.closing:
                 self.launching.launch()
                 if self.launching.refused:
                     self._later("room", _NO_ROOM_SECONDS, self.ring)
-                self._follow()
+                self._admission.follow()
             self.board.write()
         except Unavailable as error:  # a full disk: the machine's owner can act, Batch waits
             _log.warning("%s", error)
             self._later("disk", _FULL_DISK_SECONDS, self.ring)
-
-    def _admit(self, job: BatchJob) -> None:
-        """Draws the conclusions from a waiting job's dependencies."""
-        if isinstance(job, ArrayJob):
-            self._admit_array(job)
-            return
-        gate = gate_of(job, self._store.find)
-        if gate is Gate.CLOSED:
-            if job.status is JobState.SUBMITTED:
-                self.board.move(job, JobState.PENDING)
-        elif job.cancelled or gate is Gate.SHUT:
-            self.board.move(job, JobState.FAILED, reason=job.ending or DEPENDENCY_FAILED)
-        else:
-            self.board.move(job, JobState.RUNNABLE)
-            self.lines.enter(job)
-
-    def _admit_array(self, array: ArrayJob) -> None:
-        if array.status is JobState.SUBMITTED:
-            self.board.move(array, JobState.PENDING)
-        gate = gate_of(array, self._store.find)
-        if gate is Gate.SHUT:
-            self.board.move_crowd(array, JobState.FAILED, DEPENDENCY_FAILED)
-            self._maybe_end(array, DEPENDENCY_FAILED)
-        elif gate is Gate.OPEN and array.submission.stepwise:
-            for index in range(array.size):
-                self._step(array, index)
-        elif gate is Gate.OPEN and array.rest is JobState.PENDING:
-            self.board.move_crowd(array, JobState.RUNNABLE)
-            self.lines.enter(array)
-
-    def _step(self, array: ArrayJob, index: int) -> None:
-        """One child of a stepwise array, while it waits in the crowd."""
-        if index >= array.size or index in array.children or array.rest is not JobState.PENDING:
-            return
-        gate = gate_of_child(array, index, self._store.find)
-        if gate is Gate.CLOSED or gate_of(array, self._store.find) is not Gate.OPEN:
-            return
-        child = self.board.adopt(array.of_crowd(index))
-        if gate is Gate.SHUT:
-            self.board.move(child, JobState.FAILED, reason=DEPENDENCY_FAILED)
-        else:
-            self.board.move(child, JobState.RUNNABLE)
-            self.lines.enter(child)
-
-    def _follow(self) -> None:
-        """What follows from ends: dependents are admitted or fail, arrays end. One queue, so that long chains cost no stack."""
-        while self.board.ended:
-            job = self.board.ended.popleft()
-            if job.index >= 0:
-                array = self.board.array_of(job)
-                self._step(array, job.index + 1)
-                for other in self.board.dependents(array.id):
-                    if isinstance(other, ArrayJob) and other.submission.stepwise:
-                        self._step(other, job.index)
-                self._maybe_end(array, CHILD_FAILED)
-            for other in self.board.dependents(job.id):
-                self._admit(other)
-
-    def _maybe_end(self, array: ArrayJob, reason: str) -> None:
-        summary = array.summary()
-        if array.ended or sum(summary[state] for state in ENDED) < array.size:
-            return
-        if summary[JobState.SUCCEEDED] == array.size:
-            self.board.move(array, JobState.SUCCEEDED, reason="")
-        else:
-            self.board.move(array, JobState.FAILED, reason=array.ending or reason)
 
     def _ecs_changed(self, task: EcsTask) -> None:
         job = self.board.running.get(task.id)
@@ -308,7 +243,7 @@ class BatchEngine:
         if job.status is JobState.RUNNABLE:
             self.lines.enter(job)
         elif job.waiting and job.index < 0:
-            self._admit(job)
+            self._admission.admit(job)
 
     def _take_up_running(self, job: BatchJob, task: EcsTask) -> None:
         if job.status is JobState.STARTING:
@@ -320,8 +255,8 @@ class BatchEngine:
         if array.rest is JobState.RUNNABLE:
             self.lines.enter(array)
         elif array.rest is JobState.PENDING:
-            self._admit(array)
-        self._maybe_end(array, CHILD_FAILED)
+            self._admission.admit(array)
+        self._admission.maybe_end(array)
 
     def _arm(self) -> None:
         if self._deadlines:

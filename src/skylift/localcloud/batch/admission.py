@@ -1,0 +1,89 @@
+"""What follows from what: dependencies let jobs begin or fail, ends of children end arrays."""
+
+from __future__ import annotations
+
+from skylift.localcloud.batch.board import Board
+from skylift.localcloud.batch.gates import Gate, gate_of, gate_of_child
+from skylift.localcloud.batch.lifecycle import ENDED, JobState
+from skylift.localcloud.batch.lines import Lines
+from skylift.localcloud.batch.model import ArrayJob, BatchJob
+from skylift.localcloud.batch.store import Store
+from skylift.localcloud.batch.verdict import CHILD_FAILED, DEPENDENCY_FAILED
+
+
+class Admission:
+    """Takes waiting jobs into their lines, or ends them."""
+
+    def __init__(self, store: Store, board: Board, lines: Lines) -> None:
+        self._store = store
+        self._board = board
+        self._lines = lines
+
+    def admit(self, job: BatchJob) -> None:
+        """Draws the conclusions from a waiting job's dependencies. Harmless for one that waits no more."""
+        if job.status not in {JobState.SUBMITTED, JobState.PENDING}:
+            return
+        if isinstance(job, ArrayJob):
+            self._admit_array(job)
+            return
+        gate = gate_of(job, self._store.find)
+        if gate is Gate.CLOSED:
+            if job.status is JobState.SUBMITTED:
+                self._board.move(job, JobState.PENDING)
+        elif job.cancelled or gate is Gate.SHUT:
+            self._board.move(job, JobState.FAILED, reason=job.ending or DEPENDENCY_FAILED)
+        else:
+            self._board.move(job, JobState.RUNNABLE)
+            self._lines.enter(job)
+
+    def follow(self) -> None:
+        """What follows from ends: dependents are admitted or fail, arrays end. One queue, so that long chains cost no stack."""
+        while self._board.ended:
+            job = self._board.ended.popleft()
+            if job.index >= 0:
+                array = self._board.array_of(job)
+                self._step(array, job.index + 1)
+                for other in self._board.dependents(array.id):
+                    if isinstance(other, ArrayJob) and other.submission.stepwise:
+                        self._step(other, job.index)
+                self.maybe_end(array)
+            for other in self._board.dependents(job.id):
+                self.admit(other)
+
+    def maybe_end(self, array: ArrayJob, reason: str = CHILD_FAILED) -> None:
+        """An array is over once all its children are; ``reason`` is its statusReason then, unless someone ended it."""
+        summary = array.summary()
+        if array.ended or sum(summary[state] for state in ENDED) < array.size:
+            return
+        if summary[JobState.SUCCEEDED] == array.size:
+            self._board.move(array, JobState.SUCCEEDED, reason="")
+        else:
+            self._board.move(array, JobState.FAILED, reason=array.ending or reason)
+
+    def _admit_array(self, array: ArrayJob) -> None:
+        if array.status is JobState.SUBMITTED:
+            self._board.move(array, JobState.PENDING)
+        gate = gate_of(array, self._store.find)
+        if gate is Gate.SHUT:
+            self._board.move_crowd(array, JobState.FAILED, DEPENDENCY_FAILED)
+            self.maybe_end(array, DEPENDENCY_FAILED)
+        elif gate is Gate.OPEN and array.submission.stepwise:
+            for index in range(array.size):
+                self._step(array, index)
+        elif gate is Gate.OPEN and array.rest is JobState.PENDING:
+            self._board.move_crowd(array, JobState.RUNNABLE)
+            self._lines.enter(array)
+
+    def _step(self, array: ArrayJob, index: int) -> None:
+        """One child of a stepwise array, while it waits in the crowd."""
+        if index >= array.size or index in array.children or array.rest is not JobState.PENDING:
+            return
+        gate = gate_of_child(array, index, self._store.find)
+        if gate is Gate.CLOSED or gate_of(array, self._store.find) is not Gate.OPEN:
+            return
+        child = self._board.adopt(array.of_crowd(index))
+        if gate is Gate.SHUT:
+            self._board.move(child, JobState.FAILED, reason=DEPENDENCY_FAILED)
+        else:
+            self._board.move(child, JobState.RUNNABLE)
+            self._lines.enter(child)
