@@ -133,3 +133,13 @@ def test_the_port_of_the_last_start_is_remembered(home: Home) -> None:
 
 def test_durations_for_people() -> None:
     assert [seconds(value) for value in (0.44, 12.3, 185)] == ["0.4 s", "12 s", "3 min 05 s"]
+
+
+def test_a_home_that_is_no_folder_is_said_with_advice(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    home.folder.write_text("a file")
+    for words in (["up"], ["status"], ["down"]):
+        assert run(words) == 1
+        told = " ".join(capfd.readouterr().err.split())
+        assert "cannot be used (Not a directory)" in told
+        assert "Set SKYLIFT_HOME" in told
+        assert "bug" not in told

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,9 @@ from skylift.cli.commands import exec as execute
 from skylift.cli.home import find_home
 from skylift.cli.terminal import err
 from skylift.core.errors import Broken, SkyliftError
+
+UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR})
+"""Of a file or folder: whoever owns this machine can act, not we."""
 
 
 @click.group(
@@ -74,9 +78,20 @@ def run(arguments: list[str]) -> int:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             _say(f"The disk is full ({error.filename or find_home(os.environ).folder}). Free some space and try again.")
             return 1
+        if error.errno in UNUSABLE and error.filename:
+            _say(_unusable(error))
+            return 1
         return _report_bug(error)
     except Exception as error:  # noqa: BLE001 - anything else is our bug: only we can act, the user can report it
         return _report_bug(error)
+
+
+def _unusable(error: OSError) -> str:
+    folder = find_home(os.environ).folder
+    text = f"{error.filename} cannot be used ({error.strerror})."
+    if Path(str(error.filename)).is_relative_to(folder):
+        return f"{text} Set SKYLIFT_HOME (now {folder}) to a folder that you may write to."
+    return f"{text} Give your user the right to it, or use another."
 
 
 def _say(text: str) -> None:
