@@ -25,6 +25,7 @@ from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs.capacity import SLOTS
 from skylift.localcloud.ecs.lifecycle import ECS_TASK, SERVICE
 from skylift.localcloud.ecs.oci import RUNNER
+from skylift.localcloud.ecs.template import TEMPLATES
 from skylift.localcloud.ecs.provider import EcsProvider
 from skylift.localcloud.elb_provider import ElbProvider
 from skylift.localcloud.fault_kinds import KINDS, PRESETS, Kind
@@ -55,7 +56,7 @@ def settings() -> str:
         _variables(CONTROL_SETTINGS),
         "## Local cloud",
         "`skylift.localcloud.ecs`; read by `skylift up` and `skylift cloud` when the server starts.",
-        _variables((RUNNER, SLOTS)),
+        _variables((RUNNER, SLOTS, TEMPLATES)),
         "## Containers of an environment",
         "Set by the control plane, read by the runtime (`skylift.core.containers`); not for people to set.",
         _variables(CONTAINER_SETTINGS),
