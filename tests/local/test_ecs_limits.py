@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import LOG_GROUP, Cloud, definition, run, until, wait_for
+from tests.local.ecs_cloud import LOG_GROUP, Cloud, definition, described, run, until, wait_for
 
 pytestmark = pytest.mark.local
 
@@ -95,12 +95,16 @@ def test_over_the_container_limit(cloud: Cloud, ecs: Any) -> None:
     assert (task["containers"][0]["exitCode"], task["containers"][0]["reason"]) == (137, OUT_OF_MEMORY)
 
 
-def test_over_the_ecs_tasks_limit(cloud: Cloud, ecs: Any) -> None:
+def test_over_the_ecs_tasks_limit(cloud: Cloud, ecs: Any, tmp_path: Path) -> None:
     """Of several containers, the largest; one that is not essential takes nobody along."""
-    request = definition("sh", "-c", "sleep 2.5; exit 4")
+    over = tmp_path / "over"
+    request = definition("sh", "-c", f"while [ ! -e {over} ]; do sleep 0.05; done; exit 4")
     hog = {**request["containerDefinitions"][0], "name": "hog", "command": ["python", "-c", FILL], "essential": False}
     request["containerDefinitions"].append(hog)
-    task = until(ecs, run(ecs, request), "STOPPED")
+    arn = run(ecs, request)
+    wait_for(lambda: "STOPPED" in {one["lastStatus"] for one in described(ecs, arn)["containers"]}, 60)
+    over.touch()
+    task = until(ecs, arn, "STOPPED")
     codes = {one["name"]: (one["exitCode"], one.get("reason")) for one in task["containers"]}
     assert codes == {"main": (4, None), "hog": (137, OUT_OF_MEMORY)}
 
