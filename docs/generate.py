@@ -25,8 +25,8 @@ from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs.capacity import SLOTS
 from skylift.localcloud.ecs.lifecycle import ECS_TASK, SERVICE
 from skylift.localcloud.ecs.oci import RUNNER
-from skylift.localcloud.ecs.template import TEMPLATES
 from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.template import TEMPLATES
 from skylift.localcloud.elb_provider import ElbProvider
 from skylift.localcloud.fault_kinds import KINDS, PRESETS, Kind
 from skylift.localcloud.rest_services import page as services
