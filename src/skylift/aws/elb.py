@@ -69,7 +69,8 @@ class Balancers:
                 HealthCheckIntervalSeconds=5,
                 HealthCheckTimeoutSeconds=4,
                 HealthyThresholdCount=2,
-                UnhealthyThresholdCount=2,
+                # ECS replaces what is unhealthy. A dead container it sees by itself; a busy one must not be killed for that.
+                UnhealthyThresholdCount=10,
                 **place,
             )
         return str(answer["TargetGroups"][0]["TargetGroupArn"])
