@@ -93,6 +93,8 @@ def test_faults_are_listed_and_cleared(aws: Cloud) -> None:
         put("x")
     with pytest.raises(Refused, match="must be JSON"):
         signed.call("POST", "/_skylift/faults", ["kill"], region=REGION)
+    with pytest.raises(Refused, match="longer than"):
+        put("error", message="x" * 70_000)
 
 
 def test_throttling_in_each_protocol(aws: Cloud) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from skylift.core.errors import Refused
 from skylift.localcloud.faults import Faults
-from skylift.wire.asgi import Answer, Receive, Scope, Send, read_body, send_answer
+from skylift.wire.asgi import Answer, BodyTooLong, Receive, Scope, Send, read_body, send_answer
 
 PREFIX = "/_skylift/faults"
 _MOST_BYTES = 64 * 1024
@@ -25,11 +25,13 @@ class FaultRoute:
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 200, 400, 404 or 405, with ``message`` where it is an error."""
+        """Answers 200, 400, 404, 405 or 413, with ``message`` where it is an error."""
         try:
             status, value = self._answer(scope, await read_body(receive, _MOST_BYTES))
         except Refused as error:
             status, value = 400, {"message": str(error)}
+        except BodyTooLong:
+            status, value = 413, {"message": f"the body is longer than {_MOST_BYTES} bytes"}
         body = json.dumps(value).encode()
         await send_answer(send, Answer(status, {"content-type": "application/json"}, body))
 
