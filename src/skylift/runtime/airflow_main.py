@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 
 from airflow.__main__ import main
 
+from skylift.runtime.execution_api import build_soon
+
 if __name__ == "__main__":
     atexit.register(gc.freeze)
+    build_soon(sys.argv[1:])
     main()

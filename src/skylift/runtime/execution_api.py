@@ -1,0 +1,57 @@
+"""Builds Airflow's execution API in the API server before the first Airflow task needs it.
+
+Airflow 3.3 builds all versions of that API (Cadwyn) on the first request below ``/execution``, on the event loop: 3 s of CPU
+in which the API server answers nobody. On a busy machine that was 16 s and more: the load balancer found it unhealthy, and
+ECS replaced it. In a thread the loop goes on meanwhile. A request that comes before it is done builds by itself, as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+SERVER = "airflow.api_fastapi.main"
+"""The module whose ``app`` uvicorn serves."""
+
+AFTER_SECONDS = 5.0
+"""Not at once: until then the machine is busy with the start of everything else."""
+
+_GIVE_UP_SECONDS = 120.0
+_log = logging.getLogger(__name__)
+
+
+def build_soon(arguments: Sequence[str], after: float = AFTER_SECONDS) -> threading.Thread | None:
+    """Starts the thread when these are the API server's arguments."""
+    if not arguments or arguments[0] != "api-server":
+        return None
+    thread = threading.Thread(target=_build, args=(after,), name="skylift-execution-api", daemon=True)
+    thread.start()
+    return thread
+
+
+def pending_build(app: Any) -> Callable[[], None] | None:
+    """What builds the execution API of an Airflow app; ``None`` when it is built, or this Airflow does it in another way."""
+    for route in getattr(app, "routes", ()):
+        if getattr(route, "path", "") == "/execution":
+            api = getattr(route, "app", None)
+            build = getattr(api, "_cadwyn_initialize", None)
+            return build if build is not None and not getattr(api, "_cadwyn_initialized", True) else None
+    return None
+
+
+def _build(after: float) -> None:
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
+    while (app := getattr(sys.modules.get(SERVER), "app", None)) is None:
+        if time.monotonic() > deadline:  # several workers: the apps are in other processes
+            return
+        time.sleep(0.2)
+    time.sleep(after)
+    build = pending_build(app)
+    if build is not None:
+        began = time.monotonic()
+        build()
+        _log.info("execution API built in %.1f s", time.monotonic() - began)
