@@ -117,10 +117,10 @@ def survives(stack: Stack, marks: Path, name: str, kill: Callable[[], None]) -> 
     until(lambda: "marked" in api.dags(), 120)
     run_id = f"{name}-{time.time():.0f}"
     api.trigger("marked", run_id, {"marks": str(marks)})
-    until(lambda: len(at_work(marks)) >= 2, 90, stack.log)
+    until(lambda: len(at_work(marks)) >= 2, 180, stack.log)
     kill()
     began = time.monotonic()
-    until(lambda: state(stack, run_id) in {"success", "failed"}, 150, lambda: f"{at_work(marks)}\n{stack.log()}")
+    until(lambda: state(stack, run_id) in {"success", "failed"}, 240, lambda: f"{at_work(marks)}\n{stack.log()}")
     print(f"{name}: over {time.monotonic() - began:.1f} s after the kill")
     lines = {line.task_id: line.state for line in stack.airflow(NAME).task_lines("marked", run_id)}
     assert state(stack, run_id) == "success", lines
