@@ -22,7 +22,7 @@ REASON = "OutOfMemoryError: Container killed due to memory usage"
 """ECS's text."""
 TICK_SECONDS = 0.1
 """A tick costs one small file; a pass over all processes only follows when something may have changed."""
-PASS_SECONDS = 0.5
+PASS_SECONDS = 0.8
 """A pass at least so often, because memory may move from one process to another."""
 COST_FACTOR = 50.0
 """Passes that nothing calls for take at most one part in so many of our time; called for, four times that."""
