@@ -249,7 +249,9 @@ class BatchEngine:
         if job.status is JobState.STARTING:
             self._attempt_runs(job, task)
         elif seconds := timeout(job, self.board.definition(job)):
-            heapq.heappush(self._deadlines, (task.document["startedAt"] + seconds, job.id, task.id))
+            began = task.document.get("startedAt", job.started)  # ECS may have written less than Batch
+            assert began is not None, "a job that runs has a start"
+            heapq.heappush(self._deadlines, (began + seconds, job.id, task.id))
 
     def _take_up_array(self, array: ArrayJob) -> None:
         if array.rest is JobState.RUNNABLE:

@@ -25,7 +25,7 @@ from skylift.localcloud.ecs.environment import (
 )
 from skylift.localcloud.ecs.health_watch import HealthWatch
 from skylift.localcloud.ecs.inside import Program
-from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
+from skylift.localcloud.ecs.lifecycle import STARTING, StopCode, TaskState
 from skylift.localcloud.ecs.logtail import LogTails, Tail
 from skylift.localcloud.ecs.memory import REASON, MemoryWatch, Watched
 from skylift.localcloud.ecs.order import DependencyFailed, Stage, may_start, patience
@@ -125,12 +125,14 @@ class Flight:
             self._ground.slots.give_back(self.task.id)
 
     async def _start(self) -> None:
-        if self.task.state is TaskState.PROVISIONING:
-            if not self.task.deployment:
-                await self._unless_over(self._ground.slots.take(self.task.id))
-            self._ground.move(self.task, TaskState.PENDING, **self._connected())
         if self._again:
             await self._find_again()
+        if self.task.state is TaskState.PROVISIONING:
+            if self._running and not self.task.deployment:  # the record is older than the container: it has its place
+                self._ground.slots.hold(self.task.id)
+            elif not self.task.deployment:
+                await self._unless_over(self._ground.slots.take(self.task.id))
+            self._ground.move(self.task, TaskState.PENDING, **self._connected())
         missing = [wanted for wanted in self._wanted if wanted.name not in self._running]
         if missing:
             images = await self._pull(missing)
@@ -148,7 +150,7 @@ class Flight:
             found = await self._ground.runner.find(folder)
             if found is not None:
                 self._took(wanted, found)
-        if len(self._running) < len(self._wanted) and self.task.state is not TaskState.PENDING:
+        if len(self._running) < len(self._wanted) and self.task.state not in STARTING:
             raise _Lost("A container was lost while the local cloud was not running.")
 
     async def _pull(self, missing: Sequence[Wanted]) -> dict[str, Image]:
