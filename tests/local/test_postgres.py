@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -12,6 +13,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from skylift.localcloud.postgres import Postgres
 from skylift.localcloud.postgres_guard import PostgresGuard
 
 pytestmark = pytest.mark.local
+
+KILLS = int(os.environ.get("POSTGRES_KILLS", "8"))
 
 
 @pytest.fixture
@@ -86,13 +91,65 @@ def test_a_guard_starts_it_again_whoever_started_it(home: Path) -> None:
                     await asyncio.sleep(0.02)
             with connect(server) as connection:
                 assert connection.execute("SELECT 1").fetchone() == (1,)
+        async with asyncio.timeout(20):
+            while "PostgreSQL runs" not in notes:
+                await asyncio.sleep(0.02)
         guarding.cancel()
         await asyncio.gather(guarding, return_exceptions=True)
 
     asyncio.run(play())
-    assert "PostgreSQL runs" in notes
     server.stop()
     assert not server.is_running()
+
+
+def test_killed_again_and_again_while_rows_are_written(home: Path) -> None:
+    """Every row that was acknowledged is there; clients come back by themselves."""
+    server, dice = Postgres(home), random.Random(os.urandom(4))
+    server.start()
+    with connect(server) as connection:
+        connection.execute("CREATE TABLE rows (number int PRIMARY KEY)")
+    acknowledged: list[int] = []
+    done = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not done.is_set():
+            try:
+                with connect(server) as connection:
+                    while not done.is_set():
+                        number += 1
+                        connection.execute("INSERT INTO rows VALUES (%s)", [number])
+                        acknowledged.append(number)
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+
+    async def play() -> None:
+        guarding = asyncio.create_task(PostgresGuard(server, lambda _: None).run())
+        for _ in range(KILLS):
+            before = len(acknowledged)
+            async with asyncio.timeout(30):
+                while len(acknowledged) < before + 20:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(dice.uniform(0, 0.1))
+            found = postmaster.find(server.data)
+            if found is not None:
+                os.kill(found.pid, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        guarding.cancel()
+        await asyncio.gather(guarding, return_exceptions=True)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        asyncio.run(play())
+    finally:
+        done.set()
+        writer.join(30)
+    server.start()
+    with connect(server) as connection:
+        kept = {row[0] for row in connection.execute("SELECT number FROM rows")}
+    assert len(acknowledged) >= KILLS * 20
+    assert set(acknowledged) <= kept
 
 
 def test_a_second_runner_adopts_the_running_server(home: Path) -> None:
