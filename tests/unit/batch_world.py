@@ -98,6 +98,7 @@ class World:
             self.batch.engine.close()
             self.ecs.keeper.close()
             self.ecs.engine.closing = True
+            self.ecs.store._late.clear()  # what was to be written soon dies with the process
             for task in asyncio.all_tasks():
                 if task.get_name().startswith(("ecs-", "events")):
                     task.cancel()

@@ -110,6 +110,7 @@ class World:
         if self.ecs is not None:
             self.ecs.keeper.close()
             self.ecs.engine.closing = True
+            self.ecs.store.keep()
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("ecs-"):
                     task.cancel()

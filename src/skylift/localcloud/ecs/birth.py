@@ -7,7 +7,7 @@ import ipaddress
 import platform
 import secrets
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,16 @@ class Order:
     placed: Mapping[str, int] = field(default_factory=dict)
 
 
-def make_tasks(place: Place, order: Order, count: int, taken: Iterable[str], last: str, now: float) -> list[EcsTask]:
+def make_tasks(place: Place, order: Order, count: int, taken: Set[str], last: str, now: float) -> list[EcsTask]:
     """``count`` ECS tasks in PROVISIONING. ``taken`` are addresses in use, ``last`` the one given out last (or empty)."""
     awsvpc = order.definition.get("networkMode") == "awsvpc"
-    addresses = free_addresses(count, set(taken), last) if awsvpc else [""] * count
+    addresses = free_addresses(count, taken, last) if awsvpc else [""] * count
     strategy = order.request.get("capacityProviderStrategy")
     providers = choose(strategy, order.placed, count) if strategy else [""] * count
     return [_make(place, order, address, provider, now) for address, provider in zip(addresses, providers, strict=True)]
 
 
-def free_addresses(count: int, taken: set[str], last: str) -> list[str]:
+def free_addresses(count: int, taken: Set[str], last: str) -> list[str]:
     """Loopback addresses for ECS tasks, going round so that one is not used again soon. Linux answers on all of 127/8."""
     if sys.platform != "linux":
         return ["127.0.0.1"] * count

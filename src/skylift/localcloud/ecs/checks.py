@@ -204,10 +204,6 @@ def check_run(request: Mapping[str, Any], definition: Document) -> None:
         raise invalid("clientToken must have 1 to 64 ASCII characters between 33 and 126.")
     if len(request.get("startedBy", "")) > 128:
         raise invalid("startedBy must have at most 128 characters.")
-    if request.get("launchType") and request.get("capacityProviderStrategy"):
-        raise invalid(
-            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
-        )
     if request.get("propagateTags") == "SERVICE":
         raise invalid("propagateTags SERVICE is not supported when running a task.")
     check_placement(request, definition)

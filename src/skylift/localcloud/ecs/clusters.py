@@ -97,7 +97,7 @@ class ClusterOperations(Operations):
             raise AwsError(
                 "ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active."
             )
-        if any(not task.stopped for task in self.tasks_in(arn)):
+        if any(self.tasks_in(arn, stopped=False)):
             raise AwsError("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
         cluster["status"] = "INACTIVE"
         self.store.save_cluster(cluster)
@@ -134,7 +134,7 @@ class ClusterOperations(Operations):
             if service.key[0] == arn and service.document["status"] != ServiceState.INACTIVE
             for item in service.document.get("capacityProviderStrategy", ())
         }
-        used |= {task.document.get("capacityProviderName", "") for task in self.tasks_in(arn) if not task.stopped}
+        used |= {task.document.get("capacityProviderName", "") for task in self.tasks_in(arn, stopped=False)}
         if gone := sorted(used & set(cluster["capacityProviders"]) - set(names)):
             raise AwsError(
                 "ResourceInUseException", f"The capacity provider {gone[0]} is in use and cannot be removed."

@@ -102,7 +102,6 @@ class Engine:
         if self.closing:
             raise AwsError("ServerException", "The local cloud is shutting down.", 500)
         self.store.save(*tasks, events=[text for task in tasks for text in self.events.of_task(task.document)])
-        self.events.ring()
         for task in tasks:
             self._tell(task)
             self._fly(task, again=False)
@@ -134,17 +133,17 @@ class Engine:
         return flying[0].kill(container) if flying else 0
 
     def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
-        """The ECS task's next state, with the members that change with it; saved and told."""
+        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again), and told."""
         task.document["lastStatus"] = ECS_TASK.move(task.state, state)
         task.document |= members
-        self.changed(task)
+        task.document["version"] += 1
+        self.store.soon(task, self.events.of_task(task.document))
+        self._tell(task)
 
     def changed(self, task: EcsTask) -> None:
         """Saves and tells of a change."""
         task.document["version"] += 1
-        if texts := self.events.of_task(task.document):
-            self.events.ring()
-        self.store.keep(task, events=texts)
+        self.store.keep(task, events=self.events.of_task(task.document))
         self._tell(task)
 
     def tell_service(self, cluster_arn: str, name: str) -> None:
@@ -206,7 +205,7 @@ class Engine:
     def _prune(self) -> None:
         """Forgets what stopped more than an hour ago, with its folders."""
         oldest = self.clock() - STOPPED_SECONDS
-        old = [task for task in self.store.tasks.values() if task.stopped and task.document["stoppedAt"] < oldest]
+        old = self.store.ended_before(oldest)
         if old:
             self.store.forget(old)
             folders = [self.place.folder / "containers" / name for task in old for name in task.folders.values()]

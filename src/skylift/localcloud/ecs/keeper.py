@@ -134,7 +134,6 @@ class ServiceKeeper:
         if self._told or _summary(service.document) != before:
             texts, self._told = self._told, []
             self._store.keep(service, events=texts)
-            self._events.ring()
             self._engine.tell_service(*key)
 
     def _judge(self, service: Service, now: float) -> None:

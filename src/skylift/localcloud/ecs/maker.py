@@ -15,12 +15,10 @@ class Maker:
         self._place = place
         self._store = store
         self._clock = clock
-        known = (task.address for task in reversed(store.tasks.values()) if task.address)
-        self._last = next(known, first_address(place.folder))
+        self._last = store.newest_address() or first_address(place.folder)
 
     def make(self, order: Order, count: int) -> list[EcsTask]:
         """``count`` new ECS tasks, not yet accepted."""
-        taken = (task.address for task in self._store.alive.values())
-        tasks = make_tasks(self._place, order, count, taken, self._last, self._clock())
+        tasks = make_tasks(self._place, order, count, self._store.addresses, self._last, self._clock())
         self._last = tasks[-1].address or self._last
         return tasks

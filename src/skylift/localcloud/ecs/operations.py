@@ -10,7 +10,7 @@ from skylift.localcloud.ecs.engine import Engine
 from skylift.localcloud.ecs.keeper import ServiceKeeper
 from skylift.localcloud.ecs.maker import Maker
 from skylift.localcloud.ecs.ports import Document, Place
-from skylift.localcloud.ecs.shapes import client_error, last_word
+from skylift.localcloud.ecs.shapes import client_error, invalid, last_word
 from skylift.localcloud.ecs.store import EcsTask, Store
 from skylift.localcloud.ecs.strategy import FARGATE_PROVIDERS, check_strategy
 from skylift.wire.errors import AwsError
@@ -52,6 +52,10 @@ class Operations:
         Raises:
             AwsError: as ``strategy.check_strategy``.
         """
+        if request.get("launchType") and request.get("capacityProviderStrategy"):
+            raise invalid(
+                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
+            )
         default = cluster["defaultCapacityProviderStrategy"]
         if default and not request.get("launchType") and not request.get("capacityProviderStrategy"):
             request = {**request, "capacityProviderStrategy": default}
@@ -94,6 +98,7 @@ class Operations:
             key=lambda found: int(found["revision"]),
         )
 
-    def tasks_in(self, cluster_arn: str) -> Iterable[EcsTask]:
-        """ECS tasks of a cluster, oldest first."""
-        return (task for task in self.store.tasks.values() if task.document["clusterArn"] == cluster_arn)
+    def tasks_in(self, cluster_arn: str, *, stopped: bool) -> Iterable[EcsTask]:
+        """ECS tasks of a cluster, oldest first; those that are over only if ``stopped``."""
+        tasks = self.store.tasks.values() if stopped else self.store.alive.values()
+        return (task for task in tasks if task.document["clusterArn"] == cluster_arn)

@@ -26,10 +26,6 @@ def check_service(request: Mapping[str, Any]) -> None:
         raise invalid("skylift's local cloud serves the deployment controller ECS only.")
     if request.get("desiredCount", 0) < 0:
         raise invalid("desiredCount must not be negative.")
-    if request.get("launchType") and request.get("capacityProviderStrategy"):
-        raise invalid(
-            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
-        )
     if (request.get("serviceConnectConfiguration") or {}).get("enabled"):
         raise invalid("Service Connect is not served by skylift's local cloud.")
     for member in ("serviceRegistries", "volumeConfigurations", "vpcLatticeConfigurations"):

@@ -161,7 +161,6 @@ class ServiceOperations(Operations):
     def _accept(self, service: Service, events: Sequence[str] = ()) -> None:
         service.failures, service.not_before = 0, 0.0
         self.store.save(service, events=events)
-        self.engine.events.ring()
         self.engine.tell_service(*service.key)
         self.keeper.ring(service.key)
 

@@ -6,15 +6,17 @@ Secrets' values are never in it: definitions hold references only.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.errors import Unavailable
+from skylift.localcloud.ecs.lazy import LazyMapping
 from skylift.localcloud.ecs.lifecycle import TaskState
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.events import INSERT, OUTBOX
@@ -23,6 +25,14 @@ Row = tuple[str, str, str]
 """Kind, id, JSON."""
 STOPPED_SECONDS = 3600.0
 """How long a stopped ECS task stays visible: "at least one hour" (ECS API reference, DescribeTasks)."""
+
+SOON_SECONDS = 0.02
+"""How long a change may wait for others to be written with it."""
+_HISTORY = """
+SELECT id, body, json_extract(body, '$.document.lastStatus'), json_extract(body, '$.document.clusterArn'),
+       json_extract(body, '$.document.stoppedAt'), json_extract(body, '$.client_token')
+FROM ecs WHERE kind = 'task' ORDER BY json_extract(body, '$.document.createdAt')
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -108,15 +118,17 @@ class Service:
 class Store:
     """Memory with a disk behind it. Change what you find here, then ``save`` it.
 
-    ECS tasks are in the order of their birth; ``alive`` are those that are not STOPPED;
+    ECS tasks are in the order of their birth; ``alive`` are those that are not STOPPED, ``addresses`` theirs;
     ``by_token`` finds them by cluster ARN and client token.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: Callable[[], None] = lambda: None) -> None:
+        """Reads what is there. ``told`` is called after each transaction with events."""
         self.clusters: dict[str, Document] = {}
         self.definitions: dict[str, Document] = {}
-        self.tasks: dict[str, EcsTask] = {}
+        self.tasks: LazyMapping[EcsTask] = LazyMapping(lambda text: EcsTask(**json.loads(text)))
         self.alive: dict[str, EcsTask] = {}
+        self.addresses: set[str] = set()
         self.by_token: dict[tuple[str, str], list[str]] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.providers: dict[str, Document] = {}
@@ -129,6 +141,10 @@ class Store:
         }
         self._owed: dict[tuple[str, str], Row] = {}
         self._owed_events: list[str] = []
+        self._late: dict[str, EcsTask] = {}
+        self._ends: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = told
         self._path = path
         self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._disk.execute("PRAGMA journal_mode=WAL")
@@ -159,6 +175,14 @@ class Store:
             self._owed_events += events
         self._know(*things)
 
+    def soon(self, task: EcsTask, events: Sequence[str] = ()) -> None:
+        """As ``keep``, with the next write or a moment later: for what a restart would find out again by itself."""
+        self._late[task.id] = task
+        self._owed_events += events
+        self._know(task)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SOON_SECONDS, self._flush)
+
     def save_cluster(self, document: Document) -> None:
         """Writes a cluster. Raises ``Unavailable`` as ``save``."""
         self._write([("cluster", document["clusterName"], _text(document))])
@@ -179,19 +203,38 @@ class Store:
         self._disk.execute("DELETE FROM ecs WHERE kind = ? AND id = ?", (kind, name))
         self._things[kind].pop(name, None)
 
+    def ended_before(self, seconds: float) -> list[EcsTask]:
+        """ECS tasks that stopped earlier than that (seconds since the epoch)."""
+        return [self.tasks[name] for name, ended in self._ends.items() if ended < seconds]
+
+    def newest_address(self) -> str:
+        """The address of the newest ECS task that has one, or empty."""
+        return next((address for name in reversed(self.tasks) if (address := self.tasks[name].address)), "")
+
     def forget(self, tasks: Iterable[EcsTask]) -> None:
         """Removes ECS tasks."""
         gone = []
         for task in tasks:
             gone.append(task.id)
             self.tasks.pop(task.id, None)
+            self._ends.pop(task.id, None)
             self.by_token.pop((task.document["clusterArn"], task.client_token), None)
         with contextlib.suppress(sqlite3.OperationalError):  # a full disk: they are forgotten at the next start
             self._disk.executemany("DELETE FROM ecs WHERE kind = 'task' AND id = ?", [(name,) for name in gone])
 
     def close(self) -> None:
-        """Closes the file. Safe to call twice."""
+        """Writes what is still to be written, if the disk takes it, and closes the file. Safe to call twice."""
+        if self._late:
+            self._flush()
+            self._late.clear()
         self._disk.close()
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._late or self._owed_events:
+            self.keep()
 
     def _know(self, *things: EcsTask | Service) -> None:
         for thing in things:
@@ -206,15 +249,20 @@ class Store:
         self.tasks[task.id] = task
         if task.stopped:
             self.alive.pop(task.id, None)
+            self.addresses.discard(task.address)
+            self._ends[task.id] = task.document["stoppedAt"]
         else:
             self.alive[task.id] = task
+            self.addresses.add(task.address)
 
     def _write(self, rows: list[Row], events: Sequence[str] = ()) -> None:
-        everything = self._owed | {row[:2]: row for row in rows}
+        late = (_row(task) for task in self._late.values())
+        everything = self._owed | {row[:2]: row for row in (*late, *rows)}
+        texts = [*self._owed_events, *events]
         try:
             self._disk.execute("BEGIN IMMEDIATE")
             self._disk.executemany("INSERT OR REPLACE INTO ecs VALUES (?, ?, ?)", list(everything.values()))
-            if texts := [*self._owed_events, *events]:
+            if texts:
                 self._disk.executemany(INSERT, [(text,) for text in texts])
             self._disk.execute("COMMIT")
         except sqlite3.OperationalError as error:
@@ -225,19 +273,26 @@ class Store:
             ) from error
         self._owed.clear()
         self._owed_events.clear()
+        self._late.clear()
+        if texts:
+            self._told()
 
     def _load(self) -> None:
-        found: list[EcsTask] = []
-        for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs"):
+        for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs WHERE kind != 'task'"):
             value = json.loads(body)
-            if kind == "task":
-                found.append(EcsTask(**value))
-            elif kind == "service":
+            if kind == "service":
                 service = Service(**value)
                 self.services[service.key] = service
             elif kind in self._things:
                 self._things[kind][name] = value
-        self._know(*sorted(found, key=lambda task: float(task.document["createdAt"])))
+        for name, body, state, cluster, ended, token in self._disk.execute(_HISTORY):
+            self.tasks.put_text(name, body)
+            if token:
+                self.by_token.setdefault((cluster, token), []).append(name)
+            if state == TaskState.STOPPED:
+                self._ends[name] = ended
+            else:
+                self._know(self.tasks[name])
 
 
 def _row(thing: EcsTask | Service) -> Row:

@@ -88,7 +88,9 @@ class TaskOperations(Operations):
             (cluster["clusterArn"], last_word(request["serviceName"])) not in self.store.services
         ):
             raise AwsError("ServiceNotFoundException", "Service not found.")
-        found = [task.document["taskArn"] for task in self.tasks_in(cluster["clusterArn"]) if _matches(task, request)]
+        # What is over has the desired status STOPPED: the history need not be looked through for anything else.
+        tasks = self.tasks_in(cluster["clusterArn"], stopped=request.get("desiredStatus") == "STOPPED")
+        found = [task.document["taskArn"] for task in tasks if _matches(task, request)]
         arns, more = page(found, request)
         return {"taskArns": arns, **more}
 
