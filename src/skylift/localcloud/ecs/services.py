@@ -220,6 +220,7 @@ class ServiceOperations(Operations):
             "enableECSManagedTags": bool(request.get("enableECSManagedTags", False)),
             "enableExecuteCommand": bool(request.get("enableExecuteCommand", False)),
             "propagateTags": request.get("propagateTags", "NONE"),
+            "availabilityZoneRebalancing": request.get("availabilityZoneRebalancing", "ENABLED"),
             "tags": merged_tags((), request.get("tags", ())),
             **placed,
             **{
