@@ -37,8 +37,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
 
 def register(cloud: Cloud, api: ExecutionApi) -> None:
     airflow = {name: value for name, value in api.environ.items() if name.startswith("AIRFLOW")}
-    # The tiny image is this Python behind a link, which does not find its own packages.
-    airflow["PYTHONPATH"] = sysconfig.get_path("purelib")
+    # The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be edited.
+    airflow["PYTHONPATH"] = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
     environment = [{"name": name, "value": value} for name, value in airflow.items()]
     cloud.client().register_task_definition(**definition("true", environment=environment))
 
