@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from tests.control_scenes import aim
 from tests.stack import Stack
 
+from skylift.aws import signed
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.core.errors import Refused
@@ -117,13 +118,14 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypat
 
 
 def _progress_is_told(stack: Stack) -> None:
-    endpoint = json.loads((stack.home / "server.json").read_text())["port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{endpoint}/_skylift/environments/life") as answer:
-        told = json.load(answer)
+    told = signed.call("GET", "/_skylift/environments/life", region="us-east-1")
     assert (told["name"], told["status"], told["doing"]) == ("life", "AVAILABLE", "available")
     assert {part["phase"] for part in told["parts"]} == {"ready"}
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"http://127.0.0.1:{endpoint}/_skylift/environments/nobody")
+    with pytest.raises(Refused, match="does not exist"):
+        signed.call("GET", "/_skylift/environments/nobody", region="us-east-1")
+    endpoint = json.loads((stack.home / "server.json").read_text())["port"]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"http://127.0.0.1:{endpoint}/_skylift/environments/life")
 
 
 def _nothing_secret_is_shown(stack: Stack) -> None:

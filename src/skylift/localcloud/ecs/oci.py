@@ -96,8 +96,8 @@ class OciEngine:
         self.kind = kind
         self.environ = {name: value for name, value in environ.items() if CLIENT_NAMES.fullmatch(name)}
 
-    async def run(self, *words: str, extra: Mapping[str, str] | None = None) -> Output:
-        """Runs the client. ``extra``: variables for it, from which ``--env NAME`` takes its values."""
+    async def run(self, *words: str, extra: Mapping[str, str] | None = None, cwd: Path | None = None) -> Output:
+        """Runs the client. ``extra``: variables for it, from which ``--env NAME`` takes its values; ``cwd``: where."""
         client = await asyncio.create_subprocess_exec(
             self.program,
             *words,
@@ -105,6 +105,7 @@ class OciEngine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**(extra or {}), **self.environ},
+            cwd=cwd,
         )
         out, err = await client.communicate()
         return Output(client.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))

@@ -71,7 +71,8 @@ class EngineRunner:
             raise CannotStart(f"CannotCreateContainerError: {made.reason}")
         if limited:
             (launch.folder / "limited").touch()
-        begun = await self._engine.run("start", name)
+        # podman's conmon leaves a file named oom where it was started when memory ran out.
+        begun = await self._engine.run("start", name, cwd=launch.folder)
         if begun.code != 0:
             await self._remove(name)
             raise CannotStart(f"CannotStartContainerError: {begun.reason}")
