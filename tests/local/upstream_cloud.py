@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -84,7 +85,9 @@ def environ(url: str, home: Path, **values: str) -> dict[str, str]:
     }
 
 
-def driven(driver: str, *words: str, variables: Mapping[str, str], answer: Path, seconds: float = 280) -> dict[str, Any]:
+def driven(
+    driver: str, *words: str, variables: Mapping[str, str], answer: Path, seconds: float = 280
+) -> dict[str, Any]:
     """Runs a driver of this folder as a process; its answer, and what it logged as ``log``."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(driver)), *words, str(answer)],
@@ -97,6 +100,12 @@ def driven(driver: str, *words: str, variables: Mapping[str, str], answer: Path,
     if done.returncode != 0:
         pytest.fail(done.stdout[-4000:] + done.stderr[-6000:])
     return {"log": done.stdout + done.stderr, **json.loads(answer.read_text())}
+
+
+def shell_variables(shellenv: str) -> dict[str, str]:
+    """The variables that the output of ``skylift shellenv`` exports."""
+    lines = (line.removeprefix("export ") for line in shellenv.splitlines() if line.startswith("export "))
+    return {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
 
 
 def messages(cloud: Cloud, group: str) -> list[str]:
