@@ -38,7 +38,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 def test_run_task_operator_fetches_logs_and_gives_the_last_line(answers: dict[str, Any]) -> None:
     assert answers["ecs_logs"]["ended"] == "gave two"
     assert answers["ecs_logs"]["arn"].startswith("arn:aws:ecs:us-east-1:000000000000:task/default/")
-    assert "] one" in answers["log"] and "] two" in answers["log"]
+    assert "] one" in answers["log"]
+    assert "] two" in answers["log"]
     assert answers["ecs_deferred"]["gave"] == "two"
     assert answers["ecs_deferred"]["stream"].startswith("p/main/")
 
@@ -49,7 +50,9 @@ def test_run_task_operator_fails_with_the_reason(answers: dict[str, Any]) -> Non
     assert "'exitCode': 3" in answers["ecs_failed"]
     assert "EssentialContainerExited" in answers["ecs_failed"]
     assert answers["ecs_skipped"].startswith("AirflowSkipException: This task is not in success state")
-    assert answers["ecs_not_started"].startswith("EcsTaskFailToStart: The task failed to start due to: CannotPullContainer")
+    assert answers["ecs_not_started"].startswith(
+        "EcsTaskFailToStart: The task failed to start due to: CannotPullContainer"
+    )
     assert "ClusterNotFoundException" in answers["ecs_no_cluster"]
     assert answers["ecs_on_ec2"] == "gave None"
 

@@ -42,7 +42,11 @@ def workload(number: int) -> ExecuteTask:
         executor_config={},
     )
     return ExecuteTask(
-        token="a.test.token", dag_rel_path=Path("many.py"), bundle_info=BundleInfo(name="dags"), log_path=None, ti=instance
+        token="a.test.token",
+        dag_rel_path=Path("many.py"),
+        bundle_info=BundleInfo(name="dags"),
+        log_path=None,
+        ti=instance,
     )
 
 

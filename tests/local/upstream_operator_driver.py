@@ -107,7 +107,12 @@ def reattached() -> dict[str, Any]:
     waiter = boto3.client("ecs").get_waiter("tasks_stopped")
     waiter.wait(cluster="default", tasks=[second.arn], WaiterConfig={"Delay": 1})
     stopped = boto3.client("ecs").describe_tasks(cluster="default", tasks=[second.arn])["tasks"][0]
-    return {"said": said, "same": first.arn == second.arn, "reason": stopped["stoppedReason"], "code": stopped["stopCode"]}
+    return {
+        "said": said,
+        "same": first.arn == second.arn,
+        "reason": stopped["stoppedReason"],
+        "code": stopped["stopCode"],
+    }
 
 
 def deferred_ecs() -> dict[str, Any]:
@@ -155,7 +160,9 @@ def array() -> dict[str, Any]:
 
 
 def array_that_fails() -> str:
-    return ended(batch("array_bad", "sh", "-c", "exit $((AWS_BATCH_JOB_ARRAY_INDEX == 2))", array_properties={"size": 4}))
+    return ended(
+        batch("array_bad", "sh", "-c", "exit $((AWS_BATCH_JOB_ARRAY_INDEX == 2))", array_properties={"size": 4})
+    )
 
 
 def deferred_batch() -> dict[str, Any]:
