@@ -323,6 +323,19 @@ def ecs_task(last: str = "STOPPED", code: int | None = None, **fields: Any) -> d
         (ecs_task(startedAt=1, stopCode="SpotInterruption"), Phase.STOPPED, Verdict.DIED, "SpotInterruption"),
         (ecs_task(stopCode="SpotInterruption"), Phase.STOPPED, Verdict.LOST, "SpotInterruption"),
         (ecs_task(stopCode="UserInitiated"), Phase.STOPPED, Verdict.DIED, "UserInitiated"),
+        (ecs_task(code=72, startedAt=1, stopCode="UserInitiated"), Phase.STOPPED, Verdict.DIED, "UserInitiated"),
+        (ecs_task(code=72, startedAt=1, stopCode="SpotInterruption"), Phase.STOPPED, Verdict.LOST, "SpotInterruption"),
+        (
+            ecs_task(
+                "DEPROVISIONING",
+                startedAt=1,
+                stopCode="UserInitiated",
+                containers=[{"name": "airflow", "lastStatus": "STOPPED", "exitCode": 72}],
+            ),
+            Phase.STOPPED,
+            Verdict.DIED,
+            "UserInitiated",
+        ),
         (
             ecs_task(containers=[], stopCode="TaskFailedToStart", stoppedReason="CannotPullContainerError: no"),
             Phase.STOPPED,

@@ -47,7 +47,8 @@ class Observation:
         phase: how far it is.
         began: the container with Airflow in it did start.
         exit_code: of that container alone (a sidecar's says nothing about Airflow); ``None`` when there is none.
-        by_request: somebody asked for the stop, so that it must not be repeated.
+        by_request: a person or program asked for the stop (not the compute itself, as with Spot), so that the attempt
+            must not be repeated.
         reason: for people, one line: stop code, reasons, exit code.
     """
 
@@ -99,8 +100,11 @@ def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float =
     if seen.phase is not Phase.STOPPED:
         return Verdict.UNDERWAY
     if seen.exit_code in ENDINGS:
-        return ENDINGS[Exit(seen.exit_code)]
-    return Verdict.DIED if began or seen.by_request else Verdict.LOST
+        ending = ENDINGS[Exit(seen.exit_code)]
+    else:
+        ending = Verdict.DIED if began else Verdict.LOST
+    # A stop on somebody's request may come before Airflow's task began; repeating it would undo what they asked for.
+    return Verdict.DIED if ending is Verdict.LOST and seen.by_request else ending
 
 
 @dataclass(frozen=True)

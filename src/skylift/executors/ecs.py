@@ -204,18 +204,20 @@ def observation(ref: str, task: EcsTask | None, container: str) -> Observation:
         return Observation(ref, Phase.MISSING, reason="ECS does not know this task (MISSING)")
     main = task.container(container)
     code = main.exit_code if main else None
+    # ECS sets the stop code with the request already, long before STOPPED.
+    by_request = task.stop_code == "UserInitiated"
     if task.last_status != "STOPPED":
         running = task.last_status in {"RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING"}
         # The Airflow container is essential, so its end is the ECS task's; not waiting for DEPROVISIONING saves seconds.
         ended = main is not None and main.status == "STOPPED" and code is not None
         phase = Phase.STOPPED if ended else Phase.RUNNING if running else Phase.WAITING
-        return Observation(ref, phase, task.started, code, reason=_reason(task, container))
+        return Observation(ref, phase, task.started, code, by_request, _reason(task, container))
     return Observation(
         ref,
         Phase.STOPPED,
         began=task.started or code is not None,
         exit_code=code,
-        by_request=task.stop_code == "UserInitiated",
+        by_request=by_request,
         reason=_reason(task, container),
     )
 
