@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.stack import QUICKSTART, Stack
 
@@ -81,6 +83,27 @@ def test_quickstart_flies_and_each_airflow_task_was_its_own_ecs_task(stack: Stac
     for expected in ("Airflow UI", "skylift env password flown", "API endpoint", "skylift down"):
         assert expected in shown
     assert {"results/seattle-weather.json", "results/seattle-weather.svg"} <= keys(stack.client("s3"), "skylift-flown")
+
+
+def test_nothing_of_a_running_environment_listens_beyond_loopback(stack: Stack, flown: tuple[Path, str]) -> None:
+    owners = [process for process in psutil.process_iter() if _stands_in(process, stack.home)]
+    server = psutil.Process(json.loads((stack.home / "server.json").read_text())["pid"])
+    listening = {
+        (process.name(), one.laddr.ip)
+        for process in [server, *owners]
+        for one in process.net_connections(kind="inet")
+        if one.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) >= 3, "the server, PostgreSQL and Airflow's API server at least"
+    assert all(address.startswith("127.") for _, address in listening), listening
+
+
+def _stands_in(process: psutil.Process, home: Path) -> bool:
+    """Containers and PostgreSQL have their working folder below the home."""
+    try:
+        return Path(process.cwd()).is_relative_to(home)
+    except psutil.Error:
+        return False
 
 
 def test_the_password_is_printed_by_its_own_command_only(stack: Stack, flown: tuple[Path, str]) -> None:
