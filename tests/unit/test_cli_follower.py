@@ -119,14 +119,49 @@ def test_forgetting_one_project_leaves_the_other_followed(ground: Ground) -> Non
 
     async def story() -> None:
         buckets.forget(ground.home, one.name)
-        await asyncio.sleep(0.8)  # longer than the follower's look at the record
+        await until(lambda: f"follow-{one.name}" not in {running.get_name() for running in asyncio.all_tasks()})
+        (one.folder / "dags" / "c.py").write_text("5")
         (two.folder / "dags" / "c.py").write_text("4")
         await until(lambda: ground.body(two, "dags/c.py") == b"4")
-        (one.folder / "dags" / "c.py").write_text("5")
-        await asyncio.sleep(0.5)
         assert ground.body(one, "dags/c.py") is None
 
     following(ground, story)
+
+
+def test_whole_folders_come_and_go(ground: Ground, tmp_path: Path) -> None:
+    project = ground.projects[0]
+    dags = project.folder / "dags"
+    package = tmp_path / "package"
+    (package / "deep").mkdir(parents=True)
+    (package / "deep" / "b.py").write_text("2")
+    (package / "c.py").write_text("3")
+
+    async def story() -> None:
+        package.rename(dags / "package")
+        await until(lambda: ground.body(project, "dags/package/deep/b.py") == b"2")
+        await until(lambda: ground.body(project, "dags/package/c.py") == b"3")
+        (dags / "package").rename(package)
+        await until(lambda: {key for bucket, key in ground.s3.objects if bucket == project.bucket} == {"dags/a.py"})
+
+    following(ground, story)
+    assert buckets.followed(ground.home)["one"].keys == ("dags/a.py",)
+
+
+def test_a_file_that_becomes_a_folder_is_both_gone_and_come(ground: Ground) -> None:
+    project = ground.projects[0]
+    path = project.folder / "dags" / "a.py"
+    buckets.sync(ground.s3, ground.home, project)
+    path.unlink()
+    path.mkdir()
+    (path / "b.py").write_text("2")
+    buckets.sync_paths(ground.s3, ground.home, project, {path})
+    assert ground.body(project, "dags/a.py") is None
+    assert ground.body(project, "dags/a.py/b.py") == b"2"
+    (path / "b.py").unlink()
+    path.rmdir()
+    path.write_text("1")
+    buckets.sync_paths(ground.s3, ground.home, project, {path})
+    assert {key for bucket, key in ground.s3.objects if bucket == project.bucket} == {"dags/a.py"}
 
 
 def test_a_refusing_bucket_is_tried_again(ground: Ground) -> None:

@@ -79,10 +79,10 @@ def sync(s3: Any, home: Home, project: Project) -> Sync:
 
 
 def sync_paths(s3: Any, home: Home, project: Project, paths: Iterable[Path]) -> Sync:
-    """Brings only these files (changed, new or gone) into the bucket, without reading the others. As ``sync`` otherwise."""
+    """Brings only these files and folders (changed, new or gone) into the bucket, without reading others. As ``sync`` otherwise."""
     known = followed(home).get(project.name)
     keys = set(known.keys) if known else set()
-    local = changed_contents(project, paths)
+    local = changed_contents(project, paths, keys)
     remote = {key: etag for key in local if (etag := _etag(s3, project.bucket, key))}
     todo = Sync(
         tuple(key for key, body in local.items() if body is not None and remote.get(key) != digest(body)),

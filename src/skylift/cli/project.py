@@ -89,20 +89,28 @@ def contents(project: Project) -> dict[str, bytes]:
     return found
 
 
-def changed_contents(project: Project, paths: Iterable[Path]) -> dict[str, bytes | None]:
-    """Keys and bytes of changed files; ``None`` for a key whose file is gone. Paths that do not travel are left out."""
+def changed_contents(project: Project, paths: Iterable[Path], known: Iterable[str] = ()) -> dict[str, bytes | None]:
+    """Keys and bytes of what changed; ``None`` for a key whose file is gone. Paths that do not travel are left out.
+
+    Args:
+        paths: files and folders. A folder that comes or goes as a whole (``mv``, ``git checkout``) is one change: its own.
+        known: keys that came from the folder earlier, to know what was below a folder that is gone.
+    """
     found: dict[str, bytes | None] = {}
     for path in paths:
-        if not belongs(project, path) or path.is_dir():
+        if not belongs(project, path):
             continue
         key = path.relative_to(project.folder).as_posix()
-        if key.startswith("plugins/"):
+        if key.partition("/")[0] == "plugins":
             whole = project.folder / "plugins"
             found["plugins.zip"] = zip_folder(whole) if whole.is_dir() else None
             continue
-        body: dict[str, bytes] = {}
-        _read_into(body, key, path)
-        found[key] = body.get(key)
+        below = [one for one in known if one.startswith(f"{key}/")]
+        now = [one.relative_to(project.folder).as_posix() for one in walk(path)] if path.is_dir() else [key]
+        for each in {*now, *below, *(one for one in known if one == key)}:
+            body: dict[str, bytes] = {}
+            _read_into(body, each, project.folder / each)
+            found[each] = body.get(each)
     return found
 
 
@@ -157,8 +165,9 @@ def digest(body: bytes) -> str:
 def _read_into(found: dict[str, bytes], key: str, path: Path) -> None:
     try:
         found[key] = path.read_bytes()
-    except FileNotFoundError:
-        # Editors replace files: gone between listing and reading, it is back with the next change.
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        # Editors replace files: gone between listing and reading, it is back with the next change. So are files that
+        # became folders, and the reverse.
         return
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}.") from error
