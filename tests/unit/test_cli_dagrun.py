@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from skylift.cli.airflow_api import TaskLine
-from skylift.cli.dagrun import RunResult, choose_dag, describe, ecs_task_ids, run_dag, sanitised, table
+from skylift.cli.dagrun import RunResult, choose_dag, describe, ecs_task_ids, run_dag, table
 from skylift.core.errors import Refused, Unavailable
 
 pytestmark = pytest.mark.unit
@@ -126,8 +126,3 @@ def test_the_table_has_one_line_for_each_task_instance() -> None:
 
 def test_words_for_how_far_a_run_is() -> None:
     assert describe([line("a", "skipped"), line("b", "none")]) == "1 of 2 Airflow tasks done"
-
-
-def test_tag_values_are_as_aws_allows_them() -> None:
-    assert sanitised("a b(c)*ü+1:2/3@x") == "a b_c__ü+1:2/3@x"
-    assert len(sanitised("x" * 300)) == 256

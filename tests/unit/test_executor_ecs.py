@@ -17,7 +17,8 @@ from tests.unit.executor_airflow import ecs_conf
 from skylift.aws.ecs_tasks import EcsTasks, NoCapacity, NoCluster, Throttled
 from skylift.core.attempt import Attempt, Phase, Verdict, verdict
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.ecs import EcsCompute, check_wishes, observation, run_task_request, tag_value
+from skylift.core.names import tag_value
+from skylift.executors.ecs import EcsCompute, check_wishes, observation, run_task_request
 from skylift.executors.payload import Payload, Payloads, command
 from skylift.executors.provider import get_provider_info
 from skylift.executors.settings import ecs_options
@@ -190,22 +191,62 @@ def test_the_command_is_short_valid_and_needs_nothing_of_ours() -> None:
     assert Payloads().prepare(attempt()).command[3] == '{"token": "secret-token"}'
 
 
+class Bucket:
+    """Stands where a boto3 session would, and where its S3 client would."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.made: list[tuple[str, str | None]] = []
+        self.kept: dict[str, bytes] = {}
+
+    def client(self, service: str, region_name: str | None, config: object) -> Bucket:
+        self.made.append((service, region_name))
+        return self
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+        if self.error:
+            raise self.error
+        self.kept[f"{Bucket}/{Key}"] = Body
+
+
 def test_by_reference_the_token_is_in_the_object_and_nowhere_else() -> None:
-    kept: dict[str, bytes] = {}
-
-    class Objects:
-        def put(self, bucket: str, key: str, body: bytes) -> None:
-            kept[f"{bucket}/{key}"] = body
-
-    payload = Payloads("s3://bucket/some/prefix/", Objects()).prepare(attempt())  # type: ignore[arg-type]
+    bucket = Bucket()
+    payload = Payloads("s3://bucket/some/prefix/", session=bucket).prepare(attempt())
     key = "some/prefix/00000000-0000-0000-0000-000000000001.1.json"
-    assert kept == {f"bucket/{key}": b'{"token": "secret-token"}'}
+    assert bucket.kept == {f"bucket/{key}": b'{"token": "secret-token"}'}
     assert payload.environment["SKYLIFT_WORKLOAD"] == f"s3://bucket/{key}"
     assert "secret-token" not in repr(payload)
 
 
+def test_the_workload_is_put_with_the_credentials_and_the_region_of_run_task() -> None:
+    bucket = Bucket()
+    Payloads("s3://bucket/prefix", session=bucket, region="eu-west-1").prepare(attempt())
+    assert bucket.made == [("s3", "eu-west-1")]
+    assert bucket.kept
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (refusal("ExpiredToken"), "later"),
+        (refusal("InvalidAccessKeyId", status=403), "later"),
+        (botocore.exceptions.NoCredentialsError(), "later"),
+        (refusal("SlowDown", status=503), "later"),
+        (refusal("AccessDenied", status=403), "refused"),
+        (refusal("NoSuchBucket", status=404), "refused"),
+    ],
+)
+def test_a_workload_that_cannot_be_put_waits_unless_it_never_can(error: Exception, answer: str) -> None:
+    ecs = Ecs()
+    payloads = Payloads("s3://bucket/prefix", session=Bucket(error))
+    (given,) = EcsCompute(EcsTasks(ecs), ecs_options(ecs_conf()), payloads).submit([attempt()])
+    assert getattr(given, answer)
+    assert ecs.asked == []
+
+
 def test_tag_values_keep_to_the_alphabet() -> None:
     assert tag_value("a{b}|c+1:2/é" + "x" * 300) == ("a_b__c+1:2/é" + "x" * 300)[:256]
+    assert tag_value("a b(c)*ü+1:2/3@x") == "a b_c__ü+1:2/3@x"
 
 
 def test_the_author_may_ask_for_spot_where_the_options_say_fargate() -> None:

@@ -32,19 +32,6 @@ CAPACITY = ("RESOURCE:", "AGENT", "Capacity is unavailable", "PROVISIONING", "In
 """In ``failures[].reason`` or a ``ClientException``'s text: lack of capacity (ECS's api_failures_messages page)."""
 
 
-CREDENTIALS = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
-        "NoCredentialsError",
-        "CredentialRetrievalError",
-    }
-)
-"""Credentials come and go (roles expire, metadata endpoints hiccup): work waits for them and does not fail."""
-
-
 @dataclass(frozen=True)
 class EcsContainer:
     """One container of an ECS task as DescribeTasks shows it."""
@@ -172,8 +159,6 @@ def classified(doing: str) -> Iterator[None]:
 
 
 def _classified(error: Exception, doing: str) -> SkyliftError:
-    if code_of(error) in CREDENTIALS:
-        return Unavailable(f"{doing}: {error}")
     if is_throttle(error):
         return Throttled(f"{doing}: {error}")
     if code_of(error) == "ClientException" and any(word in str(error) for word in CAPACITY):

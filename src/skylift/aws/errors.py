@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
@@ -27,6 +27,24 @@ THROTTLES = frozenset(
     }
 )
 """Codes that botocore's retry handler also treats as throttling (``botocore/retries/standard.py``)."""
+
+CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "RequestExpired",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)
+"""What services say of credentials that they do not take (IAM's "common errors", S3's error list).
+
+Credentials come and go: roles expire, metadata endpoints hiccup, a new key is not known everywhere for seconds. The call is not
+wrong, so work waits for them and nothing fails; the log says why. A missing permission (AccessDenied) is ``Refused``.
+"""
 
 
 def code_of(error: BaseException) -> str:
@@ -50,11 +68,12 @@ def translate(error: Exception, doing: str) -> SkyliftError:
         doing: the call in words, e.g. ``ecs RunTask``.
     """
     text = f"{doing}: {error}"
-    if isinstance(error, (ParamValidationError, NoCredentialsError)):
+    if isinstance(error, ParamValidationError):
         return Refused(text)
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return Unavailable(text) if is_throttle(error) or status >= 500 else Refused(text)
+        passes = is_throttle(error) or status >= 500 or code_of(error) in CREDENTIALS
+        return Unavailable(text) if passes else Refused(text)
     return Unavailable(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from skylift.aws.errors import calling
 from skylift.cli.airflow_api import AirflowApi, TaskLine
 from skylift.cli.terminal import seconds
 from skylift.core.errors import Refused, Unavailable
+from skylift.core.names import tag_value
 
 PARSE_SECONDS = 60.0
 """Time for the first DAG file to be parsed after the environment became available."""
@@ -119,16 +119,11 @@ def ecs_task_ids(ecs: Any, cluster: str, dag_id: str, run_id: str) -> dict[tuple
             answer = ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])
         for task in answer["tasks"]:
             tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", [])}
-            if tags.get("dag_id") == sanitised(dag_id) and tags.get("run_id") == sanitised(run_id):
+            if tags.get("dag_id") == tag_value(dag_id) and tags.get("run_id") == tag_value(run_id):
                 key = (tags.get("task_id", ""), int(tags.get("map_index", "-1") or -1))
                 attempt = (int(tags.get("try_number", "0") or 0), task["taskArn"].rpartition("/")[2])
                 found[key] = max(found.get(key, (0, "")), attempt)
     return {key: ecs_id for key, (_, ecs_id) in found.items()}
-
-
-def sanitised(text: str) -> str:
-    """A tag value as AWS allows it: letters, digits, blanks and ``_ . : / = + - @``, at most 256 characters."""
-    return re.sub(r"[^\w .:/=+\-@]", "_", text)[:256]
 
 
 def table(result: RunResult) -> Table:
@@ -143,7 +138,7 @@ def table(result: RunResult) -> Table:
         shown.add_row(
             line.task_id if line.map_index < 0 else rf"{line.task_id} \[{line.map_index}]",
             f"[{colour}]{line.state}[/]",
-            result.ecs_tasks.get((sanitised(line.task_id), line.map_index), "-"),
+            result.ecs_tasks.get((tag_value(line.task_id), line.map_index), "-"),
             "-" if line.start_delay is None else f"{line.start_delay:.1f} s",
             "-" if line.duration is None else f"{line.duration:.1f} s",
         )

@@ -38,3 +38,8 @@ def split_s3_url(url: str) -> tuple[str, str]:
     if match is None:
         raise ValueError(f"not an S3 URL: {url!r} (expected s3://bucket/key)")
     return match[1], match[2]
+
+
+def tag_value(text: str) -> str:
+    """``text`` in AWS's alphabet for tags (letters, digits, blanks, ``+-=._:/@``), at most 256 characters."""
+    return re.sub(r"[^\w +\-=.:/@]", "_", text)[:256]

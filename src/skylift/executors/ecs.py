@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -13,6 +12,7 @@ from skylift.aws.clients import client
 from skylift.aws.ecs_tasks import MOST_PER_DESCRIBE, EcsTask, EcsTasks, NoCluster, Throttled
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.core.names import tag_value
 from skylift.executors.connection import session_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.payload import Payload, Payloads
@@ -38,7 +38,7 @@ class AwsEcsExecutor(SkyliftExecutor):
         ecs = client("ecs", region=options.region or None, attempts=1, read_timeout=20, session=session)
         tasks = EcsTasks(ecs, options.cluster)
         try:
-            payloads = Payloads(own[PAYLOAD_URL])
+            payloads = Payloads(own[PAYLOAD_URL], session=session, region=options.region)
         except ValueError as error:
             raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
         if options.check_health:
@@ -191,11 +191,6 @@ def _tags(given: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> list
     taken = {tag.get("key") for tag in given}
     ours = [{"key": key, "value": tag_value(value)} for key, value in labels.items() if key not in taken]
     return [*(dict(tag) for tag in given), *ours][:MOST_TAGS]
-
-
-def tag_value(text: str) -> str:
-    """``text`` in AWS's alphabet for tags (letters, digits, space, ``+-=._:/@``), at most 256 characters."""
-    return re.sub(r"[^\w +\-=.:/@]", "_", text)[:256]
 
 
 def observation(ref: str, task: EcsTask | None, container: str) -> Observation:

@@ -11,6 +11,7 @@ import ast
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from skylift.aws.clients import client
 from skylift.aws.s3_objects import S3Objects
@@ -32,15 +33,19 @@ class Payloads:
 
     Args:
         url: ``s3://bucket/prefix`` under which workloads are put; "" for inline.
-        objects: where to put them; made when first needed by default.
+        session: a boto3 session with the credentials to put them with; ``None`` for the usual places.
+        region: AWS region; "" as AWS's own settings say.
 
     Raises:
         ValueError: ``url`` is not an S3 URL.
     """
 
-    def __init__(self, url: str = "", objects: S3Objects | None = None) -> None:
+    def __init__(self, url: str = "", *, session: Any = None, region: str = "") -> None:
         self._bucket, self._prefix = split_s3_url(url) if url else ("", "")
-        self._objects = objects
+        if self._bucket:
+            # Here, in one thread: boto3 sessions must not make clients in several at once.
+            s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
+            self._objects = S3Objects(s3)
 
     def prepare(self, attempt: Attempt) -> Payload:
         """The payload of an attempt; puts the object when there is one. Repeating it renews the object's token.
@@ -53,8 +58,6 @@ class Payloads:
         if not self._bucket:
             return Payload((*command(), attempt.document()), environment)
         key = "/".join(filter(None, (self._prefix.strip("/"), f"{attempt.token}.json")))
-        if self._objects is None:
-            self._objects = S3Objects(client("s3", attempts=3, read_timeout=20))
         self._objects.put(self._bucket, key, attempt.document().encode())
         environment[in_container.WORKLOAD_URL] = s3_url(self._bucket, key)
         return Payload(command(), environment)
