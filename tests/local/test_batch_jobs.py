@@ -268,6 +268,8 @@ def test_ec2_jobs_run_without_an_address_of_their_own(batch: Any) -> None:
     batch.create_job_queue(jobQueueName="ec2", priority=1, computeEnvironmentOrder=order)
     container = {"image": "test/python:1", "vcpus": 1, "memory": 128, "command": ["true"]}
     batch.register_job_definition(jobDefinitionName="on-ec2", type="container", containerProperties=container)
+    shown = batch.describe_job_definitions(jobDefinitionName="on-ec2")["jobDefinitions"][0]
+    assert "platformCapabilities" not in shown, "AWS does not write the default down; Terraform would want to remove it"
     found = until(batch, submit(batch, "on-ec2", "ec2"))
     assert (found["status"], found["platformCapabilities"]) == ("SUCCEEDED", ["EC2"])
     assert (found["container"]["vcpus"], found["container"]["memory"]) == (1, 128)

@@ -109,6 +109,19 @@ def test_a_listener_moves_to_another_port(cloud: Cloud) -> None:
     assert cloud.elb.describe_listeners(ListenerArns=[listener])["Listeners"][0]["Port"] == after
 
 
+def test_listener_attributes(cloud: Cloud) -> None:
+    """Terraform reads them of every listener that it makes, and when it looks whether one is as it should be."""
+    _, _, listener = make(cloud, "attributes", free_port())
+    usual = {"Key": "tcp.idle_timeout.seconds", "Value": "350"}
+    http = {"Key": "routing.http.response.server.enabled", "Value": "true"}
+    assert cloud.elb.describe_listener_attributes(ListenerArn=listener)["Attributes"] in ([usual], [http])
+    wanted = [{"Key": "routing.http.response.server.enabled", "Value": "false"}]
+    changed = cloud.elb.modify_listener_attributes(ListenerArn=listener, Attributes=wanted)["Attributes"]
+    assert wanted[0] in changed
+    assert cloud.elb.describe_listener_attributes(ListenerArn=listener)["Attributes"] == changed
+    assert refused(cloud.elb.describe_listener_attributes, ListenerArn=f"{listener}0") == "ListenerNotFound"
+
+
 def test_tags_attributes_and_pages(cloud: Cloud) -> None:
     elb = cloud.elb
     arns = []

@@ -104,7 +104,7 @@ class ElbProvider:
 
     def describe_load_balancer_attributes(self, caller: Caller, request: Request) -> Request:
         """Its attributes."""
-        return {"Attributes": _attributes(self._balancer(request["LoadBalancerArn"]))}
+        return {"Attributes": _listed(self._balancer(request["LoadBalancerArn"]).attributes)}
 
     def modify_load_balancer_attributes(self, caller: Caller, request: Request) -> Request:
         """Keeps attributes; of them only deletion protection does something here."""
@@ -163,7 +163,7 @@ class ElbProvider:
 
     def describe_target_group_attributes(self, caller: Caller, request: Request) -> Request:
         """Its attributes."""
-        return {"Attributes": _attributes(self._group(request["TargetGroupArn"]))}
+        return {"Attributes": _listed(self._group(request["TargetGroupArn"]).attributes)}
 
     def modify_target_group_attributes(self, caller: Caller, request: Request) -> Request:
         """Keeps attributes; of them only the deregistration delay does something here."""
@@ -183,7 +183,7 @@ class ElbProvider:
                 raise AwsError(
                     "DuplicateListener", f"A listener already exists on port {shown['Port']} for this load balancer"
                 )
-        listener = Listener(shown, {}, _pairs(request.get("Tags", [])))
+        listener = Listener(shown, dict(shapes.LISTENER_ATTRIBUTES[shown["Protocol"]]), _pairs(request.get("Tags", [])))
         await self._opened(listener)
         self._store.save(listener)
         self._traffic_changed(listener.groups)
@@ -217,6 +217,14 @@ class ElbProvider:
         self._store.save(listener)
         self._traffic_changed([*groups, *listener.groups])
         return {"Listeners": [shown]}
+
+    def describe_listener_attributes(self, caller: Caller, request: Request) -> Request:
+        """Its attributes."""
+        return {"Attributes": _listed(self._listener(request["ListenerArn"]).attributes)}
+
+    def modify_listener_attributes(self, caller: Caller, request: Request) -> Request:
+        """Keeps attributes; none of them does anything here."""
+        return {"Attributes": self._modified(self._listener(request["ListenerArn"]), request)}
 
     async def delete_listener(self, caller: Caller, request: Request) -> Request:
         """Closes its socket and forgets it."""
@@ -303,10 +311,10 @@ class ElbProvider:
         protocols = {group.arn: group.shown["Protocol"] for group in groups}
         return shapes.listener(request, arn, balancer.shown["Type"], protocols)
 
-    def _modified(self, thing: LoadBalancer | TargetGroup, request: Request) -> list[Request]:
+    def _modified(self, thing: Thing, request: Request) -> list[Request]:
         thing.attributes.update({one["Key"]: one.get("Value", "") for one in request["Attributes"]})
         self._store.save(thing)
-        return _attributes(thing)
+        return _listed(thing.attributes)
 
     async def _opened(self, listener: Listener) -> None:
         try:
@@ -356,10 +364,6 @@ def _paged(member: str, found: list[Request], request: Request) -> Request:
 
 def _balancer(one: LoadBalancer) -> Request:
     return {**one.shown, "CreatedTime": datetime.fromtimestamp(one.shown["CreatedTime"], UTC)}
-
-
-def _attributes(thing: LoadBalancer | TargetGroup) -> list[Request]:
-    return _listed(thing.attributes)
 
 
 def _listed(pairs: Mapping[str, str]) -> list[Request]:

@@ -25,6 +25,11 @@ GROUP_ATTRIBUTES = {
     "stickiness.enabled": "false",
     "load_balancing.algorithm.type": "round_robin",
 }
+LISTENER_ATTRIBUTES = {
+    "HTTP": {"routing.http.response.server.enabled": "true"},
+    "TCP": {"tcp.idle_timeout.seconds": "350"},
+}
+"""By protocol, with AWS's defaults (API reference, ListenerAttribute)."""
 
 
 def invalid(message: str) -> AwsError:

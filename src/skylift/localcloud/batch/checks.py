@@ -146,7 +146,7 @@ def check_submission(request: Mapping[str, Any], definition: Document, queue: Do
         raise executing("Job Queue is not in ENABLED state")
     if on_fargate(definition) != (queue["jobQueueType"] == "ECS_FARGATE"):
         raise executing(
-            f"The platformCapabilities {definition['platformCapabilities']} of the job definition do not match "
+            f"The platformCapabilities {definition.get('platformCapabilities') or ['EC2']} of the job definition do not match "
             f"the compute environments of job queue {queue['jobQueueName']}."
         )
     check_retries(request.get("retryStrategy"))

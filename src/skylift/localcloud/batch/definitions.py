@@ -15,6 +15,7 @@ from skylift.wire.provider import Caller
 
 _COPIED = (
     "type",
+    "platformCapabilities",
     "schedulingPriority",
     "containerProperties",
     "ecsProperties",
@@ -41,7 +42,6 @@ class DefinitionOperations(Operations):
             "revision": revision,
             "status": "ACTIVE",
             "parameters": request.get("parameters", {}),
-            "platformCapabilities": request.get("platformCapabilities") or ["EC2"],
             "containerOrchestrationType": "ECS",
             "tags": merged_tags({}, request.get("tags", {})),
             **{key: request[key] for key in _COPIED if key in request},

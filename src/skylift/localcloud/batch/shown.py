@@ -23,7 +23,7 @@ def described(place: Place, job: BatchJob, definition: Document) -> Document:
         "parameters": {**definition.get("parameters", {}), **request.get("parameters", {})},
         "tags": submission.tags,
         "propagateTags": request.get("propagateTags", definition.get("propagateTags", False)),
-        "platformCapabilities": definition["platformCapabilities"],
+        "platformCapabilities": definition.get("platformCapabilities") or ["EC2"],
         "eksAttempts": [],
         "isCancelled": job.cancelled,
         "isTerminated": job.terminated,
