@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from tests.control_scenes import spec
@@ -144,3 +146,68 @@ def test_a_bug_of_ours_ends_a_create(postgres: Postgres, database: str) -> None:
     assert row.status is Status.CREATE_FAILED
     assert row.last_update.code == "INTERNAL_FAILURE"
     assert "KeyError" in row.last_update.message
+
+
+def test_a_row_that_cannot_be_read_stops_no_other(postgres: Postgres, database: str) -> None:
+    rounds = Rounds(postgres, FakeParts(), database)
+    with postgres.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO environments SELECT 'aaa', '{}', generation, status, created_at, wished_at, last_update, facts, tags,"
+            " progress FROM environments"
+        )
+    rounds.until(Status.AVAILABLE)
+    assert [row.name for row in rounds.store.all()] == ["flight"]
+
+
+def test_one_that_hangs_does_not_hold_the_others(postgres: Postgres, database: str) -> None:
+    free = threading.Event()
+
+    class Hanging(FakeParts):
+        def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+            if scene.spec.name == "hangs":
+                assert free.wait(60)
+            return super().observe(scene, parts)
+
+    rounds = Rounds(postgres, Hanging(), database)
+    rounds.store.create(replace(spec(), name="hangs"), {})
+    try:
+        rounds.until(Status.AVAILABLE)
+        hanging = rounds.store.get("hangs")
+        assert hanging is not None
+        assert hanging.status is Status.CREATING
+        free.set()
+        for _ in range(60):
+            rounds.clock.advance(rounds.reconciler.round())
+            hanging = rounds.store.get("hangs")
+            if hanging is not None and hanging.status is Status.AVAILABLE:
+                return
+        raise AssertionError("it never went on")
+    finally:
+        free.set()
+
+
+def test_a_round_that_breaks_does_not_end_the_thread(postgres: Postgres, database: str) -> None:
+    rounds = Rounds(postgres, FakeParts(), database)
+    stopping, bell = threading.Event(), threading.Event()
+    reconciler = Reconciler(rounds.store, rounds.world, SETTINGS, rounds.clock, bell)
+    with postgres.connect(database) as connection:
+        connection.execute(
+            "ALTER TABLE environments RENAME COLUMN facts TO other"
+        )  # every SELECT is a ProgrammingError
+    thread = threading.Thread(target=reconciler.run, args=(stopping,), daemon=True)
+    thread.start()
+    try:
+        thread.join(0.5)
+        with postgres.connect(database) as connection:
+            connection.execute("ALTER TABLE environments RENAME COLUMN other TO facts")
+        deadline = time.monotonic() + 20
+        while rounds.row().status is not Status.AVAILABLE:
+            assert time.monotonic() < deadline, "the reconciler did not come back"
+            rounds.clock.advance(1.0)
+            bell.set()
+            time.sleep(0.02)
+    finally:
+        stopping.set()
+        bell.set()
+        thread.join(10)
+    assert not thread.is_alive()

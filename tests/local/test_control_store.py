@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from skylift.control.provider import MwaaProvider
 from skylift.control.store import LastUpdate, Store
 from skylift.core.clock import ManualClock
 from skylift.core.environment import Status
-from skylift.core.errors import Unavailable
+from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.postgres import Postgres as Server
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
@@ -171,3 +173,16 @@ def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
         store.all()
     code, _, status = refusal(MwaaProvider(store, SETTINGS, lambda: None).get_environment, {"Name": "flight"})
     assert (code, status) == ("ServiceUnavailableException", 503)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"host": "x", "port": "none", "username": "u", "password": "pass-word"}', "[1]", "pass-word"]
+)
+def test_a_malformed_secret_is_refused_without_its_text(text: str) -> None:
+    class Malformed:
+        def read(self, name: str) -> Secret:
+            return Secret(name, "1", {str(key): str(one) for key, one in json.loads(text).items()})
+
+    with pytest.raises(Refused, match="must be a JSON object with host") as caught:
+        Postgres(Malformed(), "skylift/postgres").server()  # type: ignore[arg-type]
+    assert "pass-word" not in "".join(traceback.format_exception(caught.value))

@@ -44,7 +44,7 @@ class Postgres:
 
         Raises:
             Unavailable: the secret is not there yet.
-            Refused: it lacks a key.
+            Refused: it lacks a key, or is not as it should be.
         """
         with self._lock:
             if self._server is None:
@@ -87,13 +87,18 @@ class Postgres:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def _read(self) -> Server:
-        found = self._secrets.read(self._secret)
-        if found is None:
-            raise Unavailable(f"the secret {self._secret} with PostgreSQL's address is not there yet")
         try:
+            found = self._secrets.read(self._secret)
+            if found is None:
+                raise Unavailable(f"the secret {self._secret} with PostgreSQL's address is not there yet")
             value = found.value
             return Server(value["host"], int(value["port"]), value["username"], value["password"])
         except KeyError as error:
             raise Refused(
                 f"the secret {self._secret} must have host, port, username, password; lacks {error}"
             ) from error
+        except (ValueError, AttributeError):
+            # Without its cause: the cause quotes the secret.
+            raise Refused(
+                f"the secret {self._secret} must be a JSON object with host, port (a number), username, password"
+            ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,9 @@ MAY_DIE = frozenset({Kind.SERVICE, Kind.HEALTH})
 
 LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
+
+ROUND_SECONDS = 3.0
+"""So long a round waits for its passes. One that takes longer (an AWS call that hangs) goes on beside the next rounds."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Reconciler:
         self._bell = bell
         self._next: dict[str, Attention] = {}
         self._prepared = False
-        self._passes = ThreadPoolExecutor(4, "skylift-pass")
+        self._late: dict[str, Future[Attention]] = {}
+        self._passes = ThreadPoolExecutor(16, "skylift-pass")
         # Steps of a pass are a pool of their own: a pass that waits for its steps must not hold their only thread.
         self._steps = ThreadPoolExecutor(8, "skylift-step")
 
@@ -86,13 +90,16 @@ class Reconciler:
         pause = 0.2
         while not stopping.is_set():
             try:
-                wait = self.round()
+                quiet = self.round()
                 pause = 0.2
             except SkyliftError as error:
                 # PostgreSQL or AWS is away (at start-up: not yet there). Whoever runs them can act; we come again.
                 LOG.warning("the reconciler waits %.1f s: %s", pause, error)
-                wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
-            self._bell.wait(wait)
+                quiet, pause = pause, min(pause * 2, LONGEST_PAUSE)
+            except Exception:  # our bug, or a secret that nobody can read: without this thread every environment hangs
+                LOG.exception("a round of the reconciler broke; the next one comes in %.1f s", pause)
+                quiet, pause = pause, min(pause * 2, LONGEST_PAUSE)
+            self._bell.wait(quiet)
             self._bell.clear()
         self._passes.shutdown(cancel_futures=True)
         self._steps.shutdown(cancel_futures=True)
@@ -103,26 +110,38 @@ class Reconciler:
             self._store.prepare()
             self._parts.prepare()
             self._prepared = True
+        self._collect()
         rows = [row for row in self._store.all() if row.status in ATTENDED]
         self._next = {row.name: self._next.get(row.name) or Attention(row.generation, 0.0) for row in rows}
-        due = [row for row in rows if self._due(row)]
-        for row, attention in zip(due, self._passes.map(self._attend, due), strict=True):
-            self._next[row.name] = attention
-        times = [attention.at for attention in self._next.values()]
+        due = [row for row in rows if row.name not in self._late and self._due(row)]
+        self._late |= {row.name: self._passes.submit(self._attend, row, self._next[row.name]) for row in due}
+        wait([self._late[row.name] for row in due], ROUND_SECONDS)
+        self._collect()
+        for late in (self._late[row.name] for row in due if row.name in self._late):
+            late.add_done_callback(lambda _: self._bell.set())
+        times = [attention.at for name, attention in self._next.items() if name not in self._late]
         return max(0.0, min(times) - self._clock()) if times else float(self._settings.steady_seconds)
+
+    def _collect(self) -> None:
+        """Takes over what the passes that have ended say. Raises the first error of one that could not even say that."""
+        ended = {name: self._late.pop(name) for name, one in list(self._late.items()) if one.done()}
+        for name, one in ended.items():
+            if one.exception() is None and name in self._next:
+                self._next[name] = one.result()
+        for one in ended.values():
+            one.result()
 
     def _due(self, row: Row) -> bool:
         attention = self._next[row.name]
         return attention.generation != row.generation or attention.at <= self._clock()
 
-    def _attend(self, row: Row) -> Attention:
-        before = self._next[row.name]
+    def _attend(self, row: Row, before: Attention) -> Attention:
         stumbles = before.stumbles if before.generation == row.generation else 0
-        parts = blueprint(row.spec)
         now = self._clock()
         age = now - row.wished_at.timestamp()
         known = self._known(row, before, now)
         try:
+            parts = blueprint(row.spec)
             outcome = one_pass(self.scene(row), parts, row.status, age, self._parts, self._steps, known)
             self._record(row, parts, outcome)
         except Unavailable as error:

@@ -5,7 +5,8 @@ A connection per operation: few operations, and a restarted server is met by the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +18,8 @@ from psycopg.types.json import Jsonb
 from skylift.control.postgres import Postgres
 from skylift.core.clock import Clock
 from skylift.core.environment import Generation, Spec, Status
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Store:
         self._postgres = postgres
         self._database = database
         self._clock = clock
+        self._unreadable: set[str] = set()
 
     def prepare(self) -> None:
         """Makes database and table where they are missing."""
@@ -83,8 +87,8 @@ class Store:
         return _row(found[0]) if found else None
 
     def all(self) -> list[Row]:
-        """Every row, by name."""
-        return [_row(one) for one in self._rows("select", name=None)]
+        """Every row that can be read, by name. One that cannot (another release wrote it) stops no other."""
+        return list(self._readable(self._rows("select", name=None)))
 
     def names(self, after: str, most: int) -> list[str]:
         """At most so many names, alphabetically, that come after a name."""
@@ -115,6 +119,18 @@ class Store:
     def tag(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> bool:
         """Changes tags; False when there is no such environment."""
         return self._changed("tag", name=name, add=Jsonb(dict(add)), remove=list(remove))
+
+    def _readable(self, found: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
+        for columns in found:
+            try:
+                row = _row(columns)
+            except Exception:  # whatever stands in it: ours to mend, once told; its neighbours are read all the same
+                if columns[0] not in self._unreadable:
+                    LOG.exception("environment %s: its row cannot be read, so it is left alone", columns[0])
+                    self._unreadable.add(columns[0])
+            else:
+                self._unreadable.discard(row.name)
+                yield row
 
     def _changed(self, statement: str, **values: Any) -> bool:
         return bool(self._rows(statement, **values))
