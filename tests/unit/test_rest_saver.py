@@ -140,7 +140,35 @@ def test_what_cannot_be_written_is_tried_again_and_told_at_the_end(tmp_path: Pat
         clock.advance(RETRY_SECONDS)
         await saver.save_due()
         assert blocked.read_text() == "1"
-        assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"], (
+            "one that fails holds no other up"
+        )
+
+    asyncio.run(check())
+
+
+def test_a_state_that_cannot_be_encoded_does_not_end_the_others_saves(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        memory = Memory(clock)
+        memory.state = {"a": object(), "b": 1}
+        saver = Saver(tmp_path, memory, clock)
+        waiting = asyncio.create_task(saver.saved("a"))
+        await asyncio.sleep(0)
+        saver.touch("b")
+        clock.advance(DELAY_SECONDS)
+        await saver.save_due()
+        assert (tmp_path / "b.json").read_text() == "1"
+        memory.state["b"] = 2
+        with pytest.raises(TypeError):
+            await saver.save_all()
+        assert (tmp_path / "b.json").read_text() == "2"
+        assert not waiting.done()
+        memory.state["a"] = 3
+        clock.advance(RETRY_SECONDS)
+        await saver.save_due()
+        await waiting
+        assert (tmp_path / "a.json").read_text() == "3"
 
     asyncio.run(check())
 

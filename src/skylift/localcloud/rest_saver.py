@@ -131,9 +131,15 @@ class Saver:
             await self._save(key)
 
     async def save_all(self) -> None:
-        """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written."""
+        """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written, after all others were."""
+        trouble: Exception | None = None
         for key in self._states.keys():  # noqa: SIM118  # not a dict
-            await self._save(key, last=True)
+            try:
+                await self._save(key, last=True)
+            except Exception as error:  # noqa: BLE001 - raised below: the other services' state must not be lost with this one's
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
     def _next_due(self) -> float:
         dues = [record.due for record in self._records.values() if record.due is not None]
@@ -146,19 +152,23 @@ class Saver:
                 return
             record.due = None
             began = self._monotonic()
-            snapshot = self._states.snapshot(key)
             waiting, record.waiting = record.waiting, []
-            if snapshot is None:
-                _release(waiting)
-                return
             try:
+                snapshot = self._states.snapshot(key)
+                if snapshot is None:
+                    _release(waiting)
+                    return
                 record.digest, record.size = await asyncio.to_thread(self._write, key, snapshot, record.digest)
-            except OSError as error:
+            except Exception as error:  # a full disk, or a state that cannot be encoded: the others' saves must go on
                 record.waiting += (future for future in waiting if future is not unless)
                 if last:
                     self.touch(key)
                     raise
-                _log.warning("%s.json cannot be saved and will be tried again: %s", self._folder / key, error)
+                # A traceback only where it is a bug: a full disk is the user's to mend.
+                cause = None if isinstance(error, OSError) else error
+                _log.warning(
+                    "%s.json cannot be saved and will be tried again: %r", self._folder / key, error, exc_info=cause
+                )
                 record.not_before = self._monotonic() + RETRY_SECONDS
                 self.touch(key)
                 return
