@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.local.ecs_cloud import LOG_GROUP, Cloud, definition, run, until
+
+from skylift.localcloud.ecs.inside import Program, Seance
 
 pytestmark = pytest.mark.local
 
@@ -42,6 +45,23 @@ def arn(ecs: Any) -> str:
     found = run(ecs, definition("sleep", "300", environment=environment), enableExecuteCommand=True)
     until(ecs, found, "RUNNING")
     return found
+
+
+def test_a_client_that_leaves_at_once_leaves_no_shell(tmp_path: Path) -> None:
+    """Before ``login.py`` has made its session, there is no process group to kill."""
+
+    async def scenario() -> int:
+        environment = {"PATH": "/usr/bin:/bin"}
+        seance = await Seance.begin(Program(("/bin/sleep", "300"), environment, tmp_path), terminal=True)
+        return await asyncio.wait_for(seance.close(), 10)
+
+    assert asyncio.run(scenario()) == 137
+
+
+def test_a_command_that_no_shell_can_read_is_refused(ecs: Any, arn: str) -> None:
+    with pytest.raises(ClientError, match="No closing quotation") as caught:
+        ecs.execute_command(task=arn, command="sh -c 'oops", interactive=True)
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterException"
 
 
 def session(ecs: Any, arn: str, command: str) -> list[str]:

@@ -209,6 +209,45 @@ def test_it_is_found_again(tmp_path: Path, kind: str) -> None:
     drive(scenario)
 
 
+def test_a_folder_has_one_container(tmp_path: Path, kind: str) -> None:
+    """A second start, by a server that did not see the first one's ``pid`` in time, is given the first container."""
+
+    async def scenario() -> None:
+        async with ground(kind, tmp_path) as place:
+            launch = place.launch("python", "-c", "import time; print('ran', flush=True); time.sleep(60)")
+            first = await place.runner.start(launch)
+            again = await ProcessRunner().start(launch)
+            assert again.pid == first.pid
+            await written(launch.folder / "log", "ran")
+            again.signal(signal.SIGTERM)
+            assert (await asyncio.wait_for(again.ended, 20)).code == (await first.ended).code == 143
+            assert (launch.folder / "log").read_text() == "ran\n"
+
+    drive(scenario)
+
+
+def test_a_killed_shim_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    """What has a session of its own ends too."""
+    program = (
+        "import subprocess as s, sys, time; p = s.Popen(['sh', '-c', 'sleep 300 & echo $! $$; wait'], start_new_session=True);"
+        "time.sleep(300)"
+    )
+
+    async def scenario() -> None:
+        async with ground(kind, tmp_path) as place:
+            container, folder = await place.start("python", "-c", program)
+            await written(folder / "log", "\n")
+            pids = [container.pid, *map(int, (folder / "log").read_text().split())]
+            os.kill(int((folder / "pid").read_text().split()[0]), signal.SIGKILL)
+            assert (await asyncio.wait_for(container.ended, 20)).code is None
+            deadline = time.monotonic() + 10
+            while any(lives(pid) for pid in pids if pid):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    drive(scenario)
+
+
 def test_what_cannot_start(tmp_path: Path, kind: str) -> None:
     async def scenario() -> None:
         async with ground(kind, tmp_path) as place:
@@ -219,6 +258,14 @@ def test_what_cannot_start(tmp_path: Path, kind: str) -> None:
             assert (await place.run("python", "-c", "print(1)")) == (0, "1\n")
 
     drive(scenario)
+
+
+def lives(pid: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 async def written(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.local.test_ecs_runners import ROOT, Ground, drive, ground, written
+from tests.local.test_ecs_runners import ROOT, Ground, drive, ground, lives, written
 
 from skylift.localcloud.ecs.runner import ProcessRunner
 from skylift.localcloud.ecs.template import TemplateRunner
@@ -38,14 +38,14 @@ def test_containers_with_the_same_configuration_share_a_template(tmp_path: Path)
             assert await maker(place, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG") == first
             # No room for a third, unless it is asked for again: then the one that was used least lately goes.
             assert await maker(place, AIRFLOW__CORE__PARALLELISM="2") == 0
-            assert alive(second)
+            assert lives(second)
             third = await maker(place, AIRFLOW__CORE__PARALLELISM="2")
             assert third not in {0, first, second}
-            assert not alive(second)
+            assert not lives(second)
             assert await maker(place) == first
             assert len(list((tmp_path / "templates").iterdir())) == 2
-        assert not alive(first)
-        assert not alive(third)
+        assert not lives(first)
+        assert not lives(third)
         assert list((tmp_path / "templates").iterdir()) == []
 
     drive(scenario)
@@ -103,8 +103,19 @@ def test_a_template_that_hangs_is_ended(tmp_path: Path) -> None:
             first = await maker(place)
             os.kill(first, signal.SIGSTOP)
             assert await maker(place) == 0
-            assert not alive(first)
+            assert not lives(first)
             assert await maker(place) not in {0, first}
+
+    drive(scenario)
+
+
+def test_a_fork_that_was_given_up_is_no_second_container(tmp_path: Path) -> None:
+    """The template has forked, but answers too late: whichever shim comes first, there is one container, and it is watched."""
+
+    async def scenario() -> None:
+        async with ground("template", tmp_path, fork_seconds=0.004) as place:
+            for _ in range(20):
+                assert await place.run("python", "-c", "print('ran')") == (0, "ran\n")
 
     drive(scenario)
 
@@ -114,7 +125,7 @@ def test_an_idle_template_ends(tmp_path: Path) -> None:
         async with ground("template", tmp_path, idle_seconds=0.2) as place:
             first = await maker(place)
             deadline = asyncio.get_running_loop().time() + 10
-            while alive(first):
+            while lives(first):
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.05)
             assert await maker(place) not in {0, first}
@@ -151,7 +162,7 @@ def test_no_template_outlives_its_server(tmp_path: Path) -> None:
             assert found is not None
             assert not found.ended.done()
             deadline = asyncio.get_running_loop().time() + 10
-            while alive(template):
+            while lives(template):
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.02)
             assert (await asyncio.wait_for(found.ended, 20)).code == 6
@@ -170,11 +181,3 @@ def test_a_container_asks_for_its_template(tmp_path: Path) -> None:
         await runner.close()
 
     drive(scenario)
-
-
-def alive(pid: int) -> bool:
-    """Whether it runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -14,6 +14,7 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Unavailable
+from skylift.localcloud.batch.store import Store as BatchStore
 from skylift.localcloud.ecs.capacity import Slots
 from skylift.localcloud.ecs.engine import Neighbours
 from skylift.localcloud.ecs.fake_runner import FakeRunner
@@ -62,11 +63,14 @@ class Outside:
         self.targets: list[tuple[str, str, int]] = []
         self.told: list[str] = []
         self.healthy = True
+        self.broken = False
         self.initial: set[str] = set()
 
     async def prepare(self, group: str, stream: str, create_group: bool) -> None: ...
 
-    async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None: ...
+    async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
+        if self.broken:
+            raise KeyError(group)
 
     async def value(self, value_from: str) -> str:
         raise AwsError("ResourceNotFoundException", "none")
@@ -242,6 +246,46 @@ def test_stopped_ecs_tasks_are_there_for_an_hour(tmp_path: Path) -> None:
     played(tmp_path, scenario)
 
 
+def test_a_client_token_lasts_as_long_as_one_of_its_ecs_tasks(tmp_path: Path) -> None:
+    """Of two, one ends and is forgotten after an hour, the other runs on: a repeat starts none, before a restart and after it."""
+
+    async def scenario(world: World) -> None:
+        world.ecs.register_task_definition(ME, definition())
+        request = {"taskDefinition": "f", "networkConfiguration": NETWORK, "count": 2, "clientToken": "once"}
+        arns = [task["taskArn"] for task in world.ecs.run_task(ME, request)["tasks"]]
+        await until(lambda: all(world.task(arn)["lastStatus"] == "RUNNING" for arn in arns))
+        world.runner.running[0].end(0)
+        await until(lambda: any(world.task(arn)["lastStatus"] == "STOPPED" for arn in arns))
+        (left,) = [arn for arn in arns if world.task(arn)["lastStatus"] == "RUNNING"]
+        world.clock.advance(3601)
+        store = world.ecs.store
+        store.forget(store.ended_before(world.clock() - 3600))
+        for _ in range(2):
+            assert [task["taskArn"] for task in world.ecs.run_task(ME, request)["tasks"]] == [left]
+            await world.restart()
+
+    played(tmp_path, scenario)
+
+
+def test_an_ecs_task_ends_whatever_becomes_of_its_last_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An emulator's bug while logs are sent must not keep the ECS task alive for ever."""
+
+    async def scenario(world: World) -> None:
+        options = {"awslogs-group": "g", "awslogs-region": "r", "awslogs-stream-prefix": "p"}
+        arn = world.run(logConfiguration={"logDriver": "awslogs", "options": options})
+        await until(lambda: world.task(arn)["lastStatus"] == "RUNNING")
+        world.outside.broken = True
+        (folder,) = world.runner.known
+        (folder / "log").write_text("last words\n")
+        world.runner.running[0].end(3)
+        await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
+        assert world.task(arn)["containers"][0]["exitCode"] == 3
+        assert not world.ecs.store.alive
+
+    played(tmp_path, scenario)
+    assert "the last lines of ECS task" in caplog.text
+
+
 def test_after_a_restart_what_runs_goes_on(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         arns = [world.run() for _ in range(3)]
@@ -340,6 +384,25 @@ def test_a_secret_that_fails_stops_the_ecs_task(tmp_path: Path) -> None:
         arn = world.run(secrets=[{"name": "A", "valueFrom": "arn:aws:secretsmanager:us-east-1:0:secret:a"}])
         await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
         assert world.task(arn)["stoppedReason"].startswith("ResourceInitializationError")
+
+    played(tmp_path, scenario)
+
+
+def test_a_disk_that_takes_nothing_refuses_removals_in_words(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        provider = {"name": "own", "autoScalingGroupProvider": {"autoScalingGroupArn": "arn:asg"}}
+        world.ecs.create_capacity_provider(ME, provider)
+        batch = BatchStore(tmp_path / "cloud.db")
+        batch.save_thing("environment", "mine", {})
+        for store, kind, name in ((world.ecs.store, "provider", "own"), (batch, "environment", "mine")):
+            store._disk.execute("PRAGMA query_only = 1")
+            with pytest.raises(Unavailable, match="Free some space"):
+                store.remove_thing(kind, name)
+            assert name in store._things[kind]
+            store._disk.execute("PRAGMA query_only = 0")
+            store.remove_thing(kind, name)
+            assert name not in store._things[kind]
+        batch.close()
 
     played(tmp_path, scenario)
 

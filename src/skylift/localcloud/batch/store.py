@@ -67,8 +67,11 @@ class Store:
         self._things[kind][name] = document
 
     def remove_thing(self, kind: str, name: str) -> None:
-        """Forgets a compute environment or queue."""
-        self._disk.execute("DELETE FROM batch_things WHERE kind = ? AND name = ?", (kind, name))
+        """Forgets a compute environment or queue. Raises ``Unavailable`` as ``save_thing``."""
+        try:
+            self._disk.execute("DELETE FROM batch_things WHERE kind = ? AND name = ?", (kind, name))
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
         self._things[kind].pop(name, None)
 
     def accept(self, job: BatchJob) -> None:
@@ -133,9 +136,10 @@ class Store:
         except sqlite3.OperationalError as error:
             with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
                 self._disk.execute("ROLLBACK")
-            raise Unavailable(
-                f"Batch cannot write to {self._path}: {error}. Free some space; then it goes on."
-            ) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: sqlite3.OperationalError) -> Unavailable:
+        return Unavailable(f"Batch cannot write to {self._path}: {error}. Free some space; then it goes on.")
 
     def _load(self) -> None:
         for kind, name, body in self._disk.execute("SELECT kind, name, body FROM batch_things"):

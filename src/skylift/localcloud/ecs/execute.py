@@ -46,7 +46,7 @@ class ExecuteOperations(Operations):
             raise invalid("The specified task was not found.")
         if not task.document["enableExecuteCommand"]:
             raise invalid(_NOT_ENABLED)
-        container, session = self.enter(task, request.get("container", ""), shlex.split(request["command"]))
+        container, session = self.enter(task, request.get("container", ""), _words(request["command"]))
         return {
             "clusterArn": cluster["clusterArn"],
             "containerArn": container["containerArn"],
@@ -79,6 +79,13 @@ class ExecuteOperations(Operations):
             )
         begin = partial(flight.enter, container["name"], words)
         return container, self.sessions.open(begin, ended)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise invalid(f"The command cannot be read: {error}.") from error
 
 
 class ExecRoute:

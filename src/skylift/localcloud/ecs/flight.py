@@ -361,14 +361,20 @@ class Flight:
             self._ground.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
         for name, container in self._running.items():
             self._note_exit(name, container.ended.result())
-        for tail in self._tails.values():
-            await self._ground.tails.finish(tail)
+        await self._flush_logs()
         for document in self.task.document["containers"]:
             document["lastStatus"] = TaskState.STOPPED
         for attachment in self.task.document["attachments"]:
             attachment["status"] = "DELETED"
         await asyncio.to_thread(self._clean)
         self._ground.move(self.task, TaskState.STOPPED, stoppedAt=self._ground.clock())
+
+    async def _flush_logs(self) -> None:
+        for tail in self._tails.values():
+            try:
+                await self._ground.tails.finish(tail)
+            except Exception:  # noqa: BLE001 - our bug, or CloudWatch's emulator's: whoever waits for the end must see it come
+                _log.exception("the last lines of ECS task %s stay in %s", self.task.id, tail.path)
 
     def _is_alive(self, name: str) -> bool:
         return name in self._running and not self._running[name].ended.done()

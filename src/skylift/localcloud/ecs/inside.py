@@ -172,8 +172,10 @@ class Seance:
 
 
 def _kill_session(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+    """Also when it has no session yet: ``login.py`` may not have come so far."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
 
 
 def _loader() -> Mapping[str, str]:

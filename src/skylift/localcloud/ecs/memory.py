@@ -52,10 +52,11 @@ class Watched:
 
 @dataclass(frozen=True)
 class Process:
-    """One process: its parent's pid, and its resident memory in bytes."""
+    """One process: its parent's pid, its resident memory in bytes, and its session's leader."""
 
     parent: int
     resident: int
+    session: int = 0
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def read_processes() -> dict[int, Process]:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/stat", "rb") as file:
                 # The command's name, in brackets, may hold anything: fields count from the last bracket.
                 fields = file.read().rpartition(b")")[2].split()
-                found[int(name)] = Process(int(fields[1]), int(fields[21]) * _PAGE)
+                found[int(name)] = Process(int(fields[1]), int(fields[21]) * _PAGE, int(fields[3]))
     return found
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Protocol
 
 from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.shim import start_time
+from skylift.localcloud.ecs.tree import kill_tree
 
 _SHIM = Path(__file__).with_name("shim.py")
 _PUBLISH_SECONDS = 1.0
@@ -142,21 +142,20 @@ class ProcessContainer:
             return
         ended = read_exit(self.folder)
         if ended is None:  # the shim itself was killed: whatever it left behind must not run on unseen
-            self._kill_session()
+            if start_time(self.pid) == self.started:
+                kill_tree(self.pid)
             ended = Ended(None, os.stat(self.folder).st_mtime)
         self.ended.set_result(ended)
-
-    def _kill_session(self) -> None:
-        if start_time(self.pid) == self.started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
 
 
 class ProcessRunner:
     """Containers as processes of this machine."""
 
     async def start(self, launch: Launch) -> ProcessContainer:
-        """Starts the shim, which starts the program; costs about a millisecond of our own time."""
+        """Starts the shim, which starts the program; costs about a millisecond of our own time.
+
+        A folder has one container, whoever starts it: the answer is that one when another shim was quicker.
+        """
         launch.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with anonymous_file(words_of(launch)) as spec:
             shim = subprocess.Popen(
@@ -176,8 +175,12 @@ class ProcessRunner:
             container = ProcessContainer(launch.folder, int(rest[0]), rest[1])
             _when_gone(shim.pid, partial(_runs, shim), partial(_reap, shim, container))
             return container
-        _when_gone(shim.pid, partial(_runs, shim), partial(_reap, shim))
-        raise CannotStart(start_problem(launch.arguments[0], int(rest[0]) if rest else 0))
+        await _reaped(shim)
+        # A shim that says nothing found another one in its folder: a fork that was given up, or one of before a restart.
+        found = await self.find(launch.folder) if word == "silent" else None
+        if found is None:
+            raise CannotStart(start_problem(launch.arguments[0], int(rest[0]) if rest else 0))
+        return found
 
     async def find(self, folder: Path) -> ProcessContainer | None:
         """Looks for ``pid``; a shim that was started a moment before the server died gets a second to write it."""
@@ -227,10 +230,16 @@ def _runs(shim: subprocess.Popen[bytes]) -> bool:
     return shim.poll() is None
 
 
-def _reap(shim: subprocess.Popen[bytes], container: ProcessContainer | None = None) -> None:
+def _reap(shim: subprocess.Popen[bytes], container: ProcessContainer) -> None:
     shim.wait()
-    if container is not None:
-        container.shim_is_gone()
+    container.shim_is_gone()
+
+
+async def _reaped(shim: subprocess.Popen[bytes]) -> None:
+    gone = asyncio.Event()
+    _when_gone(shim.pid, partial(_runs, shim), gone.set)
+    await gone.wait()
+    shim.wait()
 
 
 def words_of(launch: Launch) -> bytes:

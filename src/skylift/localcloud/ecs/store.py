@@ -199,8 +199,11 @@ class Store:
         self._things[kind][name] = document
 
     def remove_thing(self, kind: str, name: str) -> None:
-        """Removes what ``save_thing`` wrote; harmless when it is not there."""
-        self._disk.execute("DELETE FROM ecs WHERE kind = ? AND id = ?", (kind, name))
+        """Removes what ``save_thing`` wrote; harmless when it is not there. Raises ``Unavailable`` as ``save``."""
+        try:
+            self._disk.execute("DELETE FROM ecs WHERE kind = ? AND id = ?", (kind, name))
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
         self._things[kind].pop(name, None)
 
     def ended_before(self, seconds: float) -> list[EcsTask]:
@@ -218,9 +221,16 @@ class Store:
             gone.append(task.id)
             self.tasks.pop(task.id, None)
             self._ends.pop(task.id, None)
-            self.by_token.pop((task.document["clusterArn"], task.client_token), None)
+            self._forget_token(task)
         with contextlib.suppress(sqlite3.OperationalError):  # a full disk: they are forgotten at the next start
             self._disk.executemany("DELETE FROM ecs WHERE kind = 'task' AND id = ?", [(name,) for name in gone])
+
+    def _forget_token(self, task: EcsTask) -> None:
+        """The token stays as long as one of its ECS tasks does: a repeat must not run them again."""
+        key = (task.document["clusterArn"], task.client_token)
+        left = [name for name in self.by_token.pop(key, ()) if name != task.id]
+        if left:
+            self.by_token[key] = left
 
     def close(self) -> None:
         """Writes what is still to be written, if the disk takes it, and closes the file. Safe to call twice."""
@@ -268,14 +278,15 @@ class Store:
         except sqlite3.OperationalError as error:
             with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
                 self._disk.execute("ROLLBACK")
-            raise Unavailable(
-                f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on."
-            ) from error
+            raise self._refused(error) from error
         self._owed.clear()
         self._owed_events.clear()
         self._late.clear()
         if texts:
             self._told()
+
+    def _refused(self, error: sqlite3.OperationalError) -> Unavailable:
+        return Unavailable(f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on.")
 
     def _load(self) -> None:
         for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs WHERE kind != 'task'"):
