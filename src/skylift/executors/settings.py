@@ -59,7 +59,10 @@ CONTAINER_NAME = Setting(
 REGION_NAME = Setting("region_name", str, "", "AWS region of the cluster; empty: as AWS's own settings say.")
 REGION = Setting("region", str, "", "Another spelling of region_name.")
 CONN_ID = Setting(
-    "conn_id", str, "aws_default", "Airflow connection with the AWS credentials; aws_default: AWS's own chain."
+    "conn_id",
+    str,
+    "aws_default",
+    "Airflow connection with the AWS credentials; where it is not there or empty, AWS's own chain of credentials.",
 )
 AWS_CONN_ID = Setting("aws_conn_id", str, "", "Another spelling of conn_id.")
 TASK_DEFINITION = Setting(
@@ -109,7 +112,11 @@ ECS_SETTINGS = (
 )
 
 PAYLOAD_URL = Setting(
-    "payload_url", str, "", "s3://bucket/prefix for workloads; empty: the workload stands in the container's command."
+    "payload_url",
+    str,
+    "",
+    "s3://bucket/prefix for workloads; the scheduler needs s3:PutObject there, the container s3:GetObject, and "
+    "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, stands in the container's command.",
 )
 TAGS = Setting("tags", flag, True, "Whether ECS tasks get tags dag_id, task_id, run_id, map_index, try_number.")
 POLL_SECONDS = Setting("poll_seconds", seconds, 1.0, "Seconds between two looks at a young attempt.")
@@ -169,7 +176,7 @@ class EcsOptions:
     Attributes:
         request: RunTask's arguments as far as options decide them.
         container: name of the container in which Airflow runs.
-        connection: an Airflow connection to take credentials from; "" for AWS's own chain.
+        connection: the Airflow connection to take credentials from.
         region: "" for AWS's own setting.
         most_attempts: containers for one launch.
         check_health: look for the cluster at the start.
@@ -195,12 +202,11 @@ def ecs_options(conf: Any) -> EcsOptions:
     request["taskDefinition"] = definition
     _place(options, request)
     _network(options, request)
-    connection = options[AWS_CONN_ID] or options[CONN_ID]
     return EcsOptions(
         request=request,
         container=container,
         cluster=cluster,
-        connection="" if connection == CONN_ID.default else str(connection),
+        connection=options[AWS_CONN_ID] or options[CONN_ID],
         region=options[REGION_NAME] or options[REGION],
         most_attempts=options[MAX_RUN_TASK_ATTEMPTS],
         check_health=options[CHECK_HEALTH],
