@@ -104,7 +104,7 @@ class TestLayer:
         self.world.task, self.world.result = stopped(0), {"ok": True, "archive": "layer.tar.gz"}
         seen = self.look(stage)
         assert seen.phase is Phase.READY
-        assert seen.facts["layer.url"].endswith(f"/layers/{layer_digest(LAYERED)}/layer.tar.gz")
+        assert seen.facts["layer.url"].endswith(f"/layers/flight/{layer_digest(LAYERED)}/layer.tar.gz")
         assert len(self.world.runs) == 1
 
     def test_one_that_is_there_is_not_built(self) -> None:

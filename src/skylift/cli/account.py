@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.aws.errors import calling, code_of
-from skylift.cli.execution_role import TRUST, Place, policy, role_name
+from skylift.cli.execution_role import TRUST, TRUST_ECS, Place, policy, role_name, task_execution_policy
 from skylift.core.errors import Refused
+from skylift.core.names import TASK_EXECUTION_ROLE
 
 NETWORK = "skylift"
 """Value of the tag Name of the one network that all local environments share."""
@@ -48,14 +49,19 @@ def ensure_bucket(s3: Any, bucket: str) -> None:
 
 
 def ensure_role(iam: Any, place: Place) -> str:
-    """The environment's execution role, with the rights that its containers need; returns its ARN."""
-    name = role_name(place.environment)
+    """The environment's execution role, with the rights that its containers need; returns its ARN. Beside it, the one task
+    execution role of all environments, with which ECS starts those containers that see secrets."""
+    _ensure_role(iam, TASK_EXECUTION_ROLE, TRUST_ECS, "start", task_execution_policy(place.account, place.region))
+    return _ensure_role(iam, role_name(place.environment), TRUST, "environment", policy(place))
+
+
+def _ensure_role(iam: Any, name: str, trust: dict[str, Any], title: str, rights: dict[str, Any]) -> str:
     if not exists(lambda: iam.get_role(RoleName=name), f"iam GetRole {name}"):
         with calling(f"iam CreateRole {name}"):
-            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
     with calling(f"iam PutRolePolicy {name}"):
         found = iam.get_role(RoleName=name)
-        iam.put_role_policy(RoleName=name, PolicyName="environment", PolicyDocument=json.dumps(policy(place)))
+        iam.put_role_policy(RoleName=name, PolicyName=title, PolicyDocument=json.dumps(rights))
     return str(found["Role"]["Arn"])
 
 

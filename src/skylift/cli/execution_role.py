@@ -1,8 +1,11 @@
-"""What an environment's containers may do: the policy of its execution role. Pure.
+"""What an environment's containers may do, and what ECS may do to start them: the policies of two roles. Pure.
 
 MWAA's own execution role is the base (``mwaa-create-role``), less what MWAA needs for Celery's queue; on top comes what skylift's
 containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and workloads.
-One role is both ``taskRoleArn`` and ``executionRoleArn``, so what ECS itself fetches for a container is in it, too.
+
+User code has the environment's own role. So that role reads no secret but the options that user code is given anyway, and only
+starts the ECS tasks of its executor. The database's address and Airflow's keys are read by ECS, with the task execution role, which
+no container has.
 """
 
 from __future__ import annotations
@@ -20,6 +23,14 @@ TRUST = {
             "Principal": {"Service": ["airflow.amazonaws.com", "airflow-env.amazonaws.com", "ecs-tasks.amazonaws.com"]},
             "Action": "sts:AssumeRole",
         }
+    ],
+}
+
+
+TRUST_ECS = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": ["ecs-tasks.amazonaws.com"]}, "Action": "sts:AssumeRole"}
     ],
 }
 
@@ -55,7 +66,22 @@ def policy(place: Place) -> dict[str, Any]:
     """The policy document."""
     return {
         "Version": "2012-10-17",
-        "Statement": [*_files(place), *_logs(place), *_ecs_tasks(place), *_as_on_mwaa(place)],
+        "Statement": [*_files(place), *_logs(place), *_images(), *_ecs_tasks(place), *_as_on_mwaa(place)],
+    }
+
+
+def task_execution_policy(account: str, region: str) -> dict[str, Any]:
+    """What ECS does for a container of any environment before it runs: reads its secrets, pulls its image, writes its log."""
+    groups = [arn("logs", region, account, f"log-group:{name}:*") for name in ("airflow-*", "/skylift/*")]
+    # An environment's secrets, not the control plane's own (skylift/postgres).
+    secrets = arn("secretsmanager", region, account, "secret:skylift/*/*")
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            _allow(["secretsmanager:GetSecretValue"], [secrets]),
+            _allow(["logs:CreateLogStream", "logs:PutLogEvents"], groups),
+            *_images(),
+        ],
     }
 
 
@@ -67,12 +93,12 @@ def _files(place: Place) -> list[dict[str, Any]]:
         _allow(["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"], own),
         _allow(
             ["s3:GetObject", "s3:PutObject"],
-            [f"{control}/layers/*", f"{control}/workloads/{place.environment}/*"],
+            [f"{control}/layers/{place.environment}/*", f"{control}/workloads/{place.environment}/*"],
         ),
-        # ECS fills a container's secrets with the role's rights.
+        # The executor's ECS tasks are started with this role, and get the environment's configuration options as variables.
         _allow(
             ["secretsmanager:GetSecretValue"],
-            [place.arn("secretsmanager", f"secret:skylift/{place.environment}/*")],
+            [place.arn("secretsmanager", f"secret:skylift/{place.environment}/options-*")],
         ),
     ]
 
@@ -85,12 +111,20 @@ def _logs(place: Place) -> list[dict[str, Any]]:
     return [_allow([*write, *read, "logs:GetQueryResults"], resources), _allow(["logs:DescribeLogGroups"], ["*"])]
 
 
+def _images() -> list[dict[str, Any]]:
+    pull = ["ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"]
+    return [_allow([*pull, "ecr:BatchGetImage"], ["*"])]
+
+
 def _ecs_tasks(place: Place) -> list[dict[str, Any]]:
-    """What the scheduler's executor does, within one cluster and with this environment's own task definitions."""
+    """What the scheduler's executor does, within one cluster and with this environment's task definition for it.
+
+    Not with the others: a command of one's own in the scheduler's would see the scheduler's secrets.
+    """
     cluster = place.arn("ecs", f"cluster/{place.cluster}")
     within = {"ArnEquals": {"ecs:cluster": cluster}}
     running = [place.arn("ecs", f"task/{place.cluster}/*")]
-    definitions = [place.arn("ecs", f"task-definition/skylift-{place.environment}-*:*")]
+    definitions = [place.arn("ecs", f"task-definition/skylift-{place.environment}-task:*")]
     role = f"arn:aws:iam::{place.account}:role/{role_name(place.environment)}"
     return [
         _allow(["ecs:RunTask"], definitions, within),

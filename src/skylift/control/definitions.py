@@ -35,7 +35,9 @@ AWS_MAX_ATTEMPTS = "12"
 Locally that is a server that was killed and started again: user code that reads S3 meanwhile waits instead of failing."""
 
 WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER})
-"""Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead."""
+"""Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead.
+ECS starts them with the environment's own role: their executor must pass the role on, and whoever may pass a role to ECS can run
+user code with it. All others are started with a role that user code never has, because it reads the secrets."""
 
 
 def family(environment: str, role: str) -> str:
@@ -70,7 +72,7 @@ def definition(scene: Scene, role: str) -> dict[str, Any]:
         "cpu": str(size.web_cpu if web else size.scheduler_cpu),
         "memory": str(size.web_memory if web else size.scheduler_memory),
         "taskRoleArn": spec.execution_role,
-        "executionRoleArn": spec.execution_role,
+        "executionRoleArn": spec.execution_role if role in WITHOUT_DATABASE else settings.starting_role,
         "containerDefinitions": [container],
     }
     container["dockerLabels"] = {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True), _options_version(scene))}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.core.names import TASK_EXECUTION_ROLE
 from skylift.core.settings import Setting, flag, read_all, whole_number
 
 
@@ -27,6 +28,13 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
     Setting("cluster", str, "skylift", "ECS cluster in which environments run; made if it is missing."),
     Setting("image", str, "skylift/airflow:{version}", "Image of the containers; {version} is Airflow's version."),
     Setting("versions", _words, ("3.3.2",), "Airflow versions that CreateEnvironment takes; the last is the default."),
+    Setting(
+        "task_execution_role",
+        str,
+        "",
+        "ARN of the role with which ECS starts the containers that see secrets (it reads those, pulls images, writes logs); "
+        "default: the role skylift_task_execution of the account.",
+    ),
     Setting("launch_type", str, "FARGATE", "ECS launch type of all containers."),
     Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
     Setting(
@@ -62,6 +70,7 @@ class ControlSettings:
     cluster: str = "skylift"
     image: str = "skylift/airflow:{version}"
     versions: tuple[str, ...] = ("3.3.2",)
+    task_execution_role: str = ""
     launch_type: str = "FARGATE"
     web_listener_port: int = 8080
     default_schedulers: int = 1
@@ -80,6 +89,11 @@ class ControlSettings:
     def bucket(self) -> str:
         """The control-plane bucket's name."""
         return self.control_bucket or f"skylift-{self.account}-{self.region}"
+
+    @property
+    def starting_role(self) -> str:
+        """ARN of the task execution role."""
+        return self.task_execution_role or f"arn:aws:iam::{self.account}:role/{TASK_EXECUTION_ROLE}"
 
     def image_of(self, version: str) -> str:
         """Image reference for an Airflow version."""

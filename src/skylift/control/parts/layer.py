@@ -1,7 +1,8 @@
 """The layer: requirements and plugins resolved, installed and import-checked once, by a one-off ECS task.
 
 A layer is named by the digest of what it is made from: bucket, key, version and etag of each input, and the image. So an
-environment whose inputs were built before finds its layer ready. A refused build is tried again by the next environment
+environment whose inputs were built before finds its layer ready. Each environment has its own: who may write another's layer
+runs code in it. A refused build is tried again by the next environment
 (the registry may have been away), never by the same one; a builder that could not work at all is started again.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
@@ -54,14 +55,14 @@ class LayerParts:
         """See ``Parts``."""
         name = layer_digest(scene)
         environment = {setting.env: scene.fact(f"source.{key}") for key, setting in INPUTS.items()}
-        environment[containers.LAYER_TARGET.env] = s3_url(scene.settings.bucket, f"layers/{name}")
+        environment[containers.LAYER_TARGET.env] = s3_url(scene.settings.bucket, _folder(scene, name))
         definition = scene.fact(f"definition.{Command.BUILD_LAYER}")
         tries = str(_tries(scene) + 1)
         arn = self._once.start(scene, definition, scene.token("layer", name, tries), environment)
         return {"layer.builder": arn, "layer.building": name, "layer.tries": tries}
 
     def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``. The layer itself stays: it is named by content, and others may use it."""
+        """See ``Parts``. The layer itself stays: it is named by content, and the next environment of this name may use it."""
         if scene.fact("layer.builder"):
             self._once.stop(scene.fact("layer.builder"), "the environment is deleted")
 
@@ -77,7 +78,7 @@ class LayerParts:
         builder = self._once.look(scene.fact("layer.builder")) if mine else None
         if builder is not None and builder.last_status != "STOPPED":
             return Seen(Phase.MOVING, note=_note(builder))
-        result = self._s3.read_json(scene.settings.bucket, f"layers/{name}/{containers.LAYER_RESULT}")
+        result = self._s3.read_json(scene.settings.bucket, f"{_folder(scene, name)}/{containers.LAYER_RESULT}")
         if result and result.get("ok"):
             return Seen(Phase.READY, {"layer.digest": name, "layer.url": _archive(scene, name, result)})
         if builder is None:
@@ -101,13 +102,17 @@ def layer_digest(scene: Scene) -> str:
     return digest(scene.settings.image_of(scene.spec.airflow_version), *inputs)
 
 
+def _folder(scene: Scene, name: str) -> str:
+    return f"layers/{scene.spec.name}/{name}"
+
+
 def _tries(scene: Scene) -> int:
     return int(scene.fact("layer.tries") or 0)
 
 
 def _archive(scene: Scene, name: str, result: Mapping[str, Any]) -> str:
     archive = str(result.get("archive", ""))
-    return s3_url(scene.settings.bucket, f"layers/{name}/{archive}") if archive else ""
+    return s3_url(scene.settings.bucket, f"{_folder(scene, name)}/{archive}") if archive else ""
 
 
 def _note(builder: EcsTask) -> str:
