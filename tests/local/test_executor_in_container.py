@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 from tests.local.executor_api import ExecutionApi, execution_api
@@ -93,22 +94,33 @@ def test_what_never_began_says_so(api: ExecutionApi, fault: str) -> None:
 
 
 class Bucket(BaseHTTPRequestHandler):
-    """Serves one object as S3 would."""
+    """Serves one object as S3 would, and deletes it when it may."""
 
     body = b""
+    deletes = 204
+    deleted: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/bucket/w.json" else 404)
-        self.send_header("Content-Length", str(len(self.body)))
+        self.answer(200 if self.path == "/bucket/w.json" else 404, self.body)
+
+    def do_DELETE(self) -> None:
+        self.deleted.append(self.path)
+        self.answer(self.deletes, b"" if self.deletes == 204 else b"<Error><Code>AccessDenied</Code></Error>")
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(self.body)
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None: ...
 
 
-def test_the_workload_comes_by_reference(api: ExecutionApi) -> None:
+@pytest.mark.parametrize("deletes", [204, 403])
+def test_the_workload_comes_by_reference_and_is_deleted_once_fetched(api: ExecutionApi, deletes: int) -> None:
     api.set_state("unwanted", "queued")
-    Bucket.body = api.workloads["unwanted"].encode()
+    Bucket.body, Bucket.deletes = api.workloads["unwanted"].encode(), deletes
+    Bucket.deleted.clear()
     server = HTTPServer(("127.0.0.1", 0), Bucket)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -127,3 +139,5 @@ def test_the_workload_comes_by_reference(api: ExecutionApi) -> None:
         server.server_close()
     assert code == Exit.DONE, output
     assert api.state("unwanted") == "success"
+    assert Bucket.deleted == ["/bucket/w.json"]
+    assert ("stays, with its token" in output) is (deletes == 403), output

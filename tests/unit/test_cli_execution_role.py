@@ -46,6 +46,7 @@ def effect(action: str, resource: str, document: dict[str, Any] | None = None) -
         ("s3:GetObject", "arn:aws:s3:::control/layers/flight/0123/layer.tar.gz"),
         ("s3:PutObject", "arn:aws:s3:::control/workloads/flight/0123.json"),
         ("s3:GetObject", "arn:aws:s3:::control/workloads/flight/0123.json"),
+        ("s3:DeleteObject", "arn:aws:s3:::control/workloads/flight/0123.json"),
         ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/flight/options-AbCdEf"),
         ("logs:PutLogEvents", f"arn:aws:logs{HERE}log-group:airflow-flight-Task:log-stream:x"),
         ("logs:CreateLogStream", f"arn:aws:logs{HERE}log-group:/skylift/flight:log-stream:x"),
@@ -64,6 +65,7 @@ def test_what_containers_do_is_allowed(action: str, resource: str) -> None:
     [
         ("s3:GetObject", "arn:aws:s3:::other-bucket/dags/secret.py"),
         ("s3:GetObject", "arn:aws:s3:::control/workloads/other/0123.json"),
+        ("s3:DeleteObject", "arn:aws:s3:::control/workloads/other/0123.json"),
         ("s3:PutObject", "arn:aws:s3:::control/layers/other/0123/layer.tar.gz"),
         ("s3:DeleteObject", "arn:aws:s3:::control/layers/flight/0123/layer.tar.gz"),
         ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/postgres-AbCdEf"),

@@ -95,6 +95,8 @@ def _files(place: Place) -> list[dict[str, Any]]:
             ["s3:GetObject", "s3:PutObject"],
             [f"{control}/layers/{place.environment}/*", f"{control}/workloads/{place.environment}/*"],
         ),
+        # A workload holds a token: its container deletes it once fetched.
+        _allow(["s3:DeleteObject"], [f"{control}/workloads/{place.environment}/*"]),
         # The executor's ECS tasks are started with this role, and get the environment's configuration options as variables.
         _allow(
             ["secretsmanager:GetSecretValue"],

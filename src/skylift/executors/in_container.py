@@ -39,11 +39,16 @@ def main(inline: str = "") -> int:
 
 
 def fetch(url: str) -> str:
-    """Text of an ``s3://bucket/key`` object; retried by boto3."""
+    """Text of an ``s3://bucket/key`` object, which is deleted: it holds a token, and nobody needs it twice."""
     # The image's own boto3, not a dependency of this layer; images without it can still run inline workloads.
     boto3 = importlib.import_module("boto3")
     bucket, _, key = url.removeprefix("s3://").partition("/")
-    body: bytes = boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3 = boto3.client("s3")
+    body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        s3.delete_object(Bucket=bucket, Key=key)
+    except Exception as error:  # noqa: BLE001  the run matters more; who may let the container delete reads its log
+        sys.stderr.write(f"{url} stays, with its token: {error}\n")
     return body.decode()
 
 
