@@ -88,3 +88,24 @@ def test_a_part_comes_and_goes(world: Parts, stage: Scene, kind: Kind) -> None:
     world.remove(leaving, part)
     world.remove(leaving, part)
     until(world, leaving, part, Phase.ABSENT)
+
+
+def test_workloads_that_nobody_fetched_expire_and_the_buckets_other_rules_stay(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(stack, monkeypatch)
+    bucket = f"contract-{uuid.uuid4().hex[:8]}"
+    parts = AwsParts(ControlSettings(control_bucket=bucket), Postgres(Secrets("us-east-1"), "skylift/postgres"))
+    parts.prepare()
+    s3 = stack.client("s3")
+
+    def rules() -> dict[str, int]:
+        found = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        return {one["Filter"]["Prefix"]: one["Expiration"]["Days"] for one in found if one["Status"] == "Enabled"}
+
+    assert rules() == {"workloads/": 1}
+    theirs = {"ID": "theirs", "Filter": {"Prefix": "x/"}, "Status": "Enabled", "Expiration": {"Days": 7}}
+    ours = {**theirs, "ID": "skylift workloads/", "Status": "Disabled"}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [theirs, ours]})
+    parts.prepare()
+    assert rules() == {"x/": 7, "workloads/": 1}

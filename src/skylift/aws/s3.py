@@ -53,6 +53,23 @@ class S3:
                 if code_of(error) != "BucketAlreadyOwnedByYou":
                     raise
 
+    def expire(self, bucket: str, prefix: str, days: int) -> None:
+        """Lets S3 itself delete what has been below a prefix for some days. The bucket's other rules stay."""
+        rule = {
+            "ID": f"skylift {prefix}",
+            "Filter": {"Prefix": prefix},
+            "Status": "Enabled",
+            "Expiration": {"Days": days},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+        }
+        with calling(f"s3 PutBucketLifecycleConfiguration {bucket}"):
+            found = self._rules(bucket)
+            if rule not in found:
+                others = [one for one in found if one.get("ID") != rule["ID"]]
+                self._s3.put_bucket_lifecycle_configuration(
+                    Bucket=bucket, LifecycleConfiguration={"Rules": [*others, rule]}
+                )
+
     def find(self, bucket: str, key: str, version: str = "") -> Found | None:
         """An object, or None when it (or that version of it) is not there."""
         request = {"VersionId": version} if version else {}
@@ -85,3 +102,11 @@ class S3:
                 keys = [{"Key": one["Key"]} for one in page.get("Contents", ())]
                 if keys:
                     self._s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+
+    def _rules(self, bucket: str) -> list[dict[str, Any]]:
+        try:
+            return list(self._s3.get_bucket_lifecycle_configuration(Bucket=bucket).get("Rules", ()))
+        except ClientError as error:
+            if code_of(error) == "NoSuchLifecycleConfiguration":
+                return []
+            raise

@@ -29,6 +29,9 @@ from skylift.control.postgres import Postgres
 from skylift.control.scene import Scene
 from skylift.control.settings import ControlSettings
 
+WORKLOAD_DAYS = 1
+"""Days that an executor's workload stays in the control-plane bucket at most: S3's shortest. It is fetched within minutes."""
+
 
 class AwsParts:
     """The parts as AWS (or the local cloud) has them."""
@@ -63,6 +66,8 @@ class AwsParts:
         """Makes what all environments share: the control-plane bucket and the cluster."""
         if not self._s3.bucket_exists(self._settings.bucket):
             self._s3.make_bucket(self._settings.bucket)
+        # Workloads hold tokens. Their containers delete them; this is for those whose container never came to it.
+        self._s3.expire(self._settings.bucket, "workloads/", WORKLOAD_DAYS)
         self._services.make_cluster()
 
     def forget_payloads(self, environment: str) -> None:
