@@ -56,6 +56,21 @@ def test_s3_multipart_ranges_and_odd_keys(rest: Rest) -> None:
     assert s3.get_object(Bucket="large", Key=key)["Body"].read() == b"odd"
 
 
+def test_a_bucket_may_be_named_health(rest: Rest) -> None:
+    s3 = rest.client("s3")
+    s3.create_bucket(Bucket="health")
+    s3.put_object(Bucket="health", Key="a", Body=b"1")
+    assert s3.head_bucket(Bucket="health")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket="health")["Contents"]] == ["a"]
+    assert s3.get_bucket_location(Bucket="health")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    signing = rest.client("s3", signature_version="s3v4")
+    address = signing.generate_presigned_url("list_objects_v2", Params={"Bucket": "health"})
+    assert b"<Key>a</Key>" in urllib.request.urlopen(address).read()
+    s3.delete_object(Bucket="health", Key="a")
+    s3.delete_bucket(Bucket="health")
+    assert "health" not in [one["Name"] for one in s3.list_buckets()["Buckets"]]
+
+
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
 def test_s3_presigned_addresses(rest: Rest, version: str) -> None:
     s3 = rest.client("s3")

@@ -16,8 +16,10 @@ from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
 from skylift.localcloud.ministack_adapter import Ministack, expect_success
-from skylift.localcloud.moto_bridge import Message, Moto, Receive, Send, read_body, replayed, respond
+from skylift.localcloud.moto_bridge import Moto, replayed
 from skylift.localcloud.rest_services import Scope, Server, scope_of, served
+from skylift.wire.app import MOST_BUFFERED_BYTES
+from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, send_answer
 from skylift.wire.keys import Key
 from skylift.wire.provider import Caller
 
@@ -77,14 +79,14 @@ class RestOfAws:
             except NotImplementedError as error:
                 await _refuse(scope, wanted, f"{wanted.service}: {error} (by moto, which answers for it here).", send)
         else:
-            await self._ministack.app(_signed_by_header(scope), receive, send)
+            await self._ministack.app(_signed_by_header(_bucket_named_health(scope, wanted)), receive, send)
 
     async def _sts(self, scope: Message, receive: Receive, send: Send) -> None:
         """STS, but for "who am I": of the keys that skylift itself issued, only the wire knows whose they are."""
-        body = await read_body(receive)
+        body = await read_body(receive, MOST_BUFFERED_BYTES)
         caller: Caller = scope["skylift.caller"]
         if b"Action=GetCallerIdentity" in body and not self._ministack.issued(caller.access_key):
-            await respond(send, 200, [("content-type", "text/xml")], _identity(caller).encode())
+            await send_answer(send, Answer(200, {"content-type": "text/xml"}, _identity(caller).encode()))
         else:
             await self._ministack.app(scope, replayed(body, receive), send)
 
@@ -178,6 +180,13 @@ class RestOfAws:
         return self._ministack.find(access_key, session_token)
 
 
+def _bucket_named_health(scope: Message, wanted: Scope) -> Message:
+    """ministack answers ``/health`` with its own page. In a request to S3 (only signed ones come here) it is a bucket, which may also end with a slash."""
+    if (wanted.service or "s3") != "s3" or scope["path"] != "/health":
+        return scope
+    return {**scope, "path": "/health/", "raw_path": b"/health/"}
+
+
 def _signed_by_header(scope: Message) -> Message:
     """A presigned request as if it had been signed by header: the wire has checked it, ministack's own check knows no keys."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
@@ -228,12 +237,13 @@ async def _not_served(scope: Message, wanted: Scope, send: Send) -> None:
 
 async def _refuse(scope: Message, wanted: Scope, message: str, send: Send) -> None:
     """An error in the protocol of the service. 501, which no SDK tries again."""
-    headers = {name.lower(): value for name, value in scope["headers"]}
+    asked = {name.lower(): value for name, value in scope["headers"]}
     fault = f"<Code>NotImplemented</Code><Message>{escape(message)}</Message>"
     if wanted.service in {"", "s3"}:
         text, kind = f"<Error>{fault}</Error>", "application/xml"
-    elif headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
+    elif asked.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
         text, kind = f"<ErrorResponse><Error><Type>Sender</Type>{fault}</Error></ErrorResponse>", "text/xml"
     else:
         text, kind = json.dumps({"__type": "NotImplemented", "message": message}), "application/x-amz-json-1.1"
-    await respond(send, 501, [("content-type", kind), ("x-amzn-errortype", "NotImplemented")], text.encode())
+    headers = {"content-type": kind, "x-amzn-errortype": "NotImplemented"}
+    await send_answer(send, Answer(501, headers, text.encode()))
