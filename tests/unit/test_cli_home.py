@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,18 +92,42 @@ def test_private_files_are_replaced_whole(home: Home) -> None:
 @pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_shell_lines_hold_no_secret_and_unset_what_leads_to_a_real_account(home: Home, shell: str) -> None:
     key = ensure_credentials(home, 4747)
-    text = render(home, 4747, shell)
+    text = render(home, 4747, shell, {})
     assert key.secret not in text
     assert key.access_key not in text
     assert "AWS_PROFILE" in text
 
 
 def test_bash_understands_the_lines(home: Home) -> None:
-    lines = render(home, 4747, "bash")
+    environ = os.environ | {
+        "AWS_ACCESS_KEY_ID": "real",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+        "AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com",
+    }
+    lines = render(home, 4747, "bash", environ)
     script = f'{lines}\nprintf \'%s|\' "$AWS_ENDPOINT_URL" "${{AWS_ACCESS_KEY_ID-unset}}" "$AWS_CONFIG_FILE"'
-    environ = os.environ | {"AWS_ACCESS_KEY_ID": "real"}
+    script += "; env | grep -E 'FIPS|DUALSTACK|IGNORE_CONFIGURED|ENDPOINT_URL_'; true"
     shown = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True).stdout
     assert shown == f"http://127.0.0.1:4747|unset|{home.config}|"
+
+
+def test_aimed_calls_go_to_the_server_whatever_was_set(home: Home) -> None:
+    script = (
+        "import boto3; from pathlib import Path; from skylift.cli.home import Home, aim\n"
+        f"aim(Home(Path({str(home.folder)!r})), 4747)\n"
+        "print(boto3.client('s3').meta.endpoint_url, boto3.client('sqs').meta.endpoint_url)"
+    )
+    environ = os.environ | {
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com",
+    }
+    shown = subprocess.run(
+        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+    assert shown.split() == ["http://127.0.0.1:4747"] * 2
 
 
 def test_a_server_is_known_by_pid_and_start_time(home: Home) -> None:

@@ -27,8 +27,12 @@ FOREIGN_VARIABLES = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
 )
-"""Variables that botocore prefers to a credentials file: left set, our calls would go out with a real account's keys."""
+"""Variables that botocore prefers to a credentials file, or that take it away from ``AWS_ENDPOINT_URL``: left set, our calls would
+go out with a real account's keys, or to a real endpoint."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,15 @@ def endpoint(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
+def foreign_variables(environ: Mapping[str, str]) -> list[str]:
+    """Names to unset so that AWS tools go where they are told: ``FOREIGN_VARIABLES``, and every ``AWS_ENDPOINT_URL_<SERVICE>``."""
+    return [*FOREIGN_VARIABLES, *sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL_"))]
+
+
 def aim(home: Home, port: int) -> None:
     """Makes this process talk to this home's server and to nothing else, whatever AWS settings it was started with."""
-    for name in FOREIGN_VARIABLES:
+    for name in foreign_variables(os.environ):
         os.environ.pop(name, None)
-    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]:
-        del os.environ[name]
     os.environ.update(home.variables(port))
     direct = [part for part in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",") if part]
     if "127.0.0.1" not in direct:

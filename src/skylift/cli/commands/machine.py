@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import click
 
 from skylift.cli.doctor import Level, examine, measure
-from skylift.cli.home import FOREIGN_VARIABLES, Home, find_home
+from skylift.cli.home import Home, find_home, foreign_variables
 from skylift.cli.server import recorded, running
 from skylift.cli.terminal import out
 from skylift.core.errors import Refused
@@ -45,14 +46,18 @@ def shellenv(shell: str) -> None:
     server = running(home) or recorded(home)
     if server is None:
         raise Refused("skylift does not run here, so it has no address yet. Start it with: skylift up")
-    click.echo(render(home, server.port, shell))
+    click.echo(render(home, server.port, shell, os.environ))
 
 
-def render(home: Home, port: int, shell: str) -> str:
-    """The shell's lines. What would lead to a real account (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) is unset."""
+def render(home: Home, port: int, shell: str, environ: Mapping[str, str]) -> str:
+    """The shell's lines. What would lead to a real account (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) is unset.
+
+    Args:
+        environ: the shell's, to find the variables whose names are not known beforehand.
+    """
     fish = shell == "fish"
     erase, put = ("set -e {0}", "set -gx {0} {1}") if fish else ("unset {0}", "export {0}={1}")
-    lines = [erase.format(name) for name in FOREIGN_VARIABLES]
+    lines = [erase.format(name) for name in foreign_variables(environ)]
     lines += [put.format(name, shlex.quote(value)) for name, value in home.variables(port).items()]
     return "\n".join([*lines, *_terraform_notes(port)])
 
