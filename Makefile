@@ -23,7 +23,7 @@ SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
 TESTS = tests/unit tests/contract tests/local
 
-.PHONY: help run test check format bench bench-localcloud docs test-browser test-image clean python tools install install-dev install-browser
+.PHONY: help run test check format bench bench-fast bench-localcloud docs test-browser test-image clean python tools install install-dev install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -47,6 +47,9 @@ format: install-dev ## Format the code.
 
 bench: install-dev ## Measure, and write the figures down.
 	$(BIN)/python bench/first_flight.py
+
+bench-fast: install-dev ## Measure what fast starts bring.
+	$(BIN)/python bench/fast_starts.py
 
 bench-localcloud: install-dev ## Measure the local cloud's ECS, beside moto_server and ministack.
 	$(BIN)/python bench/localcloud.py
