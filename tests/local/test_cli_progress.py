@@ -18,6 +18,7 @@ from skylift.cli.home import Home
 from skylift.cli.server import IMAGE, Server, home_of
 from skylift.control.plane import PROGRESS_ROUTE as SERVED
 from skylift.control.routes import ProgressRoute
+from skylift.core.errors import Refused
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Receive, Scope, Send
 from skylift.wire.keys import Key, StaticKeys
@@ -28,6 +29,11 @@ pytestmark = pytest.mark.local
 
 def progress(name: str) -> dict[str, Any] | None:
     return {"name": name, "doing": "waiting for the scheduler"} if name == "mine & yours" else None
+
+
+def planned(name: str) -> dict[str, Any] | None:
+    step = {"verb": "put", "part": "service/scheduler", "why": "is absent"}
+    return {"name": name, "status": "CREATING", "steps": [step]} if name == "mine & yours" else None
 
 
 def test_progress_is_told_to_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +48,7 @@ def test_progress_is_told_to_the_owner_only(tmp_path: Path, monkeypatch: pytest.
     home.prepare()
     owner = ensure_credentials(home, 1)
     keys = StaticKeys([Key(owner.access_key, owner.secret, OWNER)])
-    routes = {PROGRESS_ROUTE: ProgressRoute(progress, PROGRESS_ROUTE), IMAGE: image}
+    routes = {PROGRESS_ROUTE: ProgressRoute(progress, planned, PROGRESS_ROUTE), IMAGE: image}
     with serving(WireApp([], keys, signed_routes=routes)) as url:
         for path in (f"{PROGRESS_ROUTE}/mine", IMAGE):
             with pytest.raises(urllib.error.HTTPError) as refused:
@@ -53,6 +59,9 @@ def test_progress_is_told_to_the_owner_only(tmp_path: Path, monkeypatch: pytest.
         here = connection(home, Server(os.getpid(), 0, port, "1", str(tmp_path)))
         assert here.progress("mine & yours") == "waiting for the scheduler"
         assert here.progress("unknown") == ""
+        assert here.plan("mine & yours") == planned("mine & yours")
+        with pytest.raises(Refused, match="unknown does not exist"):
+            here.plan("unknown")
         building[0] = "skylift/airflow:3.3.2: downloading"
         assert here.progress("mine & yours") == "building image skylift/airflow:3.3.2: downloading"
     begun = time.monotonic()

@@ -112,9 +112,19 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypat
     assert plane.plan_of("life") == (), "what is as wanted needs no step"
     with pytest.raises(Refused, match="no environment nobody"):
         plane.plan_of("nobody")
+    _plan_is_printed(stack)
     _progress_is_told(stack)
     _nothing_secret_is_shown(stack)
     _leaves_no_trace(stack, mwaa)
+
+
+def _plan_is_printed(stack: Stack) -> None:
+    assert stack.must("env", "plan", "life").strip() == "life is AVAILABLE: nothing to do"
+    assert json.loads(stack.must("env", "plan", "life", "--json")) == {
+        "name": "life",
+        "status": "AVAILABLE",
+        "steps": [],
+    }
 
 
 def _progress_is_told(stack: Stack) -> None:

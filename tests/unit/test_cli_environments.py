@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from skylift.cli import environments
 from skylift.cli.account import Network
-from skylift.cli.environments import Foundation, creation, outdated, wait_available, web_url
+from skylift.cli.environments import Foundation, creation, outdated, refuse_existing, wait_available, web_url
 from skylift.cli.project import Project
 from skylift.core.errors import Refused, Unavailable
 
@@ -53,6 +53,14 @@ def test_a_request_has_only_the_files_that_are_there() -> None:
     assert (request["RequirementsS3Path"], request["RequirementsS3ObjectVersion"]) == ("requirements.txt", "v1")
     assert "PluginsS3Path" not in request
     assert request["AirflowConfigurationOptions"] == {"core.parallelism": "8"}
+
+
+def test_creating_what_exists_is_refused_and_what_failed_is_not() -> None:
+    project = Project(Path("/p"), "e")
+    with pytest.raises(Refused, match=r"already \(AVAILABLE\)(.|\n)*skylift up /p --name e(.|\n)*skylift env delete e"):
+        refuse_existing(Mwaa(shown("AVAILABLE")), project)
+    refuse_existing(Mwaa(shown("CREATE_FAILED")), project)
+    refuse_existing(Mwaa(), project)
 
 
 def test_waiting_ends_with_the_environment_and_says_what_is_done() -> None:

@@ -45,6 +45,16 @@ class Connection:
         except (Refused, Unavailable):
             return ""
 
+    def plan(self, environment: str) -> dict[str, Any]:
+        """What the control plane would do next for an environment: name, status, steps [{verb, part, why}].
+
+        Raises:
+            Refused, Unavailable: as ``signed.call``.
+        """
+        path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}/plan"
+        found: dict[str, Any] = signed.call("GET", path, region=REGION, timeout=60)
+        return found
+
     def image_progress(self) -> str:
         """What is done for an image now; empty when none is being built."""
         try:

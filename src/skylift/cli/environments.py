@@ -36,6 +36,17 @@ def find(mwaa: Any, name: str) -> dict[str, Any] | None:
     return found or None
 
 
+def refuse_existing(mwaa: Any, project: Project) -> None:
+    """Raises ``Refused`` when there is an environment of the project's name (unless it failed or goes away)."""
+    found = find(mwaa, project.name)
+    if found is not None and found["Status"] not in {"CREATE_FAILED", "DELETING"}:
+        raise Refused(
+            f"There is an environment {project.name} already ({found['Status']}), and its options stay as they are. To bring the "
+            f"project's files to it: skylift up {project.folder} --name {project.name}\nTo make it anew, giving up its run "
+            f"history: skylift env delete {project.name}, then this command again."
+        )
+
+
 def get(mwaa: Any, name: str) -> dict[str, Any]:
     """The environment. Raises ``Refused`` with the names that exist when there is none."""
     found = find(mwaa, name)

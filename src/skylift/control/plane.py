@@ -13,7 +13,7 @@ from skylift.control.parts.every import AwsParts
 from skylift.control.plan import Step, plan, plan_removal
 from skylift.control.postgres import Postgres
 from skylift.control.provider import MwaaProvider
-from skylift.control.reconcile import Reconciler
+from skylift.control.reconcile import ATTENDED, Reconciler
 from skylift.control.routes import ProgressRoute
 from skylift.control.settings import ControlSettings
 from skylift.control.store import Store
@@ -23,7 +23,7 @@ from skylift.core.errors import Refused
 from skylift.wire.asgi import Asgi
 
 PROGRESS_ROUTE = "/_skylift/environments"
-"""``GET /_skylift/environments/{name}``: name, status, doing and parts as JSON (see ``routes``)."""
+"""``GET /_skylift/environments/{name}``: name, status, doing and parts as JSON (see ``routes``). ``.../{name}/plan``: name, status, steps."""
 
 
 class ControlPlane:
@@ -43,7 +43,9 @@ class ControlPlane:
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
-        self.signed_routes: dict[str, Asgi] = {PROGRESS_ROUTE: ProgressRoute(self.progress, PROGRESS_ROUTE)}
+        self.signed_routes: dict[str, Asgi] = {
+            PROGRESS_ROUTE: ProgressRoute(self.progress, self.planned, PROGRESS_ROUTE)
+        }
 
     def start(self) -> None:
         """Starts the reconciler. AWS and PostgreSQL may still be on their way: it waits for them."""
@@ -73,6 +75,18 @@ class ControlPlane:
             "doing": row.progress.get("doing", "waiting for its turn"),
             "parts": row.progress.get("parts", []),
         }
+
+    def planned(self, name: str) -> dict[str, Any] | None:
+        """The dry run for people: name, status, steps [{verb, part, why}]; None when there is no such environment.
+
+        An environment that failed has no steps: it is left as it is until somebody deletes it.
+        """
+        row = self._store.get(name)
+        if row is None:
+            return None
+        steps = self.plan_of(name) if row.status in ATTENDED else ()
+        shown = [{"verb": str(step.verb), "part": step.part.name, "why": step.why} for step in steps]
+        return {"name": row.name, "status": str(row.status), "steps": shown}
 
     def plan_of(self, name: str) -> tuple[Step, ...]:
         """The dry run: what the next pass would do. Looks, and changes nothing.

@@ -1,4 +1,5 @@
-"""``GET /_skylift/environments/{name}``: what is being done for an environment, as JSON. MWAA's API has no member for it.
+"""``GET /_skylift/environments/{name}`` and ``.../{name}/plan``: what is being done for an environment, and what would be done
+next, as JSON. MWAA's API has no members for it.
 
 A route of its own rather than a tag or a member of an answer: SDKs parse what they know, and tags belong to the user. It stands
 behind the gate (``wire.app``: signed routes), and yet tells no more than names and states: no facts, no reasons, no ARNs.
@@ -12,27 +13,39 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from skylift.core.errors import Unavailable
+from skylift.core.errors import Refused, Unavailable
 from skylift.wire.asgi import Answer, Receive, Scope, Send, send_answer
+
+Tell = Callable[[str], dict[str, Any] | None]
+"""Environment's name -> JSON object, or None when there is no such environment. Raises ``Unavailable`` or ``Refused``."""
 
 
 class ProgressRoute:
-    """An ASGI app over a function: environment's name -> JSON object, or None when there is no such environment."""
+    """An ASGI app over two such functions."""
 
-    def __init__(self, progress: Callable[[str], dict[str, Any] | None], prefix: str) -> None:
+    def __init__(self, progress: Tell, plan: Tell, prefix: str) -> None:
         self._progress = progress
+        self._plan = plan
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Answers 200, 404 or 503."""
-        name = unquote(str(scope["path"]).removeprefix(self._prefix)).strip("/")
+        """Answers 200, 404, 409 (AWS refuses the looking) or 503."""
+        name, _, rest = unquote(str(scope["path"]).removeprefix(self._prefix)).strip("/").partition("/")
+        tell = {"": self._progress, "plan": self._plan}.get(rest, _nothing)
         try:
-            found = await asyncio.to_thread(self._progress, name)
+            found = await asyncio.to_thread(tell, name)
         except Unavailable:
-            await _answer(send, 503, {"message": "The control plane's database does not answer. Try again."})
+            await _answer(send, 503, {"message": "The control plane's database, or AWS, does not answer. Try again."})
+            return
+        except Refused as error:
+            await _answer(send, 409, {"message": str(error)})
             return
         missing = {"message": f"Environment with name {name} does not exist"}
         await _answer(send, 200 if found else 404, found or missing)
+
+
+def _nothing(_name: str) -> None:
+    return None
 
 
 async def _answer(send: Send, status: int, value: dict[str, Any]) -> None:

@@ -58,14 +58,31 @@ def show(name: str | None, as_json: bool) -> None:
 
 
 @env.command()
+@click.argument("name", required=False)
+@JSON_OPTION
+def plan(name: str | None, as_json: bool) -> None:
+    """Print what the control plane would do next for an environment. Looks, and changes nothing."""
+    here = connect()
+    found = here.plan(environments.get(here.client("mwaa"), environments.the_one(here.client("mwaa"), name))["Name"])
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for step in found["steps"]:
+        click.echo(f"{step['verb']:<7} {step['part']:<24} {step['why']}")
+    if not found["steps"]:
+        click.echo(f"{found['name']} is {found['status']}: nothing to do")
+
+
+@env.command()
 @click.argument("name")
 @click.argument("folder", metavar="PROJECT", type=click.Path(path_type=Path))
 @click.option("--option", "options", multiple=True, metavar="SECTION.KEY=VALUE", help="An Airflow option; repeatable.")
 def create(name: str, folder: Path, options: tuple[str, ...]) -> None:
-    """Create the environment NAME from a project folder; skylift must be running."""
+    """Create the environment NAME from a project folder; skylift must be running, and have none of that name."""
     wanted = dict(_option(text) for text in options)
     project = open_project(folder, name)
     here = connect()
+    environments.refuse_existing(here.client("mwaa"), project)
     check_disk(here.home)
     with Stages(err()) as stages:
         landed = flight.bring_up(here, project, wanted, stages)
