@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SKYLIFT = Path(sys.executable).with_name("skylift")
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.long]
 
 
 class Alone:

@@ -16,7 +16,7 @@ import pytest
 from tests.local.crash_ledger import STEADY, Ledger
 from tests.local.ecs_cloud import wait_for
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 CRASHES = int(os.environ.get("CRASHES", "50"))

@@ -20,7 +20,7 @@ from tests.stack import QUICKSTART, Stack
 from skylift.cli.airflow_api import AirflowApi
 from skylift.localcloud import postmaster
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(600)]
 
 NAME = "survivor"
 YEARS = 4

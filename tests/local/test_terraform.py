@@ -18,7 +18,7 @@ from tests.local.terraform import Terraform, ready
 from tests.local.upstream_cloud import environ, no_mistakes, shell_variables, upstream_cloud
 from tests.stack import Stack
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from tests.local.upstream_cloud import shell_variables
 from tests.stack import Stack
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.long]
 IMAGE = "cli/app:1"
 GROUP = "/cli/app"
 ROLE = "arn:aws:iam::000000000000:role/cli"

@@ -13,7 +13,7 @@ from batch_cloud import define, prepare
 from tests.local.ecs_cloud import LOG_GROUP, REGION, Cloud, definition
 from tests.local.upstream_cloud import BATCH_LOGS, driven, environ, messages, no_mistakes, upstream_cloud
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.long]
 WORKLOADS = 500
 NAMES = {f"number_{number}" for number in range(WORKLOADS)}
 BAD = {name for name in NAMES if name.endswith("3")}

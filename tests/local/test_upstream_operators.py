@@ -10,7 +10,7 @@ from batch_cloud import define, prepare
 from tests.local.ecs_cloud import LOG_GROUP, definition
 from tests.local.upstream_cloud import BATCH_LOGS, driven, environ, messages, no_mistakes, upstream_cloud
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

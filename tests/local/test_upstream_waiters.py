@@ -10,7 +10,7 @@ from botocore.exceptions import WaiterError
 from tests.local.ecs_cloud import NETWORK, definition, described, run
 from tests.local.upstream_cloud import upstream_cloud
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.long]
 OFTEN = {"Delay": 1, "MaxAttempts": 40}
 SLEEPER = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
 
