@@ -97,3 +97,4 @@ def test_tasks_end_as_they_should_and_a_restart_loses_nothing(cloud: Cloud, api:
     for workload in api.workloads.values():
         assert json.loads(workload)["token"] not in str(shown)
     assert "eyJ" not in str(shown), "a token is readable with DescribeTasks"
+    assert "Contents" not in cloud.client("s3").list_objects_v2(Bucket="workloads"), "a token is left in S3"

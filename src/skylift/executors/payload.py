@@ -1,8 +1,9 @@
 """The command and environment of a container: how the workload gets there, inline or by reference.
 
 By reference (``[skylift] payload_url``): the workload's JSON, with its token, is an object in S3 and the container learns
-only the object's URL, so that nobody reads the token with DescribeTasks and length is no matter. Inline: in the
-command, as the amazon provider's executor does.
+only the object's URL, so that nobody reads the token with DescribeTasks and length is no matter. The container deletes the
+object once fetched; one that stays (its container never began, or may not delete) is for a lifecycle rule of the bucket.
+Inline: in the command, as the amazon provider's executor does.
 """
 
 from __future__ import annotations
