@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,18 @@ class Cloud:
         up.set()
         await serving
         await cloud.stop()
+
+
+@contextmanager
+def furnished(home: Path, template: str = "") -> Iterator[Cloud]:
+    """A running cloud with the cluster ``default`` and the log group."""
+    cloud = Cloud(home, template=template).start()
+    try:
+        cloud.client().create_cluster()
+        cloud.client("logs").create_log_group(logGroupName=LOG_GROUP)
+        yield cloud
+    finally:
+        cloud.stop()
 
 
 def _state(document: Mapping[str, Any]) -> str:

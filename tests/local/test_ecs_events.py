@@ -13,7 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, NETWORK, REGION, Cloud, client, definition, run, until, wait_for
+from tests.local.ecs_cloud import (
+    ACCOUNT,
+    LOG_GROUP,
+    NETWORK,
+    REGION,
+    Cloud,
+    client,
+    definition,
+    furnished,
+    run,
+    until,
+    wait_for,
+)
 
 pytestmark = pytest.mark.local
 
@@ -22,13 +34,8 @@ WHOLE = {"version", "id", "detail-type", "source", "account", "time", "region", 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    with furnished(tmp_path_factory.mktemp("cloud")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 def listen_to(make: Callable[[str], Any], name: str, pattern: dict[str, Any]) -> str:

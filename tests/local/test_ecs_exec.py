@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.local.ecs_cloud import LOG_GROUP, Cloud, definition, run, until
+from tests.local.ecs_cloud import Cloud, definition, furnished, run, until
 
 from skylift.localcloud.ecs.inside import Program, Seance
 
@@ -25,13 +25,8 @@ TALK = "import sys; from skylift.cli.shell import talk; sys.exit(talk(sys.argv[1
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    with furnished(tmp_path_factory.mktemp("cloud")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

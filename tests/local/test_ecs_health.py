@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import IMAGE, LOG_GROUP, NETWORK, Cloud, definition, described, run, until, wait_for
+from tests.local.ecs_cloud import IMAGE, NETWORK, Cloud, definition, described, furnished, run, until, wait_for
 
 from skylift.cli.shell import talk
 
@@ -17,13 +17,8 @@ QUICK = {"interval": 5, "timeout": 2, "retries": 1}
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    with furnished(tmp_path_factory.mktemp("cloud")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import LOG_GROUP, Cloud, definition, described, run, until, wait_for
+from tests.local.ecs_cloud import LOG_GROUP, Cloud, definition, described, furnished, run, until, wait_for
 
 pytestmark = pytest.mark.local
 
@@ -30,11 +30,8 @@ print('shared', flush=True)
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    cloud = Cloud(tmp_path_factory.mktemp("limits")).start()
-    cloud.client().create_cluster()
-    cloud.client("logs").create_log_group(logGroupName=LOG_GROUP)
-    yield cloud
-    cloud.stop()
+    with furnished(tmp_path_factory.mktemp("limits")) as started:
+        yield started
 
 
 @pytest.fixture
@@ -64,6 +61,15 @@ def container_pid(cloud: Cloud, arn: str) -> int:
     """The first process of an ECS task's first container."""
     folder = cloud.home / "cloud" / "containers" / f"{arn.rsplit('/', 1)[-1][:12]}-0"
     return int((folder / "pid").read_text().split()[2])
+
+
+def test_ulimits(cloud: Cloud, ecs: Any) -> None:
+    arn = run(
+        ecs,
+        definition("sh", "-c", "ulimit -n; ulimit -Hn", ulimits=[{"name": "nofile", "softLimit": 77, "hardLimit": 88}]),
+    )
+    assert until(ecs, arn, "STOPPED")["containers"][0]["exitCode"] == 0
+    assert lines(cloud, arn) == ["77", "88"]
 
 
 def test_over_the_container_limit(cloud: Cloud, ecs: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,24 @@ def test_it_is_found_again(tmp_path: Path, kind: str) -> None:
             assert again is not None
             again.signal(signal.SIGKILL)
             assert (await running.ended).code == (await again.ended).code == 137
+
+    drive(scenario)
+
+
+def test_ulimits(tmp_path: Path, kind: str) -> None:
+    """Soft and hard; what is above our own hard limit is cut; what the kernel counts for a whole user is left alone."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    program = "import resource as r; print(*r.getrlimit(r.RLIMIT_NOFILE), *r.getrlimit(r.RLIMIT_CORE), *r.getrlimit(r.RLIMIT_NPROC))"
+
+    async def scenario() -> None:
+        async with ground(kind, tmp_path) as place:
+            for asked, got in (((200, 300), "200 300"), ((250, 1 << 60), f"250 {hard}"), ((-1, -1), f"{hard} {hard}")):
+                ulimits = (("nofile", *asked), ("core", 0, 4096), ("nproc", 1, 1))
+                launch = replace(place.launch("python", "-c", program), ulimits=ulimits)
+                container = await place.runner.start(launch)
+                assert (await asyncio.wait_for(container.ended, 20)).code == 0
+                nproc = " ".join(map(str, resource.getrlimit(resource.RLIMIT_NPROC)))
+                assert (launch.folder / "log").read_text() == f"{got} 0 4096 {nproc}\n"
 
     drive(scenario)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.local.ecs_cloud import LOG_GROUP, NETWORK, Cloud, definition, wait_for
+from tests.local.ecs_cloud import NETWORK, Cloud, definition, furnished, wait_for
 
 pytestmark = pytest.mark.local
 
@@ -32,13 +32,8 @@ ThreadingHTTPServer((task["Networks"][0]["IPv4Addresses"][0], 8080), Web).serve_
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    with furnished(tmp_path_factory.mktemp("cloud")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

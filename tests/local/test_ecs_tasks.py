@@ -21,6 +21,7 @@ from tests.local.ecs_cloud import (
     Cloud,
     definition,
     described,
+    furnished,
     run,
     until,
     wait_for,
@@ -32,13 +33,8 @@ pytestmark = pytest.mark.local
 @pytest.fixture(scope="module", params=["", "tiny_template"], ids=["plain", "template"])
 def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """All that follows holds for containers that were started plainly, and for those forked from a template."""
-    started = Cloud(tmp_path_factory.mktemp("cloud"), template=request.param).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    with furnished(tmp_path_factory.mktemp("cloud"), template=request.param) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

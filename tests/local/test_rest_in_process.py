@@ -15,7 +15,9 @@ import pytest
 from skylift.core.errors import Refused
 from skylift.localcloud.rest import RestOfAws
 from skylift.localcloud.rest_ports import AwsLogs, AwsSecrets
+from skylift.wire.asgi import ClientGone
 from skylift.wire.errors import AwsError
+from skylift.wire.provider import Caller
 
 pytestmark = pytest.mark.local
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -47,6 +49,39 @@ def create_secret(rest: RestOfAws, name: str, **value: Any) -> str:
     with rest._ministack.scope():
         answer = rest._ministack.service("secretsmanager")._create_secret({"Name": name, **value})
     return str(json.loads(answer[2])["ARN"])
+
+
+def test_half_a_body_is_no_request(tmp_path: Path) -> None:
+    """The client goes before its body ends: nothing is answered, and no emulator sees what it began to say."""
+
+    async def ask(rest: RestOfAws) -> list[Any]:
+        header = b"AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=0"
+        caller = Caller("A", f"arn:aws:iam::{ACCOUNT}:user/me", ACCOUNT, REGION)
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        for service in (b"sts", b"redshift"):
+            messages = iter([{"type": "http.request", "body": b"Act", "more_body": True}, {"type": "http.disconnect"}])
+
+            async def receive(messages: Any = messages) -> Any:
+                return next(messages)
+
+            headers = [(b"authorization", header % service)]
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": "/",
+                "raw_path": b"/",
+                "query_string": b"",
+                "headers": headers,
+            }
+            with pytest.raises(ClientGone):
+                await rest.app({**scope, "skylift.caller": caller}, receive, send)
+        return sent
+
+    assert within(tmp_path, ask) == []
 
 
 def test_log_lines_are_cheap_and_there_after_a_restart(tmp_path: Path) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -81,47 +76,6 @@ def test_the_same_port_can_be_had_again_at_once() -> None:
         get(url)
     with serving(hello, port=int(url.rpartition(":")[2])) as again:
         assert get(again) == b"hello"
-
-
-FOREGROUND = """
-import sys
-from skylift.wire.asgi import Answer, send_answer
-from skylift.wire.serve import Server, listen
-
-async def hello(scope, receive, send):
-    await send_answer(send, Answer(200, {}, b"hello"))
-
-server = Server(hello, listen())
-print(server.url, flush=True)
-server.run_until_signal()
-print("tidied up", flush=True)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_in_the_foreground_it_ends_by_signal_and_its_owner_can_tidy_up(number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", FOREGROUND], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert until_answered(url) == b"hello"
-        os.kill(process.pid, number)
-        assert process.stdout.read() == "tidied up\n"
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
-def until_answered(url: str) -> bytes:
-    """The socket listens before the loop runs, so that the first request waits; it is never refused."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            return get(url)
-        except (TimeoutError, urllib.error.URLError):
-            continue
-    raise TimeoutError(url)
 
 
 def test_a_free_port_is_the_default() -> None:

@@ -44,6 +44,14 @@ ACCEPTED = {
     "units": definition(cpu="1 vCPU", memory="2 GB"),
     "largest": definition(cpu="16384", memory="122880"),
     "EC2": {"family": "f", "containerDefinitions": [{"name": "c", "image": "i", "memory": 128}]},
+    "ulimits": definition(
+        {
+            "ulimits": [
+                {"name": "nofile", "softLimit": 8, "hardLimit": 8},
+                {"name": "core", "softLimit": 0, "hardLimit": -1},
+            ]
+        }
+    ),
     "logs": definition({"logConfiguration": LOGS}, executionRoleArn=ROLE),
     "secrets": definition({"secrets": [SECRET]}, executionRoleArn=ROLE),
     "order": two({"essential": False}, {"dependsOn": [{"containerName": "a", "condition": "SUCCESS"}]}),
@@ -69,6 +77,10 @@ REFUSED = {
     "same name twice": (two({"name": "b"}, {}), "must be unique"),
     "none essential": (definition({"essential": False}), "No essential containers"),
     "stopTimeout": (definition({"stopTimeout": 121}), "between 0 and 120"),
+    "ulimit": (
+        definition({"ulimits": [{"name": "nofile", "softLimit": 9, "hardLimit": 8}]}),
+        "ulimit nofile: softLimit must not be above",
+    ),
     "no memory on EC2": (
         {"family": "f", "containerDefinitions": [{"name": "c", "image": "i"}]},
         "At least one of 'memory'",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skylift.core.clock import Clock
-from skylift.core.errors import Refused
 from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs import execute, sessions
 from skylift.localcloud.ecs.capacity import Slots, machine_slots
@@ -27,8 +24,8 @@ from skylift.localcloud.fault_api import PREFIX, FaultRoute
 from skylift.localcloud.faults import Faults
 from skylift.localcloud.images import Images as BuiltImages
 from skylift.localcloud.rest import RestOfAws
+from skylift.localcloud.rest_ports import AwsLogs, AwsSecrets
 from skylift.wire.asgi import Asgi
-from skylift.wire.errors import AwsError
 from skylift.wire.keys import DerivedKeys, Keyring
 from skylift.wire.provider import Provider
 
@@ -85,7 +82,7 @@ class LocalCloud:
         self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
         self._balancer = Balancer(folder, clock)
         neighbours = Neighbours(
-            images or BuiltImages(home, home / "cache"), _Logs(self._rest), _Secrets(self._rest), self._balancer
+            images or BuiltImages(home, home / "cache"), AwsLogs(self._rest), AwsSecrets(self._rest), self._balancer
         )
         self.events = Events(folder / "cloud.db", place, _Bus(self._rest), clock)
         self.ecs = EcsProvider(place, neighbours, clock, on_change, runner, self.events, Slots(machine_slots(slots)))
@@ -134,22 +131,6 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class _Logs:
-    """CloudWatch Logs of the rest of AWS, in-process."""
-
-    def __init__(self, rest: RestOfAws) -> None:
-        self._rest = rest
-
-    async def prepare(self, group: str, stream: str, create_group: bool) -> None:
-        with _as_aws():
-            self._rest.create_log_stream(group, stream, create_group=create_group)
-
-    async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
-        with _as_aws():
-            self._rest.put_log_events(group, stream, events)
-        await asyncio.sleep(0)
-
-
 class _Bus:
     """EventBridge of the rest of AWS, in-process."""
 
@@ -164,29 +145,3 @@ class _Bus:
 
     async def kept(self) -> None:
         await self._rest.events_kept()
-
-
-class _Secrets:
-    """Secrets Manager and Parameter Store of the rest of AWS, in-process."""
-
-    def __init__(self, rest: RestOfAws) -> None:
-        self._rest = rest
-
-    async def value(self, value_from: str) -> str:
-        with _as_aws():
-            if ":secretsmanager:" not in value_from:
-                return self._rest.parameter_value(value_from)
-            parts = value_from.split(":")
-            key, stage, version = (*parts[7:10], "", "", "")[:3]
-            return self._rest.secret_value(":".join(parts[:7]), key, stage, version)
-
-
-@contextlib.contextmanager
-def _as_aws() -> Iterator[None]:
-    """A refusal of the rest of AWS in the words that ECS shows."""
-    try:
-        yield
-    except Refused as error:
-        raise AwsError("ResourceNotFoundException", str(error)) from error
-    except OSError as error:
-        raise AwsError("ServerException", f"The local cloud cannot write: {error}", 500) from error

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from skylift.wire.app import MOST_BUFFERED_BYTES
+from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, send_answer
 
 _HOP_BY_HOP = frozenset({"connection", "content-length", "transfer-encoding", "server", "date"})
 
@@ -36,7 +33,7 @@ class Moto:
         """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="moto")
-        body = await read_body(receive)
+        body = await read_body(receive, MOST_BUFFERED_BYTES)
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         query = scope.get("query_string", b"").decode("latin-1")
         url = f"https://{host}.{region}.amazonaws.com{path}{'?' + query if query else ''}"
@@ -44,23 +41,13 @@ class Moto:
         headers = [(name, value) for name, value in headers if name.lower() != "host"]
         work = partial(_answer, self._account, scope["method"], url, headers, body)
         status, answered, content = await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        await respond(send, status, answered, content)
+        await send_answer(send, Answer(status, dict(answered), content))
 
     def close(self) -> None:
         """Ends the thread; what moto held is forgotten with the process."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
-
-
-async def read_body(receive: Receive) -> bytes:
-    """A request's whole body."""
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return b"".join(parts)
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
@@ -75,14 +62,6 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
-
-
-async def respond(send: Send, status: int, headers: Iterable[tuple[str, str]], content: bytes) -> None:
-    """Sends a whole response."""
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    raw.append((b"content-length", str(len(content)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})
 
 
 def _answer(

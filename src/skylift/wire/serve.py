@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -96,19 +95,9 @@ class Server:
         finally:
             self._listening.close()
 
-    def run_until_signal(self) -> None:
-        """Serves in this (main) thread until SIGTERM, SIGINT or ``stop``."""
-        asyncio.run(self._run_until_signal())
-
     def stop(self) -> None:
         """Asks the server to end; from any thread, also before it runs."""
         self._server.should_exit = True
-
-    async def _run_until_signal(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        await self.run()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from skylift.localcloud.ecs.health import refuse_bad_check
 from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.ecs.shapes import client_error, invalid
+from skylift.localcloud.ecs.ulimits import refused, ulimits_of
 
 MOST_OVERRIDE_CHARACTERS = 8192
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
@@ -122,6 +123,8 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
         raise client_error("The startTimeout of a container on Fargate must be between 2 and 120 seconds.")
     if "healthCheck" in container:
         refuse_bad_check(name, container["healthCheck"])
+    if bad := refused(ulimits_of(container)):
+        raise client_error(f"Container '{name}': ulimit {bad}: softLimit must not be above hardLimit.")
     _check_unserved(container)
     _check_secrets(container, definition)
     _check_logging(container, fargate, definition)

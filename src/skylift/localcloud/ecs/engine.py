@@ -23,8 +23,8 @@ from skylift.localcloud.ecs.store import STOPPED_SECONDS, EcsTask, Store
 from skylift.localcloud.events import Events
 from skylift.wire.errors import AwsError
 
-CLOSING_SECONDS = 10.0
-"""At shutdown a container gets at most this long between SIGTERM and SIGKILL."""
+CLOSING_SECONDS = 13.0
+"""At shutdown a container gets at most this long between SIGTERM and SIGKILL. Airflow's triggerer may need 12: ``docs/decisions/0004``."""
 _PRUNE_SECONDS = 600.0
 
 

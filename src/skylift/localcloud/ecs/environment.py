@@ -14,6 +14,7 @@ from skylift.localcloud.ecs.oci import OciImage
 from skylift.localcloud.ecs.ports import Document, Image, Place
 from skylift.localcloud.ecs.runner import CannotStart, Launch
 from skylift.localcloud.ecs.store import EcsTask
+from skylift.localcloud.ecs.ulimits import ulimits_of
 
 CREDENTIALS = "/_skylift/credentials"
 METADATA = "/_skylift/metadata/v4"
@@ -76,13 +77,14 @@ def launch(place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: M
     executable = _executable(image, words[0])
     environment = container_environment(place, task, wanted, image, secrets)
     memory = wanted.memory or task_memory(task)
+    ulimits = ulimits_of(wanted.definition)
     if isinstance(image, OciImage):
         cwd = Path(wanted.definition.get("workingDirectory") or image.cwd)
         user = str(wanted.definition.get("user", ""))
-        return Launch(folder, executable, words, environment, cwd, memory, "", image.reference, user)
+        return Launch(folder, executable, words, environment, cwd, memory, "", image.reference, user, ulimits)
     cwd = folder / "work" / str(wanted.definition.get("workingDirectory", "")).lstrip("/")
     template = image.template if wants_template(environment) and executable == image.executable("python") else ""
-    return Launch(folder, executable, words, environment, cwd, memory, template)
+    return Launch(folder, executable, words, environment, cwd, memory, template, ulimits=ulimits)
 
 
 def task_memory(task: EcsTask) -> int:

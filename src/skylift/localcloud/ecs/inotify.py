@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 
 _IN_MODIFY = 0x2
 _IN_ONESHOT = 0x80000000
-_IN_IGNORED = 0x8000
 _EVENT = struct.Struct("iIII")
 
 T = TypeVar("T")

@@ -120,6 +120,7 @@ class EngineRunner:
                 *(word for one in hidden for word in ("--env", one)),
                 *(("--memory", str(launch.memory), "--memory-swap", str(launch.memory)) if limited else ()),
                 *(("--user", launch.user) if launch.user else ()),
+                *(f"--ulimit={name}={soft}:{hard}" for name, soft, hard in launch.ulimits),
                 *(_of_podman(launch.folder) if self._engine.kind == PODMAN else ("--log-driver", "json-file")),
             ]
             words = (*options, launch.image, *launch.arguments[1:])

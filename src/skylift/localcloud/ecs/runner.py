@@ -22,6 +22,7 @@ from typing import Protocol
 from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.shim import start_time
 from skylift.localcloud.ecs.tree import kill_tree
+from skylift.localcloud.ecs.ulimits import Ulimit, shim_word
 
 _SHIM = Path(__file__).with_name("shim.py")
 _PUBLISH_SECONDS = 1.0
@@ -46,6 +47,7 @@ class Launch:
         template: module that prepares templates for this program (``template_process.py``); empty: none.
         image: for a runner with an engine: the OCI image, in which ``executable`` and ``cwd`` are.
         user: for the same: the user in the container; empty: the image's.
+        ulimits: limits of its processes.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Launch:
     template: str = ""
     image: str = ""
     user: str = ""
+    ulimits: tuple[Ulimit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,14 @@ async def _reaped(shim: subprocess.Popen[bytes]) -> None:
 def words_of(launch: Launch) -> bytes:
     """What a shim must know, as it reads it. Raises ``CannotStart``: a NUL character in it."""
     pairs = (f"{name}={value}" for name, value in launch.environment.items())
-    words = (str(launch.executable), str(launch.cwd), str(len(launch.arguments)), *launch.arguments, *pairs)
+    words = (
+        str(launch.executable),
+        str(launch.cwd),
+        shim_word(launch.ulimits),
+        str(len(launch.arguments)),
+        *launch.arguments,
+        *pairs,
+    )
     if any("\0" in word for word in words):
         raise CannotStart("CannotStartContainerError: a NUL character in the command or the environment")
     return "\0".join(words).encode()

@@ -2,7 +2,7 @@
 
 It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``; it imports as little as it can,
 because there is one per container. Everything it needs comes on standard input (an anonymous file, never a disk's):
-executable, working folder, number of arguments, arguments, environment, all separated by NUL.
+executable, working folder, ulimits, number of arguments, arguments, environment, all separated by NUL.
 
 Files in FOLDER: ``log`` (standard output and error), ``pid`` (``shim-pid start pid start``; made by link, so that a second shim in
 the same folder gives up), ``exit`` (``code time`` or ``failed errno time``; made by rename).
@@ -23,13 +23,13 @@ _LEFT_ALONE = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
 
 def main(folder: str) -> None:
     """Runs one container from its start to its end."""
-    executable, cwd, count, *words = read_everything(0).split(b"\0")
+    executable, cwd, limits, count, *words = read_everything(0).split(b"\0")
     arguments, environment = words[: int(count)], words[int(count) :]
-    teller = attend(os.fsencode(folder), cwd)
+    teller = attend(os.fsencode(folder), cwd, limits)
     become(executable, arguments, environment, teller)
 
 
-def attend(folder: bytes, cwd: bytes) -> int:
+def attend(folder: bytes, cwd: bytes, limits: bytes) -> int:
     """Forks the container's process and looks after it to its end, then exits.
 
     Returns only in the container's process, when all is ready for the program: a session, standard streams, working
@@ -45,7 +45,7 @@ def attend(folder: bytes, cwd: bytes) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(opener)
-        _enter(cwd, gate, teller)
+        _enter(cwd, limits, gate, teller)
         return teller
     os.close(teller)
     os.close(gate)
@@ -96,7 +96,7 @@ def _become_init() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _enter(cwd: bytes, gate: int, teller: int) -> None:
+def _enter(cwd: bytes, limits: bytes, gate: int, teller: int) -> None:
     """The child's side: waits until it is written down, then makes itself at home."""
     try:
         if os.read(gate, 2) != b"go":
@@ -110,9 +110,24 @@ def _enter(cwd: bytes, gate: int, teller: int) -> None:
         os.chdir(cwd)
         for number in (*_LEFT_ALONE, _signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
+        if limits:
+            _limit(limits)
     except OSError as error:
         os.write(teller, str(error.errno).encode())
         os._exit(127)
+
+
+def _limit(words: bytes) -> None:
+    """Sets ulimits (``ulimits.shim_word``); what only root may have becomes as much as we may."""
+    import resource  # lazy: few containers have ulimits
+
+    for word in words.split():
+        kind, soft, hard = map(int, word.split(b":"))
+        try:
+            resource.setrlimit(kind, (soft, hard))
+        except (OSError, ValueError):
+            most = resource.getrlimit(kind)[1]
+            resource.setrlimit(kind, (most if soft == -1 else min(soft, most), most if hard == -1 else min(hard, most)))
 
 
 def _publish(text: str) -> bool:

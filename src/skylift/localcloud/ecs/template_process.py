@@ -104,8 +104,8 @@ def _as_shim(spec: int, report: int) -> tuple[list[bytes], int]:
         os.dup2(report, 1)
         os.dup2(os.open(os.devnull, os.O_RDWR), 2)
         os.closerange(3, _MOST_DESCRIPTORS)
-        folder, executable, cwd, *words = shim.read_everything(0).split(b"\0")
-        return [executable, *words], shim.attend(folder, cwd)
+        folder, executable, cwd, limits, *words = shim.read_everything(0).split(b"\0")
+        return [executable, *words], shim.attend(folder, cwd, limits)
     except BaseException:  # noqa: BLE001  whatever it is, no second template may go on from here; the server starts plainly
         os._exit(1)
 
