@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import pytest
 
 from skylift.control.scene import Scene
@@ -62,3 +63,5 @@ def aim(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
         if line.startswith("export "):
             name, _, value = shlex.split(line.removeprefix("export "))[0].partition("=")
             monkeypatch.setenv(name, value)
+    # boto3's default session remembers the files of whoever made it first, perhaps an earlier test.
+    boto3.setup_default_session()
