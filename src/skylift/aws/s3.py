@@ -11,9 +11,8 @@ from botocore.exceptions import ClientError
 from skylift.aws.clients import client
 from skylift.aws.errors import calling, code_of
 
-ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion", "400"})
-"""Codes that HEAD and GET answer for what is not there. HEAD has no body, so its code is the status; 400 is what a
-version id gets that S3 cannot parse."""
+ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion"})
+"""Codes that HEAD and GET answer for what is not there. HEAD has no body, so its code is the status."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class S3:
             try:
                 answer = self._s3.head_object(Bucket=bucket, Key=key, **request)
             except ClientError as error:
-                if code_of(error) in ABSENT:
+                if code_of(error) in ABSENT or (version and self._unreadable(error, bucket, key, version)):
                     return None
                 raise
         found = str(answer.get("VersionId", "") or "")
@@ -102,6 +101,18 @@ class S3:
                 keys = [{"Key": one["Key"]} for one in page.get("Contents", ())]
                 if keys:
                     self._s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+
+    def _unreadable(self, error: ClientError, bucket: str, key: str, version: str) -> bool:
+        """Whether a HEAD's 400 is for a version id that S3 cannot parse. It may be an expired token; GET's body tells."""
+        if code_of(error) != "400":
+            return False
+        try:
+            self._s3.get_object(Bucket=bucket, Key=key, VersionId=version, Range="bytes=0-0")
+        except ClientError as told:
+            if code_of(told) in {"InvalidArgument", *ABSENT}:
+                return True
+            raise
+        return False
 
     def _rules(self, bucket: str) -> list[dict[str, Any]]:
         try:

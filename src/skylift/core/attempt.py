@@ -99,10 +99,9 @@ def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float =
         return Verdict.GONE if began else Verdict.LOST
     if seen.phase is not Phase.STOPPED:
         return Verdict.UNDERWAY
+    ending = Verdict.DIED if began else Verdict.LOST
     if seen.exit_code in ENDINGS:
         ending = ENDINGS[Exit(seen.exit_code)]
-    else:
-        ending = Verdict.DIED if began else Verdict.LOST
     # A stop on somebody's request may come before Airflow's task began; repeating it would undo what they asked for.
     return Verdict.DIED if ending is Verdict.LOST and seen.by_request else ending
 
