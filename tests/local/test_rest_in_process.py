@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from skylift.core.errors import Refused
+from skylift.localcloud.log_keeping import FOLD_BYTES
 from skylift.localcloud.rest import RestOfAws
 from skylift.localcloud.rest_ports import AwsLogs, AwsSecrets
 from skylift.wire.asgi import ClientGone
@@ -105,6 +106,35 @@ def test_log_lines_are_cheap_and_there_after_a_restart(tmp_path: Path) -> None:
     assert again[0].startswith("0-0 ")
     assert again[-1].startswith("99-19 ")
     assert list(tmp_path.glob("*.journal")) == [], "the whole file has made it needless"
+
+
+def test_a_long_journal_is_folded_while_it_runs_and_nothing_is_lost(tmp_path: Path) -> None:
+    """64 MB of log lines: then the whole is written, and only what came since stays in a journal."""
+
+    def journals() -> int:
+        return sum(path.stat().st_size for path in tmp_path.glob("*.journal"))
+
+    async def write(rest: RestOfAws) -> None:
+        logs = AwsLogs(rest)
+        await logs.prepare("g", "s", create_group=True)
+        now = int(time.time() * 1000)
+        batches = FOLD_BYTES // 1_000_000 + 2
+        for batch in range(batches):
+            await logs.put("g", "s", [{"timestamp": now, "message": f"{batch} " + "x" * 100_000} for _ in range(10)])
+        assert journals() > FOLD_BYTES
+        deadline = time.monotonic() + 30
+        while journals() > 1_000_000:
+            assert time.monotonic() < deadline, "it was not folded"
+            await asyncio.sleep(0.05)
+        await logs.put("g", "s", [{"timestamp": now, "message": "after"}])
+        assert len(rest._ministack.service("cloudwatch_logs")._log_groups._data) == 1
+
+    async def read(rest: RestOfAws) -> int:
+        [group] = rest._ministack.service("cloudwatch_logs")._log_groups._data.values()
+        return len(group["streams"]["s"]["events"])
+
+    within(tmp_path, write)
+    assert within(tmp_path, read) == (FOLD_BYTES // 1_000_000 + 2) * 10 + 1
 
 
 def test_a_group_that_is_not_there_is_refused_unless_it_may_be_made(tmp_path: Path) -> None:

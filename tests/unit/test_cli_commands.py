@@ -12,6 +12,7 @@ from skylift.cli import daemon
 from skylift.cli.commands.up import check_disk
 from skylift.cli.home import Home
 from skylift.cli.main import cli, run
+from skylift.cli.serve import bound_log
 from skylift.cli.terminal import seconds
 from skylift.core.errors import Broken, Refused
 
@@ -36,6 +37,18 @@ def test_every_command_says_what_it_does_and_serve_is_hidden() -> None:
     for command in [*cli.commands.values(), *cli.commands["env"].commands.values()]:  # type: ignore[attr-defined]
         assert command.help, command.name
     assert [name for name, command in cli.commands.items() if command.hidden] == ["serve"]
+
+
+def test_the_servers_log_is_cut_while_it_runs(tmp_path: Path) -> None:
+    log, other = tmp_path / "server.log", tmp_path / "terminal"
+    with log.open("ab", buffering=0) as writing, other.open("ab", buffering=0) as elsewhere:
+        writing.write(b"x" * 101)
+        assert not bound_log(log, elsewhere.fileno(), most=100), "it is not ours"
+        assert not bound_log(log, writing.fileno(), most=101)
+        assert bound_log(log, writing.fileno(), most=100)
+        writing.write(b"after")
+    assert log.read_bytes() == b"after"
+    assert (tmp_path / "server.log.1").read_bytes() == b"x" * 101
 
 
 @pytest.mark.parametrize("words", [["nope"], ["up", "--port", "0"], ["up", "--run"], ["logs", "nope"], ["env", "run"]])

@@ -12,6 +12,7 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.localcloud.log_journal import Change, LogJournal
+from skylift.localcloud.log_keeping import expire
 from skylift.localcloud.rest_changes import action_of, promised, touched
 from skylift.localcloud.rest_saver import COST_FACTOR, DELAY_SECONDS, PROMPT_BYTES, RETRY_SECONDS, Saver
 from skylift.localcloud.rest_services import Scope, scope_of
@@ -242,3 +243,16 @@ def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
     with next(tmp_path.glob("*.journal")).open("ab") as stream:
         stream.write(b'[2,"0000')
     assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [1]
+
+
+def test_events_end_with_the_retention_of_their_group() -> None:
+    now = 100 * 86_400.0
+    times = [int((now - days * 86_400) * 1000) for days in (8, 7.5, 6.5, 0)]
+    streams = {"s": {"events": [{"timestamp": at} for at in times]}, "empty": {"events": []}}
+    group: dict[str, Any] = {"retentionInDays": None, "streams": streams}
+    assert expire(group, now) == 0, "kept for ever"
+    group["retentionInDays"] = 7
+    assert expire(group, now) == 2
+    assert [event["timestamp"] for event in group["streams"]["s"]["events"]] == times[2:]
+    assert group["streams"]["s"]["firstEventTimestamp"] == times[2]
+    assert expire(group, now) == 0

@@ -10,21 +10,26 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import IO
 
 from skylift.cli.composition import House
-from skylift.cli.daemon import STAGE, check_port
+from skylift.cli.daemon import LOG_BYTES, STAGE, check_port
 from skylift.cli.home import Home, aim, endpoint
 from skylift.cli.server import Server, package_version, record, start_time
 from skylift.core.errors import Broken, Refused
 from skylift.wire.serve import Server as WebServer
 from skylift.wire.serve import listen
+
+LOG_LOOK_SECONDS = 60.0
+"""Between two looks at the length of our own log."""
 
 
 def serve_forever(home: Home, port: int) -> None:
@@ -68,6 +73,8 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
         record(home, identity)
         stage("ready")
         note(f"ready at {endpoint(port)}")
+        bounding = asyncio.create_task(_bound_log(home.server_log), name="log")
+        stack.callback(bounding.cancel)
         await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
         home.server_file.unlink(missing_ok=True)
         if not stopping.is_set():
@@ -76,6 +83,31 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
     stage("stopped")
     # Everything is saved and ended; a thread that still builds an image would hold the process for minutes.
     os._exit(0)
+
+
+async def _bound_log(path: Path) -> None:
+    while True:
+        await asyncio.sleep(LOG_LOOK_SECONDS)
+        bound_log(path, sys.stdout.fileno())
+
+
+def bound_log(path: Path, descriptor: int, most: int = LOG_BYTES) -> bool:
+    """Moves the log's text to ``{path}.1`` and goes on with an empty file, if it is long and ours; whether it did.
+
+    Args:
+        descriptor: where we write. Opened for appending (``daemon``), so that it goes on at the new end.
+        most: bytes.
+    """
+    try:
+        ours, found = os.fstat(descriptor), path.stat()
+        if (ours.st_dev, ours.st_ino) != (found.st_dev, found.st_ino) or found.st_size <= most:
+            return False
+        shutil.copyfile(path, path.with_suffix(".log.1"))
+        os.truncate(path, 0)
+    except OSError as error:  # gone, or a full disk: the next look may succeed
+        note(f"the log cannot be cut: {error}")
+        return False
+    return True
 
 
 async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:

@@ -38,12 +38,17 @@ class Change:
 
 
 class LogJournal:
-    """Appends changes to ``{folder}/logs-{number}.journal``."""
+    """Appends changes to ``{folder}/logs-{number}.journal``.
+
+    Attributes:
+        size: bytes of all journals that are still needed.
+    """
 
     def __init__(self, folder: Path, number: int) -> None:
         self._folder = folder
         self.number = number
         self._descriptor = -1
+        self.size = self._on_disk()
 
     def append(self, change: Change) -> None:
         """Writes one change. Raises ``OSError`` when the disk is full."""
@@ -57,6 +62,7 @@ class LogJournal:
         if written < len(whole):
             os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             raise OSError(errno.ENOSPC, "no room for a line of the log journal", str(self._path(self.number)))
+        self.size += written
 
     def next(self) -> int:
         """Starts the journal that goes on after the whole file that is now being written; returns its number."""
@@ -69,6 +75,7 @@ class LogJournal:
         for path in self._folder.glob("logs-*.journal"):
             if _number_of(path) < number:
                 path.unlink(missing_ok=True)
+        self.size = self._on_disk()
 
     def close(self) -> None:
         """Closes the file; a later ``append`` opens it again."""
@@ -85,6 +92,9 @@ class LogJournal:
                     if line.endswith(b"\n"):
                         yield Change(*json.loads(line))
             self.number = number
+
+    def _on_disk(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.glob("logs-*.journal"))
 
     def _path(self, number: int) -> Path:
         return self._folder / f"logs-{number:08d}.journal"

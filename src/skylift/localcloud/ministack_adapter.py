@@ -14,7 +14,6 @@ import importlib
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
 from skylift.localcloud.log_journal import Change, JournalTime, LogJournal, replay
+from skylift.localcloud.log_keeping import LogKeeping, copied, journal_number
 from skylift.localcloud.rest_changes import action_of, promised, touched
 from skylift.localcloud.rest_saver import Saver
 from skylift.wire.keys import Key
@@ -41,7 +41,6 @@ NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
 Answer = tuple[int, dict[str, str], Any]
 Operation = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
 
-_JOURNAL_NUMBER = re.compile(rb'"journal": (\d+)')
 _running = False
 
 
@@ -61,7 +60,7 @@ class Ministack:
         self._endpoint = endpoint
         self._journal = LogJournal(folder, 0)
         self._log_time = JournalTime()
-        self._saving: asyncio.Task[None] | None = None
+        self._saving: asyncio.Future[Any] | None = None
         self._environment_before: dict[str, str | None] = {}
 
     async def start(self) -> None:
@@ -84,10 +83,17 @@ class Ministack:
             self._forget()
             raise
         self._saver = Saver(self._folder, self, unswept=frozenset({LOGS}))
+        self._keeping = LogKeeping(
+            self._folder / f"{LOGS}.json",
+            self._journal,
+            self.service(LOGS)._log_groups._data.values,
+            lambda: self.saved(LOGS),
+            time.time,
+        )
         self._watch()
         self.service("eventbridge").start_scheduler()
         self.service("scheduler").start_scheduler()
-        self._saving = asyncio.create_task(self._saver.run())
+        self._saving = asyncio.gather(self._saver.run(), self._keeping.run())
 
     async def stop(self) -> None:
         """Saves everything and forgets the modules. Raises ``OSError`` when something cannot be written."""
@@ -135,6 +141,7 @@ class Ministack:
             expect_success(operation(request))
         self._trim_log_records()
         self._journal.append(Change(now, self._account, region or self._region, action, request))
+        self._keeping.grown()
 
     def has_event_rules(self) -> bool:
         """Whether an enabled rule with a pattern is on the default bus."""
@@ -201,10 +208,10 @@ class Ministack:
         if key == SESSIONS:
             return dict(self.service("sts")._sessions)
         take = self._server._build_persistence_save_dict().get(key)
-        snapshot = take() if take is not None else None
-        if key == LOGS and snapshot is not None:
-            return {"journal": self._journal.next(), "state": {**snapshot, "log_records": {}}}
-        return snapshot
+        if key == LOGS and take is not None:
+            state = copied(self.service(LOGS)._log_groups._data, take)
+            return {"journal": self._journal.next(), "state": {**state, "log_records": {}}}
+        return take() if take is not None else None
 
     def encode(self, key: str, snapshot: Any) -> bytes:
         """As ministack's own ``save_state`` writes it (``json.dumps`` of the whole is the fast way)."""
@@ -273,9 +280,7 @@ class Ministack:
     async def _replay_logs(self) -> None:
         whole = self._folder / f"{LOGS}.json"
         if whole.exists():
-            with whole.open("rb") as stream:
-                match = _JOURNAL_NUMBER.search(stream.read(200))
-            self._journal = LogJournal(self._folder, int(match[1]) if match else 0)
+            self._journal = LogJournal(self._folder, journal_number(whole))
         logs = self.service(LOGS)
         delivered = logs._fanout_to_subscription_filters
         logs.time, logs._fanout_to_subscription_filters = self._log_time, lambda *_: None
@@ -338,6 +343,7 @@ class Ministack:
                 account, region = self._responses.get_account_id(), self._responses.get_region()
                 self._journal.append(Change(now, account, region, action, json.loads(body or b"{}")))
                 self._trim_log_records()
+                self._keeping.grown()
             return answer
 
         return perform
