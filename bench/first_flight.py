@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from processes import belonging_to, end_all, pss_bytes
+from processes import belonging_to, end_all, in_session, pss_bytes
 
 ROOT = Path(__file__).parents[1]
 SKYLIFT = str(Path(sys.executable).with_name("skylift"))
@@ -100,16 +100,19 @@ def standalone(home: Path, figures: dict[str, float], *, measure_memory: bool) -
         subprocess.run([airflow, "db", "migrate"], env=environ, check=True, capture_output=True)
         began = time.monotonic()
         with open(Path(folder) / "out.log", "wb") as log:
-            process = subprocess.Popen([airflow, "standalone"], env=environ, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [airflow, "standalone"], env=environ, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             until(lambda: healthy(f"http://127.0.0.1:{port}"), 180)
             took = time.monotonic() - began
             if measure_memory:
                 time.sleep(SETTLE_SECONDS)
-                figures["standalone_pss_bytes"] = pss_bytes(belonging_to(Path(folder)))
+                figures["standalone_pss_bytes"] = pss_bytes(in_session(process.pid))
         finally:
             end_all([process.pid])
-            end_all(belonging_to(Path(folder)))
+            process.wait()
+            end_all(in_session(process.pid))
     return took
 
 

@@ -17,6 +17,11 @@ def belonging_to(folder: Path) -> list[int]:
     return [pid for pid in _pids() if pid != os.getpid() and needle in _traces(pid)]
 
 
+def in_session(leader: int) -> list[int]:
+    """Pids of a session: those that rewrote their command line and environment (setproctitle) are found by nothing else."""
+    return [pid for pid in _pids() if _session(pid) == leader]
+
+
 def pss_bytes(pids: list[int]) -> int:
     """Sum of the proportional set sizes (``smaps_rollup``), in bytes. Processes that ended count 0."""
     return sum(_pss(pid) for pid in pids)
@@ -34,6 +39,13 @@ def end_all(pids: list[int], seconds: float = 20) -> None:
 
 def _pids() -> list[int]:
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _traces(pid: int) -> bytes:
