@@ -162,8 +162,9 @@ class Events:
             try:
                 self._put()
                 await self._forget()
-            except sqlite3.OperationalError as error:  # a full disk: they are delivered again, which is allowed
-                _log.warning("events stay in the outbox: %s", error)
+            except Exception as error:  # noqa: BLE001 - a full disk, or our bug: a loop that ends would hide all later events
+                # They are delivered again, which is allowed.
+                _log.warning("events stay in the outbox: %s", error, exc_info=not isinstance(error, sqlite3.Error))
                 asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._bell.set)
 
     def _put(self) -> None:
