@@ -1,4 +1,4 @@
-"""`airflow standalone` as the comparison: the same image, LocalExecutor, SQLite, nothing of ours."""
+"""`airflow standalone` as the comparison: the same image, LocalExecutor, a PostgreSQL of its own (SQLite locks under load)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skylift.cli.airflow_api import AirflowApi
+from skylift.localcloud.postgres import Postgres
 
 PASSWORD = "standalone"
 
@@ -22,6 +23,8 @@ PASSWORD = "standalone"
 def standalone(airflow: Path, dags: Path, home: Path, parallelism: int = 8) -> Iterator[AirflowApi]:
     """Starts it from ``airflow``, the command of an image; ends it and all that it started."""
     home.mkdir(parents=True)
+    postgres = Postgres(home / "database")
+    postgres.start()
     (home / "passwords.json").write_text(json.dumps({"admin": PASSWORD}))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -36,6 +39,9 @@ def standalone(airflow: Path, dags: Path, home: Path, parallelism: int = 8) -> I
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
+            f"postgresql+psycopg2://{postgres.superuser}:{postgres.password}@127.0.0.1:{postgres.port}/postgres"
+        ),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(parallelism),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
@@ -49,6 +55,7 @@ def standalone(airflow: Path, dags: Path, home: Path, parallelism: int = 8) -> I
         yield AirflowApi(base, "admin", PASSWORD)
     finally:
         _end(process)
+        postgres.stop()
 
 
 def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:

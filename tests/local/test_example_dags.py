@@ -7,14 +7,16 @@ import json
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.local.standalone import standalone
 from tests.stack import Stack
 
 from skylift.cli.airflow_api import AirflowApi
-from skylift.core.errors import Unavailable
+from skylift.core.errors import Refused, Unavailable
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
 
@@ -39,6 +41,7 @@ RUN_ID = "compared"
 LONGEST_SECONDS = 600
 
 States = dict[tuple[str, int], str]
+T = TypeVar("T")
 
 
 def test_example_dags_end_as_under_local_executor(stack: Stack, tmp_path: Path) -> None:
@@ -77,8 +80,8 @@ def _outcomes(api: AirflowApi) -> dict[str, States]:
     """Triggers all at once; the final state of every Airflow task instance of each run."""
     _until_parsed(api)
     for dag_id in EXAMPLES:
-        api.unpause(dag_id)
-        api.trigger(dag_id, RUN_ID, {})
+        _patiently(lambda one=dag_id: api.unpause(one))
+        _patiently(lambda one=dag_id: _trigger(api, one))
     deadline = time.monotonic() + LONGEST_SECONDS
     waiting = set(EXAMPLES)
     while waiting and time.monotonic() < deadline:
@@ -89,22 +92,39 @@ def _outcomes(api: AirflowApi) -> dict[str, States]:
 
 
 def _over(api: AirflowApi, dag_id: str) -> bool:
-    """An API server that is slow under 60 Airflow tasks at once is asked again; the deadline stands."""
+    return _patiently(lambda: api.run_state(dag_id, RUN_ID)) in {"success", "failed"}
+
+
+def _trigger(api: AirflowApi, dag_id: str) -> None:
     try:
-        return api.run_state(dag_id, RUN_ID) in {"success", "failed"}
-    except Unavailable:
-        return False
+        api.trigger(dag_id, RUN_ID, {})
+    except Refused as error:
+        # Asked before, with an answer that did not arrive.
+        assert "409" in str(error), error
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """The call's answer; an API server that is slow under 60 Airflow tasks at once is asked again for two minutes."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return call()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def _until_parsed(api: AirflowApi) -> None:
     deadline = time.monotonic() + 120
-    while missing := set(EXAMPLES) - set(api.dags()):
+    while missing := set(EXAMPLES) - set(_patiently(api.dags)):
         assert time.monotonic() < deadline, f"not parsed: {missing}; {json.dumps(api.import_errors())[:2000]}"
         time.sleep(0.5)
 
 
 def _states(api: AirflowApi, dag_id: str) -> States:
-    return {(line.task_id, line.map_index): line.state for line in api.task_lines(dag_id, RUN_ID)}
+    lines = _patiently(lambda: api.task_lines(dag_id, RUN_ID))
+    return {(line.task_id, line.map_index): line.state for line in lines}
 
 
 def _kinds(states: States) -> Counter[tuple[str, str]]:
