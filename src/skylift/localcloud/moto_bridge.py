@@ -50,20 +50,6 @@ class Moto:
             self._thread = None
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that gives a body that has been read once more, then goes on as before."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
 def _answer(
     account: str, method: str, url: str, headers: list[tuple[str, str]], body: bytes
 ) -> tuple[int, list[tuple[str, str]], bytes]:

@@ -16,10 +16,10 @@ from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
 from skylift.localcloud.ministack_adapter import Ministack, expect_success
-from skylift.localcloud.moto_bridge import Moto, replayed
+from skylift.localcloud.moto_bridge import Moto
 from skylift.localcloud.rest_services import Scope, Server, scope_of, served
 from skylift.wire.app import MOST_BUFFERED_BYTES
-from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, send_answer
+from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, replayed, send_answer
 from skylift.wire.keys import Key
 from skylift.wire.provider import Caller
 

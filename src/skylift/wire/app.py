@@ -32,6 +32,7 @@ from skylift.wire.asgi import (
     head_of,
     origin_form,
     read_body,
+    replayed,
     send_answer,
 )
 from skylift.wire.errors import AwsError
@@ -138,7 +139,7 @@ class WireApp:
         except BodyTooLong:
             raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
         visit.prove(hashlib.sha256(body).hexdigest())
-        await route({**scope, CALLER: visit.caller}, _once(body, receive), send)
+        await route({**scope, CALLER: visit.caller}, replayed(body, receive), send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
         visit = self._gate.admit(head, self._dialect(head))
@@ -159,7 +160,7 @@ class WireApp:
         if service.wants(visit.head, body):
             answer = await service.answer(visit.head, body, visit.caller, request_id)
             return await send_answer(send, answer)
-        return await self._call_fallback(scope, _once(body, receive), send, visit, body)
+        return await self._call_fallback(scope, replayed(body, receive), send, visit, body)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str) -> None:
         if not visit.proven:
@@ -252,16 +253,3 @@ async def _send_unread(receive: Inbox, send: Send, head: Head, answer: Answer) -
     if not await drain(receive, head):
         answer = Answer(answer.status, {**answer.headers, "connection": "close"}, answer.body)
     await send_answer(send, answer)
-
-
-def _once(body: bytes, receive: Receive) -> Receive:
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
