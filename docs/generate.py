@@ -19,7 +19,8 @@ from skylift.core.containers import CONTAINER_SETTINGS
 from skylift.core.environment import ENVIRONMENT_LIFE
 from skylift.core.lifecycle import Lifecycle
 from skylift.core.settings import Setting
-from skylift.executors.settings import ECS_SECTION, ECS_SETTINGS, OWN_SECTION, OWN_SETTINGS
+from skylift.executors.ecs_options import ECS_SECTION, ECS_SETTINGS
+from skylift.executors.settings import OWN_SECTION, OWN_SETTINGS
 from skylift.localcloud.batch.lifecycle import BATCH_JOB
 from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs.capacity import SLOTS
@@ -47,7 +48,7 @@ def settings() -> str:
         "Settings",
         "Each is declared once, in the file that is named; this page, the validation and `--help` come from there.",
         "## Executors, in the user's Airflow",
-        f"Options of `[{ECS_SECTION}]`: the amazon provider's names and meaning (`skylift.executors.settings`).",
+        f"Options of `[{ECS_SECTION}]`: the amazon provider's names and meaning (`skylift.executors.ecs_options`).",
         _options(ECS_SECTION, ECS_SETTINGS),
         f"Options of `[{OWN_SECTION}]`: what the amazon provider does not have.",
         _options(OWN_SECTION, OWN_SETTINGS),

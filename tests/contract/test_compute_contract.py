@@ -15,9 +15,9 @@ from tests.unit.executor_airflow import ecs_conf
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Verdict, verdict
 from skylift.executors.ecs import EcsCompute
+from skylift.executors.ecs_options import EcsOptions, ecs_options
 from skylift.executors.fake import FakeCompute
 from skylift.executors.payload import Payload
-from skylift.executors.settings import EcsOptions, ecs_options
 
 pytestmark = pytest.mark.contract
 

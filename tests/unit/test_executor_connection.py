@@ -6,7 +6,7 @@ import pytest
 from tests.unit.executor_airflow import ecs_conf
 
 from skylift.executors.connection import session_of
-from skylift.executors.settings import ecs_options
+from skylift.executors.ecs_options import ecs_options
 
 pytestmark = pytest.mark.unit
 

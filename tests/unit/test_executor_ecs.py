@@ -19,9 +19,9 @@ from skylift.core.attempt import Attempt, Phase, Verdict, verdict
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import tag_value
 from skylift.executors.ecs import EcsCompute, check_wishes, observation, run_task_request
+from skylift.executors.ecs_options import ecs_options
 from skylift.executors.payload import Payload, Payloads, command
 from skylift.executors.provider import get_provider_info
-from skylift.executors.settings import ecs_options
 
 pytestmark = pytest.mark.unit
 PAYLOAD = Payload(("python", "-c", "x"), {"SKYLIFT_WORKLOAD": "s3://b/k"})

@@ -14,9 +14,10 @@ from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submissio
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.core.names import tag_value
 from skylift.executors.connection import session_of
+from skylift.executors.ecs_options import EcsOptions, ecs_options, on_fargate
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.payload import Payload, Payloads
-from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, TAGS, EcsOptions, Options, ecs_options, on_fargate
+from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, TAGS, Options
 
 log = logging.getLogger(__name__)
 
