@@ -128,7 +128,7 @@ def test_the_same_token_gives_the_same_container_though_the_document_is_another(
     one = attempt()
     refs = {placed(world, one) for _ in range(3)}
     assert len(refs) == 1
-    assert world.compute.find(one.external_id) == [*refs]
+    assert world.compute.find(one) == [*refs]
     world.compute.stop(*refs, why="test")
 
 
@@ -139,7 +139,7 @@ def test_another_attempt_is_another_container_and_both_are_found(world: World) -
     world.compute.stop(old, "make room")
     seen(world, old, lambda o: o.phase is Phase.STOPPED)
     new = placed(world, second)
-    assert world.compute.find(first.external_id) == [old, new]
+    assert world.compute.find(second) == [old, new]
     world.compute.stop(new, "test")
 
 
@@ -168,4 +168,19 @@ def test_many_are_observed_at_once_and_the_unknown_is_missing(world: World) -> N
 
 
 def test_nothing_is_found_of_what_was_never_asked_for(world: World) -> None:
-    assert world.compute.find(str(uuid4())) == []
+    assert world.compute.find(attempt()) == []
+
+
+def test_an_end_can_be_explained_and_what_waits_can_be_renewed_or_not(world: World) -> None:
+    one = attempt()
+    ref = placed(world, one)
+    assert world.compute.renew(one, ref) in {True, False}
+    world.compute.stop(ref, "test")
+    seen(world, ref, lambda o: o.phase is Phase.STOPPED)
+    assert isinstance(world.compute.explain(ref), str)
+
+
+def test_kin_is_a_pure_answer(world: World) -> None:
+    one = attempt()
+    assert world.compute.kin(one) == world.compute.kin(one)
+    assert world.compute.most_per_submit >= 1

@@ -6,7 +6,7 @@ Foreign words (ECS's ``lastStatus``, Batch's ``RUNNABLE``) end where an ``Observ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
@@ -50,6 +50,8 @@ class Observation:
         by_request: a person or program asked for the stop (not the compute itself, as with Spot), so that the attempt
             must not be repeated.
         reason: for people, one line: stop code, reasons, exit code.
+        version: grows with every change of that container, where the service counts (ECS); 0 when it does not. One that
+            is older than the last that was drawn from is not drawn from.
     """
 
     ref: str
@@ -58,6 +60,7 @@ class Observation:
     exit_code: int | None = None
     by_request: bool = False
     reason: str = ""
+    version: int = 0
 
 
 class Verdict(StrEnum):
@@ -116,6 +119,7 @@ class Attempt:
         document: makes the workload's JSON, with a token that is valid from now on. Secret.
         wishes: the author's ``executor_config``, never changed.
         labels: what it is for people and bills: dag_id, task_id, run_id, map_index, try_number.
+        shortages: how often a lack of capacity was met so far: which of its fallbacks a compute should try.
     """
 
     external_id: str
@@ -123,6 +127,7 @@ class Attempt:
     document: Callable[[], str] = field(repr=False)
     wishes: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    shortages: int = 0
 
     @property
     def token(self) -> str:
@@ -139,12 +144,14 @@ class Submission:
         later: not now, the same will work later (throttled, no capacity, network): why.
         refused: it will never work like this: why, and what to change.
         throttled: with ``later``: we are asked to slow down.
+        shortage: with ``later``: there is no capacity.
     """
 
     ref: str = ""
     later: str = ""
     refused: str = ""
     throttled: bool = False
+    shortage: bool = False
 
 
 class Compute(Protocol):
@@ -152,19 +159,29 @@ class Compute(Protocol):
 
     Every verb may be repeated harmlessly, survives our restart, and takes many where the service takes many. Verbs block on
     the network, so they are called from worker threads, several at once; they keep no state that a restart would lose.
+    Where it says "raises": ``Unavailable`` when nothing can be said or done now, ``Refused`` when we may not.
 
+    * ``kin``: attempts of equal kin may go in one ``submit`` call together, up to ``most_per_submit``; ``None``: alone.
+      It does not block and does not raise.
     * ``submit`` never raises: each attempt gets its ``Submission``, in the same order. The same token gives the same
       container, also after a time-out in which the first call did succeed.
-    * ``observe`` raises ``Unavailable`` when nothing can be said now and ``Refused`` when we may not look. One that is
-      not known is ``MISSING``, which is an answer and not an error. A stop is reported with its reason, with or
-      without exit codes. Answers come in any order, at most one per ref.
-    * ``stop`` asks for the end; that it is over shows in ``observe``. Stopping what has stopped or is not known is fine.
+    * ``observe`` raises. One that is not known is ``MISSING``, which is an answer and not an error. A stop is reported with
+      its reason, with or without exit codes. Answers come in any order, at most one per ref.
+    * ``stop`` asks for the end, and raises; that it is over shows in ``observe``. Stopping what has stopped or is not known
+      is fine.
     * ``find`` gives the refs of all attempts of one external id that the service still knows, stopped ones too, the
-      newest last.
+      newest last; it raises. ``number`` and ``shortages`` of the attempt do not matter.
+    * ``renew``, for one that waits long: its workload gets a token that is valid from now on, before the old one ends.
+      ``False`` when that cannot be (the workload stands in the command): the caller stops it and makes another attempt.
+      It raises. Renewing one that has begun is harmless.
+    * ``explain`` gives more about an end than the observation has: the last lines of the container's log, a link to it; ""
+      when there is nothing. It raises.
     """
 
     most_per_submit: int
     most_per_observe: int
+
+    def kin(self, attempt: Attempt) -> Hashable | None: ...
 
     def submit(self, attempts: Sequence[Attempt]) -> list[Submission]: ...
 
@@ -172,4 +189,8 @@ class Compute(Protocol):
 
     def stop(self, ref: str, why: str) -> None: ...
 
-    def find(self, external_id: str) -> list[str]: ...
+    def find(self, attempt: Attempt) -> list[str]: ...
+
+    def renew(self, attempt: Attempt, ref: str) -> bool: ...
+
+    def explain(self, ref: str) -> str: ...

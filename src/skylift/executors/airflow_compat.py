@@ -39,10 +39,14 @@ def external_id_of(workload: Any) -> str:
 def labels_of(workload: Any) -> dict[str, str]:
     """What people look for in a list of containers."""
     if isinstance(workload, ExecuteTask):
-        ti = workload.ti
-        names = ("dag_id", "task_id", "run_id", "map_index", "try_number")
-        return {name: str(getattr(ti, name)) for name in names}
+        return labels_of_instance(workload.ti)
     return {"callback_id": str(workload.callback.id)}
+
+
+def labels_of_instance(ti: Any) -> dict[str, str]:
+    """The labels of a task instance's workload."""
+    names = ("dag_id", "task_id", "run_id", "map_index", "try_number")
+    return {name: str(getattr(ti, name)) for name in names}
 
 
 def wishes_of(workload: Any) -> dict[str, Any]:

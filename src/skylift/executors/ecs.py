@@ -13,6 +13,7 @@ from skylift.aws.ecs_tasks import MOST_PER_DESCRIBE, EcsTask, EcsTasks, NoCluste
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.core.names import tag_value
+from skylift.executors import in_container
 from skylift.executors.connection import session_of
 from skylift.executors.ecs_options import EcsOptions, ecs_options, on_fargate
 from skylift.executors.executor import SkyliftExecutor
@@ -90,11 +91,22 @@ class EcsCompute:
     def stop(self, ref: str, why: str) -> None:
         self._tasks.stop(ref, why)
 
-    def find(self, external_id: str) -> list[str]:
-        if external_id.startswith("arn:"):
+    def find(self, attempt: Attempt) -> list[str]:
+        if attempt.external_id.startswith("arn:"):
             # The amazon provider's executor kept the ARN there: its ECS tasks are taken over as they are.
-            return [external_id]
-        return self._tasks.started_by(external_id)
+            return [attempt.external_id]
+        return self._tasks.started_by(attempt.external_id)
+
+    def kin(self, attempt: Attempt) -> None:
+        """RunTask's ``count`` gives all the same overrides, so every attempt goes alone."""
+
+    def renew(self, attempt: Attempt, ref: str) -> bool:  # noqa: ARG002  as in Compute
+        """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
+        return in_container.WORKLOAD_URL in self._payloads.prepare(attempt).environment
+
+    def explain(self, ref: str) -> str:  # noqa: ARG002  as in Compute
+        """Nothing beyond what DescribeTasks says."""
+        return ""
 
     def _submit(self, attempt: Attempt) -> Submission:
         try:

@@ -6,26 +6,21 @@ whatever is raised here ends the scheduler. So this class only carries workloads
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Event as Bell
-from threading import Thread
 from typing import Any, ClassVar
 
 from airflow.executors.base_executor import BaseExecutor
 
-from skylift.core.attempt import Compute
+from skylift.core.attempt import Attempt, Compute
 from skylift.core.errors import Broken, SkyliftError
 from skylift.executors import airflow_compat, settings
+from skylift.executors.crew import Crew
 from skylift.executors.fleet import Fleet, Rhythm
 from skylift.executors.flight import News, Order, Stage
 from skylift.executors.settings import OWN_SECTION, Options
 from skylift.executors.settle import Event, Kind
-
-log = logging.getLogger(__name__)
+from skylift.executors.source import Source
 
 
 class SkyliftExecutor(BaseExecutor):
@@ -50,6 +45,10 @@ class SkyliftExecutor(BaseExecutor):
         """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
         raise Broken(f"{type(self).__name__} says no compute")
 
+    def make_source(self) -> Source | None:
+        """Where observations come from without asking; ``None`` without one. Raises ``Refused``, as ``make_compute``."""
+        return None
+
     def most_attempts(self) -> int:
         """Containers for one launch."""
         raise Broken(f"{type(self).__name__} says no number of attempts")
@@ -71,7 +70,9 @@ class SkyliftExecutor(BaseExecutor):
     def start(self) -> None:
         """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
         most = Options(self.conf, OWN_SECTION)[settings.END_SECONDS]
-        self._crew = Crew(self.compute, self.rhythm(), most_seconds_to_end=most)
+        source = self.make_source()
+        rhythm = replace(self.rhythm(), eventful=source is not None)
+        self._crew = Crew(self.compute, rhythm, source, most_seconds_to_end=most)
         self._fleet = self._crew.fleet
         self._crew.start()
 
@@ -136,7 +137,7 @@ class SkyliftExecutor(BaseExecutor):
             return [], []
         try:
             compute = self.compute
-            refs = compute.find(ti.external_executor_id)
+            refs = compute.find(Attempt(ti.external_executor_id, 1, str, labels=airflow_compat.labels_of_instance(ti)))
             return [f"{one.ref}: {one.phase} {one.reason}" for one in compute.observe(refs)] if refs else [], []
         except SkyliftError as error:
             return [f"Nothing can be said of the container: {error}"], []
@@ -216,40 +217,3 @@ def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
         wishes=airflow_compat.wishes_of(workload),
         labels=airflow_compat.labels_of(workload),
     )
-
-
-class Crew:
-    """The background thread of a fleet, and its pool."""
-
-    def __init__(self, compute: Compute, rhythm: Rhythm, *, most_seconds_to_end: float) -> None:
-        self._bell = Bell()
-        # Enough for all lanes of the fleet, so that launches never wait behind looks.
-        self._pool = ThreadPoolExecutor(2 * rhythm.calls, thread_name_prefix="skylift-call")
-        self._thread = Thread(target=self._run, name="skylift-fleet", daemon=True)
-        self._ended = False
-        self._most = most_seconds_to_end
-        self.fleet = Fleet(compute, self._pool, time.monotonic, rhythm, self._bell.set)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        """Lets launches that are on their way come to their end, for a bounded time."""
-        self.fleet.close()
-        self._ended = True
-        self._bell.set()
-        self._thread.join(self._most)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _run(self) -> None:
-        while not self._ended or self.fleet.launching:
-            self._bell.wait(self._step())
-            self._bell.clear()
-
-    def _step(self) -> float:
-        try:
-            return self.fleet.step()
-        except Exception:
-            # The thread must live on: without it nothing is launched or seen to end until the scheduler restarts.
-            log.exception("a mistake in the executor's background thread, please report it")
-            return 1.0

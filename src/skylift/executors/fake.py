@@ -5,7 +5,7 @@ It is held to the contract by the same test that the local cloud's ECS passes (`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from threading import Lock
 
@@ -20,7 +20,11 @@ class FakeCompute:
         documents: the workload of each placed attempt, by ref.
         stops: refs of all stop calls.
         finds: external ids of all find calls.
-        refusals: errors for the next calls, by verb (``submit``, ``observe``, ``stop``, ``find``); for submit, with
+        renewals: refs of all renew calls.
+        kin_by: the label whose value is the kin; "" for none.
+        by_reference: whether the workload of a placed attempt can be renewed.
+        explanations: what is known of an end, by ref.
+        refusals: errors for the next calls, by verb (``submit``, ``observe``, ``stop`` ...); for submit, with
             ``lost_answer``, the attempt is placed all the same.
     """
 
@@ -31,6 +35,10 @@ class FakeCompute:
         self.documents: dict[str, str] = {}
         self.stops: list[str] = []
         self.finds: list[str] = []
+        self.renewals: list[str] = []
+        self.kin_by = ""
+        self.by_reference = False
+        self.explanations: dict[str, str] = {}
         self.looks: list[tuple[str, ...]] = []
         self.refusals: dict[str, list[Exception | Submission]] = {}
         self.lost_answer = False
@@ -57,11 +65,27 @@ class FakeCompute:
                 code = 143 if seen.began else None
                 self._seen[ref] = replace(seen, phase=Phase.STOPPED, exit_code=code, by_request=True, reason=why)
 
-    def find(self, external_id: str) -> list[str]:
+    def find(self, attempt: Attempt) -> list[str]:
         with self._lock:
-            self.finds.append(external_id)
+            self.finds.append(attempt.external_id)
             self._refuse("find")
-            return [ref for ref in self._seen if ref.rpartition(".")[0] == f"fake:{external_id}"]
+            return [ref for ref in self._seen if ref.rpartition(".")[0] == f"fake:{attempt.external_id}"]
+
+    def kin(self, attempt: Attempt) -> Hashable | None:
+        return attempt.labels.get(self.kin_by) if self.kin_by else None
+
+    def renew(self, attempt: Attempt, ref: str) -> bool:
+        with self._lock:
+            self.renewals.append(ref)
+            self._refuse("renew")
+            if self.by_reference:
+                self.documents[ref] = attempt.document()
+            return self.by_reference
+
+    def explain(self, ref: str) -> str:
+        with self._lock:
+            self._refuse("explain")
+            return self.explanations.get(ref, "")
 
     # What a test does to the attempts.
 

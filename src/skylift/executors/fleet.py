@@ -43,6 +43,9 @@ class Rhythm:
         looks: observe calls a second, all attempts together.
         calls: calls of one verb at the same time.
         look_all: seconds that one page of attempts costs at least: with many pages, old ones are looked at less often.
+        linger: seconds that an attempt with kin waits for others of its kin before it is submitted.
+        eventful: changes come by events (``sighted``), so that looking is only a safety net.
+        reconcile: with events, seconds between two looks at an attempt.
     """
 
     young: float = 1.0
@@ -54,6 +57,9 @@ class Rhythm:
     looks: float = 10.0
     calls: int = 8
     look_all: float = 1.0
+    linger: float = 0.0
+    eventful: bool = False
+    reconcile: float = 300.0
 
 
 @dataclass
@@ -115,6 +121,13 @@ class Fleet:
     def revoke(self, key: Hashable, why: str) -> None:
         """Stops everything of that key, and says no more of it."""
         self._tell(partial(self._revoke, key, why))
+
+    def sighted(self, observations: Sequence[Observation]) -> None:
+        """Takes observations that came without asking: at least once, in any order, some of strangers."""
+        self._tell(partial(self._sighted, list(observations)))
+
+    def deaf(self) -> None:
+        """Observations cannot come without asking now: looks follow the rhythm without events until they do again."""
 
     def drain(self) -> list[News]:
         """The news since the last time."""
@@ -232,6 +245,12 @@ class Fleet:
             observation = seen.get(flight.ref) or Observation(flight.ref, Phase.MISSING, reason="no answer")
             self.observed(flight, observation)
 
+    def _sighted(self, observations: Sequence[Observation]) -> None:
+        flights = {flight.ref: flight for flight in self._flights}
+        for one in observations:
+            if one.ref in flights and flights[one.ref] in self._flights:
+                self.observed(flights[one.ref], one)
+
     def observed(self, flight: Flight, seen: Observation) -> None:
         """Draws the consequences of one observation."""
         now = self._clock()
@@ -291,7 +310,7 @@ class Fleet:
         for flight in flights:
             if not self._others.open(now, max(1, self._rhythm.calls // 2)):
                 return
-            self._call(self._others, [flight], partial(self._compute.find, flight.order.external_id), self._found)
+            self._call(self._others, [flight], partial(self._compute.find, flight.attempt()), self._found)
 
     def _found(self, flights: Sequence[Flight], result: list[str] | SkyliftError) -> None:
         (flight,) = flights
