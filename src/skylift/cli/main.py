@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from skylift.cli.commands import cloud, down, env, fault, image, logs, machine, serving, status, up
+from skylift.cli.commands import cloud, down, env, fault, iam_policy, image, logs, machine, serving, status, up
 from skylift.cli.commands import exec as execute
 from skylift.cli.home import find_home
 from skylift.cli.terminal import err
@@ -42,6 +42,7 @@ for command in (
     cloud.cloud,
     fault.fault,
     image.image,
+    iam_policy.iam_policy,
     execute.execute,
     serving.serve,
 ):

@@ -1,0 +1,248 @@
+"""The IAM policies that running Airflow's tasks on ECS or Batch needs, least privilege, as documents to hand to IAM.
+
+Three roles: the scheduler's (what our executors call), the execution role (what ECS itself calls to start a container) and the
+task role (what runs in the container calls). Resources and conditions are as the Service Authorization Reference has them for
+``ecs``, ``batch``, ``s3``, ``sqs``, ``logs``, ``ecr`` and ``secretsmanager``: an action that knows no resources gets ``*``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skylift.core.errors import Refused
+from skylift.core.names import split_s3_url
+
+ACCOUNT = re.compile(r"[0-9]{12}")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The account and region that the ARNs of a policy name.
+
+    Raises:
+        Refused: an account that has not 12 digits, a region that does not look like one.
+    """
+
+    account: str
+    region: str
+    partition: str = "aws"
+
+    def __post_init__(self) -> None:
+        if not ACCOUNT.fullmatch(self.account):
+            raise Refused(f"account {self.account!r}: an AWS account id has 12 digits (aws sts get-caller-identity)")
+        if not REGION.fullmatch(self.region):
+            raise Refused(f"region {self.region!r}: a region looks like eu-central-1")
+
+    def arn(self, service: str, rest: str) -> str:
+        """An ARN here; S3 buckets and IAM roles have no region, S3 buckets no account."""
+        if rest.startswith("arn:"):
+            return rest
+        region = "" if service in {"s3", "iam"} else self.region
+        account = "" if service == "s3" else self.account
+        return f"arn:{self.partition}:{service}:{region}:{account}:{rest}"
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What an Airflow uses; names or ARNs. What is empty gets no statement.
+
+    Attributes:
+        cluster, task_definitions, pass_roles: of ECS; ``pass_roles`` are the task definition's two roles.
+        job_queues, job_definitions: of Batch.
+        payload_url: ``[skylift] payload_url``.
+        events_queue: ``[skylift] events_queue``.
+        container_log_groups: where the containers' output goes (log driver awslogs).
+        remote_log_groups: CloudWatch groups of Airflow's remote logs.
+        remote_log_url: or their S3 URL.
+        repositories: ECR repositories of the images.
+        secrets: ARNs of secrets that the definition hands to the container.
+    """
+
+    cluster: str = ""
+    task_definitions: Sequence[str] = ()
+    pass_roles: Sequence[str] = ()
+    job_queues: Sequence[str] = ()
+    job_definitions: Sequence[str] = ()
+    payload_url: str = ""
+    events_queue: str = ""
+    container_log_groups: Sequence[str] = ()
+    remote_log_groups: Sequence[str] = ()
+    remote_log_url: str = ""
+    repositories: Sequence[str] = ()
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+
+def scheduler_policy(place: Place, uses: Uses) -> dict[str, Any]:
+    """For whoever runs the scheduler. Raises ``Refused`` when something that it must name is missing."""
+    if not uses.cluster and not uses.job_queues:
+        raise Refused("name what the executor uses: --cluster and --task-definition, or --job-queue and --job-definition")
+    return _document(
+        *(_ecs(place, uses) if uses.cluster else ()),
+        *(_batch(place, uses) if uses.job_queues else ()),
+        *_put_payloads(place, uses),
+        *_events(place, uses),
+        *_read_output(place, uses),
+        *_remote_logs(place, uses),
+    )
+
+
+def task_role_policy(place: Place, uses: Uses) -> dict[str, Any]:
+    """For what runs in the container; your DAGs' own needs come on top. Raises ``Refused`` when there is nothing to allow."""
+    statements = [*_take_payloads(place, uses), *_remote_logs(place, uses)]
+    if not statements:
+        raise Refused("nothing to allow: name --payload-url, --remote-log-group or --remote-log-url if you use them")
+    return _document(*statements)
+
+
+def execution_role_policy(place: Place, uses: Uses) -> dict[str, Any]:
+    """For ECS itself, which pulls the image, opens the log and fetches secrets (AmazonECSTaskExecutionRolePolicy, narrowed)."""
+    if not uses.repositories:
+        raise Refused("name the image's ECR repository: --repository NAME")
+    pull = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
+    statements = [
+        _allow("SignInToEcr", ["ecr:GetAuthorizationToken"], ["*"]),
+        _allow("PullTheImage", pull, [place.arn("ecr", f"repository/{name}") for name in uses.repositories]),
+    ]
+    if uses.container_log_groups:
+        write = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        statements.append(_allow("WriteTheOutput", write, _groups(place, uses.container_log_groups)))
+    if uses.secrets:
+        statements.append(_allow("ReadSecrets", ["secretsmanager:GetSecretValue"], list(uses.secrets)))
+    return _document(*statements)
+
+
+def trust_policy(service: str = "ecs-tasks.amazonaws.com") -> dict[str, Any]:
+    """Who may take on the execution role and the task role: ECS's tasks; Batch's containers are ECS tasks as well."""
+    return _document({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"})
+
+
+# The scheduler's statements.
+
+
+def _ecs(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    if not uses.task_definitions or not uses.pass_roles:
+        raise Refused(
+            "name what RunTask starts: --task-definition FAMILY, and --pass-role for the roles in it (execution and task role)"
+        )
+    cluster = place.arn("ecs", _below("cluster", uses.cluster))
+    of_cluster = {"ArnEquals": {"ecs:cluster": cluster}}
+    runs = place.arn("ecs", f"task/{uses.cluster.rpartition('/')[2]}/*")
+    families = [place.arn("ecs", f"{_below('task-definition', _family(one))}:*") for one in uses.task_definitions]
+    return [
+        _allow("Launch", ["ecs:RunTask"], families, of_cluster),
+        _allow("TagWhatIsLaunched", ["ecs:TagResource"], [runs], {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
+        _allow("SeeAndStop", ["ecs:DescribeTasks", "ecs:StopTask"], [runs], of_cluster),
+        _allow("FindAfterRestart", ["ecs:ListTasks"], ["*"], of_cluster),
+        _allow("LookForTheCluster", ["ecs:DescribeClusters"], [cluster]),
+        _allow("FindTheOutput", ["ecs:DescribeTaskDefinition"], ["*"]),
+        _allow(
+            "HandOverTheRoles",
+            ["iam:PassRole"],
+            [place.arn("iam", _below("role", one)) for one in uses.pass_roles],
+            {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        ),
+    ]
+
+
+def _batch(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    if not uses.job_definitions:
+        raise Refused("name what SubmitJob starts: --job-definition NAME")
+    names = [_below("job-definition", _family(one)) for one in uses.job_definitions]
+    definitions = [place.arn("batch", text) for name in names for text in (name, f"{name}:*")]
+    queues = [place.arn("batch", _below("job-queue", one)) for one in uses.job_queues]
+    runs = place.arn("batch", "job/*")
+    return [
+        _allow("Submit", ["batch:SubmitJob"], [*definitions, *queues]),
+        _allow("TagWhatIsSubmitted", ["batch:TagResource"], [runs, *definitions]),
+        _allow("Stop", ["batch:TerminateJob"], [runs]),
+        _allow("SeeAndFind", ["batch:DescribeJobs", "batch:ListJobs", "batch:DescribeJobQueues"], ["*"]),
+    ]
+
+
+def _put_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    if not uses.payload_url:
+        return []
+    return [_allow("PutWorkloads", ["s3:PutObject", "s3:GetObject"], [_objects(place, uses.payload_url)])]
+
+
+def _events(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    if not uses.events_queue:
+        return []
+    queue = place.arn("sqs", uses.events_queue.rpartition("/")[2])
+    actions = ["sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+    return [_allow("HearEvents", actions, [queue])]
+
+
+def _read_output(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    if not uses.container_log_groups:
+        return []
+    return [_allow("ReadTheOutput", ["logs:GetLogEvents"], _groups(place, uses.container_log_groups))]
+
+
+# What scheduler and container have in common, and the container's.
+
+
+def _remote_logs(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    """Airflow's remote logs: the container writes them, the executor adds why a container died, the API server reads them."""
+    statements = []
+    if uses.remote_log_groups:
+        actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:GetLogEvents", "logs:DescribeLogStreams"]
+        statements.append(_allow("AirflowLogs", actions, _groups(place, uses.remote_log_groups)))
+    if uses.remote_log_url:
+        bucket, _ = _split(uses.remote_log_url)
+        objects = _objects(place, uses.remote_log_url)
+        statements.append(_allow("AirflowLogObjects", ["s3:GetObject", "s3:PutObject"], [objects]))
+        statements.append(_allow("ListAirflowLogs", ["s3:ListBucket"], [place.arn("s3", bucket)]))
+    return statements
+
+
+def _take_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
+    if not uses.payload_url:
+        return []
+    return [_allow("TakeTheWorkload", ["s3:GetObject", "s3:DeleteObject"], [_objects(place, uses.payload_url)])]
+
+
+def _objects(place: Place, url: str) -> str:
+    bucket, prefix = _split(url)
+    return place.arn("s3", "/".join(filter(None, (bucket, prefix.strip("/"), "*"))))
+
+
+def _split(url: str) -> tuple[str, str]:
+    try:
+        return split_s3_url(url)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _groups(place: Place, names: Sequence[str]) -> list[str]:
+    # A log group's ARN ends in :*, which stands for its streams.
+    return [f"{place.arn('logs', _with('log-group:', name)).removesuffix(':*')}:*" for name in names]
+
+
+def _family(definition: str) -> str:
+    """``family`` of ``family:revision`` or an ARN of it."""
+    head, colon, revision = definition.rpartition(":")
+    return head if colon and revision.isdigit() else definition
+
+
+def _below(kind: str, name: str) -> str:
+    return name if name.startswith("arn:") else f"{kind}/{name}"
+
+
+def _with(prefix: str, name: str) -> str:
+    return name if name.startswith("arn:") else prefix + name
+
+
+def _allow(
+    sid: str, actions: Sequence[str], resources: Sequence[str], condition: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    statement: dict[str, Any] = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+    return statement | ({"Condition": dict(condition)} if condition else {})
+
+
+def _document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}

@@ -1,0 +1,73 @@
+"""``skylift iam-policy``: prints the IAM policies that Airflow on ECS or Batch needs. Asks nobody, changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from skylift.aws import iam_policies
+from skylift.aws.iam_policies import Place, Uses
+
+ROLES: dict[str, Callable[[Place, Uses], dict[str, Any]]] = {
+    "scheduler": iam_policies.scheduler_policy,
+    "task-role": iam_policies.task_role_policy,
+    "execution-role": iam_policies.execution_role_policy,
+}
+MANY: dict[str, tuple[str, str]] = {
+    "task_definitions": ("--task-definition", "Family of an ECS task definition that the executor runs."),
+    "pass_roles": ("--pass-role", "Name or ARN of a role in the task definition (execution role, task role)."),
+    "job_queues": ("--job-queue", "Batch job queue."),
+    "job_definitions": ("--job-definition", "Batch job definition."),
+    "container_log_groups": ("--container-log-group", "Log group of the containers' output (awslogs)."),
+    "remote_log_groups": ("--remote-log-group", "CloudWatch log group of Airflow's remote logs."),
+    "repositories": ("--repository", "ECR repository of the image."),
+    "secrets": ("--secret", "ARN of a secret that the definition hands to the container."),
+}
+ONE: dict[str, tuple[str, str]] = {
+    "cluster": ("--cluster", "Name or ARN of the ECS cluster."),
+    "payload_url": ("--payload-url", "[skylift] payload_url: s3://bucket/prefix."),
+    "events_queue": ("--events-queue", "[skylift] events_queue: name or ARN of the SQS queue."),
+    "remote_log_url": ("--remote-log-url", "s3://bucket/prefix of Airflow's remote logs."),
+}
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for one in reversed(fields(Uses)):
+        if one.name in MANY:
+            flag, text = MANY[one.name]
+            option = click.option(flag, one.name, multiple=True, help=f"{text} May be repeated.")
+        else:
+            flag, text = ONE[one.name]
+            option = click.option(flag, one.name, default="", help=text)
+        command = option(command)
+    return command
+
+
+@click.command(name="iam-policy")
+@click.argument("role", type=click.Choice([*ROLES, "trust"]))
+@click.option("--account", help="AWS account id, 12 digits.")
+@click.option("--region", help="AWS region.")
+@click.option("--partition", default="aws", help="aws, aws-cn or aws-us-gov.")
+@_options
+def iam_policy(role: str, account: str | None, region: str | None, partition: str, **uses: Any) -> None:
+    """Print the IAM policy of ROLE as JSON, least privilege, for Airflow with skylift's executors.
+
+    ROLE is scheduler (whoever runs Airflow's scheduler), task-role (what runs in the container), execution-role (ECS itself,
+    which starts it), or trust (who may take on the last two).
+
+    \b
+    aws iam put-role-policy --role-name airflow-scheduler --policy-name skylift --policy-document "$(
+      skylift iam-policy scheduler --account 123456789012 --region eu-central-1 --cluster airflow
+        --task-definition airflow-task --pass-role airflow-task --pass-role airflow-execution)"
+    """
+    if role == "trust":
+        document = iam_policies.trust_policy()
+    elif not account or not region:
+        raise click.UsageError("--account and --region are needed: the policy names what it allows by its ARN.")
+    else:
+        document = ROLES[role](Place(account, region, partition), Uses(**uses))
+    click.echo(json.dumps(document, indent=2))
