@@ -23,7 +23,7 @@ SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
 TESTS = tests/unit tests/contract tests/local
 
-.PHONY: help run test check format bench bench-fast bench-localcloud docs test-long test-browser test-image clean python tools install install-dev install-browser
+.PHONY: help run test check format bench bench-fast bench-localcloud docs test-long test-soak test-browser test-image clean python tools install install-dev install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -33,10 +33,13 @@ run: install ## Start skylift and run examples/quickstart on it.
 	@$(BIN)/skylift up examples/quickstart --run
 
 test: install-dev ## The tests: unit, contract, local.
-	@$(BIN)/python -m pytest $(TESTS) -m "not long" --durations=15
+	@$(BIN)/python -m pytest $(TESTS) -m "not long and not soak" --durations=15
 
 test-long: install-dev ## What takes longer: crashes, survival, others' executors, operators, AWS CLI, Terraform.
 	@$(BIN)/python -m pytest tests/local -m long --durations=15
+
+test-soak: install-dev ## Two thousand Airflow tasks, and three kills of the scheduler on the way.
+	@$(BIN)/python -m pytest tests/local/test_soak.py -s
 
 check: install-dev ## Format, lint, strict types, the law of layers.
 	$(BIN)/ruff format --check .
