@@ -1,6 +1,8 @@
-"""All that differs, or may differ, between Airflow versions: workloads, their keys and tokens, adoption.
+"""All that differs, or may differ, between Airflow versions: workloads, their keys and tokens, their ids, adoption.
 
-Written against 3.3.2. Airflow's objects are untyped here (``Any``).
+Tested with 3.1.8, 3.2.2 and 3.3.2 (docs/compatibility.md says what differs). What an Airflow has is asked of its classes,
+never read from its version number. Airflow's objects are untyped here (``Any``). What differs inside the container, where
+nothing of ours is installed, stands in ``in_container.py``.
 """
 
 from __future__ import annotations
@@ -10,9 +12,22 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from airflow.executors.workloads import ExecuteCallback, ExecuteTask
+from airflow.executors import base_executor, workloads
+from airflow.executors.workloads import ExecuteTask
+from airflow.models.taskinstancekey import TaskInstanceKey
+from sqlalchemy import update
 
 from skylift.executors.settle import Kind
+
+ExecuteCallback: type | None = getattr(workloads, "ExecuteCallback", None)
+"""Since 3.2."""
+
+SCHEDULER_PRE_ASSIGNS = hasattr(base_executor.BaseExecutor, "pre_assigns_external_executor_id")
+"""Since 3.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when the executor asks for it."""
+
+stats: Any = base_executor.stats if hasattr(base_executor, "stats") else base_executor.Stats
+"""``incr``, ``gauge``, ``timing``, ``timer``: the ones that this process has set up. A module since 3.3, a class before, at
+another place in each version, and Airflow's SDK has a second set, which in a scheduler goes nowhere."""
 
 TOKEN_STAYS_FRESH = 60.0
 """Seconds for which a token made at queuing is used as it is. It lives ``[scheduler] task_queued_timeout`` (600)."""
@@ -22,14 +37,64 @@ def kind_of(workload: Any) -> Kind | None:
     """Task or callback; ``None`` for what we do not run."""
     if isinstance(workload, ExecuteTask):
         return Kind.TASK
-    return Kind.CALLBACK if isinstance(workload, ExecuteCallback) else None
+    return Kind.CALLBACK if ExecuteCallback and isinstance(workload, ExecuteCallback) else None
+
+
+def key_of(workload: Any) -> Any:
+    """Airflow's key of a workload. Since 3.3 the workload says it itself; a callback's key was a ``str`` before."""
+    if hasattr(workload, "key"):
+        return workload.key
+    return workload.ti.key if isinstance(workload, ExecuteTask) else workload.callback.key
+
+
+def has_event_log(key: Any) -> bool:
+    """Whether there is an event log under this key: for task instances only. 3.2 tries it for callbacks, and fails."""
+    return isinstance(key, TaskInstanceKey)
+
+
+def unqueue(executor: Any, key: Any) -> None:
+    """Takes a key out of all the queues that this Airflow's ``BaseExecutor`` has."""
+    for name in ("queued_tasks", "queued_callbacks", "queued_connection_tests"):
+        getattr(executor, name, {}).pop(key, None)
+
+
+def pre_assigned(workload: Any, session: Any) -> Any:
+    """The workload with an external id that is committed together with QUEUED.
+
+    3.1's scheduler does not do it, and its workloads have no place for it. So it is written here, in the session in which
+    the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances``: the rows are locked by it already), and
+    goes along in the workload. It is no part of the JSON: pydantic writes the fields of the declared class, not of ours.
+
+    Args:
+        workload: as the scheduler queues it.
+        session: the one that ``queue_workload`` was given.
+    """
+    if SCHEDULER_PRE_ASSIGNS or not isinstance(workload, ExecuteTask):
+        return workload
+    from airflow.models.taskinstance import TaskInstance  # lazy: slow, and only 3.1 needs it
+
+    external_id = str(uuid.uuid4())
+    session.execute(
+        update(TaskInstance)
+        .where(TaskInstance.id == str(workload.ti.id))
+        .values(external_executor_id=external_id)
+        .execution_options(synchronize_session=False)
+    )
+    carrier = _Carrier(**dict(workload.ti), external_executor_id=external_id)
+    return workload.model_copy(update={"ti": carrier})
+
+
+class _Carrier(ExecuteTask.model_fields["ti"].annotation):  # type: ignore[misc]
+    """A workload's task instance with what it has itself since 3.2."""
+
+    external_executor_id: str | None = None
 
 
 def external_id_of(workload: Any) -> str:
     """The id of this launch that survives us: pre-assigned by the scheduler for tasks, the callback's own otherwise.
 
-    An older scheduler, or ``dag.test()``, assigns none: then a new one. The task instance's id will not do, as a
-    deferred task instance keeps it over several launches.
+    One that was queued past ``pre_assigned`` has none: then a new one. The task instance's id will not do, as a deferred
+    or rescheduled task instance keeps it, and its try, over several launches.
     """
     if isinstance(workload, ExecuteTask):
         return workload.ti.external_executor_id or str(uuid.uuid4())
@@ -67,11 +132,17 @@ def document_of(workload: Any, generator: Callable[[], Any]) -> Callable[[], str
         renewed = workload
         if time.monotonic() - made > TOKEN_STAYS_FRESH or not workload.token:
             subject = workload.ti.id if isinstance(workload, ExecuteTask) else workload.callback.id
-            token = workload.generate_token(str(subject), generator())
-            renewed = workload.model_copy(update={"token": token})
+            renewed = workload.model_copy(update={"token": _token(str(subject), generator())})
         return str(renewed.model_dump_json())
 
     return document
+
+
+def _token(subject: str, generator: Any) -> str:
+    """A token as ``ExecuteTask.make`` puts it in: since 3.2 one that is good for the start of this workload only."""
+    if hasattr(ExecuteTask, "generate_token"):
+        return str(ExecuteTask.generate_token(subject, generator))
+    return str(generator.generate({"sub": subject}))
 
 
 def workload_of(ti: Any, generator: Any) -> Any:

@@ -98,6 +98,8 @@ class SkyliftExecutor(BaseExecutor):
         The scheduler (3.3.2, ``_process_task_event_logs``) gives ``bulk_save_objects`` a generator that drops each line as it
         is read; SQLAlchemy holds them weakly, so without this they are saved as empty rows, which the database refuses.
         """
+        if not airflow_compat.has_event_log(ti_key):
+            return
         super().log_task_event(event=event, extra=extra, ti_key=ti_key)
         self._written += list(self._task_event_logs)[-1:]
 
@@ -106,14 +108,18 @@ class SkyliftExecutor(BaseExecutor):
         for news in self._fleet.drain() if self._fleet else ():
             self._hear(news)
 
+    def queue_workload(self, workload: Any, session: Any) -> None:
+        """As Airflow's, and with an external id also where the scheduler assigns none (3.1)."""
+        super().queue_workload(airflow_compat.pre_assigned(workload, session), session)
+
     def _process_workloads(self, workload_items: Sequence[Any]) -> None:
         for workload in workload_items:
-            self.queued_tasks.pop(workload.key, None)
-            self.queued_callbacks.pop(workload.key, None)
+            key = airflow_compat.key_of(workload)
+            airflow_compat.unqueue(self, key)
             try:
                 self._order(order_of(workload, lambda: self.jwt_generator))
             except Exception as error:  # noqa: BLE001  this workload's author or we can act; all others must go on
-                self.fail(workload.key, info=f"{type(self).__name__} cannot run this: {type(error).__name__}: {error}")
+                self.fail(key, info=f"{type(self).__name__} cannot run this: {type(error).__name__}: {error}")
 
     def revoke_task(self, *, ti: Any) -> None:
         """Stops what runs for the task instance and forgets it; no event, no exception, no waiting."""
@@ -210,7 +216,7 @@ def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
     if kind is None:
         raise Broken(f"{type(workload).__name__} is not supported")
     return Order(
-        key=workload.key,
+        key=airflow_compat.key_of(workload),
         kind=kind,
         external_id=airflow_compat.external_id_of(workload),
         document=airflow_compat.document_of(workload, generator),
