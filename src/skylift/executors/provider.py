@@ -6,6 +6,7 @@ Undeclared options work all the same (``conf.get`` with a fallback); the declara
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from skylift.core.settings import Setting
@@ -43,5 +44,6 @@ def _option(setting: Setting[Any]) -> dict[str, Any]:
         "version_added": "0.1.0",
         "type": KINDS.get(type(setting.default), "string"),
         "example": None,
-        "default": str(setting.default),
+        # A bare {} would be read as a place to fill in.
+        "default": "" if setting.default in ({}, []) else str(setting.default),
     }
