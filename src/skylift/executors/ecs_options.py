@@ -1,17 +1,24 @@
-"""The options of ``[aws_ecs_executor]``: the amazon provider's names and meaning, read into what RunTask gets."""
+"""The options of ``[aws_ecs_executor]``: the amazon provider's names and meaning, read into what RunTask gets.
+
+One ``EcsOptions`` for the section, one for each queue of ``[skylift] queues`` that has a word of ours.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skylift.core.errors import Refused
 from skylift.core.settings import Setting, flag, whole_number
+from skylift.executors.queues import Layered, Words, merged, own_words
 from skylift.executors.settings import (
     AWS_CONN_ID,
+    CAPACITY_FALLBACK,
     CHECK_HEALTH,
     CONN_ID,
+    OWN_SECTION,
+    QUEUES,
     REGION,
     REGION_NAME,
     Options,
@@ -50,7 +57,7 @@ MAX_RUN_TASK_ATTEMPTS = Setting(
     "max_run_task_attempts",
     whole_number(1, 1000),
     3,
-    "Containers to try for one launch when a container ends before Airflow's task began in it.",
+    "Containers to try for one launch when a container ends before the Airflow task began in it.",
 )
 
 ECS_SETTINGS = (
@@ -73,17 +80,37 @@ ECS_SETTINGS = (
 )
 
 
+PLACE_SETTINGS: tuple[Setting[Any], ...] = (
+    LAUNCH_TYPE,
+    CAPACITY_PROVIDER_STRATEGY,
+    PLATFORM_VERSION,
+    SUBNETS,
+    SECURITY_GROUPS,
+    ASSIGN_PUBLIC_IP,
+    TASK_DEFINITION,
+)
+"""What a fallback may change."""
+
+QUEUE_SETTINGS: tuple[Setting[Any], ...] = (*PLACE_SETTINGS, CLUSTER, CONTAINER_NAME, RUN_TASK_KWARGS)
+"""What may differ by queue."""
+
+
 @dataclass(frozen=True)
 class EcsOptions:
-    """``[aws_ecs_executor]``, read and checked.
+    """``[aws_ecs_executor]``, read and checked, as it is for one queue.
 
     Attributes:
-        request: RunTask's arguments as far as options decide them.
+        request: RunTask's arguments as far as options decide them, without the cluster.
         container: name of the container in which Airflow runs.
+        cluster: name or ARN; "" is the account's default cluster.
         connection: the Airflow connection to take credentials from.
         region: "" for AWS's own setting.
         most_attempts: containers for one launch.
         check_health: look for the cluster at the start.
+        fallbacks: arguments of RunTask to change, in turn, while there is no capacity.
+        queues: the options of the queues that differ.
+        queue: the queue that these are of; "" for the section's own.
+        words: the options that the queue's entry sets, by name.
     """
 
     request: Mapping[str, Any]
@@ -93,10 +120,32 @@ class EcsOptions:
     region: str
     most_attempts: int
     check_health: bool
+    fallbacks: tuple[Mapping[str, Any], ...] = ()
+    queues: Mapping[str, EcsOptions] = field(default_factory=dict)
+    queue: str = ""
+    words: frozenset[str] = frozenset()
+
+    def of(self, queue: str) -> EcsOptions:
+        """The options of one of Airflow's queues; the section's own for a queue that has no entry."""
+        return self.queues.get(queue, self)
+
+    def source(self, option: str) -> str:
+        """Where an option stands, for people."""
+        if option in self.words:
+            return f"[{OWN_SECTION}] queues {self.queue!r} {option}"
+        return f"[{ECS_SECTION}] {option}"
 
 
 def ecs_options(conf: Any) -> EcsOptions:
-    """Reads the section. Raises ``Refused`` with one line that names the option."""
+    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the option."""
+    own = Options(conf, OWN_SECTION)
+    common = own[CAPACITY_FALLBACK]
+    base = _read(conf, common)
+    queues = {queue: words for queue, words in own[QUEUES].items() if _differs(words)}
+    return replace(base, queues={queue: _of_queue(conf, queue, words, common) for queue, words in queues.items()})
+
+
+def _read(conf: Any, fallbacks: list[Words]) -> EcsOptions:
     options = Options(conf, ECS_SECTION)
     given: dict[str, Any] = options[RUN_TASK_KWARGS]
     request = camel(given)
@@ -114,7 +163,52 @@ def ecs_options(conf: Any) -> EcsOptions:
         region=options[REGION_NAME] or options[REGION],
         most_attempts=options[MAX_RUN_TASK_ATTEMPTS],
         check_health=options[CHECK_HEALTH],
+        fallbacks=tuple(_fallback(conf, words) for words in fallbacks if own_words(words, _names(PLACE_SETTINGS))),
     )
+
+
+def _names(settings: tuple[Setting[Any], ...]) -> tuple[str, ...]:
+    return tuple(setting.name for setting in settings)
+
+
+def _differs(words: Words) -> bool:
+    return bool(own_words(words, (*_names(QUEUE_SETTINGS), CAPACITY_FALLBACK.name)))
+
+
+def _of_queue(conf: Any, queue: str, words: Words, common: list[Words]) -> EcsOptions:
+    ours = own_words(words, _names(QUEUE_SETTINGS))
+    if RUN_TASK_KWARGS.name in ours:
+        below: dict[str, Any] = Options(conf, ECS_SECTION)[RUN_TASK_KWARGS]
+        ours[RUN_TASK_KWARGS.name] = merged(camel(below), camel(ours[RUN_TASK_KWARGS.name]))
+    try:
+        read = _read(Layered(conf, ECS_SECTION, ours), words.get(CAPACITY_FALLBACK.name, common))
+    except Refused as error:
+        raise Refused(f"[{OWN_SECTION}] queues, queue {queue!r}: {error}") from error
+    return replace(read, queue=queue, words=frozenset(ours))
+
+
+def _fallback(conf: Any, words: Words) -> dict[str, Any]:
+    """What a fallback changes in a request, and nothing else."""
+    options = Options(Layered(conf, ECS_SECTION, own_words(words, _names(PLACE_SETTINGS))), ECS_SECTION)
+    changed: dict[str, Any] = {}
+    for setting, key in (
+        (LAUNCH_TYPE, "launchType"),
+        (CAPACITY_PROVIDER_STRATEGY, "capacityProviderStrategy"),
+        (PLATFORM_VERSION, "platformVersion"),
+        (TASK_DEFINITION, "taskDefinition"),
+    ):
+        if setting.name in words:
+            changed[key] = options[setting]
+    network = {
+        key: value
+        for setting, key, value in (
+            (SUBNETS, "subnets", options[SUBNETS]),
+            (SECURITY_GROUPS, "securityGroups", options[SECURITY_GROUPS]),
+            (ASSIGN_PUBLIC_IP, "assignPublicIp", "ENABLED" if options[ASSIGN_PUBLIC_IP] else "DISABLED"),
+        )
+        if setting.name in words
+    }
+    return changed | ({"networkConfiguration": {"awsvpcConfiguration": network}} if network else {})
 
 
 def _pick(options: Options, setting: Setting[str], request: dict[str, Any], key: str) -> str:
@@ -129,16 +223,27 @@ def _place(options: Options, request: dict[str, Any]) -> None:
             f"[{ECS_SECTION}] launch_type and capacity_provider_strategy exclude each other: set one of the two"
         )
     if options.set(LAUNCH_TYPE):
-        request["launchType"] = options[LAUNCH_TYPE]
-        request.pop("capacityProviderStrategy", None)
+        move(request, {"launchType": options[LAUNCH_TYPE]})
     if options.set(CAPACITY_PROVIDER_STRATEGY):
-        request["capacityProviderStrategy"] = options[CAPACITY_PROVIDER_STRATEGY]
-        request.pop("launchType", None)
+        move(request, {"capacityProviderStrategy": options[CAPACITY_PROVIDER_STRATEGY]})
     # ECS's own default is LATEST, and EC2 refuses any: so it is sent only when somebody wants another.
     if options.set(PLATFORM_VERSION):
         request["platformVersion"] = options[PLATFORM_VERSION]
     if not on_fargate(request):
         request.pop("platformVersion", None)
+
+
+def move(request: dict[str, Any], to: Mapping[str, Any]) -> None:
+    """Sets launch type or strategy in a request, where each replaces the other; removes what the new place does not take."""
+    if to.get("capacityProviderStrategy"):
+        request.pop("launchType", None)
+        request["capacityProviderStrategy"] = to["capacityProviderStrategy"]
+    elif to.get("launchType"):
+        request.pop("capacityProviderStrategy", None)
+        request["launchType"] = to["launchType"]
+    if not on_fargate(request):
+        request.pop("platformVersion", None)
+        request.get("networkConfiguration", {}).get("awsvpcConfiguration", {}).pop("assignPublicIp", None)
 
 
 def on_fargate(request: Mapping[str, Any]) -> bool:

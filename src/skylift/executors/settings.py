@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from skylift.core.errors import Refused
 from skylift.core.settings import Setting, flag, whole_number
+from skylift.executors.queues import Words, fallback_list, queue_map
 
 T = TypeVar("T")
 
@@ -68,7 +69,34 @@ PAYLOAD_URL = Setting(
     "s3://bucket/prefix for workloads; the scheduler needs s3:PutObject there, the container s3:GetObject, and "
     "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, stands in the container's command.",
 )
-TAGS = Setting("tags", flag, True, "Whether ECS tasks get tags dag_id, task_id, run_id, map_index, try_number.")
+TAGS = Setting(
+    "tags",
+    flag,
+    True,
+    "Whether containers get tags dag_id, task_id, run_id, map_index, try_number, and team where there are teams.",
+)
+QUEUES: Setting[dict[str, Words]] = Setting(
+    "queues",
+    queue_map,
+    {},
+    "JSON object: what differs for workloads of one Airflow queue, in the words of the executors' own sections, e.g. "
+    '{"gpu": {"task_definition": "airflow-gpu", "launch_type": "EC2", "job_queue": "gpu"}}. A queue that is not there has the '
+    "sections' own values.",
+)
+CAPACITY_FALLBACK: Setting[list[Words]] = Setting(
+    "capacity_fallback",
+    fallback_list,
+    [],
+    "JSON list of what to try in turn when AWS has no capacity, before the first choice is tried again: a launch type, a "
+    'capacity provider, a strategy, or an object as in queues, e.g. ["FARGATE_SPOT", "FARGATE", {"job_queue": "on-demand"}].',
+)
+EVENTS_QUEUE = Setting(
+    "events_queue",
+    str,
+    "",
+    "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of the ECS tasks or Batch jobs; "
+    "empty: state by polling alone (docs/events.md).",
+)
 POLL_SECONDS = Setting("poll_seconds", seconds, 1.0, "Seconds between two looks at a young attempt.")
 POLL_MOST_SECONDS = Setting("poll_most_seconds", seconds, 10.0, "Most seconds between two looks at an old attempt.")
 MISSING_GRACE = Setting(
@@ -82,7 +110,19 @@ END_SECONDS = Setting(
     "end_seconds", seconds, 10.0, "Most seconds that the scheduler's end waits for calls on their way."
 )
 
-OWN_SETTINGS = (PAYLOAD_URL, TAGS, POLL_SECONDS, POLL_MOST_SECONDS, MISSING_GRACE, LAUNCH_RATE, WORKERS, END_SECONDS)
+OWN_SETTINGS = (
+    PAYLOAD_URL,
+    TAGS,
+    QUEUES,
+    CAPACITY_FALLBACK,
+    EVENTS_QUEUE,
+    POLL_SECONDS,
+    POLL_MOST_SECONDS,
+    MISSING_GRACE,
+    LAUNCH_RATE,
+    WORKERS,
+    END_SECONDS,
+)
 
 
 class Options:
