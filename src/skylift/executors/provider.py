@@ -6,7 +6,6 @@ Undeclared options work all the same (``conf.get`` with a fallback); the declara
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from skylift.core.settings import Setting
