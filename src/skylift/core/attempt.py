@@ -28,6 +28,10 @@ class Exit(IntEnum):
     """The workload could not be fetched, or Airflow's API could not be reached. Nothing was run here."""
 
 
+SUPERSEDED = "skylift makes another attempt"
+"""Begins the ``why`` of a stop after which the fleet makes another attempt: such a stop is nobody's wish to end the work."""
+
+
 class Phase(StrEnum):
     """How far the compute is with an attempt."""
 
@@ -52,6 +56,8 @@ class Observation:
         reason: for people, one line: stop code, reasons, exit code.
         version: grows with every change of that container, where the service counts (ECS); 0 when it does not. One that
             is older than the last that was drawn from is not drawn from.
+        shortage: it stopped before it began because there was no capacity: it is repeated, and not counted as a failure.
+        external_id: whose attempt it is, where the service tells (events); "" when it does not.
     """
 
     ref: str
@@ -61,6 +67,8 @@ class Observation:
     by_request: bool = False
     reason: str = ""
     version: int = 0
+    shortage: bool = False
+    external_id: str = ""
 
 
 class Verdict(StrEnum):
@@ -106,7 +114,8 @@ def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float =
     if seen.exit_code in ENDINGS:
         ending = ENDINGS[Exit(seen.exit_code)]
     # A stop on somebody's request may come before Airflow's task began; repeating it would undo what they asked for.
-    return Verdict.DIED if ending is Verdict.LOST and seen.by_request else ending
+    wished = seen.by_request and SUPERSEDED not in seen.reason
+    return Verdict.DIED if ending is Verdict.LOST and wished else ending
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,8 @@ class Attempt:
         wishes: the author's ``executor_config``, never changed.
         labels: what it is for people and bills: dag_id, task_id, run_id, map_index, try_number.
         shortages: how often a lack of capacity was met so far: which of its fallbacks a compute should try.
+        queue: Airflow's queue, as the author wrote it; "" for workloads that have none.
+        adopted: another scheduler may have asked for it already. A service without idempotency tokens must look first.
     """
 
     external_id: str
@@ -128,6 +139,8 @@ class Attempt:
     wishes: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     shortages: int = 0
+    queue: str = ""
+    adopted: bool = False
 
     @property
     def token(self) -> str:

@@ -114,6 +114,11 @@ def labels_of_instance(ti: Any) -> dict[str, str]:
     return {name: str(getattr(ti, name)) for name in names}
 
 
+def queue_of(workload: Any) -> str:
+    """Airflow's queue; callbacks have none."""
+    return str(getattr(getattr(workload, "ti", workload), "queue", None) or "")
+
+
 def wishes_of(workload: Any) -> dict[str, Any]:
     """The author's ``executor_config``; callbacks have none."""
     return getattr(getattr(workload, "ti", None), "executor_config", None) or {}

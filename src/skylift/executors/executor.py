@@ -49,6 +49,10 @@ class SkyliftExecutor(BaseExecutor):
         """Where observations come from without asking; ``None`` without one. Raises ``Refused``, as ``make_compute``."""
         return None
 
+    def foreign(self, external_id: str) -> bool:
+        """Whether the amazon provider's executor gave this external id: its name of the container."""
+        return external_id.startswith("arn:")
+
     def most_attempts(self) -> int:
         """Containers for one launch."""
         raise Broken(f"{type(self).__name__} says no number of attempts")
@@ -197,7 +201,7 @@ class SkyliftExecutor(BaseExecutor):
         external_id = ti.external_executor_id
         if not external_id:
             return False
-        foreign = external_id.startswith("arn:")
+        foreign = self.foreign(external_id)
         try:
             workload = airflow_compat.workload_of(ti, self.jwt_generator)
             order = order_of(workload, lambda: self.jwt_generator)
@@ -206,7 +210,7 @@ class SkyliftExecutor(BaseExecutor):
             self.log.warning("%s cannot be taken over: %s", ti, error)
             return False
         began = foreign or not airflow_compat.is_queued(ti)
-        self._order(replace(order, external_id=external_id, began=began, repeat=not foreign))
+        self._order(replace(order, external_id=external_id, began=began, repeat=not foreign, adopted=True))
         return True
 
 
@@ -222,4 +226,6 @@ def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
         document=airflow_compat.document_of(workload, generator),
         wishes=airflow_compat.wishes_of(workload),
         labels=airflow_compat.labels_of(workload),
+        queue=airflow_compat.queue_of(workload),
+        log_path=str(getattr(workload, "log_path", None) or ""),
     )

@@ -122,12 +122,13 @@ class Fleet:
         """Stops everything of that key, and says no more of it."""
         self._tell(partial(self._revoke, key, why))
 
-    def sighted(self, observations: Sequence[Observation]) -> None:
-        """Takes observations that came without asking: at least once, in any order, some of strangers."""
+    def sighted(self, observations: Sequence[Observation]) -> list[str]:
+        """Takes observations that came without asking: at least once, in any order; the refs of strangers among them."""
         self._tell(partial(self._sighted, list(observations)))
+        return []
 
-    def deaf(self) -> None:
-        """Observations cannot come without asking now: looks follow the rhythm without events until they do again."""
+    def hear(self, well: bool) -> None:
+        """Whether observations do come without asking now; if not, looks follow the rhythm without events."""
 
     def drain(self) -> list[News]:
         """The news since the last time."""

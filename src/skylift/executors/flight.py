@@ -18,7 +18,8 @@ class Order:
     Attributes:
         key: Airflow's key of the workload; not unique.
         external_id: unique, and kept over restarts of the scheduler.
-        document, wishes, labels: see ``Attempt``.
+        document, wishes, labels, queue, adopted: see ``Attempt``.
+        log_path: where Airflow's log of this try is, below the base of the logs; "" when the workload has none.
         began: it is known to run already: look for its container, start none.
         repeat: whether another attempt may be made.
     """
@@ -29,6 +30,9 @@ class Order:
     document: Callable[[], str] = field(repr=False)
     wishes: Mapping[str, Any] = field(default_factory=dict, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
+    queue: str = ""
+    log_path: str = ""
+    adopted: bool = False
     began: bool = False
     repeat: bool = True
 
@@ -88,4 +92,6 @@ class Flight:
     def attempt(self) -> Attempt:
         """The attempt to submit now."""
         one = self.order
-        return Attempt(one.external_id, self.number, one.document, one.wishes, one.labels)
+        return Attempt(
+            one.external_id, self.number, one.document, one.wishes, one.labels, queue=one.queue, adopted=one.adopted
+        )
