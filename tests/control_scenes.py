@@ -47,6 +47,7 @@ def scene(wanted: Spec | None = None, **facts: str) -> Scene:
         "secrets.options_version": "v1",
         "database.secret": "arn:secret:database",
         "database.name": "airflow-flight",
+        "events.queue": "arn:aws:sqs:us-east-1:000000000000:skylift-flight-events",
     }
     known |= {name.replace("__", "."): value for name, value in facts.items()}
     return Scene(wanted or spec(), SETTINGS, "2026-11-20", known)

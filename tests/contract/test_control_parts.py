@@ -23,7 +23,7 @@ from skylift.control.settings import ControlSettings
 
 pytestmark = pytest.mark.contract
 
-KINDS = (Kind.LOGS, Kind.SECRETS, Kind.DATABASE, Kind.BALANCER, Kind.DEFINITION)
+KINDS = (Kind.LOGS, Kind.SECRETS, Kind.DATABASE, Kind.BALANCER, Kind.EVENTS, Kind.DEFINITION)
 """Kinds whose parts need nothing but facts. The others (layer, migration, services) start containers; see
 ``tests/local/test_control_environments.py``."""
 

@@ -16,7 +16,7 @@ PLAIN = blueprint(spec())
 LAYERED = blueprint(spec(RequirementsS3Path="requirements.txt"))
 
 GOLDEN_WAVES = [
-    ["source", "logs", "secrets", "database", "balancer"],
+    ["source", "logs", "secrets", "database", "balancer", "events"],
     ["definition/build-layer", "definition/migrate"],
     ["layer", "migration"],
     [

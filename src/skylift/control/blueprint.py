@@ -17,6 +17,7 @@ class Kind(StrEnum):
     SECRETS = "secrets"
     DATABASE = "database"
     BALANCER = "balancer"
+    EVENTS = "events"
     DEFINITION = "definition"
     LAYER = "layer"
     MIGRATION = "migration"
@@ -59,13 +60,14 @@ Blueprint = tuple[Part, ...]
 def blueprint(spec: Spec) -> Blueprint:
     """Every part of one environment. Layer and migration do not wait for each other, nor does the load balancer."""
     has_layer = any((spec.requirements, spec.plugins, spec.startup_script))
-    ground = ("logs", "secrets", "database", "balancer") + (("layer",) if has_layer else ("source",))
+    ground = ("logs", "secrets", "database", "balancer", "events") + (("layer",) if has_layer else ("source",))
     parts = [
         Part(Kind.SOURCE, "", (), "checking the bucket"),
         Part(Kind.LOGS, "", (), "creating log groups"),
         Part(Kind.SECRETS, "", (), "creating secrets"),
         Part(Kind.DATABASE, "", (), "creating the database"),
         Part(Kind.BALANCER, "", (), "creating the load balancer"),
+        Part(Kind.EVENTS, "", (), "creating the queue of events"),
     ]
     if has_layer:
         parts += [

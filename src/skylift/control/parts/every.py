@@ -8,6 +8,7 @@ from skylift.aws.clients import client
 from skylift.aws.ecs_services import EcsServices
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.aws.elb import Balancers
+from skylift.aws.event_queues import EventQueues
 from skylift.aws.logs import Logs
 from skylift.aws.s3 import S3
 from skylift.aws.secrets import Secrets
@@ -15,6 +16,7 @@ from skylift.control.blueprint import Kind, Part
 from skylift.control.parts.balancer import BalancerParts
 from skylift.control.parts.database import DatabaseParts
 from skylift.control.parts.definition import DefinitionParts
+from skylift.control.parts.events import EventParts
 from skylift.control.parts.health import HealthParts
 from skylift.control.parts.layer import LayerParts
 from skylift.control.parts.logs import LogParts
@@ -55,6 +57,7 @@ class AwsParts:
             Kind.SECRETS: SecretParts(secrets),
             Kind.DATABASE: DatabaseParts(postgres, secrets),
             Kind.BALANCER: BalancerParts(balancers),
+            Kind.EVENTS: EventParts(EventQueues(region)),
             Kind.DEFINITION: DefinitionParts(self._services, tasks),
             Kind.LAYER: LayerParts(self._s3, once),
             Kind.MIGRATION: MigrationParts(once),
