@@ -1,0 +1,223 @@
+"""Batch jobs, typed: submit, describe many at once, terminate, list by name. Errors leave as the house's (see ``aws/errors.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
+from botocore.validate import ParamValidator
+
+from skylift.aws.ecs_tasks import Throttled
+from skylift.aws.errors import is_throttle, translate
+from skylift.core.errors import Refused, SkyliftError, Unavailable
+
+MOST_PER_DESCRIBE = 100
+"""DescribeJobs takes at most 100 jobs a call (botocore model ``batch/2016-08-10``)."""
+
+MOST_REASON = 1024
+"""Characters of TerminateJob's reason (API reference)."""
+
+LOG_GROUP = "/aws/batch/job"
+"""Where a job's output goes when its definition has no log configuration (user guide, "Using the awslogs log driver")."""
+
+
+class Unclear(Unavailable):
+    """No answer came, or half of one: what was asked for may have happened all the same."""
+
+
+class NoQueue(Refused):
+    """The job queue does not exist."""
+
+
+@dataclass(frozen=True)
+class BatchContainer:
+    """One container of an attempt of a Batch job. ``name`` is "" where the definition has only one."""
+
+    name: str
+    exit_code: int | None
+    reason: str
+    log_stream: str
+
+
+@dataclass(frozen=True)
+class BatchTry:
+    """One attempt of Batch's own (``retryStrategy``) that is over."""
+
+    started: bool
+    reason: str
+    containers: tuple[BatchContainer, ...]
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """A Batch job as DescribeJobs and events show it, the fields that we read.
+
+    Attributes:
+        id: the job's id; ``id:index`` for a child of an array.
+        reason: ``statusReason``.
+        started: the job, in its last attempt, was RUNNING once.
+        on_request: somebody cancelled or terminated it.
+        containers: of the last attempt.
+        tries: attempts that are over, oldest first.
+        log_group: CloudWatch log group of the container; "" when it does not log there.
+    """
+
+    id: str
+    name: str
+    status: str
+    reason: str
+    started: bool
+    on_request: bool
+    containers: tuple[BatchContainer, ...]
+    tries: tuple[BatchTry, ...]
+    log_group: str
+
+
+class BatchJobs:
+    """The calls on Batch jobs.
+
+    Args:
+        client: boto3's ``batch`` client (``skylift.aws.clients.client``).
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def submit(self, request: Mapping[str, Any]) -> str:
+        """Submits a job, or an array; its id. Repeating it makes another: SubmitJob has no token for idempotency.
+
+        Raises:
+            Throttled, Unavailable: nothing was submitted; the same will work later.
+            Unclear: it may have been submitted.
+            Refused: it will not work like this.
+        """
+        try:
+            with classified("batch SubmitJob"):
+                return str(self._client.submit_job(**request)["jobId"])
+        except (KeyError, ResponseParserError) as error:
+            raise Unclear(f"batch SubmitJob: an answer without a job id: {error}") from error
+
+    def describe(self, ids: Sequence[str]) -> dict[str, BatchJob]:
+        """The jobs by id, at most 100; one that Batch does not know (any more) is not in the answer.
+
+        Raises:
+            Throttled, Unavailable, Refused: as above.
+        """
+        if not ids:
+            return {}
+        with classified("batch DescribeJobs"):
+            answer = self._client.describe_jobs(jobs=list(ids))
+        jobs = [job_of(document) for document in answer.get("jobs") or []]
+        return {job.id: job for job in jobs}
+
+    def terminate(self, job_id: str, why: str) -> None:
+        """Ends a job, or one child of an array, in whatever state. One that is over or not known is fine."""
+        with classified("batch TerminateJob"):
+            self._client.terminate_job(jobId=job_id, reason=why[:MOST_REASON] or "no reason given")
+
+    def named(self, queue: str, name: str) -> list[tuple[str, str]]:
+        """(name, id) of all jobs of a queue with this name, in whatever state, the newest first; arrays by their parents.
+
+        Args:
+            queue: name or ARN.
+            name: with ``*`` at the end: all names that begin so. Batch does not tell upper from lower case; we do.
+        """
+        found: list[tuple[str, str]] = []
+        with classified("batch ListJobs"):
+            pages = self._client.get_paginator("list_jobs").paginate(
+                jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]
+            )
+            for page in pages:
+                found += [(str(one["jobName"]), str(one["jobId"])) for one in page.get("jobSummaryList") or []]
+        begin, star, _ = name.partition("*")
+        return [one for one in found if (one[0].startswith(begin) if star else one[0] == name)]
+
+    def queue_state(self, queue: str) -> str:
+        """``ENABLED`` or ``DISABLED``.
+
+        Raises:
+            NoQueue: there is no such queue.
+            Throttled, Unavailable, Refused: as above.
+        """
+        with classified("batch DescribeJobQueues"):
+            answer = self._client.describe_job_queues(jobQueues=[queue])
+        queues = answer.get("jobQueues") or []
+        if not queues:
+            raise NoQueue(f"Batch job queue {queue!r} does not exist: create it, or set another")
+        return str(queues[0].get("state", ""))
+
+    def faults(self, request: Mapping[str, Any]) -> str:
+        """What botocore's model has against arguments of SubmitJob, before anything is asked; "" when nothing."""
+        shape = self._client.meta.service_model.operation_model("SubmitJob").input_shape
+        return str(ParamValidator().validate(dict(request), shape).generate_report())
+
+
+@contextmanager
+def classified(doing: str) -> Iterator[None]:
+    """Around one Batch call: as ``errors.calling``; throttles, and answers that did not come, have their own names."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise _classified(error, doing) from error
+
+
+def job_of(document: Mapping[str, Any]) -> BatchJob:
+    """From a ``JobDetail``: DescribeJobs's, or an event's ``detail``."""
+    container = document.get("container") or {}
+    task = next(iter((document.get("ecsProperties") or {}).get("taskProperties") or []), {})
+    return BatchJob(
+        id=document["jobId"],
+        name=document.get("jobName", ""),
+        status=document.get("status", ""),
+        reason=document.get("statusReason", ""),
+        started=bool(document.get("startedAt")),
+        on_request=bool(document.get("isTerminated") or document.get("isCancelled")),
+        containers=_containers(container, task.get("containers")),
+        tries=tuple(_try(one) for one in document.get("attempts") or []),
+        log_group=_log_group(container, task),
+    )
+
+
+def _classified(error: Exception, doing: str) -> SkyliftError:
+    if is_throttle(error):
+        return Throttled(f"{doing}: {error}")
+    translated = translate(error, doing)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(error, ClientError) else 0
+    # botocore's errors of connecting are no HTTPClientError: then nothing was sent.
+    if isinstance(error, HTTPClientError) or int(status) >= 500:
+        return Unclear(str(translated))
+    return translated
+
+
+def _try(attempt: Mapping[str, Any]) -> BatchTry:
+    task = next(iter(attempt.get("taskProperties") or []), {})
+    return BatchTry(
+        started=bool(attempt.get("startedAt")),
+        reason=attempt.get("statusReason", ""),
+        containers=_containers(attempt.get("container") or {}, task.get("containers")),
+    )
+
+
+def _containers(single: Mapping[str, Any], several: Sequence[Mapping[str, Any]] | None) -> tuple[BatchContainer, ...]:
+    shown = several or ([single] if single else [])
+    return tuple(
+        BatchContainer(
+            name=one.get("name", "") if several else "",
+            exit_code=one.get("exitCode"),
+            reason=one.get("reason", ""),
+            log_stream=one.get("logStreamName", ""),
+        )
+        for one in shown
+    )
+
+
+def _log_group(container: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    first = container or next(iter(task.get("containers") or []), {})
+    said = first.get("logConfiguration") or {}
+    if said.get("logDriver", "awslogs") != "awslogs":
+        return ""
+    return str((said.get("options") or {}).get("awslogs-group", LOG_GROUP))
