@@ -69,7 +69,11 @@ def pre_assigned(workload: Any, session: Any) -> Any:
         workload: as the scheduler queues it.
         session: the one that ``queue_workload`` was given.
     """
-    if SCHEDULER_PRE_ASSIGNS or not isinstance(workload, ExecuteTask):
+    if (
+        SCHEDULER_PRE_ASSIGNS
+        or not isinstance(workload, ExecuteTask)
+        or getattr(workload.ti, "external_executor_id", "")
+    ):
         return workload
     from airflow.models.taskinstance import TaskInstance  # lazy: slow, and only 3.1 needs it
 
@@ -80,8 +84,13 @@ def pre_assigned(workload: Any, session: Any) -> Any:
         .values(external_executor_id=external_id)
         .execution_options(synchronize_session=False)
     )
-    carrier = _Carrier(**dict(workload.ti), external_executor_id=external_id)
-    return workload.model_copy(update={"ti": carrier})
+    return with_external_id(workload, external_id)
+
+
+def with_external_id(workload: Any, external_id: str) -> Any:
+    """A copy of a task instance's workload that carries the id, in every version."""
+    fields = dict(workload.ti) | {"external_executor_id": external_id}
+    return workload.model_copy(update={"ti": _Carrier(**fields)})
 
 
 class _Carrier(ExecuteTask.model_fields["ti"].annotation):  # type: ignore[misc]
@@ -158,3 +167,17 @@ def workload_of(ti: Any, generator: Any) -> Any:
 def is_queued(ti: Any) -> bool:
     """Whether no container has taken the task instance yet."""
     return str(ti.state) == "queued"
+
+
+def log_path_of(workload: Any) -> str:
+    """Where Airflow's own log of this try is, relative to the log folder and to the remote log; "" when it says none."""
+    return str(getattr(workload, "log_path", None) or "")
+
+
+def remote_task_log() -> Any:
+    """The ``RemoteLogIO`` of ``[logging] remote_logging``; ``None`` without one. 3.1 keeps it in the module itself."""
+    from airflow import logging_config  # lazy: loads providers' code, and only a log that is written or read needs it
+
+    if hasattr(logging_config, "get_remote_task_log"):
+        return logging_config.get_remote_task_log()
+    return logging_config.REMOTE_TASK_LOG
