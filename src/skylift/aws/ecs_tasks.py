@@ -28,8 +28,27 @@ class NoCluster(Refused):
     """The cluster does not exist."""
 
 
-CAPACITY = ("RESOURCE:", "AGENT", "Capacity is unavailable", "PROVISIONING", "InsufficientCapacity")
-"""In ``failures[].reason`` or a ``ClientException``'s text: lack of capacity (ECS's api_failures_messages page)."""
+CAPACITY = (
+    "RESOURCE:",
+    "AGENT",
+    "EMPTY CAPACITY PROVIDER",
+    "NO ACTIVE INSTANCES",
+    "No Container Instances were found",
+    "Capacity is unavailable",
+    "PROVISIONING",
+    "InsufficientCapacity",
+    "InsufficientInstanceCapacity",
+    "Insufficient capacity",
+)
+"""Lack of capacity, in ``failures[].reason``, in the text of an error (EC2's own stand in ECS's of several codes), or as the reason
+of a stop. From ECS's pages "API failures messages" and "Stopped tasks error messages", EC2's page "Error codes", and re:Post
+"ecs-fargate-runtask-capacity". An EC2 cluster without instances is one that may be scaling from zero."""
+
+NOT_CAPACITY = ("AccessDeniedException", "ClusterNotFoundException", "ConflictException")
+"""Codes whose text, with names of the user's in it, is not searched for those words."""
+
+OURS = "AIRFLOW_IS_EXECUTOR_CONTAINER"
+"""The variable of the container in which Airflow runs; the amazon provider's executor sets it, too."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,12 @@ class EcsContainer:
 
 @dataclass(frozen=True)
 class EcsTask:
-    """An ECS task as DescribeTasks shows it, the fields that we read."""
+    """An ECS task as DescribeTasks and its events show it, the fields that we read.
+
+    Attributes:
+        version: grows with every change; 0 when ECS shows none.
+        airflow: the container in which an executor's overrides let Airflow run; "" when they name none.
+    """
 
     arn: str
     last_status: str
@@ -54,6 +78,13 @@ class EcsTask:
     started: bool
     started_by: str
     containers: tuple[EcsContainer, ...]
+    version: int = 0
+    airflow: str = ""
+
+    @property
+    def lacked_capacity(self) -> bool:
+        """Whether it failed to start because there was nowhere to put it."""
+        return self.stop_code == "TaskFailedToStart" and lacks_capacity(self.stopped_reason)
 
     def container(self, name: str) -> EcsContainer | None:
         """The container of that name; ``None`` when ECS shows none (a task that failed to start shows no container)."""
@@ -85,10 +116,13 @@ class EcsTasks:
         try:
             answer = self._client.run_task(**{**self._where, **request, "count": 1})
         except (BotoCoreError, ClientError) as error:
-            existing = _existing_task(error)
+            if code_of(error) != "ConflictException":
+                raise _classified(error, "ecs RunTask") from error
+            existing = _existing_task(error) or self._started_last(request)
             if existing:
                 return existing
-            raise _classified(error, "ecs RunTask") from error
+            # Another request with this token was refused a moment ago, and ECS does not know yet that it came to nothing.
+            raise Unavailable(f"ecs RunTask: {error}") from error
         tasks = answer.get("tasks") or []
         if tasks:
             return str(tasks[0]["taskArn"])
@@ -100,23 +134,42 @@ class EcsTasks:
         Raises:
             Throttled, Unavailable, Refused: as above.
         """
-        if not arns:
-            return {}
-        with classified("ecs DescribeTasks"):
-            answer = self._client.describe_tasks(**self._where, tasks=list(arns))
-        return {task["taskArn"]: _task(task) for task in answer.get("tasks") or []}
+        clusters: dict[str, list[str]] = {}
+        for arn in arns:
+            clusters.setdefault(self._cluster_of(arn), []).append(arn)
+        return {task.arn: task for cluster, own in clusters.items() for task in self._described(cluster, own)}
+
+    def _described(self, cluster: str, arns: list[str]) -> list[EcsTask]:
+        try:
+            answer = self._client.describe_tasks(**_where(cluster), tasks=arns)
+        except (BotoCoreError, ClientError) as error:
+            if code_of(error) == "ClusterNotFoundException":
+                # A deleted cluster took its tasks along; what runs in others is still to be seen.
+                return []
+            raise _classified(error, "ecs DescribeTasks") from error
+        return [task_of(task) for task in answer.get("tasks") or []]
+
+    def _cluster_of(self, arn: str) -> str:
+        """The cluster in a task's ARN, where it has one (``task/cluster/id``); else ours."""
+        parts = arn.rpartition(":")[2].split("/")
+        own = self._where.get("cluster", "")
+        return parts[1] if len(parts) == 3 and parts[1] != own.rpartition("/")[2] else own
+
+    def _started_last(self, request: Mapping[str, Any]) -> str:
+        found = self.started_by(str(request.get("startedBy", "")), str(request.get("cluster", "")))
+        return next(iter(found[::-1]), "")
 
     def stop(self, arn: str, why: str) -> None:
         """Asks ECS to stop the task. One that is not known any more is fine."""
         try:
-            self._client.stop_task(**self._where, task=arn, reason=why[:1024])
+            self._client.stop_task(**_where(self._cluster_of(arn)), task=arn, reason=why[:1024])
         except ClientError as error:
             if code_of(error) != "InvalidParameterException" or "not found" not in str(error):
                 raise _classified(error, "ecs StopTask") from error
         except BotoCoreError as error:
             raise _classified(error, "ecs StopTask") from error
 
-    def has_default_strategy(self) -> bool:
+    def has_default_strategy(self, cluster: str = "") -> bool:
         """Whether the cluster has a default capacity provider strategy; without one, ECS's own default is EC2.
 
         Raises:
@@ -125,28 +178,42 @@ class EcsTasks:
             Throttled, Unavailable: as above.
         """
         with classified("ecs DescribeClusters"):
-            answer = self._client.describe_clusters(clusters=[*self._where.values()])
+            answer = self._client.describe_clusters(clusters=[cluster] if cluster else [*self._where.values()])
         clusters = answer.get("clusters") or []
         if not clusters or clusters[0].get("status") == "INACTIVE":
             raise NoCluster(
-                f"ECS cluster {self._where.get('cluster', 'default')!r} does not exist: create it, or set another"
+                f"ECS cluster {cluster or self._where.get('cluster', 'default')!r} does not exist: create it, or set another"
             )
         return bool(clusters[0].get("defaultCapacityProviderStrategy"))
 
-    def started_by(self, started_by: str) -> list[str]:
-        """ARNs of all tasks with this ``startedBy``: stopped ones (for about an hour) first, then the others."""
+    def started_by(self, started_by: str, cluster: str = "") -> list[str]:
+        """ARNs of all tasks with this ``startedBy``: stopped ones (for about an hour) first, then the others.
+
+        Args:
+            cluster: where to look; "" is our own.
+        """
         # In this order of asking a task that stops in between is seen twice; in the other, never.
-        alive = self._listed(started_by, "RUNNING")
-        stopped = [arn for arn in self._listed(started_by, "STOPPED") if arn not in alive]
+        where = _where(cluster) or self._where
+        alive = self._listed(where, started_by, "RUNNING")
+        stopped = [arn for arn in self._listed(where, started_by, "STOPPED") if arn not in alive]
         return stopped + alive
 
-    def _listed(self, started_by: str, status: str) -> list[str]:
+    def _listed(self, where: Mapping[str, str], started_by: str, status: str) -> list[str]:
         with classified("ecs ListTasks"):
             # ECS allows no other filter beside startedBy; the status is not one of them.
             pages = self._client.get_paginator("list_tasks").paginate(
-                **self._where, startedBy=started_by, desiredStatus=status
+                **where, startedBy=started_by, desiredStatus=status
             )
             return [arn for page in pages for arn in page.get("taskArns") or []]
+
+
+def _where(cluster: str) -> dict[str, str]:
+    return {"cluster": cluster} if cluster else {}
+
+
+def lacks_capacity(text: str) -> bool:
+    """Whether ECS's words tell of a lack of capacity."""
+    return any(word in text for word in CAPACITY)
 
 
 @contextmanager
@@ -161,15 +228,18 @@ def classified(doing: str) -> Iterator[None]:
 def _classified(error: Exception, doing: str) -> SkyliftError:
     if is_throttle(error):
         return Throttled(f"{doing}: {error}")
-    if code_of(error) == "ClientException" and any(word in str(error) for word in CAPACITY):
+    if isinstance(error, ClientError) and code_of(error) not in NOT_CAPACITY and lacks_capacity(_message(error)):
         return NoCapacity(f"{doing}: {error}")
     return translate(error, doing)
 
 
+def _message(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))
+
+
 def _existing_task(error: Exception) -> str:
-    if isinstance(error, ClientError) and code_of(error) == "ConflictException":
-        return str(next(iter(error.response.get("resourceIds") or []), ""))
-    return ""
+    found = error.response.get("resourceIds") if isinstance(error, ClientError) else None
+    return str(next(iter(found or []), ""))
 
 
 def _no_task(failures: Sequence[Mapping[str, Any]]) -> SkyliftError:
@@ -177,12 +247,13 @@ def _no_task(failures: Sequence[Mapping[str, Any]]) -> SkyliftError:
     text = "ecs RunTask started nothing: " + ("; ".join(reasons) or "ECS gave no reason")
     if any("Rate exceeded" in reason or "Throttling" in reason for reason in reasons):
         return Throttled(text)
-    if not reasons or any(word in reason for reason in reasons for word in CAPACITY):
+    if not reasons or any(lacks_capacity(reason) for reason in reasons):
         return NoCapacity(text)
     return Refused(text)
 
 
-def _task(answer: Mapping[str, Any]) -> EcsTask:
+def task_of(answer: Mapping[str, Any]) -> EcsTask:
+    """The ECS task of a document: of DescribeTasks, or of an event's ``detail``."""
     return EcsTask(
         arn=answer["taskArn"],
         last_status=answer.get("lastStatus", ""),
@@ -191,6 +262,8 @@ def _task(answer: Mapping[str, Any]) -> EcsTask:
         stopped_reason=answer.get("stoppedReason", ""),
         started=answer.get("startedAt") is not None,
         started_by=answer.get("startedBy", ""),
+        version=int(answer.get("version") or 0),
+        airflow=_container_of_airflow(answer.get("overrides") or {}),
         containers=tuple(
             EcsContainer(
                 name=one.get("name", ""),
@@ -201,3 +274,10 @@ def _task(answer: Mapping[str, Any]) -> EcsTask:
             for one in answer.get("containers") or []
         ),
     )
+
+
+def _container_of_airflow(overrides: Mapping[str, Any]) -> str:
+    for one in overrides.get("containerOverrides") or []:
+        if any(pair.get("name") == OURS for pair in one.get("environment") or []):
+            return str(one.get("name", ""))
+    return ""
