@@ -38,6 +38,7 @@ CAPACITY = (
     "PROVISIONING",
     "InsufficientCapacity",
     "InsufficientInstanceCapacity",
+    "InsufficientFreeAddressesInSubnet",
     "Insufficient capacity",
 )
 """Lack of capacity, in ``failures[].reason``, in the text of an error (EC2's own stand in ECS's of several codes), or as the reason
