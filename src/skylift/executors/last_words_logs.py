@@ -1,0 +1,90 @@
+"""Where the executor's words are put so that Airflow's UI shows them in the log of one try: its remote log, or its local file.
+
+FileTaskHandler (Airflow 3.3.2, ``_read``) reads, once a task instance has ended, the remote log, and the local files whose names
+begin like the log's own when there is no remote one. So, by what ``[logging] remote_logging`` made:
+
+* CloudWatch: events of the same stream, in the shape that ``CloudWatchRemoteLogIO`` reads (JSON with ``event``);
+* other remote logs (S3): a second object whose name begins like the log's own. The reader lists by that prefix, and what the
+  container may still be writing is not touched. It gets there by Airflow's own ``upload`` of a local file;
+* none: that local file. It is seen where scheduler and API server share their log folder, and nowhere else; the task
+  instance's event log has the words in any case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow.configuration import conf
+
+from skylift.aws import output
+from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.executors import airflow_compat
+
+SUFFIX = ".executor.log"
+"""As Airflow's own ``FileTaskHandler.set_context(identifier="executor")`` would name it."""
+
+LOGGER = "skylift.executor"
+"""What the UI shows as the source of the lines."""
+
+
+def write(log_path: str, lines: Sequence[str], level: str, when: float) -> None:
+    """Puts lines into the log of a try.
+
+    Args:
+        log_path: relative, as Airflow renders ``[logging] log_filename_template``.
+        level: ``error``, ``warning``.
+        when: seconds since 1970, of the first line; must not be later than the task instance's end by more than seconds.
+
+    Raises:
+        Refused, Unavailable: it cannot be written; the text says where.
+    """
+    remote = airflow_compat.remote_task_log()
+    stamped = [(when + number / 1000, line) for number, line in enumerate(lines)]
+    if hasattr(remote, "log_group"):
+        _to_cloudwatch(remote, log_path, [(moment, _entry(line, level)) for moment, line in stamped])
+        return
+    folder = Path(os.path.expanduser(conf.get("logging", "base_log_folder")))
+    text = "".join(json.dumps({"timestamp": _iso(at), **_entry(line, level)}) + "\n" for at, line in stamped)
+    try:
+        file = _append(folder, log_path + SUFFIX, text)
+        if remote is not None:
+            remote.upload(log_path + SUFFIX, None)
+            # Some uploads leave an empty file, some the whole folder as it was; the remote one is the log now.
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise Refused(f"{folder / log_path}{SUFFIX}: {error}") from error
+
+
+def _to_cloudwatch(remote: Any, log_path: str, entries: Sequence[tuple[float, dict[str, str]]]) -> None:
+    events = [(int(moment * 1000), json.dumps(entry)) for moment, entry in entries]
+    try:
+        logs = remote.hook.get_conn()
+    except SkyliftError:
+        raise
+    except Exception as error:  # Airflow's connection, its hook or boto3: whoever set remote_log_conn_id can act
+        raise Unavailable(f"no client for the remote log {remote.log_group}: {error}") from error
+    # The reader replaces colons in the same way: CloudWatch allows none in a stream's name.
+    output.append(logs, remote.log_group, log_path.replace(":", "_"), events)
+
+
+def _append(folder: Path, name: str, text: str) -> Path:
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise Refused(f"the log's name leads out of [logging] base_log_folder: {name}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as log:
+        log.write(text)
+    return file
+
+
+def _entry(line: str, level: str) -> dict[str, str]:
+    return {"event": line, "level": level, "logger": LOGGER}
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
