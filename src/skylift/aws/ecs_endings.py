@@ -16,9 +16,10 @@ class EcsEnding:
     """An ECS task as DescribeTasks shows it, the fields that explain.
 
     Attributes:
+        container: name of the container that this is about.
         definition: ARN of its task definition, with revision.
         since: when it came into its state, as ECS says it; "" when it does not.
-        code: exit code of the container that was asked for.
+        code: exit code of that container.
         reason: of that container.
         memory: MiB that this container, and all of them together, may have; 0 when nothing is said.
         on_aws: whether it is AWS itself that says so (there is a console), and no other endpoint.
@@ -26,6 +27,7 @@ class EcsEnding:
 
     arn: str
     cluster: str
+    container: str
     definition: str
     status: str
     since: str
@@ -68,7 +70,11 @@ class EcsEndings:
         self.output = lru_cache(maxsize=256)(self._output)
 
     def describe(self, arn: str, container: str) -> EcsEnding | None:
-        """One ECS task; ``None`` when ECS does not know it."""
+        """One ECS task; ``None`` when ECS does not know it.
+
+        Args:
+            container: its name; when there is none of that name, the one whose command was overridden is meant.
+        """
         # An ARN names its cluster, which need not be the one of the options (executor_config may say another).
         parts = arn.rpartition(":task/")[2].split("/")
         cluster = parts[0] if len(parts) == 2 else self._cluster
@@ -96,12 +102,17 @@ class EcsEndings:
 
 
 def _ending(task: Mapping[str, Any], container: str, on_aws: bool) -> EcsEnding:
-    main: Mapping[str, Any] = next((one for one in task.get("containers") or [] if one.get("name") == container), {})
+    containers: dict[str, Mapping[str, Any]] = {one.get("name", ""): one for one in task.get("containers") or []}
+    if container not in containers:
+        overrides = (task.get("overrides") or {}).get("containerOverrides") or []
+        container = next((one.get("name", "") for one in overrides if one.get("command")), container)
+    main = containers.get(container, {})
     moments = {"STOPPED": "stoppedAt", "RUNNING": "startedAt"}
     since = task.get(moments.get(task.get("lastStatus", ""), "createdAt"))
     return EcsEnding(
         arn=task["taskArn"],
         cluster=str(task.get("clusterArn", "")).rpartition("/")[2],
+        container=container,
         definition=task.get("taskDefinitionArn", ""),
         status=task.get("lastStatus", ""),
         since=since.isoformat(timespec="seconds") if since else "",

@@ -9,7 +9,9 @@ from copy import deepcopy
 from typing import Any
 
 from skylift.aws.clients import client
+from skylift.aws.ecs_endings import EcsEndings
 from skylift.aws.ecs_tasks import MOST_PER_DESCRIBE, EcsTask, EcsTasks, NoCluster, Throttled
+from skylift.aws.output import Output
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.core.names import tag_value
@@ -17,8 +19,9 @@ from skylift.executors import in_container
 from skylift.executors.connection import session_of
 from skylift.executors.ecs_options import EcsOptions, ecs_options, on_fargate
 from skylift.executors.executor import SkyliftExecutor
+from skylift.executors.last_words_ecs import EcsWitness
 from skylift.executors.payload import Payload, Payloads
-from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, TAGS, Options
+from skylift.executors.settings import LAST_LINES, OWN_SECTION, PAYLOAD_URL, TAGS, Options
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,9 @@ class AwsEcsExecutor(SkyliftExecutor):
             raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
         if options.check_health:
             self._check(tasks)
-        return EcsCompute(tasks, options, payloads, tags=own[TAGS])
+        output = Output(session, options.region)
+        witness = EcsWitness(EcsEndings(ecs, options.cluster), options.container, output, most=own[LAST_LINES])
+        return EcsCompute(tasks, options, payloads, tags=own[TAGS], witness=witness)
 
     def _check(self, tasks: EcsTasks) -> None:
         """Looks for the cluster, at the start only. No cluster stops the start; a bad moment does not."""
@@ -69,12 +74,22 @@ class EcsCompute:
         options: what every RunTask has in common.
         payloads: how the workload gets into the container.
         tags: whether ECS tasks are tagged with the attempt's labels.
+        witness: finds out more about one ECS task; ``None``: nobody does.
     """
 
     most_per_submit = 1
     most_per_observe = MOST_PER_DESCRIBE
 
-    def __init__(self, tasks: EcsTasks, options: EcsOptions, payloads: Payloads, *, tags: bool = True) -> None:
+    def __init__(
+        self,
+        tasks: EcsTasks,
+        options: EcsOptions,
+        payloads: Payloads,
+        *,
+        tags: bool = True,
+        witness: EcsWitness | None = None,
+    ) -> None:
+        self.witness = witness
         self._tasks = tasks
         self._options = options
         self._payloads = payloads
@@ -104,9 +119,8 @@ class EcsCompute:
         """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
         return in_container.WORKLOAD_URL in self._payloads.prepare(attempt).environment
 
-    def explain(self, ref: str) -> str:  # noqa: ARG002  as in Compute
-        """Nothing beyond what DescribeTasks says."""
-        return ""
+    def explain(self, ref: str) -> str:
+        return self.witness.explain(ref) if self.witness else ""
 
     def _submit(self, attempt: Attempt) -> Submission:
         try:

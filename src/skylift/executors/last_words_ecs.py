@@ -37,7 +37,7 @@ class EcsWitness:
         ending = self._endings.describe(ref, self._container)
         if ending is None:
             return ""
-        memory = last_words.memory_words(ending.reason, ending.code, _limit(ending, self._container))
+        memory = last_words.memory_words(ending.reason, ending.code, _limit(ending))
         link = last_words.ecs_link(ending.arn, ending.cluster) if ending.on_aws else ""
         parts = [memory, link and f"AWS console: {link}", self._lines(ending)]
         return "\n".join(filter(None, parts))
@@ -63,7 +63,7 @@ class EcsWitness:
             stream = self._stream(ending)
             if stream is None:
                 return last_words.unread_words(
-                    f"container {self._container} of {ending.definition} has no log driver awslogs with awslogs-group and "
+                    f"container {ending.container} of {ending.definition} has no log driver awslogs with awslogs-group and "
                     "awslogs-stream-prefix"
                 )
             link = last_words.log_link(ending.arn, stream.region, stream.group, stream.name) if ending.on_aws else ""
@@ -75,12 +75,12 @@ class EcsWitness:
             return last_words.unread_words(str(error))
 
     def _stream(self, ending: EcsEnding) -> Stream | None:
-        where = self._endings.output(ending.definition, self._container)
+        where = self._endings.output(ending.definition, ending.container)
         return where.stream(ending.arn.rpartition("/")[2])
 
 
-def _limit(ending: EcsEnding, container: str) -> Limit | None:
+def _limit(ending: EcsEnding) -> Limit | None:
     own, task = ending.container_memory, ending.task_memory
     if own and (not task or own <= task):
-        return Limit(own, f"memory of container {container}")
+        return Limit(own, f"memory of container {ending.container}")
     return Limit(task, "memory of the ECS task") if task else None

@@ -75,6 +75,13 @@ TAGS = Setting(
     True,
     "Whether containers get tags dag_id, task_id, run_id, map_index, try_number, and team where there are teams.",
 )
+LAST_LINES = Setting(
+    "last_lines",
+    whole_number(0, 100),
+    20,
+    "How many of the last lines of a container's log are shown when it died without a word; 0: none. The scheduler needs "
+    "ecs:DescribeTaskDefinition and logs:GetLogEvents for it.",
+)
 QUEUES: Setting[dict[str, Words]] = Setting(
     "queues",
     queue_map,
@@ -113,6 +120,7 @@ END_SECONDS = Setting(
 OWN_SETTINGS = (
     PAYLOAD_URL,
     TAGS,
+    LAST_LINES,
     QUEUES,
     CAPACITY_FALLBACK,
     EVENTS_QUEUE,
