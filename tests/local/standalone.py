@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,14 +20,22 @@ PASSWORD = "standalone"
 
 
 @contextmanager
-def standalone(airflow: Path, dags: Path, home: Path, parallelism: int = 8) -> Iterator[AirflowApi]:
-    """Starts it from ``airflow``, the command of an image; ends it and all that it started."""
-    home.mkdir(parents=True)
+def standalone(
+    airflow: Path,
+    dags: Path,
+    home: Path,
+    parallelism: int = 8,
+    *,
+    port: int = 0,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[AirflowApi]:
+    """Starts it from ``airflow``, the command of an image; ends it and all that it started. ``more`` are variables on top."""
+    home.mkdir(parents=True, exist_ok=True)
     postgres = Postgres(home / "database")
     postgres.start()
     (home / "passwords.json").write_text(json.dumps({"admin": PASSWORD}))
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     keep = ("SSL_", "PIP_", "UV_", "REQUESTS_", "HTTP", "http", "NO_PROXY")
     environ = {name: value for name, value in os.environ.items() if name.startswith(keep)} | {
@@ -46,6 +54,7 @@ def standalone(airflow: Path, dags: Path, home: Path, parallelism: int = 8) -> I
         "AIRFLOW__CORE__PARALLELISM": str(parallelism),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        **(more or {}),
     }
     with open(home / "out.log", "wb") as log:
         process = subprocess.Popen([airflow, "standalone"], env=environ, stdout=log, stderr=log, start_new_session=True)

@@ -1,0 +1,129 @@
+"""``docs/own-aws.md`` from its first block to its last: the AWS CLI against the local cloud, then a real Airflow that runs a DAG there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.local.standalone import standalone
+from tests.local.test_cloud_alone import Alone
+from tests.local.upstream_cloud import shell_variables
+
+from skylift.localcloud.postgres import Postgres
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "own-aws.md").read_text()
+BLOCK = re.compile(r"<!-- run ?(\w*) -->\n```sh\n(.*?)```", re.DOTALL)
+BIN = Path(sys.executable).parent
+DAG = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None, is_paused_upon_creation=False)
+def both():
+    @task
+    def on_ecs():
+        import os
+        return "ecs" if "AWS_BATCH_JOB_ID" not in os.environ else "batch"
+
+    @task(executor="skylift.executors.batch.AwsBatchExecutor")
+    def on_batch(before):
+        import os
+        assert before == "ecs" and os.environ["AWS_BATCH_JOB_ID"]
+    on_batch(on_ecs())
+both()
+"""
+
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Alone]:
+    started = Alone(tmp_path / "home", "--home", str(tmp_path / "home"))
+    yield started
+    assert started.end() == 0
+
+
+@pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI on this machine (pip install awscli)")
+def test_the_page_from_nothing_to_a_dag_that_ran(alone: Alone, tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "both.py").write_text(DAG)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    postgres = Postgres(tmp_path / "database")
+    postgres.start()
+    shell = Shell(
+        tmp_path,
+        {
+            **alone.environ,
+            **shell_variables(alone.must("shellenv")),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "AWS_PAGER": "",
+            "HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+            "AIRFLOW_API": f"http://127.0.0.1:{port}",
+            "DAGS_FOLDER": str(dags),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
+                f"postgresql+psycopg2://{postgres.superuser}:{postgres.password}@127.0.0.1:{postgres.port}/postgres"
+            ),
+        },
+    )
+    try:
+        for kind, text in BLOCK.findall(PAGE):
+            if kind != "after":
+                shell.run(text)
+        # What the page leaves to docker.
+        alone.must("image", "add", shell.environ["IMAGE"], sys.prefix)
+        ecs = "skylift.executors.ecs.AwsEcsExecutor"
+        wanted = {name: value for name, value in shell.environ.items() if name.startswith(("AIRFLOW__", "AWS_"))} | {
+            "AIRFLOW__CORE__EXECUTOR": f"{ecs},{shell.environ['AIRFLOW__CORE__EXECUTOR']}"
+        }
+        with standalone(BIN / "airflow", dags, tmp_path / "airflow", port=port, more=wanted) as api:
+            until(lambda: "both" in api.dags(), 120)
+            api.trigger("both", "page", {})
+            until(lambda: api.run_state("both", "page") in {"success", "failed"}, 240)
+            lines = api.task_lines("both", "page")
+            assert {line.task_id: line.state for line in lines} == {"on_ecs": "success", "on_batch": "success"}, lines
+        for kind, text in BLOCK.findall(PAGE):
+            if kind == "after":
+                said = shell.run(text)
+                assert "arn:aws:ecs" in said
+                assert "attempt=1.log" in said
+    finally:
+        postgres.stop()
+
+
+class Shell:
+    """A reader's shell: what one block exports, the next one has."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self.environ = environ
+        self._kept = folder / "environ"
+
+    def run(self, text: str) -> str:
+        # The AWS CLI (1.45) has an address of its own for RDS, whatever AWS_ENDPOINT_URL says; only the option goes before.
+        endpoint = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
+        script = f"set -eu\n{endpoint}\n{text}\nenv -0 >{self._kept}\n"
+        done = subprocess.run(
+            ["bash", "-c", script], env=self.environ, text=True, capture_output=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        pairs = (pair.partition("=") for pair in self._kept.read_text().split("\0") if pair)
+        self.environ = {name: value for name, _, value in pairs}
+        return done.stdout
+
+
+def until(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {seconds} s"
+        time.sleep(0.5)
