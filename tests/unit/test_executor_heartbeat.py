@@ -17,6 +17,7 @@ from tests.unit.executor_airflow import callback_workload, ecs_conf, task_worklo
 
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Compute, Exit, Submission
+from skylift.executors.airflow_compat import ExecuteCallback, document_of, key_of
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.ecs_options import ecs_options
 from skylift.executors.executor import SkyliftExecutor
@@ -122,7 +123,7 @@ def test_heartbeat_never_raises_whatever_botocore_raises(made: Callable[..., Tes
         looks=1000.0,
     )
     for _ in range(len(ecs.errors)):
-        queue(executor, task_workload(), callback_workload())
+        queue(executor, task_workload(), callback_workload() if ExecuteCallback else task_workload())
         executor.heartbeat()
     until(lambda: ecs.raised["run"] >= len(ecs.errors) and ecs.raised["describe"] >= 2, executor)
 
@@ -178,7 +179,7 @@ def test_a_death_is_an_event_with_its_reason_and_a_line_in_the_event_log(
     until(compute.alive, executor)
     compute.exit(compute.alive()[0], 137, "OutOfMemoryError")
     until(lambda: not executor.running, executor)
-    assert executor.get_event_buffer() == {workload.key: ("failed", "OutOfMemoryError")}
+    assert executor.get_event_buffer() == {key_of(workload): ("failed", "OutOfMemoryError")}
     assert [(line.extra, line.task_id) for line in executor._task_event_logs] == [("OutOfMemoryError", "t")]
 
 
@@ -197,9 +198,9 @@ def test_a_deferred_task_that_is_back_before_its_first_container_is_seen_to_end(
     queue(executor, again)
     until(lambda: len(compute.alive()) == 2, executor)
     compute.exit(ref, 137, "died after it had deferred")
-    until(lambda: len(executor._live[first.key]) == 1, executor)
+    until(lambda: len(executor._live[key_of(first)]) == 1, executor)
     assert executor.get_event_buffer() == {}
-    assert executor.running == {first.key}
+    assert executor.running == {key_of(first)}
     compute.exit("fake:second-launch.1", Exit.DONE)
     until(lambda: not executor.running, executor)
 
@@ -212,9 +213,9 @@ def test_callbacks_run_and_their_end_is_an_event(made: Callable[..., TestedExecu
     until(compute.alive, executor)
     (ref,) = compute.alive()
     compute.run(ref)
-    until(lambda: executor.event_buffer.get(callback.key, ("",))[0] == "running", executor)
+    until(lambda: executor.event_buffer.get(key_of(callback), ("",))[0] == "running", executor)
     compute.exit(ref, Exit.DONE)
-    until(lambda: executor.event_buffer[callback.key][0] == "success", executor)
+    until(lambda: executor.event_buffer[key_of(callback)][0] == "success", executor)
 
 
 def test_a_revoked_task_is_stopped_without_an_event(made: Callable[..., TestedExecutor]) -> None:
@@ -249,10 +250,8 @@ def test_after_the_end_nothing_is_launched_and_the_end_is_soon(made: Callable[..
 
 
 def test_a_renewed_token_reaches_the_next_attempt() -> None:
-    from skylift.executors.airflow_compat import document_of
-
     workload = task_workload().model_copy(update={"token": ""})
-    generator = SimpleNamespace(generate=lambda extras, valid_for: f"new for {extras['sub']}")
+    generator = SimpleNamespace(generate=lambda extras, valid_for=0: f"new for {extras['sub']}")
     attempt = Attempt("x", 2, document_of(workload, lambda: generator))
     assert f'"token":"new for {workload.ti.id}"' in attempt.document()
     assert workload.token == "", "Airflow's object is left as it is"
