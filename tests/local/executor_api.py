@@ -111,11 +111,11 @@ class ExecutionApi:
 
 
 @contextmanager
-def execution_api(home: Path) -> Iterator[ExecutionApi]:
-    """Starts it; ends it by its process group."""
+def execution_api(home: Path, dags: str = DAGS) -> Iterator[ExecutionApi]:
+    """Starts it; ends it by its process group. ``dags``: text of a DAG file with the DAG ``d``."""
     home.mkdir(parents=True)
     (home / "dags").mkdir()
-    (home / "dags" / "d.py").write_text(DAGS)
+    (home / "dags" / "d.py").write_text(dags)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
