@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from skylift.core.errors import Refused
 from skylift.localcloud.log_journal import Change, JournalTime, LogJournal, replay
 from skylift.localcloud.log_keeping import LogKeeping, copied, journal_number
+from skylift.localcloud.long_polls import LongPolls
 from skylift.localcloud.rest_changes import action_of, promised, touched
 from skylift.localcloud.rest_saver import Saver
 from skylift.wire.keys import Key
@@ -90,6 +91,7 @@ class Ministack:
             lambda: self.saved(LOGS),
             time.time,
         )
+        LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
         self._watch()
         self.service("eventbridge").start_scheduler()
         self.service("scheduler").start_scheduler()

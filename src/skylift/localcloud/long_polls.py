@@ -1,0 +1,74 @@
+"""Long polls of SQS that sleep until something comes: ministack's own look ten times a second, and see a message up to 100 ms late.
+
+ministack sets one bell (``esm_wake``) whenever a message arrives in any queue, or is given back; delayed messages become visible by time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+LONGEST_NAP = 1.0
+"""Seconds after which a poll looks anyway: for what no bell tells, such as a queue that was deleted."""
+
+SHORTEST_NAP = 0.01
+
+Receive = Callable[[dict[str, Any], str], Awaitable[dict[str, Any]]]
+
+
+class LongPolls:
+    """Takes ReceiveMessage's waiting over from ministack. Belongs to one event loop; ``ring`` may come from any thread.
+
+    Args:
+        sqs: ministack's module ``services.sqs``.
+        wake: ministack's ``core.concurrency.esm_wake``.
+    """
+
+    def __init__(self, sqs: Any, wake: Any) -> None:
+        self._sqs = sqs
+        self._loop = asyncio.get_running_loop()
+        self._bell = asyncio.Event()
+        self._set: Callable[[], None] = wake.set
+        self._receive: Receive = sqs._HANDLERS["ReceiveMessage"]
+        wake.set = self._ring
+        sqs._HANDLERS["ReceiveMessage"] = self.receive
+
+    async def receive(self, request: dict[str, Any], url: str) -> dict[str, Any]:
+        """As ``_act_receive_message`` of ministack."""
+        deadline = time.monotonic() + self._wait(request, url)
+        while True:
+            bell = self._bell
+            answer = await self._receive({**request, "WaitTimeSeconds": 0}, url)
+            left = deadline - time.monotonic()
+            if answer or left <= 0:
+                return answer
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(bell.wait(), min(left, self._nap(request, url)))
+
+    def _wait(self, request: Mapping[str, Any], url: str) -> int:
+        said = request.get("WaitTimeSeconds")
+        if said is None:
+            said = self._queue(request, url)["attributes"].get("ReceiveMessageWaitTimeSeconds", 0)
+        return int(said)
+
+    def _nap(self, request: Mapping[str, Any], url: str) -> float:
+        now = time.time()
+        # One that is visible and was not given waits for its group (FIFO), whose first will be visible again.
+        soon: list[float] = [one["visible_at"] - now for one in self._queue(request, url)["messages"] if one["visible_at"] > now]
+        return max(SHORTEST_NAP, min([LONGEST_NAP, *soon]))
+
+    def _queue(self, request: Mapping[str, Any], url: str) -> Any:
+        return self._sqs._get_q(request.get("QueueUrl", url), "sqs:ReceiveMessage")
+
+    def _ring(self) -> None:
+        self._set()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        # Those who wait hear the old bell; whoever asks from now on waits for the next.
+        self._bell.set()
+        self._bell = asyncio.Event()
