@@ -11,8 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
 
-from skylift.aws.ecs_tasks import Throttled
-from skylift.aws.errors import is_throttle, translate
+from skylift.aws.errors import Throttled, is_throttle, translate
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
 MOST_PER_DESCRIBE = 100
@@ -168,7 +167,7 @@ def classified(doing: str) -> Iterator[None]:
 def job_of(document: Mapping[str, Any]) -> BatchJob:
     """From a ``JobDetail``: DescribeJobs's, or an event's ``detail``."""
     container = document.get("container") or {}
-    task = next(iter((document.get("ecsProperties") or {}).get("taskProperties") or []), {})
+    task: Mapping[str, Any] = next(iter((document.get("ecsProperties") or {}).get("taskProperties") or []), {})
     return BatchJob(
         id=document["jobId"],
         name=document.get("jobName", ""),
@@ -186,7 +185,9 @@ def _classified(error: Exception, doing: str) -> SkyliftError:
     if is_throttle(error):
         return Throttled(f"{doing}: {error}")
     translated = translate(error, doing)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(error, ClientError) else 0
+    status = (
+        error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(error, ClientError) else 0
+    )
     # botocore's errors of connecting are no HTTPClientError: then nothing was sent.
     if isinstance(error, HTTPClientError) or int(status) >= 500:
         return Unclear(str(translated))
@@ -194,7 +195,7 @@ def _classified(error: Exception, doing: str) -> SkyliftError:
 
 
 def _try(attempt: Mapping[str, Any]) -> BatchTry:
-    task = next(iter(attempt.get("taskProperties") or []), {})
+    task: Mapping[str, Any] = next(iter(attempt.get("taskProperties") or []), {})
     return BatchTry(
         started=bool(attempt.get("startedAt")),
         reason=attempt.get("statusReason", ""),

@@ -9,15 +9,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from skylift.aws.errors import Throttled as Throttled
 from skylift.aws.errors import code_of, is_throttle, translate
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
 MOST_PER_DESCRIBE = 100
 """DescribeTasks takes at most 100 tasks a call (botocore model ``ecs/2014-11-13``)."""
-
-
-class Throttled(Unavailable):
-    """AWS asks us to slow down."""
 
 
 class NoCapacity(Unavailable):

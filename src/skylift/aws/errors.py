@@ -13,6 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
+
+class Throttled(Unavailable):
+    """AWS asks us to slow down."""
+
+
 THROTTLES = frozenset(
     {
         "Throttling",

@@ -93,6 +93,12 @@ class S3Objects:
         with ThreadPoolExecutor(min(AT_ONCE, len(pairs))) as pool:
             return list(pool.map(lambda pair: self.fetch(pair[0], pair[1], workspace), pairs))
 
+    def read(self, bucket: str, key: str) -> bytes | None:
+        """A small object's content; ``None`` when there is no such object."""
+        with calling(f"s3 GetObject s3://{bucket}/{key}"):
+            answer = self._get(ObjectRef(bucket, key))
+            return None if answer is None else bytes(answer["Body"].read())
+
     def put(self, bucket: str, key: str, body: bytes | Path) -> None:
         """Stores bytes or a file's content in one request (at most 5 GB, S3's limit)."""
         with calling(f"s3 PutObject s3://{bucket}/{key}"):

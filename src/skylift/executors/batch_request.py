@@ -11,8 +11,8 @@ from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 from skylift.executors.batch_options import UNSERVED, BatchOptions
-from skylift.executors.merge import merged
 from skylift.executors.payload import Payload
+from skylift.executors.queues import merged
 from skylift.executors.settings import OWN_SECTION
 
 MOST_REQUEST_BYTES = 30 * 1024
@@ -52,7 +52,9 @@ def check_wishes(wishes: Any, container: str) -> None:
             raise Refused(f"executor_config must not set 'command' of container {container!r}: it runs Airflow")
 
 
-def submit_request(options: BatchOptions, attempts: Sequence[Attempt], payload: Payload, name: str, *, tags: bool) -> Any:
+def submit_request(
+    options: BatchOptions, attempts: Sequence[Attempt], payload: Payload, name: str, *, tags: bool
+) -> Any:
     """SubmitJob's arguments for one attempt, or for several of equal kin in one array job.
 
     Args:
@@ -77,7 +79,9 @@ def submit_request(options: BatchOptions, attempts: Sequence[Attempt], payload: 
     request.setdefault("retryStrategy", ONE_TRY)
     if tags:
         labels = {key: tag_value(value) for key, value in common(attempts).items()}
-        request["tags"] = dict(list({**(request.get("tags") or {}), **labels, **(request.get("tags") or {})}.items())[:MOST_TAGS])
+        request["tags"] = dict(
+            list({**(request.get("tags") or {}), **labels, **(request.get("tags") or {})}.items())[:MOST_TAGS]
+        )
     if len(attempts) > 1:
         request["arrayProperties"] = {"size": len(attempts)}
     # Ours whatever anybody wished: it is how a restart finds the job again, and never makes a second.
@@ -151,7 +155,9 @@ def _override_of(request: dict[str, Any], container: str) -> dict[str, Any]:
     if "ecsPropertiesOverride" not in request:
         override: dict[str, Any] = request.setdefault("containerOverrides", {})
         return override
-    containers: list[dict[str, Any]] = request["ecsPropertiesOverride"]["taskProperties"][0].setdefault("containers", [])
+    containers: list[dict[str, Any]] = request["ecsPropertiesOverride"]["taskProperties"][0].setdefault(
+        "containers", []
+    )
     for one in containers:
         if one.get("name") == container:
             return one

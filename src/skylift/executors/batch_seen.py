@@ -7,77 +7,90 @@ one of them, Airflow's API refuses the others (``NOT_OURS``), and one whose work
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from skylift.aws.batch_jobs import BatchContainer, BatchJob, BatchTry
 from skylift.core.attempt import Exit, Observation, Phase
 
 WAITING = frozenset({"SUBMITTED", "PENDING", "RUNNABLE", "STARTING"})
+NO_CAPACITY = ("CAPACITY:", "Host EC2")
+"""How ``statusReason`` begins when a job that had not begun ended for want of capacity: by ``jobStateTimeLimitActions`` of its
+queue (user guide, "Jobs stuck in RUNNABLE"), or with its EC2 instance (user guide, "Automated job retries")."""
 NOT_STARTED = "Task failed to start"
 """``statusReason`` when the container could not be made, e.g. because its image is not there."""
 NOTHING_RUN = frozenset({Exit.NOT_OURS, Exit.NEVER_BEGAN})
 
 
-def observation(ref: str, job: BatchJob | None, container: str = "") -> Observation:
+def observation(ref: str, job: BatchJob | None, names: Collection[str] = ()) -> Observation:
     """What DescribeJobs says of a job, or of one child of an array.
 
     Args:
         ref: the job's id.
         job: ``None`` when Batch's answer does not have it.
-        container: name of the container in which Airflow runs, of a definition with several.
+        names: which container Airflow runs in, of a job definition with several; without any, the first.
     """
     if job is None:
         return Observation(ref, Phase.MISSING, reason="Batch does not know this job (MISSING)")
-    told = _telling(job, container)
-    code, began = _code(told, container), _began(told, container)
-    reason = _reason(job, told, container)
-    began_once = began or any(_began(one, container) for one in job.tries)
+    told = _telling(job, names)
+    code, began = _code(told, names), _began(told, names)
+    reason = _reason(job, told, names)
+    began_once = began or any(_began(one, names) for one in job.tries)
     if job.status == "RUNNING":
         return Observation(ref, Phase.RUNNING, began=True, by_request=job.on_request, reason=reason)
     if job.status not in {"SUCCEEDED", "FAILED"}:
         return Observation(ref, Phase.WAITING, began=began_once, by_request=job.on_request, reason=reason)
     if job.status == "SUCCEEDED" and code is None:
         code = Exit.DONE
-    return Observation(ref, Phase.STOPPED, began or code == Exit.DONE, code, job.on_request, reason)
+    shortage = not began_once and job.status == "FAILED" and job.reason.startswith(NO_CAPACITY)
+    return Observation(
+        ref,
+        Phase.STOPPED,
+        began=began or code == Exit.DONE,
+        exit_code=code,
+        by_request=job.on_request and not shortage,
+        reason=reason,
+        shortage=shortage,
+    )
 
 
-def log_stream(job: BatchJob, container: str = "") -> str:
+def log_stream(job: BatchJob, names: Collection[str] = ()) -> str:
     """CloudWatch log stream of the container in which Airflow ran; "" when there is none."""
-    main = _main(_telling(job, container), container)
+    main = _main(_telling(job, names), names)
     return main.log_stream if main else ""
 
 
-def _telling(job: BatchJob, container: str) -> BatchTry:
+def _telling(job: BatchJob, names: Collection[str]) -> BatchTry:
     """The try that tells how the job ended; the last, which may not be over, when none tells more."""
     last = BatchTry(job.started, job.reason, job.containers)
     # The job repeats its last try; as a whole it knows more of how that ended, e.g. that it was terminated.
     tries = [*job.tries[:-1], last] if job.tries and job.status in {"SUCCEEDED", "FAILED"} else [*job.tries, last]
     for one in reversed(tries):
-        if _began(one, container) and _code(one, container) not in NOTHING_RUN:
+        if _began(one, names) and _code(one, names) not in NOTHING_RUN:
             return one
     return last
 
 
-def _main(one: BatchTry, container: str) -> BatchContainer | None:
-    if not container and len(one.containers) == 1:
-        return one.containers[0]
-    return next((main for main in one.containers if main.name == container), None)
+def _main(one: BatchTry, names: Collection[str]) -> BatchContainer | None:
+    named = [main for main in one.containers if main.name in names]
+    return next(iter((*named, *one.containers)), None)
 
 
-def _code(one: BatchTry, container: str) -> int | None:
-    main = _main(one, container)
+def _code(one: BatchTry, names: Collection[str]) -> int | None:
+    main = _main(one, names)
     return main.exit_code if main else None
 
 
-def _began(one: BatchTry, container: str) -> bool:
-    return _code(one, container) is not None or (one.started and one.reason != NOT_STARTED)
+def _began(one: BatchTry, names: Collection[str]) -> bool:
+    return _code(one, names) is not None or (one.started and one.reason != NOT_STARTED)
 
 
-def _reason(job: BatchJob, told: BatchTry, container: str) -> str:
-    main = _main(told, container)
+def _reason(job: BatchJob, told: BatchTry, names: Collection[str]) -> str:
+    main = _main(told, names)
     code = main.exit_code if main else None
     parts = [
         " ".join(filter(None, (job.status, job.reason and f"({job.reason})"))),
         told.reason if told.reason != job.reason else "",
-        f"container {container}: {main.reason}".replace(" :", ":") if main and main.reason else "",
+        " ".join(filter(None, ("container", main.name))) + f": {main.reason}" if main and main.reason else "",
         f"exit code {code}" if code is not None else "",
         _meaning(code, main.reason if main else "", job.reason),
         f"{len(job.tries)} tries of Batch" if len(job.tries) > 1 else "",
@@ -88,7 +101,9 @@ def _reason(job: BatchJob, told: BatchTry, container: str) -> str:
 
 def _meaning(code: int | None, reason: str, status_reason: str) -> str:
     if "OutOfMemory" in reason or (code == 137 and "memory" in reason.lower()):
-        return "it was out of memory: give the container more (executor_config: containerOverrides.resourceRequirements)"
+        return (
+            "it was out of memory: give the container more (executor_config: containerOverrides.resourceRequirements)"
+        )
     if status_reason.startswith("Host EC2"):
         return "its EC2 instance is gone (Spot, or scaled in)"
     return {137: "killed (SIGKILL; often out of memory)", 143: "stopped (SIGTERM)"}.get(code or 0, "")

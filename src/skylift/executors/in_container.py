@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -18,14 +19,17 @@ import traceback
 
 DONE, ENDED_BADLY, NOT_OURS, NEVER_BEGAN, DIED = 0, 70, 71, 72, 1
 WORKLOAD_URL = "SKYLIFT_WORKLOAD"
+WORKLOADS_URL = "SKYLIFT_WORKLOADS"
+ARRAYS = "arrays"
+LINE = 64
 NOT_WANTED = (404, 409, 410)
 
 
 def main(inline: str = "") -> int:
-    """Runs the workload: the JSON given inline, or the object that the environment variable names."""
+    """Runs the workload: the JSON given inline, or the object that the environment variables name."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
     try:
-        workload = parse(inline or fetch(os.environ.pop(WORKLOAD_URL)))
+        workload = parse(inline or fetch(place()))
     except Exception:  # noqa: BLE001  whatever it was, nothing has begun: the exit code says so to the executor
         traceback.print_exc()
         return NEVER_BEGAN
@@ -38,12 +42,28 @@ def main(inline: str = "") -> int:
         return ending(error) if workload.type == "ExecuteTask" else DIED
 
 
-def fetch(url: str) -> str:
-    """Text of an ``s3://bucket/key`` object, which is deleted: it holds a token, and nobody needs it twice."""
+def place() -> str:
+    """URL of the workload. A child of an array job finds the name in its line of ``{prefix}/arrays/{array}``."""
+    lines = os.environ.pop(WORKLOADS_URL, "")
+    if not lines:
+        return os.environ.pop(WORKLOAD_URL)
+    begin = LINE * int(os.environ["AWS_BATCH_JOB_ARRAY_INDEX"])
+    s3, bucket, key = opened(lines)
+    line: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={begin}-{begin + LINE - 1}")["Body"].read()
+    return "/".join([*lines.split("/")[:-2], line.decode().strip()])
+
+
+def opened(url: str):  # type: ignore[no-untyped-def]  # boto3's clients have no types
+    """A client of S3, and bucket and key of an ``s3://bucket/key`` URL."""
     # The image's own boto3, not a dependency of this layer; images without it can still run inline workloads.
-    boto3 = importlib.import_module("boto3")
+    s3 = importlib.import_module("boto3").client("s3")
     bucket, _, key = url.removeprefix("s3://").partition("/")
-    s3 = boto3.client("s3")
+    return s3, bucket, key
+
+
+def fetch(url: str) -> str:
+    """Text of an object, which is deleted: it holds a token, and nobody needs it twice."""
+    s3, bucket, key = opened(url)
     body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         s3.delete_object(Bucket=bucket, Key=key)
@@ -65,7 +85,37 @@ def supervise(workload) -> int:  # type: ignore[no-untyped-def]  # as above
     from airflow.sdk.log import configure_logging  # lazy: as in parse
 
     configure_logging(output=sys.stdout.buffer, json_output=True)
-    return int(BaseExecutor.run_workload(workload, subprocess_logs_to_stdout=True))
+    run = getattr(BaseExecutor, "run_workload", run_before_3_3)
+    return int(run(workload, subprocess_logs_to_stdout=True))
+
+
+def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def]  # as above
+    """What ``BaseExecutor.run_workload`` does, which 3.1 and 3.2 do not have; in the words of their LocalExecutor."""
+    from airflow.configuration import conf  # lazy: as in parse
+    from airflow.dag_processing.bundles.manager import DagBundlesManager  # lazy: as in parse
+    from airflow.sdk.execution_time.supervisor import supervise  # lazy: as in parse
+
+    bundle = workload.bundle_info
+    if workload.type == "ExecuteCallback":
+        from airflow.executors.workloads.callback import execute_callback_workload  # lazy: not in 3.1
+
+        opened = DagBundlesManager().get_bundle(bundle.name, bundle.version)
+        opened.initialize()
+        sys.path.append(str(opened.path))
+        return int(not execute_callback_workload(workload.callback, logging.getLogger("callback"))[0])
+    base = conf.get("api", "base_url", fallback="/")
+    base = f"http://localhost:8080{base}" if base.startswith("/") else base
+    if hasattr(workload, "sentry_integration"):
+        options["sentry_integration"] = workload.sentry_integration
+    return supervise(  # type: ignore[no-any-return]
+        ti=workload.ti,
+        dag_rel_path=workload.dag_rel_path,
+        bundle_info=bundle,
+        token=workload.token,
+        server=conf.get("core", "execution_api_server_url", fallback=f"{base.rstrip('/')}/execution/"),
+        log_path=workload.log_path,
+        **options,
+    )
 
 
 def ending(error: Exception) -> int:

@@ -4,11 +4,17 @@ By reference (``[skylift] payload_url``): the workload's JSON, with its token, i
 only the object's URL, so that nobody reads the token with DescribeTasks and length is no matter. The container deletes the
 object once fetched; one that stays (its container never began, or may not delete) is for a lifecycle rule of the bucket.
 Inline: in the command, as the amazon provider's executor does.
+
+Array jobs: all children have one command and one environment. A list in S3, one line of fixed length for each child, says whose
+workload it takes: it begins the line of its index. The list has no token in it, and outlives the children: it is how a restarted
+scheduler finds the child of an attempt.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +25,9 @@ from skylift.aws.s3_objects import S3Objects
 from skylift.core.attempt import Attempt
 from skylift.core.names import s3_url, split_s3_url
 from skylift.executors import in_container
+
+AT_ONCE = 16
+"""Objects that are put at the same time; the client's pool holds 32 connections."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +57,58 @@ class Payloads:
             s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
             self._objects = S3Objects(s3)
 
+    @property
+    def by_reference(self) -> bool:
+        """Whether workloads go through S3."""
+        return bool(self._bucket)
+
     def prepare(self, attempt: Attempt) -> Payload:
         """The payload of an attempt; puts the object when there is one. Repeating it renews the object's token.
 
         Raises:
             Refused, Unavailable: S3 said no.
         """
-        # Airflow's own switch for containerised executors: the output of the process is not captured twice.
-        environment = {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"}
         if not self._bucket:
-            return Payload((*command(), attempt.document()), environment)
-        key = "/".join(filter(None, (self._prefix.strip("/"), f"{attempt.token}.json")))
+            return Payload((*command(), attempt.document()), _environment())
+        key = self._key(f"{attempt.token}.json")
         self._objects.put(self._bucket, key, attempt.document().encode())
-        environment[in_container.WORKLOAD_URL] = s3_url(self._bucket, key)
-        return Payload(command(), environment)
+        return Payload(command(), _environment() | {in_container.WORKLOAD_URL: s3_url(self._bucket, key)})
+
+    def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
+        """The payload that all children of an array job have; puts an object for each attempt, and then the list.
+
+        Args:
+            name: of the array; no other has had it.
+            attempts: by index.
+
+        Raises:
+            Refused, Unavailable: S3 said no; some objects may have been put.
+        """
+        with ThreadPoolExecutor(min(AT_ONCE, len(attempts)), "skylift-put") as pool:
+            for done in [pool.submit(self.prepare, attempt) for attempt in attempts]:
+                done.result()
+        lines = "".join(f"{attempt.token}.json".ljust(in_container.LINE - 1) + "\n" for attempt in attempts)
+        key = self._key(in_container.ARRAYS, name)
+        self._objects.put(self._bucket, key, lines.encode())
+        return Payload(command(), _environment() | {in_container.WORKLOADS_URL: s3_url(self._bucket, key)})
+
+    def arrays(self) -> Iterator[str]:
+        """Names of all arrays of which the list is still there. Raises ``Refused``, ``Unavailable``."""
+        folder = self._key(in_container.ARRAYS, "")
+        return (listed.key.removeprefix(folder) for listed in self._objects.below(self._bucket, folder))
+
+    def array(self, name: str) -> tuple[str, ...]:
+        """Tokens of an array's attempts by index; empty when the list is gone. Raises ``Refused``, ``Unavailable``."""
+        text = self._objects.read(self._bucket, self._key(in_container.ARRAYS, name)) or b""
+        return tuple(line.strip().removesuffix(".json") for line in text.decode().splitlines())
+
+    def _key(self, *words: str) -> str:
+        return "/".join([*filter(None, [self._prefix.strip("/")]), *words])
+
+
+def _environment() -> dict[str, str]:
+    # Airflow's own switch for containerised executors: the output of the process is not captured twice.
+    return {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"}
 
 
 @cache

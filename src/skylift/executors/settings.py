@@ -104,6 +104,19 @@ EVENTS_QUEUE = Setting(
     "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of the ECS tasks or Batch jobs; "
     "empty: state by polling alone (docs/events.md).",
 )
+BATCH_ARRAYS = Setting(
+    "batch_arrays",
+    flag,
+    False,
+    "Whether AwsBatchExecutor submits workloads that are queued together, with the same queue and executor_config, as one array "
+    "job of up to 10,000; needs payload_url, and the scheduler s3:GetObject and s3:ListBucket there.",
+)
+ARRAY_LINGER = Setting(
+    "array_linger_seconds",
+    seconds,
+    2.0,
+    "With batch_arrays: seconds for which a workload waits for others to go with it in one array job.",
+)
 POLL_SECONDS = Setting("poll_seconds", seconds, 1.0, "Seconds between two looks at a young attempt.")
 POLL_MOST_SECONDS = Setting("poll_most_seconds", seconds, 10.0, "Most seconds between two looks at an old attempt.")
 MISSING_GRACE = Setting(
@@ -124,6 +137,8 @@ OWN_SETTINGS = (
     QUEUES,
     CAPACITY_FALLBACK,
     EVENTS_QUEUE,
+    BATCH_ARRAYS,
+    ARRAY_LINGER,
     POLL_SECONDS,
     POLL_MOST_SECONDS,
     MISSING_GRACE,

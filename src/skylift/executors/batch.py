@@ -1,0 +1,260 @@
+"""``AwsBatchExecutor``: every workload of Airflow is its own AWS Batch job, or a child of an array job. Batch's words end in
+the ``batch_*`` files."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+
+from skylift.aws.batch_jobs import MOST_PER_DESCRIBE, BatchJobs, NoQueue, Unclear
+from skylift.aws.clients import client
+from skylift.aws.errors import Throttled
+from skylift.core.attempt import Attempt, Compute, Observation, Submission
+from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.executors.batch_arrays import Arrays
+from skylift.executors.batch_options import BATCH_SECTION, BatchOptions, batch_options
+from skylift.executors.batch_request import array_name, check_wishes, job_name, names_of, submit_request, token_of
+from skylift.executors.batch_seen import observation
+from skylift.executors.connection import session_of
+from skylift.executors.executor import SkyliftExecutor
+from skylift.executors.fleet import Rhythm
+from skylift.executors.payload import Payloads
+from skylift.executors.settings import (
+    ARRAY_LINGER,
+    BATCH_ARRAYS,
+    LAUNCH_RATE,
+    OWN_SECTION,
+    PAYLOAD_URL,
+    TAGS,
+    Options,
+)
+
+MOST_CHILDREN = 10_000
+"""Of an array job (user guide, "AWS Batch service quotas"); the least is 2."""
+
+LAUNCHES = 40.0
+"""SubmitJob calls a second, of the 50 that an account has; the rest is for what others submit."""
+
+LOOKS_FOR_IT = 2
+"""Looks without finding it, after which a job counts as not submitted: lists may be late."""
+
+
+class AwsBatchExecutor(SkyliftExecutor):
+    """Runs every workload as its own Batch job; drop-in for the amazon provider's executor of that name."""
+
+    def make_compute(self) -> Compute:
+        """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
+        options = batch_options(self.conf)
+        own = Options(self.conf, OWN_SECTION)
+        session = session_of(options.connection, options.region)
+        jobs = BatchJobs(client("batch", region=options.region or None, attempts=1, read_timeout=20, session=session))
+        try:
+            payloads = Payloads(own[PAYLOAD_URL], session=session, region=options.region)
+        except ValueError as error:
+            raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
+        if own[BATCH_ARRAYS] and not payloads.by_reference:
+            raise Refused(f"[{OWN_SECTION}] batch_arrays needs payload_url: the children of an array have one command")
+        for queue, one in {"": options, **options.queues}.items():
+            self._check(jobs, one, f"[{OWN_SECTION}] queues {queue!r}" if queue else f"[{BATCH_SECTION}]")
+        return BatchCompute(jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS])
+
+    def _check(self, jobs: BatchJobs, options: BatchOptions, where: str) -> None:
+        """Arguments that Batch does not have, or no queue, stop the start; a bad moment does not."""
+        faults = jobs.faults({**options.request, "jobName": "any"})
+        if faults:
+            raise Refused(f"{where} submit_job_kwargs: {' '.join(faults.split())}")
+        for place in options.places() if options.check_health else ():
+            try:
+                if jobs.queue_state(place) == "DISABLED":
+                    self.log.warning("%s job_queue: %s is disabled: Batch takes no jobs for it", where, place)
+            except NoQueue as error:
+                raise Refused(f"{where} job_queue: {error}") from error
+            except SkyliftError as error:
+                self.log.warning("The job queue could not be looked for (check_health_on_startup); going on: %s", error)
+
+    def most_attempts(self) -> int:
+        """Batch jobs for one launch."""
+        return batch_options(self.conf).most_attempts
+
+    def rhythm(self) -> Rhythm:
+        """As for all executors; faster than Fargate's rate, and with a while to wait for others of an array."""
+        own = Options(self.conf, OWN_SECTION)
+        rhythm = super().rhythm()
+        launches = rhythm.launches if own.set(LAUNCH_RATE) else LAUNCHES
+        return replace(rhythm, launches=launches, linger=own[ARRAY_LINGER] if own[BATCH_ARRAYS] else 0.0)
+
+    def foreign(self, external_id: str) -> bool:  # noqa: ARG002  as in SkyliftExecutor
+        """The amazon provider's executor keeps bare job ids, which look like ours; ``find`` tells them apart."""
+        return False
+
+
+class BatchCompute:
+    """Batch as a ``Compute``; its contract stands in ``skylift.core.attempt``.
+
+    A ref is a job's id, or ``id:index`` for a child of an array. What is in memory here only saves calls: names of jobs, and the
+    lists of arrays, say after a restart what was submitted before.
+
+    Args:
+        jobs: the calls.
+        options: what every SubmitJob has in common.
+        payloads: how the workload gets into the container.
+        tags: whether Batch jobs are tagged with the attempt's labels.
+        together: whether attempts of equal kin go as array jobs.
+    """
+
+    most_per_observe = MOST_PER_DESCRIBE
+
+    def __init__(
+        self, jobs: BatchJobs, options: BatchOptions, payloads: Payloads, *, tags: bool = True, together: bool = False
+    ) -> None:
+        self.most_per_submit = MOST_CHILDREN if together else 1
+        self._jobs = jobs
+        self._options = options
+        self._payloads = payloads
+        self._tags = tags
+        self._together = together
+        self._arrays = Arrays(payloads, self._job_named)
+        self._names = {one.container for one in (options, *options.queues.values()) if one.container}
+        # Tokens whose submit call had no clear answer, with the number of looks that found nothing.
+        self._doubts: dict[str, int] = {}
+        # Tokens of jobs that were found under another number than they were looked for, by ref.
+        self._found: dict[str, str] = {}
+
+    def kin(self, attempt: Attempt) -> Hashable | None:
+        if not self._together or attempt.number > 1 or self._in_doubt(attempt):
+            return None
+        if not attempt.wishes:
+            return attempt.queue, attempt.shortages, ""
+        try:
+            return attempt.queue, attempt.shortages, json.dumps(attempt.wishes, sort_keys=True, default=repr)
+        except (TypeError, ValueError):
+            return None
+
+    def submit(self, attempts: Sequence[Attempt]) -> list[Submission]:
+        try:
+            if len(attempts) == 1:
+                return [self._submit_one(attempts[0])]
+            return [Submission(ref=ref) for ref in self._submit_array(attempts)]
+        except Throttled as error:
+            answer = Submission(later=str(error), throttled=True)
+        except Unclear as error:
+            self._doubts.update({attempt.token: 0 for attempt in attempts})
+            answer = Submission(later=str(error))
+        except Unavailable as error:
+            answer = Submission(later=str(error))
+        except Refused as error:
+            answer = Submission(refused=str(error))
+        return [answer for _ in attempts]
+
+    def observe(self, refs: Sequence[str]) -> list[Observation]:
+        known = self._jobs.describe(refs)
+        return [observation(ref, known.get(ref), self._names) for ref in refs]
+
+    def stop(self, ref: str, why: str) -> None:
+        self._jobs.terminate(ref, why)
+
+    def find(self, attempt: Attempt) -> list[str]:
+        return [ref for _, ref in self._all_of(attempt)]
+
+    def renew(self, attempt: Attempt, ref: str) -> bool:
+        """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
+        if not self._payloads.by_reference:
+            return False
+        number = _number(self._found.get(ref, attempt.token))
+        self._payloads.prepare(replace(attempt, number=number))
+        return True
+
+    def explain(self, ref: str) -> str:  # noqa: ARG002  as in Compute
+        """Nothing beyond what DescribeJobs says."""
+        return ""
+
+    # Submit.
+
+    def _submit_one(self, attempt: Attempt) -> Submission:
+        options = self._of(attempt)
+        check_wishes(attempt.wishes, options.container)
+        if self._in_doubt(attempt):
+            known = self._look(attempt)
+            if known:
+                return known
+        payload = self._payloads.prepare(attempt)
+        request = submit_request(options, [attempt], payload, job_name(options, attempt), tags=self._tags)
+        ref = self._jobs.submit(request)
+        self._doubts.pop(attempt.token, None)
+        return Submission(ref=ref)
+
+    def _submit_array(self, attempts: Sequence[Attempt]) -> list[str]:
+        options = self._of(attempts[0])
+        check_wishes(attempts[0].wishes, options.container)
+        name = array_name(options, attempts, str(uuid.uuid4()))
+        payload = self._payloads.prepare_array(name, attempts)
+        request = submit_request(options, attempts, payload, name, tags=self._tags)
+        self._arrays.note(name, [attempt.token for attempt in attempts])
+        job_id = self._jobs.submit(request)
+        self._arrays.submitted(name, job_id)
+        return [f"{job_id}:{index}" for index in range(len(attempts))]
+
+    def _of(self, attempt: Attempt) -> BatchOptions:
+        return self._options.of(attempt.queue).after(attempt.shortages)
+
+    # Look for what may have been submitted.
+
+    def _in_doubt(self, attempt: Attempt) -> bool:
+        """Whether it may have been submitted already."""
+        return attempt.token in self._doubts or self._another_s(attempt)
+
+    def _another_s(self, attempt: Attempt) -> bool:
+        """Whether a scheduler that is no more may have submitted it. A callback's id is not made anew for each launch."""
+        return attempt.adopted or "callback_id" in attempt.labels
+
+    def _look(self, attempt: Attempt) -> Submission | None:
+        """The answer for one that may be there already; ``None`` once it is sure that it is not."""
+        token, queues = attempt.token, self._queues(attempt)
+        if self._another_s(attempt):
+            # Of these only the external id is known: the newest job is the one that counts.
+            refs = [ref for known, ref in self._all_of(attempt) if _number(known) >= attempt.number]
+            ref = refs[-1] if refs else ""
+        else:
+            name = job_name(self._of(attempt), attempt)
+            ref = self._arrays.find(queues, token) or next(
+                filter(None, (self._job_named(one, name) for one in queues)), ""
+            )
+        looks = self._doubts.get(token, 0) + 1
+        if ref:
+            self._doubts.pop(token, None)
+            return Submission(ref=ref)
+        if looks < LOOKS_FOR_IT:
+            self._doubts[token] = looks
+            return Submission(later="its Batch job may be there already: looking once more")
+        if self._together and not self._another_s(attempt):
+            del self._doubts[token]
+            return Submission(later="its Batch job is not there: submitting it again, with others")
+        return None
+
+    def _all_of(self, attempt: Attempt) -> list[tuple[str, str]]:
+        """(token, ref) of all attempts of an external id that Batch knows, by number."""
+        queues = self._queues(attempt)
+        begin = names_of(self._of(attempt), attempt)
+        found = {token_of(name): ref for queue in queues for name, ref in self._jobs.named(queue, f"{begin}*")}
+        if self._payloads.by_reference:
+            found |= dict(self._arrays.search(queues, attempt.external_id))
+        if not found and attempt.external_id in self._jobs.describe([attempt.external_id]):
+            # The amazon provider's executor kept the job's id there: its jobs are taken over as they are.
+            return [(attempt.token, attempt.external_id)]
+        refs = sorted(found.items(), key=lambda one: _number(one[0]))
+        self._found.update({ref: token for token, ref in refs if token != attempt.token})
+        return refs
+
+    def _queues(self, attempt: Attempt) -> list[str]:
+        """Job queues in which its jobs may be."""
+        wished = attempt.wishes.get("jobQueue") if isinstance(attempt.wishes, Mapping) else None
+        return [str(wished)] if wished else self._options.of(attempt.queue).places()
+
+    def _job_named(self, queue: str, name: str) -> str:
+        return next((job_id for _, job_id in self._jobs.named(queue, name)), "")
+
+
+def _number(token: str) -> int:
+    return int(token.rpartition(".")[2] or 0)
