@@ -15,8 +15,9 @@ MOST_PER_CALL = 10
 LONGEST_WAIT = 20
 """Seconds of a long poll at most (ReceiveMessage.WaitTimeSeconds); an empty one costs one call."""
 
-HIDDEN = 60
-"""Seconds for which a received message is nobody else's: time to hand it over and delete it."""
+HIDDEN = 30
+"""Seconds for which a received message is nobody else's: time to hand it over and delete it. Also how long one is out of sight
+whose reader was killed while it waited for it."""
 
 _URL_REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
 
@@ -43,12 +44,14 @@ class Messages:
     Args:
         sqs: boto3's client; its read time-out must be longer than ``LONGEST_WAIT``.
         queue: URL, ARN or name.
+        hidden: seconds for which a received message is nobody else's.
 
     Every method raises ``Refused`` (no such queue, not allowed) or ``Unavailable``.
     """
 
-    def __init__(self, sqs: Any, queue: str) -> None:
+    def __init__(self, sqs: Any, queue: str, hidden: int = HIDDEN) -> None:
         self._sqs = sqs
+        self._hidden = hidden
         self._queue = queue
         self._known_url = queue if "://" in queue else ""
 
@@ -59,7 +62,7 @@ class Messages:
                 QueueUrl=self._url(),
                 MaxNumberOfMessages=MOST_PER_CALL,
                 WaitTimeSeconds=wait,
-                VisibilityTimeout=HIDDEN,
+                VisibilityTimeout=self._hidden,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
         return [_message(one) for one in answer.get("Messages") or ()]

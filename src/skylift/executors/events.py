@@ -33,7 +33,7 @@ Translate = Callable[[Mapping[str, Any]], Observation | None]
 """An observation from an event's ``detail``; ``None``: nothing of ours. Any ``LookupError``, ``TypeError``, ``ValueError`` or
 ``AttributeError`` says that the detail has another shape than AWS's."""
 
-GIVE_BACK = (0, 1, 2, 5)
+GIVE_BACK = (0, 1, 3)
 """Seconds after which a stranger's event is visible again, by how often it was received."""
 
 MOST_RECEIVES = len(GIVE_BACK) + 1

@@ -12,7 +12,7 @@ from skylift.core.attempt import Observation
 from skylift.core.errors import SkyliftError
 
 MOST_AT_ONCE = 10
-MOST_RECEIVES = 5
+MOST_RECEIVES = 4
 
 
 class FakeSource:
