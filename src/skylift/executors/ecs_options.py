@@ -191,12 +191,13 @@ def _fallback(conf: Any, words: Words) -> dict[str, Any]:
     """What a fallback changes in a request, and nothing else."""
     options = Options(Layered(conf, ECS_SECTION, own_words(words, _names(PLACE_SETTINGS))), ECS_SECTION)
     changed: dict[str, Any] = {}
-    for setting, key in (
-        (LAUNCH_TYPE, "launchType"),
-        (CAPACITY_PROVIDER_STRATEGY, "capacityProviderStrategy"),
-        (PLATFORM_VERSION, "platformVersion"),
-        (TASK_DEFINITION, "taskDefinition"),
-    ):
+    keys: dict[str, Setting[Any]] = {
+        "launchType": LAUNCH_TYPE,
+        "capacityProviderStrategy": CAPACITY_PROVIDER_STRATEGY,
+        "platformVersion": PLATFORM_VERSION,
+        "taskDefinition": TASK_DEFINITION,
+    }
+    for key, setting in keys.items():
         if setting.name in words:
             changed[key] = options[setting]
     network = {

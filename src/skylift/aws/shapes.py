@@ -1,0 +1,28 @@
+"""What is wrong with the arguments of an AWS call, without making it: botocore's own check against the service's model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+
+def mistakes(service: str, operation: str, arguments: Mapping[str, Any]) -> str:
+    """Unknown names, wrong types and what is missing, one line; "" when the call may be made.
+
+    Args:
+        service: boto3's name, e.g. ``ecs``.
+        operation: e.g. ``RunTask``.
+    """
+    report = ParamValidator().validate(dict(arguments), _input(service, operation))
+    return "; ".join(report.generate_report().splitlines()) if report.has_errors() else ""
+
+
+@cache
+def _input(service: str, operation: str) -> Any:
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return model.operation_model(operation).input_shape
