@@ -69,11 +69,10 @@ def test_a_short_outage_is_waited_out_and_a_long_one_is_told_once(caplog: pytest
     listener = Listener()
     listener.turns(1)
     listener.source.errors = [Unavailable("no network")] * 200
-    rests = []
-    while listener.clock() < 1_750_000_000 + PATIENCE:
+    began = listener.clock()
+    while listener.clock() < began + PATIENCE:
         assert listener.heard == [True]
-        rests += listener.turns(1)
-    assert rests == sorted(rests) or max(rests) <= PATIENCE, "it backs off"
+        assert listener.turns(1)[0] <= PATIENCE
     listener.turns(150)
     assert listener.heard == [True, False]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -163,9 +162,8 @@ def source_over(queue: Queue, now: float = 0.0) -> SqsSource:
 
 def test_only_ecs_tasks_are_seen_and_everything_else_is_deleted(caplog: pytest.LogCaptureFixture) -> None:
     poison = ["", "no json", "[]", "3", "null", "{}", '{"detail-type": "ECS Task State Change"}', '{"detail-type": []}']
-    poison += [
-        json.dumps({"detail-type": ECS_TASK, "detail": detail}) for detail in (None, [], "secret", {}, {"group": 1})
-    ]
+    shapes: list[Any] = [None, [], "secret", {}, {"group": 1}]
+    poison += [json.dumps({"detail-type": ECS_TASK, "detail": shape}) for shape in shapes]
     fine = [event("a"), event("s", group="service:x"), event("x", kind="ECS Service Action")]
     queue = Queue(*poison, *fine)
     source = source_over(queue)
