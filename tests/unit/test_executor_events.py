@@ -14,7 +14,7 @@ from skylift.aws.messages import Message, region_of
 from skylift.core.attempt import Observation, Phase
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.events import ECS_TASK, MOST_RECEIVES, STALE, SqsSource
+from skylift.executors.events import BATCH_JOB, ECS_TASK, MOST_RECEIVES, STALE, SqsSource
 from skylift.executors.source import PATIENCE, SELDOM, Feed
 from skylift.executors.source_fake import FakeSource
 
@@ -171,9 +171,17 @@ def test_only_ecs_tasks_are_seen_and_everything_else_is_deleted(caplog: pytest.L
     source.settle(())
     assert [one.ref for one in seen] == ["a"]
     assert sorted(queue.deleted) == sorted(f"r{n}" for n in range(len(poison) + len(fine)))
-    assert (source.counts.received, source.counts.poison, source.counts.ignored) == (len(poison) + 3, len(poison), 1)
+    assert (source.counts.received, source.counts.poison, source.counts.ignored) == (len(poison) + 3, len(poison), 2)
     assert len(caplog.records) == 1
     assert "secret" not in caplog.text, "a message may hold a workload's token"
+
+
+def test_an_event_for_the_other_executor_goes_back() -> None:
+    queue = Queue(event("theirs", kind=BATCH_JOB), event("ours"))
+    source = source_over(queue)
+    assert [one.ref for one in source.receive()] == ["ours"]
+    source.settle(())
+    assert (queue.deleted, queue.returned) == (["r1"], {"r0": 0})
 
 
 def test_a_full_queue_is_emptied_ten_at_a_time_and_handed_over_once() -> None:

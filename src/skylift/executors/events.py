@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 
 ECS_TASK = "ECS Task State Change"
 BATCH_JOB = "Batch Job State Change"
+KINDS = frozenset({ECS_TASK, BATCH_JOB})
+
+ANOTHERS = "another executor's"
+NOBODYS = ""
+"""In place of a ref: events for the other executor on the same queue, and messages that are for nobody."""
 
 Translate = Callable[[Mapping[str, Any]], Observation | None]
 """An observation from an event's ``detail``; ``None``: nothing of ours. Any ``LookupError``, ``TypeError``, ``ValueError`` or
@@ -115,10 +120,12 @@ class SqsSource:
         self.counts.received += len(batch)
         seen: list[Observation] = []
         for message in batch:
-            observation = self._understood(message.body)
-            self._unsettled.append((message, observation.ref if observation else ""))
-            if observation:
-                seen.append(observation)
+            understood = self._understood(message.body)
+            if isinstance(understood, Observation):
+                self._unsettled.append((message, understood.ref))
+                seen.append(understood)
+            else:
+                self._unsettled.append((message, understood))
         return seen
 
     def settle(self, strangers: Collection[str]) -> None:
@@ -126,7 +133,7 @@ class SqsSource:
         done: list[str] = []
         back: dict[str, int] = {}
         for message, ref in self._unsettled:
-            if ref not in strangers:
+            if ref not in strangers and ref != ANOTHERS:
                 done.append(message.receipt)
             elif message.receives < MOST_RECEIVES and self._clock() - message.sent < STALE:
                 back[message.receipt] = GIVE_BACK[message.receives - 1]
@@ -165,14 +172,16 @@ class SqsSource:
             self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="skylift-queue")
         return list(self._lanes.map(lambda call: call(), calls))
 
-    def _understood(self, body: str) -> Observation | None:
+    def _understood(self, body: str) -> Observation | str:
+        """An observation; or ``ANOTHERS``, or ``NOBODYS``."""
         try:
             event = json.loads(body)
             translate = self._translate.get(event["detail-type"])
-            if translate is None:
-                self.counts.ignored += 1
-                return None
-            return translate(event["detail"])
+            if translate is None and event["detail-type"] in KINDS:
+                return ANOTHERS
+            found = translate(event["detail"]) if translate else None
+            self.counts.ignored += found is None
+            return found or NOBODYS
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             self.counts.poison += 1
             if not self._complained:
@@ -183,7 +192,7 @@ class SqsSource:
                     type(error).__name__,
                     len(body),
                 )
-            return None
+            return NOBODYS
 
 
 def source_of(queue: str, translate: Mapping[str, Translate], *, session: Any, region: str) -> SqsSource | None:

@@ -90,9 +90,7 @@ class Feed:
         """One round: receive, hand over, settle; the seconds to rest before the next."""
         try:
             seen = self._source.receive()
-            strangers = self._sighted(seen) if seen else ()
-            if seen:
-                self._source.settle(strangers)
+            self._source.settle(self._sighted(seen) if seen else ())
         except SkyliftError as error:
             return 0.0 if self._ended.is_set() else self._failed(error)
         except Exception as error:
