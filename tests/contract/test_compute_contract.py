@@ -1,4 +1,4 @@
-"""The contract of ``Compute`` (its prose in ``skylift.core.attempt``) on the shipped fake and on ECS of the local cloud."""
+"""The contract of ``Compute`` (its prose in ``skylift.core.attempt``) on the shipped fake, and on ECS and Batch of the local cloud."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
+from tests.local import batch_cloud
 from tests.local.ecs_cloud import LOG_GROUP, NETWORK, Cloud, definition
-from tests.unit.executor_airflow import ecs_conf
+from tests.unit.executor_airflow import batch_conf, ecs_conf
 
+from skylift.aws.batch_jobs import BatchJobs
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Verdict, verdict
+from skylift.executors.batch import BatchCompute
+from skylift.executors.batch_options import batch_options
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.ecs_options import EcsOptions, ecs_options
 from skylift.executors.fake import FakeCompute
@@ -76,20 +80,44 @@ class EcsWorld:
         return self._folder / token.replace(".", "-")
 
 
+class BatchWorld(EcsWorld):
+    """The same containers, of Batch jobs."""
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        batch = cloud.client("batch")
+        self._folder = folder
+        batch_cloud.prepare(batch)
+        batch_cloud.define(batch, "true")
+        options = batch_options(batch_conf(job_queue="q", job_definition="work"))
+        self.compute = BatchCompute(BatchJobs(batch), options, self)  # type: ignore[arg-type]
+
+    by_reference = False
+
+
 @pytest.fixture(scope="module")
-def ecs_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EcsWorld]:
-    cloud = Cloud(tmp_path_factory.mktemp("cloud")).start()
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
     try:
-        cloud.client().create_cluster()
-        cloud.client("logs").create_log_group(logGroupName=LOG_GROUP)
-        yield EcsWorld(cloud, tmp_path_factory.mktemp("exits"))
+        started.client().create_cluster()
+        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+        yield started
     finally:
-        cloud.stop()
+        started.stop()
 
 
-@pytest.fixture(params=["fake", "ecs"])
+@pytest.fixture(scope="module")
+def ecs_world(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> EcsWorld:
+    return EcsWorld(cloud, tmp_path_factory.mktemp("exits"))
+
+
+@pytest.fixture(scope="module")
+def batch_world(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> BatchWorld:
+    return BatchWorld(cloud, tmp_path_factory.mktemp("exits"))
+
+
+@pytest.fixture(params=["fake", "ecs", "batch"])
 def world(request: pytest.FixtureRequest) -> World:
-    made: World = FakeWorld() if request.param == "fake" else request.getfixturevalue("ecs_world")
+    made: World = FakeWorld() if request.param == "fake" else request.getfixturevalue(f"{request.param}_world")
     return made
 
 

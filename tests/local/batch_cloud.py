@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ecs_cloud import ACCOUNT, IMAGE, wait_for
+from tests.local.ecs_cloud import ACCOUNT, IMAGE, wait_for
 
 SUBNETS = {"subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/start"

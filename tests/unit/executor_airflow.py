@@ -40,8 +40,18 @@ def ecs_conf(**options: str) -> Conf:
         "region_name": "us-east-1",
         **options,
     }
+    return _conf("aws_ecs_executor", values)
+
+
+def batch_conf(**options: str) -> Conf:
+    """The same for ``[aws_batch_executor]``."""
+    values = {"job_queue": "jq", "job_definition": "jd", "job_name": "airflow", "region_name": "us-east-1", **options}
+    return _conf("aws_batch_executor", values)
+
+
+def _conf(section: str, values: dict[str, str]) -> Conf:
     own = {("skylift", name.removeprefix("skylift_")): v for name, v in values.items() if name.startswith("skylift_")}
-    return Conf({("aws_ecs_executor", n): v for n, v in values.items() if not n.startswith("skylift_")} | own)
+    return Conf({(section, n): v for n, v in values.items() if not n.startswith("skylift_")} | own)
 
 
 def task_workload(task_id: str = "t", *, executor_config: dict[str, Any] | None = None, **fields: Any) -> ExecuteTask:

@@ -63,6 +63,7 @@ class BatchJob:
         containers: of the last attempt.
         tries: attempts that are over, oldest first.
         log_group: CloudWatch log group of the container; "" when it does not log there.
+        is_array: it is the parent of an array.
     """
 
     id: str
@@ -74,6 +75,7 @@ class BatchJob:
     containers: tuple[BatchContainer, ...]
     tries: tuple[BatchTry, ...]
     log_group: str
+    is_array: bool = False
 
 
 class BatchJobs:
@@ -178,6 +180,7 @@ def job_of(document: Mapping[str, Any]) -> BatchJob:
         containers=_containers(container, task.get("containers")),
         tries=tuple(_try(one) for one in document.get("attempts") or []),
         log_group=_log_group(container, task),
+        is_array="size" in (document.get("arrayProperties") or {}) and "index" not in document["arrayProperties"],
     )
 
 

@@ -5,31 +5,36 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from skylift.aws.batch_jobs import MOST_PER_DESCRIBE, BatchJobs, NoQueue, Unclear
+from skylift.aws.batch_jobs import MOST_PER_DESCRIBE, BatchJobs, NoQueue, Unclear, job_of
 from skylift.aws.clients import client
 from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt, Compute, Observation, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.executors.batch_arrays import Arrays
+from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
 from skylift.executors.batch_options import BATCH_SECTION, BatchOptions, batch_options
-from skylift.executors.batch_request import array_name, check_wishes, job_name, names_of, submit_request, token_of
+from skylift.executors.batch_request import array_name, check_wishes, job_name, names_of, submit_request
 from skylift.executors.batch_seen import observation
 from skylift.executors.connection import session_of
+from skylift.executors.events import BATCH_JOB, source_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.fleet import Rhythm
 from skylift.executors.payload import Payloads
 from skylift.executors.settings import (
     ARRAY_LINGER,
     BATCH_ARRAYS,
+    EVENTS_QUEUE,
     LAUNCH_RATE,
     OWN_SECTION,
     PAYLOAD_URL,
     TAGS,
     Options,
 )
+from skylift.executors.source import Source
 
 MOST_CHILDREN = 10_000
 """Of an array job (user guide, "AWS Batch service quotas"); the least is 2."""
@@ -48,7 +53,7 @@ class AwsBatchExecutor(SkyliftExecutor):
         """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
         options = batch_options(self.conf)
         own = Options(self.conf, OWN_SECTION)
-        session = session_of(options.connection, options.region)
+        session = session_of(options.connection, options.region, BATCH_SECTION)
         jobs = BatchJobs(client("batch", region=options.region or None, attempts=1, read_timeout=20, session=session))
         try:
             payloads = Payloads(own[PAYLOAD_URL], session=session, region=options.region)
@@ -59,6 +64,22 @@ class AwsBatchExecutor(SkyliftExecutor):
         for queue, one in {"": options, **options.queues}.items():
             self._check(jobs, one, f"[{OWN_SECTION}] queues {queue!r}" if queue else f"[{BATCH_SECTION}]")
         return BatchCompute(jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS])
+
+    def make_source(self) -> Source | None:
+        """The queue of events, where there is one."""
+        options = batch_options(self.conf)
+        names = options.containers()
+
+        def sighting(detail: Mapping[str, Any]) -> Observation | None:
+            job = job_of(detail)
+            return None if job.is_array else observation(job.id, job, names)
+
+        return source_of(
+            Options(self.conf, OWN_SECTION)[EVENTS_QUEUE],
+            {BATCH_JOB: sighting},
+            session=session_of(options.connection, options.region, BATCH_SECTION),
+            region=options.region,
+        )
 
     def _check(self, jobs: BatchJobs, options: BatchOptions, where: str) -> None:
         """Arguments that Batch does not have, or no queue, stop the start; a bad moment does not."""
@@ -116,7 +137,9 @@ class BatchCompute:
         self._tags = tags
         self._together = together
         self._arrays = Arrays(payloads, self._job_named)
-        self._names = {one.container for one in (options, *options.queues.values()) if one.container}
+        self._names = options.containers()
+        # Where own attempts are: asking twice with one token gives one job.
+        self._placed: OrderedDict[str, str] = OrderedDict()
         # Tokens whose submit call had no clear answer, with the number of looks that found nothing.
         self._doubts: dict[str, int] = {}
         # Tokens of jobs that were found under another number than they were looked for, by ref.
@@ -174,6 +197,8 @@ class BatchCompute:
 
     def _submit_one(self, attempt: Attempt) -> Submission:
         options = self._of(attempt)
+        if attempt.token in self._placed:
+            return Submission(ref=self._placed[attempt.token])
         check_wishes(attempt.wishes, options.container)
         if self._in_doubt(attempt):
             known = self._look(attempt)
@@ -183,6 +208,7 @@ class BatchCompute:
         request = submit_request(options, [attempt], payload, job_name(options, attempt), tags=self._tags)
         ref = self._jobs.submit(request)
         self._doubts.pop(attempt.token, None)
+        self._place({attempt.token: ref})
         return Submission(ref=ref)
 
     def _submit_array(self, attempts: Sequence[Attempt]) -> list[str]:
@@ -194,7 +220,14 @@ class BatchCompute:
         self._arrays.note(name, [attempt.token for attempt in attempts])
         job_id = self._jobs.submit(request)
         self._arrays.submitted(name, job_id)
-        return [f"{job_id}:{index}" for index in range(len(attempts))]
+        refs = {attempt.token: f"{job_id}:{index}" for index, attempt in enumerate(attempts)}
+        self._place(refs)
+        return list(refs.values())
+
+    def _place(self, refs: Mapping[str, str]) -> None:
+        self._placed.update(refs)
+        while len(self._placed) > MOST_REMEMBERED:
+            self._placed.popitem(last=False)
 
     def _of(self, attempt: Attempt) -> BatchOptions:
         return self._options.of(attempt.queue).after(attempt.shortages)
@@ -237,7 +270,9 @@ class BatchCompute:
         """(token, ref) of all attempts of an external id that Batch knows, by number."""
         queues = self._queues(attempt)
         begin = names_of(self._of(attempt), attempt)
-        found = {token_of(name): ref for queue in queues for name, ref in self._jobs.named(queue, f"{begin}*")}
+        named = [one for queue in queues for one in self._jobs.named(queue, f"{begin}*")]
+        numbers = {name.removeprefix(begin): ref for name, ref in named}
+        found = {f"{attempt.external_id}.{number}": ref for number, ref in numbers.items() if number.isdecimal()}
         if self._payloads.by_reference:
             found |= dict(self._arrays.search(queues, attempt.external_id))
         if not found and attempt.external_id in self._jobs.describe([attempt.external_id]):

@@ -114,6 +114,10 @@ class BatchOptions:
         turn = shortages % (len(self.fallbacks) + 1)
         return replace(self, request={**self.request, **self.fallbacks[turn - 1]}) if turn else self
 
+    def containers(self) -> frozenset[str]:
+        """Names of the containers in which Airflow runs, of job definitions with several."""
+        return frozenset(one.container for one in (self, *self.queues.values()) if one.container)
+
     def places(self) -> list[str]:
         """All job queues that attempts may be in."""
         named = [self.request["jobQueue"], *(one["jobQueue"] for one in self.fallbacks if "jobQueue" in one)]

@@ -8,17 +8,27 @@ one of them, Airflow's API refuses the others (``NOT_OURS``), and one whose work
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from skylift.aws.batch_jobs import BatchContainer, BatchJob, BatchTry
 from skylift.core.attempt import Exit, Observation, Phase
+from skylift.executors.batch_request import token_of
 
 WAITING = frozenset({"SUBMITTED", "PENDING", "RUNNABLE", "STARTING"})
+ENDED = ("SUCCEEDED", "FAILED")
 NO_CAPACITY = ("CAPACITY:", "Host EC2")
 """How ``statusReason`` begins when a job that had not begun ended for want of capacity: by ``jobStateTimeLimitActions`` of its
 queue (user guide, "Jobs stuck in RUNNABLE"), or with its EC2 instance (user guide, "Automated job retries")."""
 NOT_STARTED = "Task failed to start"
 """``statusReason`` when the container could not be made, e.g. because its image is not there."""
 NOTHING_RUN = frozenset({Exit.NOT_OURS, Exit.NEVER_BEGAN})
+
+
+RANKS = {
+    state: rank
+    for rank, states in enumerate((("SUBMITTED",), ("PENDING",), ("RUNNABLE",), ("STARTING",), ("RUNNING",), ENDED))
+    for state in states
+}
 
 
 def observation(ref: str, job: BatchJob | None, names: Collection[str] = ()) -> Observation:
@@ -35,20 +45,28 @@ def observation(ref: str, job: BatchJob | None, names: Collection[str] = ()) -> 
     code, began = _code(told, names), _began(told, names)
     reason = _reason(job, told, names)
     began_once = began or any(_began(one, names) for one in job.tries)
+    seen = Observation(
+        ref,
+        Phase.WAITING,
+        began=began_once,
+        by_request=job.on_request,
+        reason=reason,
+        version=10 * len(job.tries) + RANKS.get(job.status, 0) + 1,
+        external_id=token_of(job.name).rpartition(".")[0],
+    )
     if job.status == "RUNNING":
-        return Observation(ref, Phase.RUNNING, began=True, by_request=job.on_request, reason=reason)
-    if job.status not in {"SUCCEEDED", "FAILED"}:
-        return Observation(ref, Phase.WAITING, began=began_once, by_request=job.on_request, reason=reason)
+        return replace(seen, phase=Phase.RUNNING, began=True)
+    if job.status not in ENDED:
+        return seen
     if job.status == "SUCCEEDED" and code is None:
         code = Exit.DONE
     shortage = not began_once and job.status == "FAILED" and job.reason.startswith(NO_CAPACITY)
-    return Observation(
-        ref,
-        Phase.STOPPED,
+    return replace(
+        seen,
+        phase=Phase.STOPPED,
         began=began or code == Exit.DONE,
         exit_code=code,
         by_request=job.on_request and not shortage,
-        reason=reason,
         shortage=shortage,
     )
 
@@ -63,7 +81,7 @@ def _telling(job: BatchJob, names: Collection[str]) -> BatchTry:
     """The try that tells how the job ended; the last, which may not be over, when none tells more."""
     last = BatchTry(job.started, job.reason, job.containers)
     # The job repeats its last try; as a whole it knows more of how that ended, e.g. that it was terminated.
-    tries = [*job.tries[:-1], last] if job.tries and job.status in {"SUCCEEDED", "FAILED"} else [*job.tries, last]
+    tries = [*job.tries[:-1], last] if job.tries and job.status in ENDED else [*job.tries, last]
     for one in reversed(tries):
         if _began(one, names) and _code(one, names) not in NOTHING_RUN:
             return one
