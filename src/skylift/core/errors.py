@@ -19,6 +19,9 @@ class Refused(SkyliftError):
 class Unavailable(SkyliftError):
     """Nothing is wrong with the call: the same will work later (throttled, starting, network)."""
 
+    throttled: bool = False
+    """We are asked to slow down."""
+
 
 class Broken(SkyliftError):
     """Our own mistake, or a world that breaks its contract: a bug to report."""
