@@ -1,1 +1,8 @@
-"""What is installed in the user's Airflow: executors that run every workload in its own container on AWS."""
+"""What is installed in the user's Airflow: executors that run every workload in its own container on AWS.
+
+``Container`` and ``BatchContainer`` are for DAG files; they import nothing of Airflow or AWS.
+"""
+
+from skylift.executors.container import BatchContainer, Container
+
+__all__ = ["BatchContainer", "Container"]
