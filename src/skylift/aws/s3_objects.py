@@ -108,6 +108,23 @@ class S3Objects:
                 with body.open("rb") as file:
                     self._s3.put_object(Bucket=bucket, Key=key, Body=file)
 
+    def put_new(self, bucket: str, key: str, body: bytes) -> bool:
+        """Stores bytes where nothing is yet, in one step (S3's conditional write); ``False`` when something is there."""
+        with calling(f"s3 PutObject s3://{bucket}/{key}"):
+            try:
+                self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                # 412; and 409 ConditionalRequestConflict when another write of that key is just under way.
+                if code_of(error) in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                    return False
+                raise
+        return True
+
+    def remove(self, bucket: str, key: str) -> None:
+        """Deletes an object (its newest version, in a bucket with versions). One that is not there is fine."""
+        with calling(f"s3 DeleteObject s3://{bucket}/{key}"):
+            self._s3.delete_object(Bucket=bucket, Key=key)
+
     def _get(self, ref: ObjectRef) -> Any | None:
         version = {"VersionId": ref.version} if ref.version else {}
         try:

@@ -28,9 +28,14 @@ NOT_WANTED = (404, 409, 410)
 
 def main(inline: str = "") -> int:
     """Runs the workload: the JSON given inline, or the object that the environment variables name."""
+    return run(lambda: inline or fetch(place()))
+
+
+def run(bring) -> int:  # type: ignore[no-untyped-def]  # annotations do not go into the container
+    """Runs the workload whose JSON ``bring`` gives; the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
     try:
-        workload = parse(inline or fetch(place()))
+        workload = parse(bring())
     except Exception:  # noqa: BLE001  whatever it was, nothing has begun: the exit code says so to the executor
         traceback.print_exc()
         return NEVER_BEGAN

@@ -24,7 +24,7 @@ from skylift.aws.clients import client
 from skylift.aws.s3_objects import S3Objects
 from skylift.core.attempt import Attempt
 from skylift.core.names import s3_url, split_s3_url
-from skylift.executors import in_container
+from skylift.executors import in_container, in_container_stay
 
 AT_ONCE = 16
 """Objects that are put at the same time; the client's pool holds 32 connections."""
@@ -45,12 +45,14 @@ class Payloads:
         url: ``s3://bucket/prefix`` under which workloads are put; "" for inline.
         session: a boto3 session with the credentials to put them with; ``None`` for the usual places.
         region: AWS region; "" as AWS's own settings say.
+        stay_seconds: for which a container waits for another workload; 0: not. Needs ``url``.
 
     Raises:
         ValueError: ``url`` is not an S3 URL.
     """
 
-    def __init__(self, url: str = "", *, session: Any = None, region: str = "") -> None:
+    def __init__(self, url: str = "", *, session: Any = None, region: str = "", stay_seconds: float = 0.0) -> None:
+        self._stay = {in_container_stay.STAY_SECONDS: f"{stay_seconds:g}"} if stay_seconds else {}
         self._bucket, self._prefix = split_s3_url(url) if url else ("", "")
         if self._bucket:
             # Here, in one thread: boto3 sessions must not make clients in several at once.
@@ -72,7 +74,8 @@ class Payloads:
             return Payload((*command(), attempt.document()), _environment())
         key = self._key(f"{attempt.token}.json")
         self._objects.put(self._bucket, key, attempt.document().encode())
-        return Payload(command(), _environment() | {in_container.WORKLOAD_URL: s3_url(self._bucket, key)})
+        named = {in_container.WORKLOAD_URL: s3_url(self._bucket, key)}
+        return Payload(command(stay=bool(self._stay)), _environment() | named | self._stay)
 
     def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
         """The payload that all children of an array job have; puts an object for each attempt, and then the list.
@@ -112,9 +115,22 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def command() -> tuple[str, ...]:
-    """``python -c`` with the text of ``in_container.py``, without comments, docstrings and annotations."""
+def command(*, stay: bool = False) -> tuple[str, ...]:
+    """``python -c`` with the text of ``in_container.py``, and of ``in_container_stay.py`` for a container that stays."""
     tree = ast.parse(Path(in_container.__file__).read_text())
+    if stay:
+        more = ast.parse(Path(in_container_stay.__file__).read_text())
+        tree.body = [*tree.body[:-1], *(node for node in more.body[1:] if not _is_import_of_ours(node))]
+    _strip(tree)
+    return "python", "-c", ast.unparse(tree)
+
+
+def _is_import_of_ours(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and str(node.module).startswith(("skylift", "__future__"))
+
+
+def _strip(tree: ast.Module) -> None:
+    """Takes out docstrings and annotations; ``unparse`` leaves the comments behind."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
@@ -122,4 +138,3 @@ def command() -> tuple[str, ...]:
             node.returns = None
             for argument in node.args.args:
                 argument.annotation = None
-    return "python", "-c", ast.unparse(tree)
