@@ -39,6 +39,12 @@ def client(
     return (session or boto3).client(service, region_name=region, config=config)  # pyright: ignore
 
 
+def is_aws(made: Any) -> bool:
+    """Whether a client talks to AWS itself (VPC endpoints too), and not to another endpoint, which has no AWS console."""
+    host = str(made.meta.endpoint_url).partition("//")[2].partition("/")[0].partition(":")[0]
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
 def preload(*services: str) -> None:
     """Loads the models of services into boto3's default session, so that a fork of this process finds them there (80 ms for S3).
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from skylift.aws.clients import is_aws
 from skylift.aws.ecs_tasks import classified
 from skylift.aws.output import Stream
 
@@ -81,7 +82,7 @@ class EcsEndings:
         with classified("ecs DescribeTasks"):
             answer = self._client.describe_tasks(tasks=[arn], **({"cluster": cluster} if cluster else {}))
         tasks = answer.get("tasks") or []
-        return _ending(tasks[0], container, _is_aws(self._client.meta.endpoint_url)) if tasks else None
+        return _ending(tasks[0], container, is_aws(self._client)) if tasks else None
 
     def _output(self, definition: str, container: str) -> EcsOutput:
         """Where a container's output goes (cached)."""
@@ -124,8 +125,3 @@ def _ending(task: Mapping[str, Any], container: str, on_aws: bool) -> EcsEnding:
         task_memory=int(task.get("memory") or 0),
         on_aws=on_aws,
     )
-
-
-def _is_aws(endpoint: str) -> bool:
-    host = endpoint.partition("//")[2].partition("/")[0].partition(":")[0]
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))

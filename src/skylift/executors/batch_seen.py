@@ -73,8 +73,13 @@ def observation(ref: str, job: BatchJob | None, names: Collection[str] = ()) -> 
 
 def log_stream(job: BatchJob, names: Collection[str] = ()) -> str:
     """CloudWatch log stream of the container in which Airflow ran; "" when there is none."""
-    main = _main(_telling(job, names), names)
+    main = main_container(job, names)
     return main.log_stream if main else ""
+
+
+def main_container(job: BatchJob, names: Collection[str] = ()) -> BatchContainer | None:
+    """The container in which Airflow ran, in the try that tells how the job ended."""
+    return _main(_telling(job, names), names)
 
 
 def _telling(job: BatchJob, names: Collection[str]) -> BatchTry:

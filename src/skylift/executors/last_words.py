@@ -37,17 +37,18 @@ class Limit:
     whose: str
 
 
-def memory_words(reason: str, code: int | None, limit: Limit | None) -> str:
+def memory_words(reason: str, code: int | None, limit: Limit | None, *, stopped: bool = False) -> str:
     """What is to be said of memory; "" when it played no part.
 
     Args:
         reason: of the container, as ECS or Batch gave it. Both say ``OutOfMemoryError: ...``.
         code: its exit code.
+        stopped: somebody or something stopped it, who may have killed it in the end.
     """
     size = f"{limit.mib} MiB ({limit.whose})" if limit else "a size that is not known"
     if "OutOfMemory" in reason:
         return f"Killed for memory: the container went over its memory limit of {size}."
-    if code == 137:
+    if code == 137 and not stopped:
         return f"Killed with SIGKILL. If it was for memory: its memory limit was {size}."
     return ""
 

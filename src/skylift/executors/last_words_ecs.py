@@ -9,7 +9,7 @@ from skylift.aws.output import Output, Stream
 from skylift.core.errors import SkyliftError
 from skylift.executors import last_words
 from skylift.executors.last_words import Limit
-from skylift.executors.last_words_tail import last_lines
+from skylift.executors.last_words_tail import lines_of
 
 
 class EcsWitness:
@@ -37,7 +37,8 @@ class EcsWitness:
         ending = self._endings.describe(ref, self._container)
         if ending is None:
             return ""
-        memory = last_words.memory_words(ending.reason, ending.code, _limit(ending))
+        stopped = ending.stop_code not in {"", "EssentialContainerExited"}
+        memory = last_words.memory_words(ending.reason, ending.code, _limit(ending), stopped=stopped)
         link = last_words.ecs_link(ending.arn, ending.cluster) if ending.on_aws else ""
         parts = [memory, link and f"AWS console: {link}", self._lines(ending)]
         return "\n".join(filter(None, parts))
@@ -66,10 +67,7 @@ class EcsWitness:
                     f"container {ending.container} of {ending.definition} has no log driver awslogs with awslogs-group and "
                     "awslogs-stream-prefix"
                 )
-            link = last_words.log_link(ending.arn, stream.region, stream.group, stream.name) if ending.on_aws else ""
-            where = link or f"log group {stream.group}, stream {stream.name}"
-            lines = last_lines(self.output, stream, self._most, **({"pause": self._pause} if self._pause else {}))
-            return last_words.lines_words(lines, where)
+            return lines_of(self.output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
         except SkyliftError as error:
             # The end itself is known and has to be told, with or without lines.
             return last_words.unread_words(str(error))
