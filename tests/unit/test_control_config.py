@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from airflow.providers.amazon.get_provider_info import get_provider_info
 from tests.control_scenes import scene, spec
 
 from skylift.control import airflow_config
@@ -27,7 +28,7 @@ def known_options() -> set[str]:
     assert found is not None
     places = [Path(place) for place in found.submodule_search_locations or ()]
     text = next(place / "config_templates/config.yml" for place in places if (place / "config_templates").is_dir())
-    sections = yaml.safe_load(text.read_text())
+    sections = yaml.safe_load(text.read_text()) | get_provider_info()["config"]
     return {f"AIRFLOW__{section.upper()}__{key.upper()}" for section, one in sections.items() for key in one["options"]}
 
 

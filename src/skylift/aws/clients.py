@@ -14,6 +14,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from skylift.aws import models
+
 
 def client(
     service: str, *, region: str | None = None, attempts: int = 5, read_timeout: float = 60.0, session: Any = None
@@ -51,14 +53,14 @@ def preload(*services: str) -> None:
     No credentials are looked for and nothing is connected; clients of the session still read region, endpoint and
     credentials when they are made. What the session does keep is the AWS configuration file: see ``forget``.
     """
-    boto3.setup_default_session()
+    boto3.DEFAULT_SESSION = models.session()
     for service in services:
         boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
 
 
 def forget() -> None:
     """A fresh default session, which reads configuration files again."""
-    boto3.setup_default_session()
+    boto3.DEFAULT_SESSION = models.session()
 
 
 def _custom_endpoint(service: str) -> bool:

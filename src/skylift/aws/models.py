@@ -1,0 +1,51 @@
+"""botocore's service models, read once in a process instead of once in each session.
+
+Reading them is most of what a boto3 client costs (S3 or Logs: 40 ms of CPU). Airflow's AWS provider makes a session for each hook,
+and its CloudWatch handler one for each Airflow task. What is read here before a fork is there after it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.loaders import JSONFileLoader, Loader
+
+_documents: dict[str, Any] = {}
+_services: dict[tuple[str, ...], list[str]] = {}
+
+
+def session(region: str | None = None) -> Any:
+    """A boto3 session like any other, with credentials and configuration of its own, that shares what it reads of models.
+
+    Args:
+        region: AWS region; ``None`` for the usual places.
+    """
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader(core))
+    return boto3.session.Session(botocore_session=core, region_name=region)
+
+
+class _Documents(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+    def load_file(self, file_path: str) -> Any:
+        """As botocore's; a document that is there is kept."""
+        found = _documents.get(file_path)
+        if found is None and (found := super().load_file(file_path)) is not None:
+            _documents[file_path] = found
+        return found
+
+
+class _Models(Loader):  # type: ignore[misc]  # as above
+    def list_available_services(self, type_name: str) -> list[str]:
+        """As botocore's, which looks into 400 folders; they do not change while a program runs."""
+        key = (type_name, *self.search_paths)
+        if key not in _services:
+            _services[key] = super().list_available_services(type_name)
+        return _services[key]
+
+
+def _loader(core: Any) -> Loader:
+    """As botocore's own (``botocore.loaders.create_loader``)."""
+    own = core.get_config_variable("data_path")
+    return _Models(own.split(":") if own else None, _Documents())
