@@ -4,6 +4,7 @@ the ``batch_*`` files."""
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,6 +15,7 @@ from skylift.aws.batch_jobs import MOST_PER_DESCRIBE, BatchJobs, NoQueue, Unclea
 from skylift.aws.clients import client
 from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt, Compute, Observation, Submission
+from skylift.core.clock import Clock
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
 from skylift.executors.batch_options import BATCH_SECTION, BatchOptions, batch_options
@@ -23,18 +25,19 @@ from skylift.executors.connection import session_of
 from skylift.executors.events import BATCH_JOB, source_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.fleet import Rhythm
-from skylift.executors.payload import Payloads
+from skylift.executors.payload import Payloads, payloads_of
 from skylift.executors.settings import (
     ARRAY_LINGER,
     BATCH_ARRAYS,
     EVENTS_QUEUE,
     LAUNCH_RATE,
     OWN_SECTION,
-    PAYLOAD_URL,
     TAGS,
+    WARM_SECONDS,
     Options,
 )
 from skylift.executors.source import Source
+from skylift.executors.warm import staying
 
 MOST_CHILDREN = 10_000
 """Of an array job (user guide, "AWS Batch service quotas"); the least is 2."""
@@ -42,8 +45,8 @@ MOST_CHILDREN = 10_000
 LAUNCHES = 40.0
 """SubmitJob calls a second, of the 50 that an account has; the rest is for what others submit."""
 
-LOOKS_FOR_IT = 2
-"""Looks without finding it, after which a job counts as not submitted: lists may be late."""
+SETTLED = 5.0
+"""Seconds from the first look that did not find a job to one that says that it was not submitted: lists may be late."""
 
 
 class AwsBatchExecutor(SkyliftExecutor):
@@ -55,15 +58,15 @@ class AwsBatchExecutor(SkyliftExecutor):
         own = Options(self.conf, OWN_SECTION)
         session = session_of(options.connection, options.region, BATCH_SECTION)
         jobs = BatchJobs(client("batch", region=options.region or None, attempts=1, read_timeout=20, session=session))
-        try:
-            payloads = Payloads(own[PAYLOAD_URL], session=session, region=options.region)
-        except ValueError as error:
-            raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
+        payloads = payloads_of(own, session, options.region)
         if own[BATCH_ARRAYS] and not payloads.by_reference:
             raise Refused(f"[{OWN_SECTION}] batch_arrays needs payload_url: the children of an array have one command")
         for queue, one in {"": options, **options.queues}.items():
             self._check(jobs, one, f"[{OWN_SECTION}] queues {queue!r}" if queue else f"[{BATCH_SECTION}]")
-        return BatchCompute(jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS])
+        if own[BATCH_ARRAYS] and own[WARM_SECONDS]:
+            raise Refused(f"[{OWN_SECTION}] batch_arrays and warm_seconds exclude each other: set one of the two")
+        compute = BatchCompute(jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS])
+        return staying(compute, payloads, own)
 
     def make_source(self) -> Source | None:
         """The queue of events, where there is one."""
@@ -123,12 +126,20 @@ class BatchCompute:
         payloads: how the workload gets into the container.
         tags: whether Batch jobs are tagged with the attempt's labels.
         together: whether attempts of equal kin go as array jobs.
+        clock: seconds; must not run back.
     """
 
     most_per_observe = MOST_PER_DESCRIBE
 
     def __init__(
-        self, jobs: BatchJobs, options: BatchOptions, payloads: Payloads, *, tags: bool = True, together: bool = False
+        self,
+        jobs: BatchJobs,
+        options: BatchOptions,
+        payloads: Payloads,
+        *,
+        tags: bool = True,
+        together: bool = False,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.most_per_submit = MOST_CHILDREN if together else 1
         self._jobs = jobs
@@ -136,12 +147,13 @@ class BatchCompute:
         self._payloads = payloads
         self._tags = tags
         self._together = together
-        self._arrays = Arrays(payloads, self._job_named)
+        self._clock = clock
+        self._arrays = Arrays(payloads, self._job_named, clock)
         self._names = options.containers()
         # Where own attempts are: asking twice with one token gives one job.
         self._placed: OrderedDict[str, str] = OrderedDict()
-        # Tokens whose submit call had no clear answer, with the number of looks that found nothing.
-        self._doubts: dict[str, int] = {}
+        # Tokens of which it is not clear whether they were submitted, with the time of the first look that found nothing.
+        self._doubts: dict[str, float | None] = {}
         # Tokens of jobs that were found under another number than they were looked for, by ref.
         self._found: dict[str, str] = {}
 
@@ -163,7 +175,7 @@ class BatchCompute:
         except Throttled as error:
             answer = Submission(later=str(error), throttled=True)
         except Unclear as error:
-            self._doubts.update({attempt.token: 0 for attempt in attempts})
+            self._doubts.update(dict.fromkeys((attempt.token for attempt in attempts), None))
             answer = Submission(later=str(error))
         except Unavailable as error:
             answer = Submission(later=str(error))
@@ -254,12 +266,12 @@ class BatchCompute:
             ref = self._arrays.find(queues, token) or next(
                 filter(None, (self._job_named(one, name) for one in queues)), ""
             )
-        looks = self._doubts.get(token, 0) + 1
         if ref:
             self._doubts.pop(token, None)
             return Submission(ref=ref)
-        if looks < LOOKS_FOR_IT:
-            self._doubts[token] = looks
+        now, since = self._clock(), self._doubts.get(token)
+        if since is None or now - since < SETTLED:
+            self._doubts[token] = now if since is None else since
             return Submission(later="its Batch job may be there already: looking once more")
         if self._together and not self._another_s(attempt):
             del self._doubts[token]

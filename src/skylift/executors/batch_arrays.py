@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
+from skylift.core.clock import Clock
 from skylift.executors.payload import AT_ONCE, Payloads
 
 MOST_REMEMBERED = 50_000
@@ -37,9 +38,7 @@ class Arrays:
         clock: seconds.
     """
 
-    def __init__(
-        self, payloads: Payloads, job_named: Callable[[str, str], str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, payloads: Payloads, job_named: Callable[[str, str], str], clock: Clock = time.monotonic) -> None:
         self._payloads = payloads
         self._job_named = job_named
         self._clock = clock

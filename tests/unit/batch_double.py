@@ -1,0 +1,158 @@
+"""Batch and S3 as boto3 clients in memory, whose calls can be lost on the way there or back, or kill who made them."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import ClientError, ReadTimeoutError
+from tests.unit.executor_airflow import batch_conf
+
+from skylift.aws.batch_jobs import BatchJobs
+from skylift.core.clock import ManualClock
+from skylift.executors.batch import BatchCompute
+from skylift.executors.batch_options import batch_options
+from skylift.executors.payload import Payloads
+
+MODEL = botocore.session.get_session().get_service_model("batch")
+
+
+class Killed(BaseException):
+    """The scheduler's process ends here."""
+
+
+class World:
+    """What survives a scheduler: Batch jobs and S3 objects.
+
+    Attributes:
+        faults: what becomes of the n-th call (from 1) that changes something: ``before`` or ``after`` (its answer is lost, the call
+            did nothing or all), ``kill before``, ``kill after``, or an AWS error code.
+        calls: operations, in order.
+        late: how many ListJobs do not yet show what was submitted last.
+    """
+
+    def __init__(self, **faults: str) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.objects: dict[str, bytes] = {}
+        self.calls: list[str] = []
+        self.changes = 0
+        self.faults = {int(number.removeprefix("n")): fault for number, fault in faults.items()}
+        self.late = 0
+        self.clock = ManualClock()
+
+    def compute(self, *, together: bool = True, url: str = "s3://b/p", **conf: str) -> BatchCompute:
+        """A compute as a new process has it."""
+        session = SimpleNamespace(client=lambda *_args, **_more: S3(self))
+        options = batch_options(batch_conf(**conf))
+        payloads = Payloads(url, session=session)
+        return BatchCompute(BatchJobs(Batch(self)), options, payloads, together=together, clock=self.clock)
+
+    def tokens(self) -> dict[str, list[str]]:
+        """Refs of all jobs and children by the attempt that they run."""
+        found: dict[str, list[str]] = {}
+        for job_id, job in self.jobs.items():
+            for index, token in enumerate(self._tokens_of(job)):
+                found.setdefault(token, []).append(f"{job_id}:{index}" if job.get("arrayProperties") else job_id)
+        return found
+
+    def changed(self, operation: str) -> Iterator[None]:
+        """Around the effect of a call."""
+        self.calls.append(operation)
+        self.changes += 1
+        fault = self.faults.get(self.changes, "")
+        if fault == "kill before":
+            raise Killed
+        if fault == "before":
+            raise ReadTimeoutError(endpoint_url=operation)
+        if fault and fault not in {"after", "kill after"}:
+            raise ClientError({"Error": {"Code": fault, "Message": "Rate exceeded"}}, operation)
+        yield
+        if fault == "kill after":
+            raise Killed
+        if fault == "after":
+            raise ReadTimeoutError(endpoint_url=operation)
+
+    def _tokens_of(self, job: dict[str, Any]) -> list[str]:
+        environment = {pair["name"]: pair["value"] for pair in job["containerOverrides"]["environment"]}
+        if "SKYLIFT_WORKLOADS" not in environment:
+            return [environment["SKYLIFT_WORKLOAD"].rpartition("/")[2].removesuffix(".json")]
+        lines = self.objects[environment["SKYLIFT_WORKLOADS"].removeprefix("s3://b/")].decode()
+        children = [lines[at : at + 64].strip().removesuffix(".json") for at in range(0, len(lines), 64)]
+        assert len(children) == job["arrayProperties"]["size"]
+        return children
+
+
+class Batch:
+    """As boto3's client, as far as we call it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.meta = SimpleNamespace(service_model=MODEL)
+
+    def submit_job(self, **request: Any) -> dict[str, Any]:
+        job_id = str(uuid.uuid4())
+        for _ in self._world.changed("SubmitJob"):
+            self._world.jobs[job_id] = request
+        return {"jobId": job_id}
+
+    def describe_jobs(self, jobs: list[str]) -> dict[str, Any]:
+        self._world.calls.append("DescribeJobs")
+        known = [name for name in jobs if name.partition(":")[0] in self._world.jobs]
+        names = {name: self._world.jobs[name.partition(":")[0]]["jobName"] for name in known}
+        return {"jobs": [{"jobId": name, "jobName": names[name], "status": "RUNNABLE"} for name in known]}
+
+    def terminate_job(self, **request: Any) -> None:
+        self._world.calls.append(f"TerminateJob {request['jobId']}")
+
+    def describe_job_queues(self, jobQueues: list[str]) -> dict[str, Any]:
+        return {"jobQueues": [{"jobQueueName": name, "state": "ENABLED"} for name in jobQueues]}
+
+    def get_paginator(self, _operation: str) -> Any:
+        return SimpleNamespace(paginate=self._list_jobs)
+
+    def _list_jobs(self, jobQueue: str, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        self._world.calls.append("ListJobs")
+        (pattern,) = filters[0]["values"]
+        begin, star, _ = pattern.lower().partition("*")
+        jobs = list(self._world.jobs.items())
+        if self._world.late:
+            self._world.late -= 1
+            jobs = jobs[:-1]
+        found = [
+            {"jobName": job["jobName"], "jobId": job_id}
+            for job_id, job in reversed(jobs)
+            if job["jobQueue"] == jobQueue
+            and (job["jobName"].lower().startswith(begin) if star else job["jobName"].lower() == begin)
+        ]
+        return [{"jobSummaryList": found[:1]}, {"jobSummaryList": found[1:]}]
+
+
+class S3:
+    """As boto3's client, as far as we call it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+        assert Bucket == "b"
+        for _ in self._world.changed("PutObject"):
+            self._world.objects[Key] = Body
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        assert Bucket == "b"
+        if Key not in self._world.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(self._world.objects[Key])}
+
+    def get_paginator(self, _operation: str) -> Any:
+        return SimpleNamespace(paginate=self._list)
+
+    def _list(self, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
+        assert Bucket == "b"
+        self._world.calls.append("ListObjects")
+        keys = [key for key in self._world.objects if key.startswith(Prefix)]
+        return [{"Contents": [{"Key": key, "ETag": "", "Size": 1} for key in keys]}]
