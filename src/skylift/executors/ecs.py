@@ -23,16 +23,17 @@ from skylift.aws.output import Output
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors import in_container
-from skylift.executors.connection import session_of
+from skylift.executors.connection import session_of, team_of
 from skylift.executors.ecs_advice import advised
 from skylift.executors.ecs_options import ECS_SECTION, EcsOptions, ecs_options
 from skylift.executors.ecs_request import check_options, fallen_back, loaded, wanted
 from skylift.executors.events import ECS_TASK, source_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.last_words_ecs import EcsWitness
-from skylift.executors.payload import Payloads
-from skylift.executors.settings import EVENTS_QUEUE, LAST_LINES, OWN_SECTION, PAYLOAD_URL, TAGS, Options
+from skylift.executors.payload import Payloads, payloads_of
+from skylift.executors.settings import EVENTS_QUEUE, LAST_LINES, OWN_SECTION, TAGS, Options
 from skylift.executors.source import Source
+from skylift.executors.warm import staying
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +46,17 @@ class AwsEcsExecutor(SkyliftExecutor):
         options = ecs_options(self.conf)
         check_options(options)
         own = Options(self.conf, OWN_SECTION)
-        session = session_of(options.connection, options.region, ECS_SECTION)
+        session = session_of(options.connection, options.region, ECS_SECTION, team_of(self))
         ecs = client("ecs", region=options.region or None, attempts=1, read_timeout=20, session=session)
         tasks = EcsTasks(ecs, options.cluster)
-        try:
-            payloads = Payloads(own[PAYLOAD_URL], session=session, region=options.region)
-        except ValueError as error:
-            raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
+        payloads = payloads_of(own, session, options.region)
         if options.check_health:
             self._check(tasks, options)
-        labels = {"team": self.team_name} if getattr(self, "team_name", None) else {}
+        labels = {"team": team} if (team := team_of(self)) else {}
         output = Output(session, options.region)
         witness = EcsWitness(EcsEndings(ecs, options.cluster), options.container, output, most=own[LAST_LINES])
-        return EcsCompute(tasks, options, payloads, tags=own[TAGS], labels=labels, witness=witness)
+        compute = EcsCompute(tasks, options, payloads, tags=own[TAGS], labels=labels, witness=witness)
+        return staying(compute, payloads, own)
 
     def make_source(self) -> Source | None:
         """The queue with ECS's events; ``None`` without one. Raises ``Refused``, as ``make_compute``."""
@@ -65,7 +64,7 @@ class AwsEcsExecutor(SkyliftExecutor):
         queue = Options(self.conf, OWN_SECTION)[EVENTS_QUEUE]
         if not queue:
             return None
-        session = session_of(options.connection, options.region, ECS_SECTION)
+        session = session_of(options.connection, options.region, ECS_SECTION, team_of(self))
 
         def sighted(detail: Mapping[str, Any]) -> Observation | None:
             return sighting(detail, options.container)

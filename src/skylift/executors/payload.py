@@ -23,8 +23,11 @@ from typing import Any
 from skylift.aws.clients import client
 from skylift.aws.s3_objects import S3Objects
 from skylift.core.attempt import Attempt
+from skylift.core.errors import Refused
 from skylift.core.names import s3_url, split_s3_url
 from skylift.executors import in_container, in_container_stay
+from skylift.executors.berths import Berths, S3Berths
+from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, WARM_SECONDS, Options
 
 AT_ONCE = 16
 """Objects that are put at the same time; the client's pool holds 32 connections."""
@@ -105,6 +108,10 @@ class Payloads:
         text = self._objects.read(self._bucket, self._key(in_container.ARRAYS, name)) or b""
         return tuple(line.strip().removesuffix(".json") for line in text.decode().splitlines())
 
+    def berths(self) -> Berths:
+        """Where containers that stay are handed their next workload. Only with a URL."""
+        return S3Berths(self._objects, s3_url(self._bucket, self._prefix))
+
     def _key(self, *words: str) -> str:
         return "/".join([*filter(None, [self._prefix.strip("/")]), *words])
 
@@ -112,6 +119,17 @@ class Payloads:
 def _environment() -> dict[str, str]:
     # Airflow's own switch for containerised executors: the output of the process is not captured twice.
     return {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"}
+
+
+def payloads_of(own: Options, session: Any, region: str) -> Payloads:
+    """As ``[skylift]`` says. Raises ``Refused`` with one line that names a wrong option."""
+    url, stay = own[PAYLOAD_URL], own[WARM_SECONDS]
+    if stay and not url:
+        raise Refused(f"[{OWN_SECTION}] warm_seconds needs payload_url: the next workload comes through S3")
+    try:
+        return Payloads(url, session=session, region=region, stay_seconds=stay)
+    except ValueError as error:
+        raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
 
 
 @cache

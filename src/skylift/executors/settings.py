@@ -7,7 +7,7 @@ equals the default counts as not set. Precedence as documented: defaults < RUN_T
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from skylift.core.errors import Refused
@@ -41,6 +41,25 @@ def json_list(text: str) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError("expected a JSON list")
     return value
+
+
+def some_seconds(text: str) -> float:
+    """Parses a number of seconds, zero or more."""
+    value = float(text)
+    if value < 0:
+        raise ValueError("expected seconds, zero or more")
+    return value
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Parses one of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text
+
+    return parse
 
 
 def seconds(text: str) -> float:
@@ -122,12 +141,33 @@ POLL_MOST_SECONDS = Setting("poll_most_seconds", seconds, 10.0, "Most seconds be
 MISSING_GRACE = Setting(
     "missing_grace_seconds", seconds, 300.0, "Seconds for which ECS's MISSING means only that it is slow to know."
 )
+CAPACITY_SECONDS = Setting(
+    "capacity_seconds",
+    seconds,
+    1800.0,
+    "Seconds for which a launch waits when AWS has no capacity; then it fails. Airflow itself takes a task instance back that is "
+    "queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
+)
 LAUNCH_RATE = Setting(
     "launches_per_second", whole_number(1, 1000), 20, "Most launches a second (Fargate's own limit is 20)."
 )
 WORKERS = Setting("workers", whole_number(1, 64), 8, "Threads for calls to AWS.")
 END_SECONDS = Setting(
     "end_seconds", seconds, 10.0, "Most seconds that the scheduler's end waits for calls on their way."
+)
+
+WARM_SECONDS = Setting(
+    "warm_seconds",
+    some_seconds,
+    0.0,
+    "How long a container that has done its Airflow task waits for another of its kind before it ends; 0: it ends at once. Needs "
+    "payload_url; the container needs s3:PutObject there.",
+)
+WARM_SHARING = Setting(
+    "warm_sharing",
+    one_of("any", "dag", "run"),
+    "any",
+    "What Airflow tasks that use one container have in common: any (queue and executor_config only), dag, or run (the DAG run).",
 )
 
 OWN_SETTINGS = (
@@ -142,9 +182,12 @@ OWN_SETTINGS = (
     POLL_SECONDS,
     POLL_MOST_SECONDS,
     MISSING_GRACE,
+    CAPACITY_SECONDS,
     LAUNCH_RATE,
     WORKERS,
     END_SECONDS,
+    WARM_SECONDS,
+    WARM_SHARING,
 )
 
 

@@ -22,6 +22,8 @@ from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
 from skylift.executors.berths import Berth, Berths
 from skylift.executors.in_container_stay import CLOSED
+from skylift.executors.payload import Payloads
+from skylift.executors.settings import WARM_SECONDS, WARM_SHARING, Options
 from skylift.executors.source import Source
 
 SHARING = {
@@ -36,6 +38,12 @@ LISTEN = 1.0
 
 FORGET = 1800.0
 """Seconds after which a container that nobody asked about any more is forgotten."""
+
+
+def staying(compute: Compute, payloads: Payloads, own: Options) -> Compute:
+    """``compute`` with warm reuse in front of it, when ``[skylift] warm_seconds`` says so."""
+    seconds = own[WARM_SECONDS]
+    return WarmCompute(compute, payloads.berths(), seconds, own[WARM_SHARING]) if seconds else compute
 
 
 @dataclass(eq=False)
