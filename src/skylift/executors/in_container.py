@@ -100,7 +100,7 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
     """What ``BaseExecutor.run_workload`` does, which 3.1 and 3.2 do not have; in the words of their LocalExecutor."""
     from airflow.configuration import conf  # lazy: as in parse
     from airflow.dag_processing.bundles.manager import DagBundlesManager  # lazy: as in parse
-    from airflow.sdk.execution_time.supervisor import supervise  # lazy: as in parse
+    from airflow.sdk.execution_time.supervisor import ActivitySubprocess, supervise  # lazy: as in parse
 
     bundle = workload.bundle_info
     if workload.type == "ExecuteCallback":
@@ -110,6 +110,8 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
         opened.initialize()
         sys.path.append(str(opened.path))
         return int(not execute_callback_workload(workload.callback, logging.getLogger("callback"))[0])
+    if ActivitySubprocess.wait.__name__ == "wait":
+        ActivitySubprocess.wait = stoppable(ActivitySubprocess.wait)
     base = conf.get("api", "base_url", fallback="/")
     base = f"http://localhost:8080{base}" if base.startswith("/") else base
     if hasattr(workload, "sentry_integration"):
@@ -123,6 +125,23 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
         log_path=workload.log_path,
         **options,
     )
+
+
+def stoppable(wait):  # type: ignore[no-untyped-def]  # as above
+    """The supervisor's ``wait``, made to hand a stop on to the Airflow task's process, as 3.3's does."""
+
+    def forwarding(process):  # type: ignore[no-untyped-def]  # as above
+        def stop(number, _):  # type: ignore[no-untyped-def]  # as above
+            if process._exit_code is None:
+                os.kill(process.pid, number)
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            return wait(process)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return forwarding
 
 
 def notice_the_end() -> None:
