@@ -1,12 +1,23 @@
-"""Whose AWS credentials the executor takes: the connection's, or those of AWS's own chain."""
+"""Whose AWS credentials, region and endpoints the executor takes: the connection's, or those of AWS's own chain."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
 import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 from tests.unit.executor_airflow import ecs_conf
 
-from skylift.executors.connection import session_of
+from skylift.aws.clients import client
+from skylift.aws.errors import translate
+from skylift.aws.sessions import following
+from skylift.core.errors import Refused, Unavailable
+from skylift.executors.connection import ConnectionSession, session_of
 from skylift.executors.ecs_options import ecs_options
+from skylift.executors.payload import Payloads
 
 pytestmark = pytest.mark.unit
 
@@ -33,3 +44,124 @@ def test_a_connection_with_credentials_is_used_the_default_one_too(
     session = session_of(read.connection, read.region)
     assert session.get_credentials().access_key == "the-key"
     assert session.region_name == "us-east-1"
+
+
+def test_a_connection_that_is_not_there_stops_the_start_with_one_line_that_names_it() -> None:
+    with pytest.raises(
+        Refused, match=r"\[aws_batch_executor\] conn_id: the connection 'gone' does not exist"
+    ) as refused:
+        session_of("gone", "us-east-1", "aws_batch_executor")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_connection_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", '{"conn_type": "aws", "no_such_field": 1}')
+    with pytest.raises(Refused, match=r"conn_id: the connection 'broken' cannot be read"):
+        session_of("broken", "")
+
+
+EXTRA = (
+    '{"conn_type": "aws", "login": "k", "password": "s", "extra": {"region_name": "eu-west-1", "verify": "/ca.pem", '
+    '"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"read_timeout": 1, "tcp_keepalive": true}, '
+    '"service_config": {"s3": {"endpoint_url": "http://127.0.0.1:2"}}}}'
+)
+
+
+def test_region_endpoints_and_settings_of_the_connection_hold_for_every_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", EXTRA)
+    session = session_of("mine", "")
+    made = {service: client(service, attempts=1, session=session) for service in ("ecs", "batch", "sqs", "logs", "s3")}
+    assert {one.meta.region_name for one in made.values()} == {"eu-west-1"}
+    endpoints = {service: one.meta.endpoint_url for service, one in made.items()}
+    assert endpoints == dict.fromkeys(made, "http://127.0.0.1:1") | {"s3": "http://127.0.0.1:2"}
+    for one in made.values():
+        assert one.meta.config.tcp_keepalive, "what the connection says of botocore holds"
+        assert one.meta.config.read_timeout == 60, "where we say something ourselves, ours does"
+        assert one._endpoint.http_session._verify == "/ca.pem"
+    payloads = Payloads("s3://bucket/prefix", session=session)
+    assert payloads._objects._client.meta.endpoint_url == "http://127.0.0.1:2"
+
+
+def test_the_options_region_goes_before_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", EXTRA)
+    session = session_of("mine", "ap-south-1")
+    assert client("ecs", session=session).meta.region_name == "ap-south-1"
+
+
+def test_a_teams_own_connection_goes_before_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", "aws://all:s@/")
+    monkeypatch.setenv("AIRFLOW_CONN__RED___MINE", "aws://red:s@/")
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    keys = {team: session_of("mine", "us-east-1", team=team).get_credentials().access_key for team in ("red", None)}
+    assert keys == {"red": "red", None: "all"}
+
+
+def test_a_rotated_key_is_used_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", "aws://old:s@/")
+    session = ConnectionSession("mine", "us-east-1")
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", "aws://new:s@/")
+    assert session.get_credentials().access_key == "new"
+
+
+class Clock:
+    """A clock of dates that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Keys:
+    """Gives one credential after the other, or raises."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.error: Exception | None = None
+
+    def __call__(self) -> Credentials | None:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        return Credentials(f"key-{self.asked}", "s")
+
+
+def key_of(session: Any) -> str:
+    return str(session.get_credentials().get_frozen_credentials().access_key)
+
+
+def test_credentials_are_fetched_when_needed_and_again_every_few_minutes() -> None:
+    clock, keys = Clock(), Keys()
+    session = following(keys, "us-east-1", now=clock)
+    ecs = session.client("ecs")
+    assert keys.asked == 0, "a start asks nobody"
+    assert [key_of(session), key_of(session)] == ["key-1", "key-1"]
+    clock.wait(301)
+    assert key_of(session) == "key-2"
+    assert ecs._get_credentials().get_frozen_credentials().access_key == "key-2", "clients that are there follow"
+
+
+def test_a_fetch_that_fails_leaves_the_old_ones_until_they_are_too_old_and_then_work_waits() -> None:
+    clock, keys = Clock(), Keys()
+    session = following(keys, "us-east-1", now=clock)
+    assert key_of(session) == "key-1"
+    keys.error = RuntimeError("the secrets backend is away")
+    clock.wait(400)
+    assert key_of(session) == "key-1"
+    clock.wait(600)
+    with pytest.raises(CredentialRetrievalError, match="secrets backend") as raised:
+        key_of(session)
+    assert isinstance(translate(raised.value, "ecs RunTask"), Unavailable)
+    keys.error = None
+    assert key_of(session).startswith("key-")
+
+
+def test_no_credentials_at_all_is_botocores_own_error() -> None:
+    session = following(lambda: None, "us-east-1")
+    with pytest.raises(NoCredentialsError):
+        session.client("ecs").list_clusters()
+    assert isinstance(session, boto3.Session)

@@ -1,0 +1,65 @@
+"""boto3 sessions whose credentials are fetched again and again, so that a rotated key or role needs no restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.credentials import DeferredRefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+
+LIFE = 900.0
+"""Seconds for which fetched credentials are used at most, whatever they say themselves."""
+
+FRESH = 300.0
+"""Seconds after which one call fetches them again; a fetch that fails before ``LIFE`` is over leaves the old ones in use."""
+
+
+def following(
+    fetch: Callable[[], Any],
+    region: str | None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    life: float = LIFE,
+    fresh: float = FRESH,
+) -> Any:
+    """A session that asks for its credentials, the first time when a call needs them.
+
+    Args:
+        fetch: botocore's ``Credentials`` or ``None``; may raise anything, which the call sees as an error of botocore's.
+        region: of its clients; ``None`` as AWS's own settings say.
+        now: the time.
+    """
+
+    def refreshed() -> dict[str, str | None]:
+        frozen = _frozen(fetch)
+        expiry = now() + timedelta(seconds=life)
+        return {
+            "access_key": frozen.access_key,
+            "secret_key": frozen.secret_key,
+            "token": frozen.token,
+            "expiry_time": expiry.isoformat(),
+        }
+
+    credentials = DeferredRefreshableCredentials(refreshed, "airflow-connection", time_fetcher=now)
+    credentials._advisory_refresh_timeout = life - fresh
+    credentials._mandatory_refresh_timeout = 1
+    session = botocore.session.Session()
+    session._credentials = credentials
+    return boto3.Session(botocore_session=session, region_name=region)
+
+
+def _frozen(fetch: Callable[[], Any]) -> Any:
+    try:
+        found = fetch()
+        if found is None:
+            raise NoCredentialsError
+        return found.get_frozen_credentials()
+    except (BotoCoreError, ClientError):
+        raise
+    except Exception as error:
+        # A database or a secrets backend that does not answer: whoever called AWS waits, as for AWS itself.
+        raise CredentialRetrievalError(provider="Airflow connection", error_msg=str(error)) from error
