@@ -17,6 +17,8 @@ from skylift.core.errors import Refused, SkyliftError, Unavailable
 class Throttled(Unavailable):
     """AWS asks us to slow down."""
 
+    throttled = True
+
 
 THROTTLES = frozenset(
     {

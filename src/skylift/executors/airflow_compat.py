@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.executors import base_executor, workloads
 from airflow.executors.workloads import ExecuteTask
 from airflow.models.taskinstancekey import TaskInstanceKey
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from skylift.executors.settle import Kind
 
 ExecuteCallback: type | None = getattr(workloads, "ExecuteCallback", None)
 """Since 3.2."""
+
+TestConnection: type | None = getattr(workloads, "TestConnection", None)
+"""Since 3.3."""
 
 SCHEDULER_PRE_ASSIGNS = hasattr(base_executor.BaseExecutor, "pre_assigns_external_executor_id")
 """Since 3.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when the executor asks for it."""
@@ -29,14 +32,19 @@ stats: Any = base_executor.stats if hasattr(base_executor, "stats") else base_ex
 """``incr``, ``gauge``, ``timing``, ``timer``: the ones that this process has set up. A module since 3.3, a class before, at
 another place in each version, and Airflow's SDK has a second set, which in a scheduler goes nowhere."""
 
+LABELS = ("dag_id", "task_id", "run_id", "map_index", "try_number")
+"""What people look for in a list of containers."""
+
 TOKEN_STAYS_FRESH = 60.0
 """Seconds for which a token made at queuing is used as it is. It lives ``[scheduler] task_queued_timeout`` (600)."""
 
 
 def kind_of(workload: Any) -> Kind | None:
-    """Task or callback; ``None`` for what we do not run."""
+    """Task, callback or connection test; ``None`` for what we do not run."""
     if isinstance(workload, ExecuteTask):
         return Kind.TASK
+    if TestConnection and isinstance(workload, TestConnection):
+        return Kind.CONNECTION_TEST
     return Kind.CALLBACK if ExecuteCallback and isinstance(workload, ExecuteCallback) else None
 
 
@@ -107,20 +115,27 @@ def external_id_of(workload: Any) -> str:
     """
     if isinstance(workload, ExecuteTask):
         return workload.ti.external_executor_id or str(uuid.uuid4())
-    return str(workload.callback.id)
+    return subject_of(workload)
+
+
+def subject_of(workload: Any) -> str:
+    """Airflow's own id of what is run, for which its token is made."""
+    if isinstance(workload, ExecuteTask):
+        return str(workload.ti.id)
+    return str(workload.connection_test_id if hasattr(workload, "connection_test_id") else workload.callback.id)
 
 
 def labels_of(workload: Any) -> dict[str, str]:
     """What people look for in a list of containers."""
     if isinstance(workload, ExecuteTask):
         return labels_of_instance(workload.ti)
-    return {"callback_id": str(workload.callback.id)}
+    word = "connection_test_id" if hasattr(workload, "connection_test_id") else "callback_id"
+    return {word: subject_of(workload)}
 
 
 def labels_of_instance(ti: Any) -> dict[str, str]:
     """The labels of a task instance's workload."""
-    names = ("dag_id", "task_id", "run_id", "map_index", "try_number")
-    return {name: str(getattr(ti, name)) for name in names}
+    return {name: str(getattr(ti, name)) for name in LABELS}
 
 
 def queue_of(workload: Any) -> str:
@@ -145,8 +160,7 @@ def document_of(workload: Any, generator: Callable[[], Any]) -> Callable[[], str
     def document() -> str:
         renewed = workload
         if time.monotonic() - made > TOKEN_STAYS_FRESH or not workload.token:
-            subject = workload.ti.id if isinstance(workload, ExecuteTask) else workload.callback.id
-            renewed = workload.model_copy(update={"token": _token(str(subject), generator())})
+            renewed = workload.model_copy(update={"token": _token(subject_of(workload), generator())})
         return str(renewed.model_dump_json())
 
     return document
@@ -157,6 +171,34 @@ def _token(subject: str, generator: Any) -> str:
     if hasattr(ExecuteTask, "generate_token"):
         return str(ExecuteTask.generate_token(subject, generator))
     return str(generator.generate({"sub": subject}))
+
+
+def token_seconds(conf: Any) -> float:
+    """How long a workload's token lives: since 3.2 as long as a task instance may be queued, before as any token."""
+    section, option = ("execution_api", "jwt_expiration_time")
+    if hasattr(ExecuteTask, "generate_token"):
+        section, option = ("scheduler", "task_queued_timeout")
+    return float(conf.get(section, option, fallback=None) or 600.0)
+
+
+def still_wanted(external_ids: Mapping[str, str]) -> set[str]:
+    """Those task instances of which a container may yet begin: queued or running, by the same launch. Asks the database.
+
+    Args:
+        external_ids: of the launches, by the task instances' ids.
+    """
+    from airflow.models.taskinstance import TaskInstance  # lazy: slow to import
+    from airflow.utils.session import create_session  # lazy: as above
+
+    # A UUID since 3.3, text before.
+    typed = TaskInstance.id.type.python_type
+    states = ("queued", "running", "restarting")
+    query = select(TaskInstance.id, TaskInstance.external_executor_id).where(
+        TaskInstance.id.in_([typed(one) for one in external_ids]), TaskInstance.state.in_(states)
+    )
+    with create_session() as session:
+        found = {str(one): external_id for one, external_id in session.execute(query)}
+    return {one for one, mine in external_ids.items() if one in found and found[one] in {mine, None}}
 
 
 def workload_of(ti: Any, generator: Any) -> Any:

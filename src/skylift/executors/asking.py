@@ -22,7 +22,7 @@ MOST_PER_QUESTION = 500
 NOT_WANTED = "Airflow does not want it any more (marked, cleared or deleted): its container is stopped, none follows"
 
 Wanted = Callable[[Sequence[Order]], Collection[str]]
-"""The external ids of those orders that Airflow still wants to begin. Blocks on Airflow's database; may raise anything."""
+"""The subjects of those orders that Airflow still wants to begin. Blocks on Airflow's database; may raise anything."""
 
 
 class Asking:
@@ -84,7 +84,7 @@ class Asking:
         for flight in doubtful:
             flight.busy, flight.doubt = False, False
         for flight in (*doubtful, *others):
-            unwanted = not isinstance(result, SkyliftError) and flight.order.external_id not in result
+            unwanted = not isinstance(result, SkyliftError) and flight.order.subject not in result
             if flight.over or flight.busy:
                 continue
             if unwanted and not flight.revoked and flight.phase is Phase.WAITING:

@@ -9,7 +9,9 @@ from threading import Event as Bell
 from threading import Thread
 
 from skylift.core.attempt import Compute
+from skylift.executors.asking import Wanted
 from skylift.executors.fleet import Fleet, Rhythm
+from skylift.executors.metrics import Meter
 from skylift.executors.source import Feed, Source
 
 log = logging.getLogger(__name__)
@@ -22,33 +24,47 @@ class Crew:
         compute: where attempts run.
         rhythm: see there.
         source: events, if there are any.
+        watch: observations that come beside events, whether these can be relied upon or not.
+        meter, wanted: see ``Fleet``.
         most_seconds_to_end: for which ``end`` waits for calls on their way.
     """
 
-    def __init__(self, compute: Compute, rhythm: Rhythm, source: Source | None, *, most_seconds_to_end: float) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        rhythm: Rhythm,
+        source: Source | None,
+        watch: Source | None = None,
+        *,
+        most_seconds_to_end: float,
+        meter: Meter | None = None,
+        wanted: Wanted | None = None,
+    ) -> None:
         self._bell = Bell()
-        # Enough for all lanes of the fleet, so that launches never wait behind looks.
-        self._pool = ThreadPoolExecutor(2 * rhythm.calls, thread_name_prefix="skylift-call")
+        self._pool = ThreadPoolExecutor(rhythm.threads(), thread_name_prefix="skylift-call")
         self._thread = Thread(target=self._decide, name="skylift-fleet", daemon=True)
         self._ended = Bell()
         self._most = most_seconds_to_end
-        self.fleet = Fleet(compute, self._pool, time.monotonic, rhythm, self._bell.set)
-        self._feed = Feed(source, self.fleet.sighted, self.fleet.hear) if source is not None else None
+        self.fleet = Fleet(compute, self._pool, time.monotonic, rhythm, self._bell.set, meter=meter, wanted=wanted)
+        self._feeds = [Feed(source, self.fleet.sighted, self.fleet.hear)] if source is not None else []
+        if watch is not None:
+            self._feeds.append(Feed(watch, self.fleet.sighted, lambda _: None))
 
     def start(self) -> None:
         self._thread.start()
-        if self._feed is not None:
-            self._feed.start()
+        for feed in self._feeds:
+            feed.start()
 
     def end(self) -> None:
         """Lets launches that are on their way come to their end, for a bounded time."""
         self.fleet.close()
         self._ended.set()
         self._bell.set()
-        self._thread.join(self._most)
+        if self._thread.is_alive():
+            self._thread.join(self._most)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._feed is not None:
-            self._feed.end()
+        for feed in self._feeds:
+            feed.end()
 
     def _decide(self) -> None:
         while not self._ended.is_set() or self.fleet.launching:

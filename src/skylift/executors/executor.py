@@ -6,27 +6,39 @@ whatever is raised here ends the scheduler. So this class only carries workloads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow.executors.base_executor import BaseExecutor
+from sqlalchemy.exc import SQLAlchemyError
 
-from skylift.core.attempt import Attempt, Compute
-from skylift.core.errors import Broken, SkyliftError
+from skylift.core.attempt import Compute
+from skylift.core.errors import Broken
 from skylift.executors import airflow_compat, settings
 from skylift.executors.crew import Crew
 from skylift.executors.fleet import Fleet, Rhythm
 from skylift.executors.flight import News, Order, Stage
+from skylift.executors.last_words import short
+from skylift.executors.last_words_glance import look
+from skylift.executors.last_words_scribe import Scribe
+from skylift.executors.metrics import AirflowMeter
+from skylift.executors.orders import adopted, order_of, orphan, stand_in
 from skylift.executors.settings import OWN_SECTION, Options
 from skylift.executors.settle import Event, Kind
 from skylift.executors.source import Source
+
+MOST_SYNC = 0.015
+"""Seconds of one heartbeat for new workloads, and as many for news; what is left is for the next heartbeat, a second later."""
 
 
 class SkyliftExecutor(BaseExecutor):
     """What ``AwsEcsExecutor`` and its sisters have in common; they say which compute."""
 
     supports_callbacks: bool = True
+    supports_connection_test: bool = True
     supports_multi_team: bool = True
     is_local: bool = False
     serve_logs: bool = False
@@ -39,6 +51,8 @@ class SkyliftExecutor(BaseExecutor):
         self._fleet: Fleet | None = None
         self._compute: Compute | None = None
         self._crew: Crew | None = None
+        self._scribe = Scribe()
+        self._told: deque[News] = deque()
         self._written: list[Any] = []
 
     def make_compute(self) -> Compute:
@@ -67,6 +81,8 @@ class SkyliftExecutor(BaseExecutor):
             most_attempts=self.most_attempts(),
             launches=float(own[settings.LAUNCH_RATE]),
             calls=own[settings.WORKERS],
+            capacity=own[settings.CAPACITY_SECONDS],
+            token=airflow_compat.token_seconds(self.conf),
         )
 
     # What Airflow calls.
@@ -74,11 +90,21 @@ class SkyliftExecutor(BaseExecutor):
     def start(self) -> None:
         """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
         most = Options(self.conf, OWN_SECTION)[settings.END_SECONDS]
-        source = self.make_source()
-        rhythm = replace(self.rhythm(), eventful=source is not None)
-        self._crew = Crew(self.compute, rhythm, source, most_seconds_to_end=most)
+        compute, source = self.compute, self.make_source()
+        self._crew = Crew(
+            compute,
+            replace(self.rhythm(), eventful=source is not None),
+            source,
+            most_seconds_to_end=most,
+            meter=AirflowMeter(airflow_compat.stats, executor=type(self).__name__, team=getattr(self, "team_name", "")),
+            wanted=self.wanted,
+        )
         self._fleet = self._crew.fleet
         self._crew.start()
+
+    def wanted(self, orders: Sequence[Order]) -> set[str]:
+        """Which task instances Airflow still wants to begin, by their ids. For the background thread."""
+        return airflow_compat.still_wanted({order.subject: order.external_id for order in orders})
 
     @property
     def compute(self) -> Compute:
@@ -108,61 +134,91 @@ class SkyliftExecutor(BaseExecutor):
         self._written += list(self._task_event_logs)[-1:]
 
     def sync(self) -> None:
-        """Takes the news of the fleet. Waits for nothing."""
-        for news in self._fleet.drain() if self._fleet else ():
-            self._hear(news)
+        """Takes the news of the fleet. Waits for nothing, and leaves what takes too long to the next heartbeat."""
+        until = time.perf_counter() + MOST_SYNC
+        while self._fleet and time.perf_counter() < until and (news := self._fleet.next_news()):
+            self._scribe.take(news)
+        self._told.extend(self._scribe.drain())
+        while self._told and time.perf_counter() < until:
+            self._hear(self._told.popleft())
 
     def queue_workload(self, workload: Any, session: Any) -> None:
         """As Airflow's, and with an external id also where the scheduler assigns none (3.1)."""
         super().queue_workload(airflow_compat.pre_assigned(workload, session), session)
 
     def _process_workloads(self, workload_items: Sequence[Any]) -> None:
+        until = time.perf_counter() + MOST_SYNC
         for workload in workload_items:
-            key = airflow_compat.key_of(workload)
-            airflow_compat.unqueue(self, key)
+            if time.perf_counter() > until:
+                # The rest stays queued, for the next heartbeat.
+                return
+            airflow_compat.unqueue(self, airflow_compat.key_of(workload))
             try:
                 self._order(order_of(workload, lambda: self.jwt_generator))
             except Exception as error:  # noqa: BLE001  this workload's author or we can act; all others must go on
-                self.fail(key, info=f"{type(self).__name__} cannot run this: {type(error).__name__}: {error}")
+                self._cannot_run(workload, f"{type(self).__name__} cannot run this: {type(error).__name__}: {error}")
+
+    def _cannot_run(self, workload: Any, why: str) -> None:
+        order = stand_in(workload)
+        self._live.setdefault(order.key, []).append(order)
+        self._scribe.take(News(order, Stage.ENDED, Event.FAILED, why, record=True))
+
+    def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
+        """As Airflow's; when it is the scheduler that ends what we run (no heartbeat came of it), the container is stopped."""
+        if remove_running and key in self._live:
+            self._drop(key, "Airflow gave this up: its container sent no heartbeat for too long")
+        super().change_state(key, state, info, remove_running)
+
+    def fail_connection_test(self, key: Any) -> None:
+        """As Airflow's (its time is over), and the container is stopped."""
+        self._drop(key, "Airflow gave this connection test up: its time is over")
+        super().fail_connection_test(key)
 
     def revoke_task(self, *, ti: Any) -> None:
         """Stops what runs for the task instance and forgets it; no event, no exception, no waiting."""
         self.queued_tasks.pop(ti.key, None)
-        self.running.discard(ti.key)
-        self._live.pop(ti.key, None)
+        self._drop(ti.key, "Airflow revoked this task instance (too long in queued)")
+
+    def _drop(self, key: Any, why: str) -> None:
+        self.running.discard(key)
+        self._live.pop(key, None)
         if self._fleet:
-            self._fleet.revoke(ti.key, "Airflow revoked this task instance (too long in queued)")
+            self._fleet.revoke(key, why)
 
     def try_adopt_task_instances(self, tis: Sequence[Any]) -> Sequence[Any]:
-        """Takes over what a dead scheduler left; those that cannot be taken over.
+        """Takes over what a dead scheduler left; those that cannot be taken over, which Airflow resets.
 
         AWS is not asked here: a queued one is submitted again with the token that it had (which finds its container if
-        there is one), a running one's container is looked for by the background thread.
+        there is one), a running one's container is looked for by the background thread. The container of one that is
+        reset is looked for, too, and stopped: Airflow launches its next try with another id.
         """
         return [ti for ti in tis if not self._adopt(ti)]
 
-    def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:  # noqa: ARG002  as in Airflow
+    def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:
         """What is known of the containers of a task instance that has no log yet: (messages, log lines)."""
-        if not ti.external_executor_id:
-            return [], []
         try:
-            compute = self.compute
-            refs = compute.find(Attempt(ti.external_executor_id, 1, str, labels=airflow_compat.labels_of_instance(ti)))
-            return [f"{one.ref}: {one.phase} {one.reason}" for one in compute.observe(refs)] if refs else [], []
-        except SkyliftError as error:
-            return [f"Nothing can be said of the container: {error}"], []
+            return look(lambda: self.compute, ti, try_number)
+        except Exception as error:
+            # It is the API server that asks, for somebody who reads a log: the rest of the log must still be shown.
+            self.log.exception("a mistake in get_task_log, please report it")
+            return [f"Nothing can be said of the container: {type(error).__name__}: {error}"], []
 
     def end(self) -> None:
         """Launches nothing more and leaves what runs to the next scheduler, which adopts it. Bounded."""
-        if self._crew:
-            self._crew.end()
-        self.sync()
+        try:
+            if self._crew:
+                self._crew.end()
+            self._scribe.close()
+            self.sync()
+        except Exception:
+            # The scheduler is about to go, and other executors are to be ended after this one.
+            self.log.exception("%s: a mistake in its end, please report it", type(self).__name__)
 
     def terminate(self) -> None:
         """As ``end``: a scheduler that goes is no reason to stop work."""
         self.end()
 
-    # What the fleet tells.
+    # What the fleet is told, and tells.
 
     def _order(self, order: Order) -> None:
         self.running.add(order.key)
@@ -171,6 +227,31 @@ class SkyliftExecutor(BaseExecutor):
         self._live.setdefault(order.key, []).append(order)
         if self._fleet:
             self._fleet.order(order)
+
+    def _adopt(self, ti: Any) -> bool:
+        if not ti.external_executor_id:
+            return False
+        foreign = self.foreign(ti.external_executor_id)
+        try:
+            order = adopted(ti, lambda: self.jwt_generator, foreign=foreign)
+        except SQLAlchemyError:
+            # The scheduler's own session is broken: it rolls back and tries again (run_with_db_retries).
+            raise
+        except Exception as error:  # noqa: BLE001  its DAG is gone or cannot be read: Airflow resets it, and goes on
+            self.log.warning(
+                "%s cannot be taken over, its container is stopped: %s: %s", ti, type(error).__name__, error
+            )
+            self._recall(ti)
+            return False
+        if all(one.external_id != order.external_id for one in self._live.get(order.key, ())):
+            self._order(order)
+        return True
+
+    def _recall(self, ti: Any) -> None:
+        if self._fleet:
+            order = orphan(ti)
+            self._fleet.order(order)
+            self._fleet.revoke(order.key, "Airflow starts this task instance anew, without this container")
 
     def _hear(self, news: News) -> None:
         order = news.order
@@ -191,41 +272,8 @@ class SkyliftExecutor(BaseExecutor):
     def _ended(self, news: News) -> None:
         key = news.order.key
         if news.event is Event.SUCCESS:
-            self.success(key, info=news.reason)
+            self.success(key, info=short(news.reason))
         elif news.event is Event.FAILED:
-            self.fail(key, info=news.reason)
+            self.fail(key, info=short(news.reason))
         else:
             self.running.discard(key)
-
-    def _adopt(self, ti: Any) -> bool:
-        external_id = ti.external_executor_id
-        if not external_id:
-            return False
-        foreign = self.foreign(external_id)
-        try:
-            workload = airflow_compat.workload_of(ti, self.jwt_generator)
-            order = order_of(workload, lambda: self.jwt_generator)
-        except (AttributeError, LookupError, ValueError) as error:
-            # Its DAG is gone or cannot be read: Airflow resets it.
-            self.log.warning("%s cannot be taken over: %s", ti, error)
-            return False
-        began = foreign or not airflow_compat.is_queued(ti)
-        self._order(replace(order, external_id=external_id, began=began, repeat=not foreign, adopted=True))
-        return True
-
-
-def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
-    """The order for one of Airflow's workloads. Raises ``Broken`` for a kind that we do not run."""
-    kind = airflow_compat.kind_of(workload)
-    if kind is None:
-        raise Broken(f"{type(workload).__name__} is not supported")
-    return Order(
-        key=airflow_compat.key_of(workload),
-        kind=kind,
-        external_id=airflow_compat.external_id_of(workload),
-        document=airflow_compat.document_of(workload, generator),
-        wishes=airflow_compat.wishes_of(workload),
-        labels=airflow_compat.labels_of(workload),
-        queue=airflow_compat.queue_of(workload),
-        log_path=str(getattr(workload, "log_path", None) or ""),
-    )

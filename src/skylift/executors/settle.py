@@ -15,7 +15,8 @@ So an event too many fails work that is fine:
   has FAILED or UP_FOR_RETRY by then;
 * a container that died under a running task (out of memory, Spot) leaves it RUNNING: failed, with the reason.
 
-Callbacks have nobody but the executor to say how they ended.
+Callbacks have nobody but the executor to say how they ended. Connection tests tell Airflow's API themselves, and the scheduler
+reads no event about them (3.3.2): one that told nothing fails when Airflow's own time for it is over.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Kind(StrEnum):
 
     TASK = "task"
     CALLBACK = "callback"
+    CONNECTION_TEST = "connection_test"
 
 
 class Event(StrEnum):

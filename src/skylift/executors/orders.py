@@ -1,0 +1,82 @@
+"""Orders made of Airflow's workloads, and of the task instances that a dead scheduler left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from skylift.core.errors import Broken
+from skylift.executors import airflow_compat
+from skylift.executors.flight import Order
+from skylift.executors.settle import Kind
+
+
+def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
+    """The order for one of Airflow's workloads. Raises ``Broken`` for a kind that we do not run."""
+    kind = airflow_compat.kind_of(workload)
+    if kind is None:
+        raise Broken(f"{type(workload).__name__} is not supported")
+    return Order(
+        key=airflow_compat.key_of(workload),
+        kind=kind,
+        external_id=airflow_compat.external_id_of(workload),
+        document=airflow_compat.document_of(workload, generator),
+        wishes=airflow_compat.wishes_of(workload),
+        labels=airflow_compat.labels_of(workload),
+        queue=airflow_compat.queue_of(workload),
+        log_path=airflow_compat.log_path_of(workload),
+        subject=airflow_compat.subject_of(workload) if kind is Kind.TASK else "",
+    )
+
+
+def adopted(ti: Any, generator: Callable[[], Any], *, foreign: bool) -> Order:
+    """The order to go on with a task instance that another scheduler had queued. Reads the database (its session is open).
+
+    Args:
+        ti: Airflow's row, with an ``external_executor_id``.
+        generator: gives the executor's ``jwt_generator``.
+        foreign: the amazon provider's executor launched it: its container is watched, and never repeated.
+
+    Raises:
+        Exception: whatever Airflow raises for one that is queued and cannot be described any more (its DAG is gone).
+    """
+    began = foreign or not airflow_compat.is_queued(ti)
+    try:
+        order = order_of(airflow_compat.workload_of(ti, generator()), generator)
+    except (AttributeError, LookupError, ValueError):
+        if not began:
+            raise
+        # It runs, and to see its end needs no DAG.
+        order = _watched(ti)
+    return replace(order, external_id=ti.external_executor_id, began=began, repeat=not foreign, adopted=True)
+
+
+def orphan(ti: Any) -> Order:
+    """The order whose container is only to be found and stopped. Under a key of its own: Airflow launches ``ti`` anew."""
+    return replace(_watched(ti), key=("orphan", ti.external_executor_id), adopted=True)
+
+
+def stand_in(workload: Any) -> Order:
+    """The order under which a workload fails of which no real order can be made."""
+    return Order(
+        key=airflow_compat.key_of(workload),
+        kind=airflow_compat.kind_of(workload) or Kind.TASK,
+        external_id="",
+        document=str,
+        log_path=airflow_compat.log_path_of(workload),
+    )
+
+
+def _watched(ti: Any) -> Order:
+    return Order(
+        key=getattr(ti, "key", None),
+        kind=Kind.TASK,
+        external_id=ti.external_executor_id,
+        document=str,
+        wishes=getattr(ti, "executor_config", None) or {},
+        labels={name: str(getattr(ti, name, "")) for name in airflow_compat.LABELS},
+        queue=str(getattr(ti, "queue", None) or ""),
+        began=True,
+        repeat=False,
+    )
