@@ -9,6 +9,7 @@ needs the whole workload, token included, in the command.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import logging
@@ -163,6 +164,8 @@ def notice_the_end() -> None:
 
     signal.signal(signal.SIGCHLD, wake)
     signal.signal(signal.SIGALRM, wake)
+    # Python takes its handlers away before it ends; an alarm that is still set would then kill it: exit code 142.
+    atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
     os.register_at_fork(after_in_child=leave_the_child_alone)
 
 
