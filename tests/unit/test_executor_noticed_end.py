@@ -37,3 +37,21 @@ def test_a_wait_without_files_ends_with_the_child(child_sleeps: float, superviso
     seconds, found, status = done.stdout.split()
     assert float(seconds) < 30
     assert (found, status) == ("[]", "0")
+
+
+ENDING = """
+import os
+from skylift.executors.in_container import notice_the_end
+
+notice_the_end()
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_program_that_ends_soon_after_its_child_is_not_killed_by_the_alarm() -> None:
+    """Python takes its signal handlers away some milliseconds before it ends: now and then an alarm came just then."""
+    codes = [subprocess.run([sys.executable, "-c", ENDING], timeout=90, check=False).returncode for _ in range(8)]
+    assert codes == [0] * 8
