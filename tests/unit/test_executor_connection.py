@@ -17,7 +17,6 @@ from skylift.aws.sessions import following
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.connection import ConnectionSession, session_of
 from skylift.executors.ecs_options import ecs_options
-from skylift.executors.payload import Payloads
 
 pytestmark = pytest.mark.unit
 
@@ -54,12 +53,6 @@ def test_a_connection_that_is_not_there_stops_the_start_with_one_line_that_names
     assert "\n" not in str(refused.value)
 
 
-def test_a_connection_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", '{"conn_type": "aws", "no_such_field": 1}')
-    with pytest.raises(Refused, match=r"conn_id: the connection 'broken' cannot be read"):
-        session_of("broken", "")
-
-
 EXTRA = (
     '{"conn_type": "aws", "login": "k", "password": "s", "extra": {"region_name": "eu-west-1", "verify": "/ca.pem", '
     '"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"read_timeout": 1, "tcp_keepalive": true}, '
@@ -78,8 +71,6 @@ def test_region_endpoints_and_settings_of_the_connection_hold_for_every_client(m
         assert one.meta.config.tcp_keepalive, "what the connection says of botocore holds"
         assert one.meta.config.read_timeout == 60, "where we say something ourselves, ours does"
         assert one._endpoint.http_session._verify == "/ca.pem"
-    payloads = Payloads("s3://bucket/prefix", session=session)
-    assert payloads._objects._client.meta.endpoint_url == "http://127.0.0.1:2"
 
 
 def test_the_options_region_goes_before_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +92,16 @@ def test_a_rotated_key_is_used_without_a_restart(monkeypatch: pytest.MonkeyPatch
     session = ConnectionSession("mine", "us-east-1")
     monkeypatch.setenv("AIRFLOW_CONN_MINE", "aws://new:s@/")
     assert session.get_credentials().access_key == "new"
+
+
+def test_a_connection_that_is_deleted_is_not_replaced_by_somebody_elses_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", "aws://old:s@/")
+    session = ConnectionSession("mine", "us-east-1")
+    monkeypatch.delenv("AIRFLOW_CONN_MINE")
+    with pytest.raises(LookupError, match="mine"):
+        session.get_credentials()
 
 
 class Clock:

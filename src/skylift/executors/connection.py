@@ -34,7 +34,7 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
         raise Refused(f"{where} cannot be read: {type(error).__name__}: {error}") from error
     if found is None and connection != CONN_ID.default:
         raise Refused(
-            f"{where} does not exist: create it, or name another (AWS's own chain of credentials: leave it out)"
+            f"{where} does not exist, or its backend fails (Airflow's log says so): create it, or name another"
         )
     if found is None or (connection == CONN_ID.default and not _says_something(found)):
         return None
@@ -84,7 +84,10 @@ class ConnectionSession:
     def get_credentials(self) -> Any:
         """Of the connection as it stands now. Raises whatever reading it, or asking STS, raises."""
         found = _connection(self._connection, self._team)
-        text = found.get_uri() if found else ""
+        if found is None:
+            # Not AWS's own chain instead: that may be another account. The old ones serve until they are too old.
+            raise LookupError(f"the connection {self._connection!r} does not exist any more, or its backend fails")
+        text = found.get_uri()
         before, session = self._read
         if session is None or text != before:
             session = _session(self._wrapped(found))
