@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import botocore.session
 from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.unit.executor_airflow import batch_conf
 
@@ -17,8 +16,6 @@ from skylift.core.clock import ManualClock
 from skylift.executors.batch import BatchCompute
 from skylift.executors.batch_options import batch_options
 from skylift.executors.payload import Payloads
-
-MODEL = botocore.session.get_session().get_service_model("batch")
 
 
 class Killed(BaseException):
@@ -32,7 +29,7 @@ class World:
         faults: what becomes of the n-th call (from 1) that changes something: ``before`` or ``after`` (its answer is lost, the call
             did nothing or all), ``kill before``, ``kill after``, or an AWS error code.
         calls: operations, in order.
-        late: how many ListJobs do not yet show what was submitted last.
+        late: seconds for which ListJobs does not show what was submitted.
     """
 
     def __init__(self, **faults: str) -> None:
@@ -41,7 +38,7 @@ class World:
         self.calls: list[str] = []
         self.changes = 0
         self.faults = {int(number.removeprefix("n")): fault for number, fault in faults.items()}
-        self.late = 0
+        self.late = 0.0
         self.clock = ManualClock()
 
     def compute(self, *, together: bool = True, url: str = "s3://b/p", **conf: str) -> BatchCompute:
@@ -91,12 +88,11 @@ class Batch:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.meta = SimpleNamespace(service_model=MODEL)
 
     def submit_job(self, **request: Any) -> dict[str, Any]:
         job_id = str(uuid.uuid4())
         for _ in self._world.changed("SubmitJob"):
-            self._world.jobs[job_id] = request
+            self._world.jobs[job_id] = {**request, "at": self._world.clock()}
         return {"jobId": job_id}
 
     def describe_jobs(self, jobs: list[str]) -> dict[str, Any]:
@@ -118,10 +114,8 @@ class Batch:
         self._world.calls.append("ListJobs")
         (pattern,) = filters[0]["values"]
         begin, star, _ = pattern.lower().partition("*")
-        jobs = list(self._world.jobs.items())
-        if self._world.late:
-            self._world.late -= 1
-            jobs = jobs[:-1]
+        since = self._world.clock() - self._world.late
+        jobs = [(job_id, job) for job_id, job in self._world.jobs.items() if job.get("at", 0) <= since]
         found = [
             {"jobName": job["jobName"], "jobId": job_id}
             for job_id, job in reversed(jobs)

@@ -57,17 +57,17 @@ def noted(group: Sequence[Attempt], answers: Sequence[Submission]) -> dict[str, 
 @given(
     count=some.integers(1, 4),
     together=some.booleans(),
-    late=some.integers(0, 1),
+    late=some.sampled_from([0.0, 4.0]),
     faults=some.dictionaries(some.integers(1, 12), some.sampled_from(FAULTS), max_size=3),
 )
 def test_r3_exactly_one_job_or_child_for_each_attempt(
-    count: int, together: bool, late: int, faults: dict[int, str]
+    count: int, together: bool, late: float, faults: dict[int, str]
 ) -> None:
     world = World(**{f"n{number}": fault for number, fault in faults.items()})
     world.late = late
     crowd = attempts(count)
     refs, compute = flown(world, crowd, together=together)
-    world.late = 0
+    world.late = 0.0
     assert world.tokens() == {token: [ref] for token, ref in refs.items()}
     for one in crowd:
         assert compute.find(one) == [refs[one.token]]

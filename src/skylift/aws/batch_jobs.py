@@ -9,7 +9,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
-from botocore.validate import ParamValidator
 
 from skylift.aws.errors import Throttled, is_throttle, translate
 from skylift.core.errors import Refused, SkyliftError, Unavailable
@@ -150,11 +149,6 @@ class BatchJobs:
         if not queues:
             raise NoQueue(f"Batch job queue {queue!r} does not exist: create it, or set another")
         return str(queues[0].get("state", ""))
-
-    def faults(self, request: Mapping[str, Any]) -> str:
-        """What botocore's model has against arguments of SubmitJob, before anything is asked; "" when nothing."""
-        shape = self._client.meta.service_model.operation_model("SubmitJob").input_shape
-        return str(ParamValidator().validate(dict(request), shape).generate_report())
 
 
 @contextmanager

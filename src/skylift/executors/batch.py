@@ -11,9 +11,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from skylift.aws.batch_endings import BatchEndings
 from skylift.aws.batch_jobs import MOST_PER_DESCRIBE, BatchJobs, NoQueue, Unclear, job_of
 from skylift.aws.clients import client
 from skylift.aws.errors import Throttled
+from skylift.aws.output import Output
+from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Attempt, Compute, Observation, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused, SkyliftError, Unavailable
@@ -21,15 +24,17 @@ from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
 from skylift.executors.batch_options import BATCH_SECTION, BatchOptions, batch_options
 from skylift.executors.batch_request import array_name, check_wishes, job_name, names_of, submit_request
 from skylift.executors.batch_seen import observation
-from skylift.executors.connection import session_of
+from skylift.executors.connection import session_of, team_of
 from skylift.executors.events import BATCH_JOB, source_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.fleet import Rhythm
-from skylift.executors.payload import Payloads, payloads_of
+from skylift.executors.last_words_batch import BatchWitness
+from skylift.executors.payload import Payload, Payloads, payloads_of
 from skylift.executors.settings import (
     ARRAY_LINGER,
     BATCH_ARRAYS,
     EVENTS_QUEUE,
+    LAST_LINES,
     LAUNCH_RATE,
     OWN_SECTION,
     TAGS,
@@ -56,8 +61,9 @@ class AwsBatchExecutor(SkyliftExecutor):
         """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
         options = batch_options(self.conf)
         own = Options(self.conf, OWN_SECTION)
-        session = session_of(options.connection, options.region, BATCH_SECTION)
-        jobs = BatchJobs(client("batch", region=options.region or None, attempts=1, read_timeout=20, session=session))
+        session = session_of(options.connection, options.region, BATCH_SECTION, team_of(self))
+        batch = client("batch", region=options.region or None, attempts=1, read_timeout=20, session=session)
+        jobs = BatchJobs(batch)
         payloads = payloads_of(own, session, options.region)
         if own[BATCH_ARRAYS] and not payloads.by_reference:
             raise Refused(f"[{OWN_SECTION}] batch_arrays needs payload_url: the children of an array have one command")
@@ -65,30 +71,38 @@ class AwsBatchExecutor(SkyliftExecutor):
             self._check(jobs, one, f"[{OWN_SECTION}] queues {queue!r}" if queue else f"[{BATCH_SECTION}]")
         if own[BATCH_ARRAYS] and own[WARM_SECONDS]:
             raise Refused(f"[{OWN_SECTION}] batch_arrays and warm_seconds exclude each other: set one of the two")
-        compute = BatchCompute(jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS])
+        witness = BatchWitness(
+            BatchEndings(batch), Output(session, options.region), most=own[LAST_LINES], names=options.containers()
+        )
+        labels = {"team": team} if (team := team_of(self)) else {}
+        compute = BatchCompute(
+            jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS], labels=labels, witness=witness
+        )
         return staying(compute, payloads, own)
 
     def make_source(self) -> Source | None:
         """The queue of events, where there is one."""
         options = batch_options(self.conf)
-        names = options.containers()
+        queue, names = Options(self.conf, OWN_SECTION)[EVENTS_QUEUE], options.containers()
+        if not queue:
+            return None
 
         def sighting(detail: Mapping[str, Any]) -> Observation | None:
             job = job_of(detail)
             return None if job.is_array else observation(job.id, job, names)
 
         return source_of(
-            Options(self.conf, OWN_SECTION)[EVENTS_QUEUE],
+            queue,
             {BATCH_JOB: sighting},
-            session=session_of(options.connection, options.region, BATCH_SECTION),
+            session=session_of(options.connection, options.region, BATCH_SECTION, team_of(self)),
             region=options.region,
         )
 
     def _check(self, jobs: BatchJobs, options: BatchOptions, where: str) -> None:
         """Arguments that Batch does not have, or no queue, stop the start; a bad moment does not."""
-        faults = jobs.faults({**options.request, "jobName": "any"})
-        if faults:
-            raise Refused(f"{where} submit_job_kwargs: {' '.join(faults.split())}")
+        wrong = mistakes("batch", "SubmitJob", {**options.request, "jobName": "any"})
+        if wrong:
+            raise Refused(f"{where} submit_job_kwargs: {wrong}")
         for place in options.places() if options.check_health else ():
             try:
                 if jobs.queue_state(place) == "DISABLED":
@@ -126,6 +140,8 @@ class BatchCompute:
         payloads: how the workload gets into the container.
         tags: whether Batch jobs are tagged with the attempt's labels.
         together: whether attempts of equal kin go as array jobs.
+        labels: of all attempts: the team.
+        witness: finds out more about one Batch job; ``None``: nobody does.
         clock: seconds; must not run back.
     """
 
@@ -139,6 +155,8 @@ class BatchCompute:
         *,
         tags: bool = True,
         together: bool = False,
+        labels: Mapping[str, str] | None = None,
+        witness: BatchWitness | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.most_per_submit = MOST_CHILDREN if together else 1
@@ -147,6 +165,8 @@ class BatchCompute:
         self._payloads = payloads
         self._tags = tags
         self._together = together
+        self._labels = labels or {}
+        self.witness = witness
         self._clock = clock
         self._arrays = Arrays(payloads, self._job_named, clock)
         self._names = options.containers()
@@ -180,7 +200,12 @@ class BatchCompute:
         except Unavailable as error:
             answer = Submission(later=str(error))
         except Refused as error:
-            answer = Submission(refused=str(error))
+            options = self._options.of(attempts[0].queue)
+            if attempts[0].shortages % (len(options.fallbacks) + 1):
+                # The next in turn may do; a fallback must not fail what would have run in its own place.
+                answer = Submission(later=f"[{OWN_SECTION}] capacity_fallback: {error}", shortage=True)
+            else:
+                answer = Submission(refused=str(error))
         return [answer for _ in attempts]
 
     def observe(self, refs: Sequence[str]) -> list[Observation]:
@@ -201,9 +226,8 @@ class BatchCompute:
         self._payloads.prepare(replace(attempt, number=number))
         return True
 
-    def explain(self, ref: str) -> str:  # noqa: ARG002  as in Compute
-        """Nothing beyond what DescribeJobs says."""
-        return ""
+    def explain(self, ref: str) -> str:
+        return self.witness.explain(ref) if self.witness else ""
 
     # Submit.
 
@@ -217,7 +241,7 @@ class BatchCompute:
             if known:
                 return known
         payload = self._payloads.prepare(attempt)
-        request = submit_request(options, [attempt], payload, job_name(options, attempt), tags=self._tags)
+        request = self._request(options, [attempt], payload, job_name(options, attempt))
         ref = self._jobs.submit(request)
         self._doubts.pop(attempt.token, None)
         self._place({attempt.token: ref})
@@ -228,7 +252,7 @@ class BatchCompute:
         check_wishes(attempts[0].wishes, options.container)
         name = array_name(options, attempts, str(uuid.uuid4()))
         payload = self._payloads.prepare_array(name, attempts)
-        request = submit_request(options, attempts, payload, name, tags=self._tags)
+        request = self._request(options, attempts, payload, name)
         self._arrays.note(name, [attempt.token for attempt in attempts])
         job_id = self._jobs.submit(request)
         self._arrays.submitted(name, job_id)
@@ -240,6 +264,12 @@ class BatchCompute:
         self._placed.update(refs)
         while len(self._placed) > MOST_REMEMBERED:
             self._placed.popitem(last=False)
+
+    def _request(
+        self, options: BatchOptions, attempts: Sequence[Attempt], payload: Payload, name: str
+    ) -> dict[str, Any]:
+        labelled = [replace(attempt, labels={**attempt.labels, **self._labels}) for attempt in attempts]
+        return submit_request(options, labelled, payload, name, tags=self._tags)
 
     def _of(self, attempt: Attempt) -> BatchOptions:
         return self._options.of(attempt.queue).after(attempt.shortages)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
@@ -54,7 +55,7 @@ def check_wishes(wishes: Any, container: str) -> None:
 
 def submit_request(
     options: BatchOptions, attempts: Sequence[Attempt], payload: Payload, name: str, *, tags: bool
-) -> Any:
+) -> dict[str, Any]:
     """SubmitJob's arguments for one attempt, or for several of equal kin in one array job.
 
     Args:
@@ -62,7 +63,7 @@ def submit_request(
         tags: whether it is tagged with the attempts' common labels.
 
     Raises:
-        Refused: it is longer than Batch takes.
+        Refused: SubmitJob has no such arguments, or it is longer than Batch takes.
     """
     wishes = attempts[0].wishes
     request = merged(options.request, wishes)
@@ -86,6 +87,9 @@ def submit_request(
         request["arrayProperties"] = {"size": len(attempts)}
     # Ours whatever anybody wished: it is how a restart finds the job again, and never makes a second.
     request["jobName"] = name
+    wrong = mistakes("batch", "SubmitJob", request)
+    if wrong:
+        raise Refused(f"executor_config: {wrong}")
     _check_length(request)
     return request
 
