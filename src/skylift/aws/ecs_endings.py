@@ -19,6 +19,7 @@ class EcsEnding:
     Attributes:
         container: name of the container that this is about.
         definition: ARN of its task definition, with revision.
+        started: whether its containers did start.
         since: when it came into its state, as ECS says it; "" when it does not.
         code: exit code of that container.
         reason: of that container.
@@ -31,6 +32,7 @@ class EcsEnding:
     container: str
     definition: str
     status: str
+    started: bool
     since: str
     stop_code: str
     stopped_reason: str
@@ -116,6 +118,7 @@ def _ending(task: Mapping[str, Any], container: str, on_aws: bool) -> EcsEnding:
         container=container,
         definition=task.get("taskDefinitionArn", ""),
         status=task.get("lastStatus", ""),
+        started=bool(task.get("startedAt")) or main.get("exitCode") is not None,
         since=since.isoformat(timespec="seconds") if since else "",
         stop_code=task.get("stopCode", ""),
         stopped_reason=task.get("stoppedReason", ""),

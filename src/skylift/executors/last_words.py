@@ -57,7 +57,9 @@ def lines_words(lines: Sequence[str], where: str) -> str:
     """The part with the lines; ``where`` says which log."""
     if not lines:
         return f"The container printed nothing ({where})."
-    return "\n".join([f"{LAST_LINES} ({where}):", *(readable(line) for line in lines)])
+    # Airflow's UI folds what stands between such marks, and these belong to another log.
+    shown = [readable(line) for line in lines if "::group::" not in line and "::endgroup::" not in line]
+    return "\n".join([f"{LAST_LINES} ({where}):", *shown])
 
 
 def unread_words(why: str) -> str:
@@ -67,8 +69,8 @@ def unread_words(why: str) -> str:
 
 def short(reason: str) -> str:
     """The reason in one line, without what the container printed."""
-    facts = (line.strip() for line in reason.partition(f"\n{LAST_LINES}")[0].splitlines())
-    text = " ".join(filter(None, facts))
+    facts = (line.strip().rstrip(".") for line in reason.partition(f"\n{LAST_LINES}")[0].splitlines())
+    text = "; ".join(filter(None, facts))
     return text if len(text) <= MOST_SHORT else text[: MOST_SHORT - 1] + "…"
 
 

@@ -58,7 +58,7 @@ class EcsWitness:
         return self._stream(ending) if ending else None
 
     def _lines(self, ending: EcsEnding) -> str:
-        if not self._most:
+        if not self._most or not ending.started:
             return ""
         try:
             stream = self._stream(ending)

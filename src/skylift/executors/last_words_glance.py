@@ -67,10 +67,16 @@ class Sight:
 
 
 class Glances:
-    """Looks, and remembers for a while. Thread-safe; never raises ``SkyliftError``."""
+    """Looks, and remembers for a while. Thread-safe; never raises ``SkyliftError``.
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    Args:
+        clock: seconds; must not run back.
+        streams: whether Airflow's remote log shows lines while the task instance runs.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic, streams: Callable[[], bool] | None = None) -> None:
         self._clock = clock
+        self._streams = streams or _streams
         self._sights: OrderedDict[str, Sight] = OrderedDict()
         self._lock = Lock()
 
@@ -83,7 +89,7 @@ class Glances:
         with sight.lock:
             try:
                 self._look(compute(), ti, sight)
-                if not streams():
+                if not self._streams():
                     self._read_on(compute(), sight)
             except SkyliftError as error:
                 sight.looked, sight.message = self._clock(), f"Nothing can be said of the container: {error}"
@@ -123,8 +129,7 @@ class Glances:
         sight.lines += [TOKEN.sub("***", line) for line in lines]
 
 
-def streams() -> bool:
-    """Whether Airflow's remote log shows lines while the task instance runs."""
+def _streams() -> bool:
     return hasattr(airflow_compat.remote_task_log(), "log_group")
 
 

@@ -19,11 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.configuration import conf
-
 from skylift.aws import output
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.executors import airflow_compat
 
 SUFFIX = ".executor.log"
 """As Airflow's own ``FileTaskHandler.set_context(identifier="executor")`` would name it."""
@@ -32,24 +29,26 @@ LOGGER = "skylift.executor"
 """What the UI shows as the source of the lines."""
 
 
-def write(log_path: str, lines: Sequence[str], level: str, when: float) -> None:
+def write(log_path: str, lines: Sequence[tuple[str, str]], when: float, *, remote: Any, conf: Any) -> None:
     """Puts lines into the log of a try.
 
     Args:
         log_path: relative, as Airflow renders ``[logging] log_filename_template``.
-        level: ``error``, ``warning``.
+        lines: level (``error``, ``warning``, ``info``) and text.
         when: seconds since 1970, of the first line; must not be later than the task instance's end by more than seconds.
+        remote: Airflow's ``RemoteLogIO``; ``None`` without a remote log.
+        conf: Airflow's configuration.
 
     Raises:
         Refused, Unavailable: it cannot be written; the text says where.
     """
-    remote = airflow_compat.remote_task_log()
-    stamped = [(when + number / 1000, line) for number, line in enumerate(lines)]
+    # The reader sorts by time, to the millisecond.
+    stamped = [(when + number / 1000, _entry(*line)) for number, line in enumerate(lines)]
     if hasattr(remote, "log_group"):
-        _to_cloudwatch(remote, log_path, [(moment, _entry(line, level)) for moment, line in stamped])
+        _to_cloudwatch(remote, log_path, stamped)
         return
     folder = Path(os.path.expanduser(conf.get("logging", "base_log_folder")))
-    text = "".join(json.dumps({"timestamp": _iso(at), **_entry(line, level)}) + "\n" for at, line in stamped)
+    text = "".join(json.dumps({"timestamp": _iso(moment), **entry}) + "\n" for moment, entry in stamped)
     try:
         file = _append(folder, log_path + SUFFIX, text)
         if remote is not None:
@@ -82,7 +81,7 @@ def _append(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-def _entry(line: str, level: str) -> dict[str, str]:
+def _entry(level: str, line: str) -> dict[str, str]:
     return {"event": line, "level": level, "logger": LOGGER}
 
 

@@ -16,9 +16,13 @@ from queue import Empty, SimpleQueue
 from threading import Event as Bell
 from threading import Lock, Thread
 
+from airflow.configuration import conf
+
 from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
+from skylift.executors import airflow_compat, last_words_logs
 from skylift.executors.flight import News, Stage
+from skylift.executors.last_words import LAST_LINES
 from skylift.executors.settle import Event, Kind
 
 log = logging.getLogger(__name__)
@@ -29,8 +33,8 @@ MOST_HELD = 5.0
 MOST_WAITING = 1000
 """Words that wait to be written; what comes beyond is not written (the event log has it)."""
 
-Write = Callable[[str, Sequence[str], str, float], None]
-"""Log path, lines, level, seconds since 1970; see ``last_words_logs.write``."""
+Write = Callable[[str, Sequence[tuple[str, str]], float], None]
+"""Log path, lines with their levels, seconds since 1970; see ``last_words_logs.write``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,7 @@ class Scribe:
             return False
         news, when, written = work
         try:
-            self._write(news.order.log_path, news.reason.splitlines(), _level(news), when)
+            self._write(news.order.log_path, _lines(news), when)
         except SkyliftError as error:
             log.warning("%s: its log in Airflow's UI cannot be told why it ended: %s", news.order.key, error)
         except Exception:
@@ -127,11 +131,13 @@ class Scribe:
             pass
 
 
-def _level(news: News) -> str:
-    return "error" if news.event is Event.FAILED else "warning"
+def _lines(news: News) -> list[tuple[str, str]]:
+    """Level and text; what the container printed is quoted, and no error of its own."""
+    facts, mark, printed = news.reason.partition(f"\n{LAST_LINES}")
+    level = "error" if news.event is Event.FAILED else "warning"
+    quoted = f"{LAST_LINES}{printed}".splitlines() if mark else []
+    return [*((level, line) for line in facts.splitlines()), *(("info", line) for line in quoted)]
 
 
-def _where_airflow_reads(log_path: str, lines: Sequence[str], level: str, when: float) -> None:
-    from skylift.executors import last_words_logs  # lazy: Airflow's logging, when there is something to write
-
-    last_words_logs.write(log_path, lines, level, when)
+def _where_airflow_reads(log_path: str, lines: Sequence[tuple[str, str]], when: float) -> None:
+    last_words_logs.write(log_path, lines, when, remote=airflow_compat.remote_task_log(), conf=conf)
