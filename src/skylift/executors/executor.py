@@ -29,6 +29,7 @@ from skylift.executors.orders import adopted, order_of, orphan, stand_in
 from skylift.executors.settings import OWN_SECTION, Options
 from skylift.executors.settle import Event, Kind
 from skylift.executors.source import Source
+from skylift.executors.warm import Rereading, WarmCompute, WarmSource
 
 MOST_SYNC = 0.015
 """Seconds of one heartbeat for new workloads, and as many for news; what is left is for the next heartbeat, a second later."""
@@ -91,10 +92,15 @@ class SkyliftExecutor(BaseExecutor):
         """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
         most = Options(self.conf, OWN_SECTION)[settings.END_SECONDS]
         compute, source = self.compute, self.make_source()
+        rhythm = replace(self.rhythm(), eventful=source is not None)
+        watch: Source | None = None
+        if isinstance(compute, WarmCompute):
+            source, watch = source and Rereading(source, compute), WarmSource(compute)
         self._crew = Crew(
             compute,
-            replace(self.rhythm(), eventful=source is not None),
+            rhythm,
             source,
+            watch,
             most_seconds_to_end=most,
             meter=AirflowMeter(airflow_compat.stats, executor=type(self).__name__, team=getattr(self, "team_name", "")),
             wanted=self.wanted,
