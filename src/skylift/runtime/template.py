@@ -72,7 +72,7 @@ ON_THE_STACK = (
     "runpy",
     "functools",
     "structlog._native",
-    "skylift.localcloud.ecs.template_process",
+    "__main__",
     "skylift.runtime.acting",
     "skylift.runtime.template",
     "airflow.sdk.log",
@@ -180,7 +180,7 @@ def _warm(environment: Mapping[str, str]) -> None:
     """Does once what every Airflow task would do again; measured with cProfile in a fork."""
     inspect.stack()  # it looks up the files of all modules once, 0.1 s; Airflow's AWS hooks look at the stack
     for name in ON_THE_STACK:
-        linecache.getlines(vars(sys.modules[name])["__file__"])
+        linecache.getlines(str(importlib.import_module(name).__file__))
     clients.preload("s3", "logs")
     url = environment.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     if url.startswith("http://"):  # its client makes a TLS context that it never needs, 30 ms, and keeps it
