@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +17,9 @@ from tests.unit.test_executor_fleet import Tower, ended
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
 from skylift.core.errors import Refused
 from skylift.executors.fake import FakeCompute
+from skylift.executors.fleet import Fleet, Rhythm
 from skylift.executors.flight import News, Stage
-from skylift.executors.settle import Event
+from skylift.executors.settle import Event, Kind
 from skylift.executors.source import Feed
 from skylift.executors.source_fake import FakeSource
 
@@ -170,22 +174,45 @@ def test_a_dead_queue_is_polling_until_it_lives(caplog: pytest.LogCaptureFixture
     assert len(airport.compute.looks) <= 1, "events are trusted again"
 
 
-def test_an_event_may_come_before_the_answer_of_submit_and_about_an_earlier_attempt() -> None:
-    airport = Airport(most_attempts=2)
-    early = Observation("fake:x.1", Phase.STOPPED, version=9, external_id="x", reason="no image")
+class Late(Executor):
+    """Runs calls only when it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls.append(partial(fn, *args, **kwargs))
+        return Future()
+
+
+def test_an_event_may_come_before_the_answer_of_submit() -> None:
+    airport, pool = Airport(), Late()
+    airport.fleet = Fleet(airport.compute, pool, airport.clock, Rhythm(eventful=True))
+    airport.fleet.hear(True)
     airport.order()
-    airport.fleet.step()
-    airport.compute.looks.clear()
-    assert airport.hear(early) == []
-    news = airport.fly(10)
-    assert [one.stage for one in news] == [Stage.REPEATED]
+    airport.fly()
+    done = Observation("fake:x.1", Phase.STOPPED, began=True, exit_code=0, version=9, external_id="x")
+    assert airport.hear(done, replace(done, phase=Phase.RUNNING, exit_code=None, version=2)) == []
+    assert airport.fly() == []
+    for call in pool.calls:
+        call()
+    assert ended(airport.fly()) == [("x", Event.NONE)]
+
+
+def test_a_late_event_of_an_earlier_attempt_says_nothing_of_the_next() -> None:
+    airport = Airport(most_attempts=2)
+    late = Observation("fake:x.1", Phase.STOPPED, version=9, external_id="x", reason="no image")
+    airport.order()
+    airport.fly(1)
+    assert airport.hear(late) == []
+    assert [one.stage for one in airport.fly(10)] == [Stage.REPEATED]
     assert airport.compute.submitted == ["x.1", "x.2"]
-    assert airport.hear(early) == []
-    assert airport.fly(1) == [], "the first attempt's late event says nothing of the second"
+    assert airport.hear(late) == []
+    assert airport.fly(1) == []
     airport.compute.run("fake:x.2")
     airport.compute.exit("fake:x.2", Exit.DONE)
     assert ended(airport.fly()) == [("x", Event.NONE)]
-    assert airport.hear(early) == [], "known for a while after the landing, so it is not given back"
+    assert airport.hear(late) == [], "known for a while after the landing, so it is not given back"
 
 
 def test_a_strangers_event_is_told_apart() -> None:
@@ -196,16 +223,16 @@ def test_a_strangers_event_is_told_apart() -> None:
     assert airport.hear(theirs, ours) == ["fake:y.1"]
 
 
-@pytest.mark.parametrize(
-    "late", [Observation("fake:x0.1", Phase.WAITING, version=1), Observation("fake:x0.1", Phase.WAITING)]
-)
-def test_a_late_event_turns_nothing_back(late: Observation) -> None:
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_late_event_turns_nothing_back(version: int) -> None:
     airport = Airport()
-    running(airport, 1)
-    before = len(airport.news)
-    airport.hear(late)
+    airport.order(kind=Kind.CALLBACK)
     airport.fly(1)
-    assert len(airport.news) == before
+    airport.compute.run("fake:x.1")
+    assert [one.stage for one in airport.fly(1)] == [Stage.RUNNING]
+    airport.hear(Observation("fake:x.1", Phase.WAITING, version=version))
+    airport.hear(Observation("fake:x.1", Phase.RUNNING, began=True, version=2))
+    assert airport.fly(1) == []
 
 
 @dataclass(frozen=True)
