@@ -114,7 +114,7 @@ def external_id_of(workload: Any) -> str:
     or rescheduled task instance keeps it, and its try, over several launches.
     """
     if isinstance(workload, ExecuteTask):
-        return workload.ti.external_executor_id or str(uuid.uuid4())
+        return getattr(workload.ti, "external_executor_id", None) or str(uuid.uuid4())
     return subject_of(workload)
 
 
