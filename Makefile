@@ -22,8 +22,10 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
 TESTS = tests/unit tests/contract tests/local
+# Beside the one in uv.lock; each has its lock in tests/airflow.
+AIRFLOWS = 3.1 3.2
 
-.PHONY: help run test check format bench bench-fast bench-localcloud docs test-long test-soak test-browser test-image clean python tools install install-dev install-browser
+.PHONY: help run test check format bench bench-fast bench-localcloud docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -40,6 +42,9 @@ test-long: install-dev ## What takes longer: crashes, survival, others' executor
 
 test-soak: install-dev ## Two thousand Airflow tasks, and three kills of the scheduler on the way.
 	@$(BIN)/python -m pytest tests/local/test_soak.py -s
+
+test-airflow: install-airflow ## The executors on Airflow 3.1 and 3.2: tests, and a real scheduler of each.
+	@$(BIN)/python -m pytest tests/airflow --durations=10
 
 check: install-dev ## Format, lint, strict types, the law of layers.
 	$(BIN)/ruff format --check .
@@ -88,6 +93,11 @@ install: tools
 
 install-dev: tools
 	@$(SYNC) --group dev --extra local --quiet
+
+install-airflow: install-dev
+	@for version in $(AIRFLOWS); do \
+		UV_PROJECT_ENVIRONMENT="$(CURDIR)/.tools/airflow-$$version" $(UV) sync --frozen --compile-bytecode --quiet \
+			--python "$(PYTHON)" --project "tests/airflow/$$version" || exit 1; done
 
 install-browser: tools
 	@$(SYNC) --group dev --group browser --extra local --quiet
