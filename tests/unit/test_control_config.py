@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from airflow.providers.amazon.get_provider_info import get_provider_info  # type: ignore[import-untyped]
+from airflow.providers.amazon.get_provider_info import get_provider_info
 from tests.control_scenes import scene, spec
 
 from skylift.control import airflow_config

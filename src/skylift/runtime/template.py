@@ -8,6 +8,7 @@ What a fork cannot do (another program, other options of ``python``, other confi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import inspect
@@ -184,7 +185,10 @@ def _warm(environment: Mapping[str, str]) -> None:
     clients.preload("s3", "logs")
     url = environment.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     if url.startswith("http://"):  # its client makes a TLS context that it never needs, 30 ms, and keeps it
-        importlib.import_module("airflow.sdk.api.client").Client(base_url=url, token="").close()
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # Airflow's logging is not configured here; ours is the template's pipe
+            importlib.import_module("airflow.sdk.api.client").Client(base_url=url, token="").close()
 
 
 def _with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
