@@ -189,7 +189,8 @@ def test_too_long_overrides_are_refused_with_the_way_out() -> None:
 def test_the_command_is_short_valid_and_needs_nothing_of_ours() -> None:
     _, _, text = command()
     compile(text, "in_container", "exec")
-    assert len(json.dumps(text)) < 4000, "with a usual workload of 2,500 characters it must fit into 8,192"
+    longest = Payload((*command(), "x" * 2600), {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"})
+    assert run_task_request(ecs_options(ecs_conf()), attempt(), longest, tags=True), "ids of 250 characters must fit in"
     assert "skylift" not in text
     assert Payloads().prepare(attempt()).command[3] == '{"token": "secret-token"}'
 

@@ -10,7 +10,7 @@ from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
-from skylift.executors.ecs_options import EcsOptions, move
+from skylift.executors.ecs_options import CAPACITY_PROVIDER_STRATEGY, RUN_TASK_KWARGS, EcsOptions, move
 from skylift.executors.payload import Payload
 from skylift.executors.queues import merged
 from skylift.executors.settings import OWN_SECTION
@@ -41,7 +41,7 @@ def wanted(options: EcsOptions, attempt: Attempt) -> dict[str, Any]:
     move(request, attempt.wishes)
     request = _fallen_back(request, options, attempt.shortages)
     if wrong := mistakes("ecs", "RunTask", request):
-        raise Refused(f"{_guilty(options, attempt.wishes)}: {wrong}")
+        raise Refused(f"{_guilty(options, attempt.wishes, wrong)}: {wrong}")
     return request
 
 
@@ -86,7 +86,7 @@ def check_wishes(wishes: Mapping[str, Any], container: str) -> None:
 def check_options(options: EcsOptions) -> None:
     """Refuses options that no RunTask could be made of, with one line that names the option. For the start."""
     if wrong := mistakes("ecs", "RunTask", {**_cluster(options), **options.request}):
-        raise Refused(f"{_guilty(options, {})}: {wrong}")
+        raise Refused(f"{_guilty(options, {}, wrong)}: {wrong}")
     for change in options.fallbacks:
         if wrong := mistakes("ecs", "RunTask", merged(options.request, change)):
             raise Refused(f"[{OWN_SECTION}] capacity_fallback: {wrong}")
@@ -98,9 +98,10 @@ def _cluster(options: EcsOptions) -> dict[str, str]:
     return {"cluster": options.cluster} if options.cluster else {}
 
 
-def _guilty(options: EcsOptions, wishes: Mapping[str, Any]) -> str:
+def _guilty(options: EcsOptions, wishes: Mapping[str, Any], wrong: str) -> str:
     """Whose words are wrong: options are checked at the start, so an ``executor_config`` is if there is one."""
-    return "executor_config" if wishes else options.source("run_task_kwargs")
+    option = CAPACITY_PROVIDER_STRATEGY if "capacityProviderStrategy" in wrong else RUN_TASK_KWARGS
+    return "executor_config" if wishes else options.source(option.name)
 
 
 def _container_overrides(wishes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
