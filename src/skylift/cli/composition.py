@@ -36,6 +36,9 @@ from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi, Receive, Scope, Send
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
+LAUNCHES_PER_SECOND = 500
+"""Of an environment's executor: only the machine limits the local cloud, and what it has no room for waits there."""
+
 SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
 
 
@@ -69,7 +72,8 @@ class House:
             runner=EngineRunner(engine) if engine else None,
             slots=SLOTS.read(os.environ),
         )
-        self._control = ControlPlane(ControlSettings(region=REGION, account=ACCOUNT), time.time)
+        settings = ControlSettings(region=REGION, account=ACCOUNT, launches_per_second=LAUNCHES_PER_SECOND)
+        self._control = ControlPlane(settings, time.time)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._control.provider],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),

@@ -63,6 +63,8 @@ def opinions(scene: Scene) -> dict[str, str]:
         # own five are over in ten seconds when its dice are kind). The scheduler waits for a heartbeat for five minutes.
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "24",
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
+        # How fast containers may be asked for depends on where they run.
+        "AIRFLOW__SKYLIFT__LAUNCHES_PER_SECOND": str(scene.settings.launches_per_second),
         # One process is enough behind one load balancer target; each costs 200 MB.
         "AIRFLOW__API__WORKERS": "1",
         # AWS's models are read once in a process, not once in each session: 35 ms of CPU in each Airflow task.

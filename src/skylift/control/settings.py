@@ -36,6 +36,12 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "default: the role skylift_task_execution of the account.",
     ),
     Setting("launch_type", str, "FARGATE", "ECS launch type of all containers."),
+    Setting(
+        "launches_per_second",
+        whole_number(1, 1000),
+        20,
+        "[skylift] launches_per_second of environments whose owner sets none. Fargate's limit is 20; the local cloud has none.",
+    ),
     Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
     Setting(
         "default_schedulers",
@@ -72,6 +78,7 @@ class ControlSettings:
     versions: tuple[str, ...] = ("3.3.2",)
     task_execution_role: str = ""
     launch_type: str = "FARGATE"
+    launches_per_second: int = 20
     web_listener_port: int = 8080
     default_schedulers: int = 1
     default_webservers: int = 1
