@@ -26,7 +26,7 @@ TestConnection: type | None = getattr(workloads, "TestConnection", None)
 """Since 3.3."""
 
 SCHEDULER_PRE_ASSIGNS = hasattr(base_executor.BaseExecutor, "pre_assigns_external_executor_id")
-"""Since 3.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when the executor asks for it."""
+"""Since 3.2.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when the executor asks for it."""
 
 stats: Any = base_executor.stats if hasattr(base_executor, "stats") else base_executor.Stats
 """``incr``, ``gauge``, ``timing``, ``timer``: the ones that this process has set up. A module since 3.3, a class before, at
@@ -69,26 +69,28 @@ def unqueue(executor: Any, key: Any) -> None:
 def pre_assigned(workload: Any, session: Any) -> Any:
     """The workload with an external id that is committed together with QUEUED.
 
-    3.1's scheduler does not do it, and its workloads have no place for it. So it is written here, in the session in which
-    the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances``: the rows are locked by it already), and
-    goes along in the workload. It is no part of the JSON: pydantic writes the fields of the declared class, not of ours.
+    The scheduler of 3.1, 3.2.0 and 3.2.1 does not assign one, and a deferred or rescheduled task instance keeps its id, its
+    try, and the external id of its last launch. So a new one is written here, in the session in which the scheduler has
+    just set QUEUED (``_critical_section_enqueue_task_instances``: the row is locked by it already), and goes along in the
+    workload. It is no part of the JSON: pydantic writes the fields of the declared class, not of ours.
 
     Args:
         workload: as the scheduler queues it.
-        session: the one that ``queue_workload`` was given.
+        session: the one that ``queue_workload`` was given; without one, nothing is assigned.
     """
-    if (
-        SCHEDULER_PRE_ASSIGNS
-        or not isinstance(workload, ExecuteTask)
-        or getattr(workload.ti, "external_executor_id", "")
-    ):
+    if SCHEDULER_PRE_ASSIGNS or session is None or not isinstance(workload, ExecuteTask):
         return workload
-    from airflow.models.taskinstance import TaskInstance  # lazy: slow, and only 3.1 needs it
+    from airflow.models.taskinstance import TaskInstance  # lazy: slow, and only old versions need it
 
     external_id = str(uuid.uuid4())
+    # By what names it: the type of its id differs between versions.
+    same = [
+        getattr(TaskInstance, name) == getattr(workload.ti, name)
+        for name in ("dag_id", "task_id", "run_id", "map_index")
+    ]
     session.execute(
         update(TaskInstance)
-        .where(TaskInstance.id == str(workload.ti.id))
+        .where(*same)
         .values(external_executor_id=external_id)
         .execution_options(synchronize_session=False)
     )
