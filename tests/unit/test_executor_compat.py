@@ -1,0 +1,84 @@
+"""What differs between Airflow versions is the same behind ``airflow_compat``; make test-airflow runs this on each of them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.unit.executor_airflow import callback_workload, task_workload
+
+from skylift.executors import airflow_compat, in_container
+from skylift.executors.settle import Kind
+
+pytestmark = pytest.mark.unit
+
+
+class Session:
+    """Keeps what is executed, as a scheduler's session would on its way to the database."""
+
+    def __init__(self) -> None:
+        self.executed: deque[Any] = deque()
+
+    def execute(self, statement: Any) -> None:
+        self.executed.append(statement)
+
+
+def test_a_task_instance_has_a_key_and_an_event_log() -> None:
+    workload = task_workload("x")
+    assert airflow_compat.kind_of(workload) is Kind.TASK
+    assert airflow_compat.key_of(workload) == workload.ti.key
+    assert airflow_compat.has_event_log(workload.ti.key)
+
+
+def test_a_callback_has_a_key_and_no_event_log() -> None:
+    workload = callback_workload()
+    assert airflow_compat.kind_of(workload) is Kind.CALLBACK
+    key = airflow_compat.key_of(workload)
+    assert str(key) == airflow_compat.external_id_of(workload)
+    assert not airflow_compat.has_event_log(key)
+
+
+def test_the_external_id_goes_along_and_stays_out_of_the_document() -> None:
+    workload = airflow_compat.with_external_id(task_workload(executor_config={"a": 1}), "mine")
+    assert airflow_compat.external_id_of(workload) == "mine"
+    assert airflow_compat.wishes_of(workload) == {"a": 1}
+    document = airflow_compat.document_of(workload, lambda: None)()
+    assert "external_executor_id" not in document
+    assert "executor_config" not in json.loads(document)["ti"]
+    again = in_container.parse(document)
+    assert again.ti.key == workload.ti.key
+    assert again.token == "secret-token"
+
+
+def test_each_queuing_has_an_external_id_of_its_own_in_the_database() -> None:
+    """By Airflow's scheduler or by us; a deferred task instance comes back with the old one."""
+    session, workload = Session(), task_workload()
+    first = airflow_compat.pre_assigned(workload, session)
+    second = airflow_compat.pre_assigned(first, session)
+    if airflow_compat.SCHEDULER_PRE_ASSIGNS:
+        assert (first, second) == (workload, workload)
+        assert not session.executed
+        return
+    ids = [airflow_compat.external_id_of(one) for one in (workload, first, second)]
+    assert len(set(ids)) == 3
+    assert all(uuid.UUID(one) for one in ids)
+    written = [statement.compile().params["external_executor_id"] for statement in session.executed]
+    assert written == ids[1:]
+    assert all("task_instance.map_index = " in str(statement) for statement in session.executed)
+
+
+def test_what_is_launched_is_out_of_all_queues_that_there_are() -> None:
+    executor = SimpleNamespace(queued_tasks={"a": 1, "b": 2})
+    airflow_compat.unqueue(executor, "a")
+    airflow_compat.unqueue(executor, "never there")
+    assert executor.queued_tasks == {"b": 2}
+
+
+def test_stats_are_those_of_this_process() -> None:
+    airflow_compat.stats.incr("skylift.test")
+    airflow_compat.stats.gauge("skylift.test", 1, tags={"team": "x"})
+    airflow_compat.stats.timing("skylift.test", 0.1)
