@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import base64
 import json
+import zlib
 from copy import deepcopy
 from importlib.resources import files
 from typing import Any
@@ -186,12 +189,18 @@ def test_too_long_overrides_are_refused_with_the_way_out() -> None:
         run_task_request(ecs_options(ecs_conf()), attempt(), long, tags=True)
 
 
-def test_the_command_is_short_valid_and_needs_nothing_of_ours() -> None:
-    _, _, text = command()
-    compile(text, "in_container", "exec")
-    longest = Payload((*command(), "x" * 2600), {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"})
+@pytest.mark.parametrize("stay", [False, True])
+def test_the_command_is_short_valid_and_needs_nothing_of_ours(stay: bool) -> None:
+    _, _, text = command(stay=stay)
+    packed = ast.literal_eval(text.partition("b85decode(")[2].removesuffix(")))"))
+    program = zlib.decompress(base64.b85decode(packed)).decode()
+    compile(program, "in_container", "exec")
+    assert "skylift" not in program
+    assert ("def stay(" in program) is stay
+    assert program.count("__main__") == 1
+    longest = Payload((*command(stay=stay), "x" * 2600), {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"})
     assert run_task_request(ecs_options(ecs_conf()), attempt(), longest, tags=True), "ids of 250 characters must fit in"
-    assert "skylift" not in text
+    assert len(text) < 4096, "and half of what RunTask takes is for the author"
     assert Payloads().prepare(attempt()).command[3] == '{"token": "secret-token"}'
 
 
