@@ -2,62 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Any
-
 import pytest
+from tests.unit.executor_tower import Tower, ended
 
 from skylift.core.attempt import Exit, Phase, Submission
-from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.fake import FakeCompute
-from skylift.executors.fleet import Fleet, Rhythm
-from skylift.executors.flight import News, Order, Stage
+from skylift.executors.flight import Stage
 from skylift.executors.settle import Event, Kind
 
 pytestmark = pytest.mark.unit
-
-
-class AtOnce(Executor):
-    """Runs every call where it is made."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-class Tower:
-    """A fleet with all that a test needs around it."""
-
-    def __init__(self, compute: FakeCompute | None = None, **rhythm: Any) -> None:
-        self.compute = compute or FakeCompute()
-        self.clock = ManualClock()
-        self.fleet = Fleet(self.compute, AtOnce(), self.clock, Rhythm(**rhythm))
-        self.news: list[News] = []
-
-    def order(self, external_id: str = "x", key: str = "", **fields: Any) -> Order:
-        order = Order(key or external_id, fields.pop("kind", Kind.TASK), external_id, lambda: "{}", **fields)
-        self.fleet.order(order)
-        return order
-
-    def fly(self, seconds: float = 0.0) -> list[News]:
-        """Steps through so many seconds; the news of that time."""
-        end = self.clock() + seconds
-        while True:
-            for _ in range(3):
-                rest = self.fleet.step()
-            if self.clock() >= end:
-                break
-            self.clock.advance(min(rest, end - self.clock()))
-        news = self.fleet.drain()
-        self.news += news
-        return news
-
-
-def ended(news: list[News]) -> list[tuple[str, Event]]:
-    return [(one.order.external_id, one.event) for one in news if one.stage is Stage.ENDED]
 
 
 def test_an_order_is_launched_once_and_its_end_is_heard_within_a_second() -> None:

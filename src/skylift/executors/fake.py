@@ -17,10 +17,14 @@ class FakeCompute:
 
     Attributes:
         submitted: tokens of all submit calls, repeated ones too.
+        calls: how many attempts each submit call had.
         documents: the workload of each placed attempt, by ref.
         stops: refs of all stop calls.
         finds: external ids of all find calls.
+        looks: refs of each observe call.
         renewals: refs of all renew calls.
+        history: every change of every container, as an event would tell it.
+        hidden: refs that the service says it does not know, though they are there (eventual consistency).
         kin_by: the label whose value is the kin; "" for none.
         by_reference: whether the workload of a placed attempt can be renewed.
         explanations: what is known of an end, by ref.
@@ -32,21 +36,27 @@ class FakeCompute:
         self.most_per_submit = most_per_submit
         self.most_per_observe = most_per_observe
         self.submitted: list[str] = []
+        self.calls: list[int] = []
         self.documents: dict[str, str] = {}
         self.stops: list[str] = []
         self.finds: list[str] = []
+        self.looks: list[tuple[str, ...]] = []
         self.renewals: list[str] = []
+        self.history: list[Observation] = []
+        self.hidden: set[str] = set()
         self.kin_by = ""
         self.by_reference = False
         self.explanations: dict[str, str] = {}
-        self.looks: list[tuple[str, ...]] = []
         self.refusals: dict[str, list[Exception | Submission]] = {}
         self.lost_answer = False
-        self.hidden: set[str] = set()
         self._seen: dict[str, Observation] = {}
         self._lock = Lock()
 
+    def kin(self, attempt: Attempt) -> Hashable | None:
+        return attempt.labels.get(self.kin_by) if self.kin_by else None
+
     def submit(self, attempts: Sequence[Attempt]) -> list[Submission]:
+        self.calls.append(len(attempts))
         return [self._submit(attempt) for attempt in attempts]
 
     def observe(self, refs: Sequence[str]) -> list[Observation]:
@@ -63,16 +73,13 @@ class FakeCompute:
             seen = self._seen.get(ref)
             if seen is not None and seen.phase is not Phase.STOPPED:
                 code = 143 if seen.began else None
-                self._seen[ref] = replace(seen, phase=Phase.STOPPED, exit_code=code, by_request=True, reason=why)
+                self._set(replace(seen, phase=Phase.STOPPED, exit_code=code, by_request=True, reason=why))
 
     def find(self, attempt: Attempt) -> list[str]:
         with self._lock:
             self.finds.append(attempt.external_id)
             self._refuse("find")
-            return [ref for ref in self._seen if ref.rpartition(".")[0] == f"fake:{attempt.external_id}"]
-
-    def kin(self, attempt: Attempt) -> Hashable | None:
-        return attempt.labels.get(self.kin_by) if self.kin_by else None
+            return [ref for ref in self._seen if owner_of(ref) == attempt.external_id and ref not in self.hidden]
 
     def renew(self, attempt: Attempt, ref: str) -> bool:
         with self._lock:
@@ -91,23 +98,37 @@ class FakeCompute:
 
     def alive(self) -> list[str]:
         """Refs that are not stopped."""
-        return [ref for ref, seen in self._seen.items() if seen.phase is not Phase.STOPPED]
+        return [ref for ref, seen in list(self._seen.items()) if seen.phase is not Phase.STOPPED]
+
+    def seen(self, ref: str) -> Observation:
+        """How a container stands in truth."""
+        return self._seen[ref]
 
     def run(self, ref: str) -> None:
         """Its container starts."""
-        self._seen[ref] = Observation(ref, Phase.RUNNING, began=True)
+        self._set(Observation(ref, Phase.RUNNING, began=True))
 
     def exit(self, ref: str, code: int, reason: str = "") -> None:
         """Its container ends."""
-        self._seen[ref] = Observation(ref, Phase.STOPPED, began=True, exit_code=code, reason=reason)
+        self._set(Observation(ref, Phase.STOPPED, began=True, exit_code=code, reason=reason))
 
-    def fail_to_start(self, ref: str, reason: str = "no image") -> None:
+    def fail_to_start(self, ref: str, reason: str = "no image", *, shortage: bool = False) -> None:
         """Its container never starts."""
-        self._seen[ref] = Observation(ref, Phase.STOPPED, reason=reason)
+        self._set(Observation(ref, Phase.STOPPED, reason=reason, shortage=shortage))
 
     def vanish(self, ref: str, reason: str = "host lost") -> None:
-        """Its container had started and is over, and nobody knows how."""
-        self._seen[ref] = Observation(ref, Phase.STOPPED, began=True, reason=reason)
+        """Its container had started and is over, and nobody knows how: no exit code, no containers."""
+        self._set(Observation(ref, Phase.STOPPED, began=True, reason=reason))
+
+    def forget(self, ref: str) -> None:
+        """The service knows it no more, as with a job that ended a day ago."""
+        del self._seen[ref]
+
+    def _set(self, seen: Observation) -> None:
+        before = self._seen.get(seen.ref)
+        version = before.version + 1 if before is not None else 1
+        self._seen[seen.ref] = replace(seen, version=version, external_id=owner_of(seen.ref))
+        self.history.append(self._seen[seen.ref])
 
     def _submit(self, attempt: Attempt) -> Submission:
         with self._lock:
@@ -116,7 +137,8 @@ class FakeCompute:
             queue = self.refusals.get("submit") or []
             answer = queue.pop(0) if queue else None
             if answer is None or self.lost_answer:
-                self._seen.setdefault(ref, Observation(ref, Phase.WAITING))
+                if ref not in self._seen:
+                    self._set(Observation(ref, Phase.WAITING))
                 self.documents[ref] = attempt.document()
             if isinstance(answer, Exception):
                 raise answer
@@ -128,3 +150,8 @@ class FakeCompute:
             error = queue.pop(0)
             if isinstance(error, Exception):
                 raise error
+
+
+def owner_of(ref: str) -> str:
+    """The external id of a container of the fake."""
+    return ref.removeprefix("fake:").rpartition(".")[0]

@@ -123,7 +123,11 @@ class Calls:
                 result = Broken(f"{type(error).__name__}: {error}")
             self.tell(partial(self._returned, lane, began, result, then))
 
-        self._pool.submit(run)
+        try:
+            self._pool.submit(run)
+        except RuntimeError:
+            # The pool is shut down: this process ends, and whoever comes next takes over.
+            lane.calls -= 1
 
     def _returned(self, lane: Lane, began: float, result: Any, then: Callable[[Any], None]) -> None:
         lane.calls -= 1
