@@ -25,7 +25,7 @@ TESTS = tests/unit tests/contract tests/local
 # Beside the one in uv.lock; each has its lock in tests/airflow.
 AIRFLOWS = 3.1 3.2
 
-.PHONY: help run test check format bench bench-fast bench-localcloud docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
+.PHONY: help run test check format bench bench-fast bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -64,6 +64,9 @@ bench-fast: install-dev ## Measure what fast starts bring.
 
 bench-localcloud: install-dev ## Measure the local cloud's ECS, beside moto_server and ministack.
 	$(BIN)/python bench/localcloud.py
+
+bench-executors: install-dev ## Measure our executors beside the amazon provider's, against AWS's limits (10 min).
+	$(BIN)/python -m bench.executors $(ROWS)
 
 docs: install-dev ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate

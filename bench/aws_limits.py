@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ class Desk:
         """See ``wire.intercept.Interceptor``."""
         return await self.account(call.caller.access_key).course(call)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """One request of the bench: ``{"account": …, "do": verb, …}``."""
         asked = json.loads(await read_body(receive, MOST_BYTES))
         verb, account = getattr(self, "do_" + asked.pop("do")), self.account(asked.pop("account"))
@@ -208,5 +207,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    begun = time.monotonic()
     asyncio.run(serve())

@@ -140,8 +140,9 @@ class Account:
         self._counts[operation] += 1
         number, at = self._counts[operation], len(self.calls)
         self.calls.append((self.clock(), operation, "ok"))
-        self._crash(operation, number, "before")
         try:
+            if self._crash(operation, number, "before"):
+                raise ConnectionCut  # it died before the request was on its way
             course = await self.faults.course(call)
         except (AwsError, ConnectionCut) as error:
             self.calls[at] = (*self.calls[at][:2], getattr(error, "code", "cut"))
@@ -161,10 +162,14 @@ class Account:
             if hold["operation"] == operation and hold["number"] == self._counts[operation]:
                 await asyncio.sleep(hold["seconds"])
 
-    def _crash(self, operation: str, number: int, when: str) -> None:
-        for point in self.crashes:
-            if (point["operation"], point["number"], point["when"]) == (operation, number, when):
-                os.kill(point["pid"], signal.SIGKILL)
+    def _crash(self, operation: str, number: int, when: str) -> bool:
+        """Kills whom a crash point names here; whether it did."""
+        here = [
+            one for one in self.crashes if (one["operation"], one["number"], one["when"]) == (operation, number, when)
+        ]
+        for point in here:
+            os.kill(point["pid"], signal.SIGKILL)
+        return bool(here)
 
     # Containers.
 
@@ -183,19 +188,26 @@ class Account:
         return container
 
     def identity(self, command: list[str], environment: list[Mapping[str, str]], index: int = 0) -> str:
-        """Of the Airflow workload in a container: its task id (or callback's) and try, from wherever its JSON is."""
+        """Of the Airflow workload in a container: its task id (or callback's), map index and try, from where its JSON is.
+
+        In the command, in the S3 object that the environment names, or, for a child of an array, in the object that its line of
+        the named list names (``skylift/executors/in_container.py``).
+        """
         text = command[-1] if command and command[-1].startswith("{") else ""
         for pair in environment:
-            if pair.get("value", "").startswith("s3://"):
-                text = self.objects.get(pair["value"].removeprefix("s3://"), b"").decode()
+            key = pair.get("value", "").removeprefix("s3://")
+            if pair["name"] == "SKYLIFT_WORKLOADS":
+                line = self.objects.get(key, b"").decode().splitlines()[index : index + 1]
+                key = "/".join([*key.split("/")[:-2], *(word.strip() for word in line)])
+            if pair["name"] in {"SKYLIFT_WORKLOAD", "SKYLIFT_WORKLOADS"}:
+                text = self.objects.get(key, b"").decode()
         try:
             workload = json.loads(text)
-            if isinstance(workload, list):
-                workload = workload[index]
             if "ti" in workload:
-                return f"{workload['ti']['task_id']}/{workload['ti']['try_number']}"
+                ti = workload["ti"]
+                return f"{ti['task_id']}/{ti.get('map_index', -1)}/{ti['try_number']}"
             return f"{workload['callback']['data'].get('path', '')}/callback"
-        except (ValueError, KeyError, IndexError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return ""
 
     def next_id(self) -> str:
@@ -220,7 +232,7 @@ class Account:
         return {
             "calls": dict(calls),
             "bad": dict(bad),
-            "launched": {name: len(mates) for name, mates in self.named.items() if mates},
+            "launched": {name: len(mates) for name, mates in self.named.items() if name},
             "containers": len(self.containers),
             "alive": Counter(one.state(self.clock()) for one in alive),
             "doubles": sum(self.doubles.values()),

@@ -187,10 +187,8 @@ def _array(one: Container, now: float) -> dict[str, Any]:
 def _listed(one: Container, request: Asked, now: float) -> bool:
     if "jobName" not in one.request:
         return False
-    if parent := request.get("arrayJobId"):
-        wanted = one.extra.get("parent") == parent
-    else:
-        wanted = "parent" not in one.extra
+    parent = request.get("arrayJobId")
+    wanted = one.extra.get("parent") == parent if parent else "parent" not in one.extra
     for condition in request.get("filters") or []:
         if condition["name"] == "JOB_NAME":
             wanted = wanted and any(fnmatch.fnmatchcase(one.request["jobName"], value) for value in condition["values"])

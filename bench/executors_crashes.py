@@ -161,7 +161,7 @@ class Case:
         executor = started(self._whose, self._kind)
         ids, began = dict(self._committed()), set(self._aws.do("running"))
         instances = [
-            task_instance(one, ids[one.ti.task_id], "running" if f"{one.ti.task_id}/1" in began else "queued")
+            task_instance(one, ids[one.ti.task_id], "running" if f"{one.ti.task_id}/-1/1" in began else "queued")
             for one in self._workloads
             if one.ti.task_id in ids
         ]
@@ -222,7 +222,7 @@ class Fork:
             if os.read(hear, 1):
                 account(key)
                 work()
-        except BaseException:
+        except Exception:  # noqa: BLE001  a process of its own: nobody above would say it
             traceback.print_exc()
         finally:
             sys.stdout.flush()

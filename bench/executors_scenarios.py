@@ -24,10 +24,10 @@ def launch(
     for number in range(count):
         one = workload("mapped", map_index=number) if mapped else workload(f"t{number}")
         executor.queue_workload(one, session=None)
-    took = loop(executor, beats, lambda: _made(aws, count, mapped), seconds=seconds, pause=0.1)
+    took = loop(executor, beats, lambda: _made(aws, count), seconds=seconds, pause=0.1)
     stats = aws.do("stats")
     return {
-        "launched": stats["containers"],
+        "launched": sum(stats["launched"].values()),
         "seconds": (stats["last_launch"] or time.time()) - begun,
         "scheduler_blocked": sum(beats) / took,
         "calls": stats["calls"],
@@ -37,12 +37,8 @@ def launch(
     }
 
 
-def _made(aws: Aws, count: int, mapped: bool) -> bool:
-    return (
-        bool(sum(aws.do("stats")["launched"].values()) >= count)
-        if not mapped
-        else aws.do("stats")["containers"] >= count
-    )
+def _made(aws: Aws, count: int) -> bool:
+    return sum(aws.do("stats")["launched"].values()) >= count
 
 
 def busy(
@@ -55,7 +51,7 @@ def busy(
     for number in range(queued):
         executor.queue_workload(workload(f"t{number}"), session=None)
     beats: list[float] = []
-    done = loop(executor, beats, lambda: _made(aws, queued, mapped=False), seconds=seconds, pause=0.1)
+    done = loop(executor, beats, lambda: _made(aws, queued), seconds=seconds, pause=0.1)
     stats = aws.do("stats")
     launched = sum(stats["launched"].values())
     return {

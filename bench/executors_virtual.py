@@ -83,12 +83,9 @@ class Moved:
 def throttled(_aws: Aws, whose: str, kind: str, *, count: int = 50) -> dict[str, Any]:
     """Workloads that failed, or never ended, when one API after the other is throttled for ten minutes."""
     answer = {api: _throttled(whose, kind, api, count) for api in APIS[whose, kind]}
-    return {
-        "apis": answer,
-        "failed": sum(one["failed"] for one in answer.values()),
-        "stuck": sum(one["stuck"] for one in answer.values()),
-        "of": count * len(answer),
-    }
+    names = ("failed", "stuck", "doubles", "not_launched")
+    sums = {name: sum(one[name] for one in answer.values()) for name in names}
+    return {"apis": answer, **sums, "of": count * len(answer)}
 
 
 def _throttled(whose: str, kind: str, api: str, count: int) -> dict[str, int]:
@@ -117,12 +114,14 @@ def _throttled(whose: str, kind: str, api: str, count: int) -> dict[str, int]:
         moved.step()
         if number == 30:
             aws.do("finish", exit_code=0)
+    waiting = len(queued) - sum(aws.do("stats")["launched"].values())
     aws.do("clear", name="it")
     moved.until(lambda: not moved.executor.running)
     stats = aws.do("stats")
     return {
         "failed": len(moved.failed),
         "stuck": len(moved.executor.running),
+        "not_launched": waiting if operation not in {"RunTask", "SubmitJob", "PutObject"} else 0,
         "doubles": stats["doubles"],
         "calls": sum(stats["calls"].values()),
     }
