@@ -82,3 +82,7 @@ def test_stats_are_those_of_this_process() -> None:
     airflow_compat.stats.incr("skylift.test")
     airflow_compat.stats.gauge("skylift.test", 1, tags={"team": "x"})
     airflow_compat.stats.timing("skylift.test", 0.1)
+
+
+def test_without_remote_logging_there_is_no_remote_log() -> None:
+    assert airflow_compat.remote_task_log() is None

@@ -122,8 +122,8 @@ def test_heartbeat_never_raises_whatever_botocore_raises(made: Callable[..., Tes
         launches=1000.0,
         looks=1000.0,
     )
-    for _ in range(len(ecs.errors)):
-        queue(executor, task_workload(), callback_workload() if ExecuteCallback else task_workload())
+    for number in range(len(ecs.errors)):
+        queue(executor, task_workload(), callback_workload() if ExecuteCallback else task_workload(f"t{number}"))
         executor.heartbeat()
     until(lambda: ecs.raised["run"] >= len(ecs.errors) and ecs.raised["describe"] >= 2, executor)
 

@@ -222,6 +222,6 @@ def remote_task_log() -> Any:
     """The ``RemoteLogIO`` of ``[logging] remote_logging``; ``None`` without one. 3.1 keeps it in the module itself."""
     from airflow import logging_config  # lazy: loads providers' code, and only a log that is written or read needs it
 
-    if hasattr(logging_config, "get_remote_task_log"):
-        return logging_config.get_remote_task_log()
-    return logging_config.REMOTE_TASK_LOG
+    # Not hasattr: 3.1's module gives None for every name that it does not know.
+    ask = getattr(logging_config, "get_remote_task_log", None)
+    return ask() if ask else logging_config.REMOTE_TASK_LOG
