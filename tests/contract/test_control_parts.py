@@ -23,7 +23,7 @@ from skylift.control.settings import ControlSettings
 
 pytestmark = pytest.mark.contract
 
-KINDS = (Kind.LOGS, Kind.SECRETS, Kind.DATABASE, Kind.BALANCER, Kind.EVENTS, Kind.DEFINITION)
+KINDS = (Kind.LOGS, Kind.SECRETS, Kind.DATABASE, Kind.BALANCER, Kind.EVENTS, Kind.BATCH, Kind.DEFINITION)
 """Kinds whose parts need nothing but facts. The others (layer, migration, services) start containers; see
 ``tests/local/test_control_environments.py``."""
 
@@ -44,7 +44,9 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture
 def stage(world: Parts) -> Scene:
     name = f"contract-{uuid.uuid4().hex[:8]}"
-    wanted = spec(Name=name, AirflowConfigurationOptions={"core.default_timezone": "Europe/Berlin"})
+    executor = "skylift.executors.ecs.AwsEcsExecutor,skylift.executors.batch.AwsBatchExecutor"
+    options = {"core.default_timezone": "Europe/Berlin", "core.executor": executor}
+    wanted = spec(Name=name, AirflowConfigurationOptions=options)
     if isinstance(world, AwsParts):
         ec2 = client("ec2", region="us-east-1")
         vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
@@ -68,6 +70,8 @@ def until(world: Parts, stage: Scene, part: Part, wanted: Phase) -> Seen:
     deadline = time.monotonic() + 20
     while (found := seen(world, stage, part)).phase is not wanted:
         assert time.monotonic() < deadline, f"{part.name} is {found}, wanted {wanted}"
+        if stage.leaving:  # what goes in several steps is asked again by each pass
+            world.remove(stage, part)
         time.sleep(0.1)
     return found
 

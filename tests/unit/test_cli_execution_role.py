@@ -132,7 +132,7 @@ def test_every_call_in_the_code_of_containers_is_granted() -> None:
 def test_every_action_is_one_of_aws() -> None:
     known: dict[str, Any] = {
         service: set(boto3.client(service, region_name="us-east-1").meta.service_model.operation_names)
-        for service in ("s3", "secretsmanager", "logs", "ecs", "ecr", "cloudwatch")
+        for service in ("s3", "secretsmanager", "logs", "ecs", "batch", "ecr", "cloudwatch")
     }
     every = [*policy(PLACE)["Statement"], *task_execution_policy("000000000000", "us-east-1")["Statement"]]
     for one in every:

@@ -66,7 +66,14 @@ def policy(place: Place) -> dict[str, Any]:
     """The policy document."""
     return {
         "Version": "2012-10-17",
-        "Statement": [*_files(place), *_logs(place), *_images(), *_ecs_tasks(place), *_as_on_mwaa(place)],
+        "Statement": [
+            *_files(place),
+            *_logs(place),
+            *_images(),
+            *_ecs_tasks(place),
+            *_batch_jobs(place),
+            *_as_on_mwaa(place),
+        ],
     }
 
 
@@ -136,6 +143,25 @@ def _ecs_tasks(place: Place) -> list[dict[str, Any]]:
         _allow(["ecs:DescribeClusters"], [cluster]),
         _allow(["ecs:TagResource"], running, {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
         _allow(["iam:PassRole"], [role], {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
+    ]
+
+
+def _batch_jobs(place: Place) -> list[dict[str, Any]]:
+    """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``: in the environment's own queue."""
+    name = f"skylift-{place.environment}-task"
+    queue = place.arn("batch", f"job-queue/{name}")
+    jobs = place.arn("batch", "job/*")
+    return [
+        _allow(["batch:SubmitJob"], [queue, place.arn("batch", f"job-definition/{name}*")]),
+        # Jobs have ids and no names in their ARNs; and what only reads knows no resources at all.
+        _allow(["batch:TerminateJob", "batch:TagResource"], [jobs]),
+        _allow(["batch:DescribeJobs", "batch:ListJobs", "batch:DescribeJobQueues"], ["*"]),
+        # Which child of which array an Airflow task is, is looked up there after a restart.
+        _allow(
+            ["s3:ListBucket"],
+            [f"arn:aws:s3:::{place.control_bucket}"],
+            {"StringLike": {"s3:prefix": f"workloads/{place.environment}/*"}},
+        ),
     ]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 
-from skylift.control.scene import Scene
+from skylift.control.blueprint import BATCH_EXECUTOR, executors
+from skylift.control.scene import Scene, batch_place
 from skylift.control.validation import CLASSES
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT
 from skylift.core.names import arn, log_group, s3_url
@@ -82,7 +83,7 @@ def essentials(scene: Scene, module: str) -> dict[str, str]:
     """
     spec = scene.spec
     return {
-        "AIRFLOW__CORE__EXECUTOR": "skylift.executors.ecs.AwsEcsExecutor",
+        "AIRFLOW__CORE__EXECUTOR": ",".join(executors(spec)),
         # Examples would appear in every environment's DAG list.
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # Where Airflow tasks report to; the load balancer's name stays when API servers come and go.
@@ -137,9 +138,12 @@ def _task_logs(scene: Scene, module: str) -> dict[str, str]:
 
 
 def _executor(scene: Scene) -> dict[str, str]:
-    """Section ``[aws_ecs_executor]`` as in the amazon provider, and our own ``[skylift]``."""
+    """Sections ``[aws_ecs_executor]`` and ``[aws_batch_executor]`` as in the amazon provider, and our own ``[skylift]``."""
     spec, settings = scene.spec, scene.settings
+    place = batch_place(spec.name) if BATCH_EXECUTOR in executors(spec) else ""
+    batch = {"JOB_QUEUE": place, "JOB_DEFINITION": place, "JOB_NAME": "airflow", "REGION_NAME": settings.region}
     return {
+        **{f"AIRFLOW__AWS_BATCH_EXECUTOR__{name}": value for name, value in batch.items() if place},
         "AIRFLOW__AWS_ECS_EXECUTOR__CLUSTER": settings.cluster,
         "AIRFLOW__AWS_ECS_EXECUTOR__CONTAINER_NAME": CONTAINER_NAME,
         # The family, not a revision: an Airflow task that starts after an update runs in the new one.
@@ -150,5 +154,6 @@ def _executor(scene: Scene) -> dict[str, str]:
         "AIRFLOW__AWS_ECS_EXECUTOR__ASSIGN_PUBLIC_IP": "False",
         "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": settings.launch_type,
         "AIRFLOW__SKYLIFT__PAYLOAD_URL": s3_url(settings.bucket, f"workloads/{spec.name}"),
-        "AIRFLOW__SKYLIFT__EVENTS_QUEUE": scene.fact("events.queue"),
+        # The rule that fills it knows ECS tasks only: with Batch jobs beside them, state comes by looking.
+        "AIRFLOW__SKYLIFT__EVENTS_QUEUE": "" if place else scene.fact("events.queue"),
     }

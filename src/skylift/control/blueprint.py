@@ -18,6 +18,7 @@ class Kind(StrEnum):
     DATABASE = "database"
     BALANCER = "balancer"
     EVENTS = "events"
+    BATCH = "batch"
     DEFINITION = "definition"
     LAYER = "layer"
     MIGRATION = "migration"
@@ -27,6 +28,9 @@ class Kind(StrEnum):
 
 EXECUTOR_ROLE = "task"
 """Role of the task definition that Airflow's executor starts its ECS tasks from: family ``skylift-{env}-task``."""
+
+BATCH_EXECUTOR = "skylift.executors.batch.AwsBatchExecutor"
+ECS_EXECUTOR = "skylift.executors.ecs.AwsEcsExecutor"
 
 COMPONENTS = (Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER)
 """Airflow's long-running processes; each is one ECS service."""
@@ -79,9 +83,19 @@ def blueprint(spec: Spec) -> Blueprint:
         Part(Kind.MIGRATION, "", ("database", f"definition/{Command.MIGRATE}"), "migrating database"),
     ]
     parts += [Part(Kind.DEFINITION, role, ground, f"describing {role}") for role in (*COMPONENTS, EXECUTOR_ROLE)]
-    parts += [
-        Part(Kind.SERVICE, role, (f"definition/{role}", f"definition/{EXECUTOR_ROLE}", "migration"), f"starting {role}")
-        for role in COMPONENTS
-    ]
+    needs = [f"definition/{EXECUTOR_ROLE}", "migration"]
+    if BATCH_EXECUTOR in executors(spec):
+        parts.append(Part(Kind.BATCH, "", ground, "creating the Batch queue"))
+        needs.append("batch")
+    parts += [Part(Kind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in COMPONENTS]
     parts.append(Part(Kind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health"))
     return tuple(parts)
+
+
+def executors(spec: Spec) -> tuple[str, ...]:
+    """The environment's executors, the default first: what ``core.executor`` says, as far as it names ours.
+
+    MWAA runs its own executor whatever the option says; so does skylift with anything but its own.
+    """
+    said = tuple(word.strip() for word in spec.options.get("core.executor", "").split(",") if word.strip())
+    return said if said and set(said) <= {ECS_EXECUTOR, BATCH_EXECUTOR} else (ECS_EXECUTOR,)

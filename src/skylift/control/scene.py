@@ -56,6 +56,11 @@ def short_name(name: str, prefix: str, most: int, lower: bool = False) -> str:
     return f"{prefix}{word[: most - len(prefix) - 9].strip('-')}-{digest(name)[:8]}"
 
 
+def batch_place(environment: str) -> str:
+    """Name of an environment's Batch compute environment, job queue and job definition: at most 128 characters."""
+    return short_name(f"{environment}-task", "skylift-", 128)
+
+
 def service_log_group(environment: str) -> str:
     """Our own log group of an environment: one-off ECS tasks, and components whose module the user has switched off."""
     return f"/skylift/{environment}"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.core import templates
-from skylift.core.containers import LAYER_CACHE
+from skylift.core.containers import ENTRYPOINT, LAYER_CACHE
 from skylift.core.errors import Refused
 from skylift.localcloud.image_build import (
     SYSTEM,
@@ -164,7 +164,8 @@ class Images:
             "UV_CACHE_DIR": self._uv_cache(),
             **network_variables(self._environ),
         }
-        return Image(reference, root, entrypoint=(), default_command=("python",), environment=environment)
+        # As in our Dockerfile: a container that cannot name an entry point (Batch's) gets layer and startup script, too.
+        return Image(reference, root, ENTRYPOINT, ("airflow", "version"), environment)
 
     def _uv_cache(self) -> str:
         return self._environ.get("UV_CACHE_DIR") or str(self._cache / "uv")

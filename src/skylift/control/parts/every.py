@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from skylift.aws.batch_places import BatchPlaces
 from skylift.aws.clients import client
 from skylift.aws.ecs_services import EcsServices
 from skylift.aws.ecs_tasks import EcsTasks
@@ -14,6 +15,7 @@ from skylift.aws.s3 import S3
 from skylift.aws.secrets import Secrets
 from skylift.control.blueprint import Kind, Part
 from skylift.control.parts.balancer import BalancerParts
+from skylift.control.parts.batch import BatchParts
 from skylift.control.parts.database import DatabaseParts
 from skylift.control.parts.definition import DefinitionParts
 from skylift.control.parts.events import EventParts
@@ -57,6 +59,7 @@ class AwsParts:
             Kind.SECRETS: SecretParts(secrets),
             Kind.DATABASE: DatabaseParts(postgres, secrets),
             Kind.BALANCER: BalancerParts(balancers),
+            Kind.BATCH: BatchParts(BatchPlaces(region)),
             Kind.EVENTS: EventParts(EventQueues(region)),
             Kind.DEFINITION: DefinitionParts(self._services, tasks),
             Kind.LAYER: LayerParts(self._s3, once),

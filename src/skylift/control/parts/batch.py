@@ -1,0 +1,103 @@
+"""Where an environment's Airflow tasks run as Batch jobs: compute environment, queue and job definition, all of one name.
+
+Only for environments whose ``core.executor`` names ``AwsBatchExecutor``. The job definition is made from the ECS task definition of
+the executor's role, so that an Airflow task finds the same in both.
+"""
+# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skylift.aws.batch_places import BatchPlaces
+from skylift.control.blueprint import EXECUTOR_ROLE, Part
+from skylift.control.definitions import DIGEST_LABEL, definition, digest_of
+from skylift.control.plan import Fault, Phase, Seen
+from skylift.control.scene import Scene, batch_place
+from skylift.control.validation import CLASSES
+
+
+class BatchParts:
+    """Parts of kind BATCH."""
+
+    def __init__(self, places: BatchPlaces) -> None:
+        self._places = places
+
+    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        """See ``Parts``."""
+        return {part.name: self._leaving(scene) if scene.leaving else self._look(scene) for part in parts}
+
+    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+        """See ``Parts``. The queue comes a look later, when its compute environment is VALID."""
+        spec, name = scene.spec, batch_place(scene.spec.name)
+        environment, request = self._places.environment(name), job_definition(scene)
+        if environment is None:
+            size = CLASSES[spec.environment_class]
+            vcpus = size.scheduler_cpu // 1024 * size.tasks_per_worker * spec.max_workers
+            self._places.make_environment(name, vcpus, spec.subnets, spec.security_groups)
+        elif environment.status == "VALID" and self._places.queue(name) is None:
+            self._places.make_queue(name)
+        if not self._registered(request):
+            self._places.register(request)
+        return {}
+
+    def remove(self, scene: Scene, part: Part) -> None:
+        """See ``Parts``. Batch deletes in steps, each of which a look comes after; with the queue go its jobs."""
+        name = batch_place(scene.spec.name)
+        self._places.deregister(name)
+        if self._places.queue(name):
+            self._places.delete_queue(name)
+        else:
+            self._places.delete_environment(name)
+
+    def _look(self, scene: Scene) -> Seen:
+        name = batch_place(scene.spec.name)
+        environment, queue = self._places.environment(name), self._places.queue(name)
+        for what, found in (("compute environment", environment), ("job queue", queue)):
+            if found and found.status == "INVALID":
+                return Seen(Phase.FAILED, fault=Fault("BATCH_FAILED", f"Batch's {what} {name}: {found.reason}"))
+        if environment is None:
+            return Seen(Phase.ABSENT)
+        if queue is None and environment.status == "VALID":
+            return Seen(Phase.DIFFERENT, note="the job queue is to be made")
+        if queue is None or environment.status != "VALID" or queue.status != "VALID":
+            return Seen(Phase.MOVING)
+        if not self._registered(job_definition(scene)):
+            return Seen(Phase.DIFFERENT, note="the job definition is not as wanted")
+        return Seen(Phase.READY)
+
+    def _leaving(self, scene: Scene) -> Seen:
+        name = batch_place(scene.spec.name)
+        there = self._places.environment(name) or self._places.queue(name) or self._places.definition(name)
+        return Seen(Phase.READY if there else Phase.ABSENT)
+
+    def _registered(self, request: Mapping[str, Any]) -> bool:
+        found = self._places.definition(request["jobDefinitionName"])
+        return bool(found) and (found or {}).get("tags", {}).get(DIGEST_LABEL) == request["tags"][DIGEST_LABEL]
+
+
+def job_definition(scene: Scene) -> dict[str, Any]:
+    """The request for RegisterJobDefinition: the executor's ECS task definition in Batch's words.
+
+    Batch has no ``entryPoint``; the image's own is the same.
+    """
+    task = definition(scene, EXECUTOR_ROLE)
+    (container,) = task["containerDefinitions"]
+    needs = {"VCPU": str(int(task["cpu"]) / 1024), "MEMORY": task["memory"]}
+    return {
+        "jobDefinitionName": batch_place(scene.spec.name),
+        "type": "container",
+        "platformCapabilities": ["FARGATE"],
+        "tags": {DIGEST_LABEL: digest_of(task)},
+        "containerProperties": {
+            "image": container["image"],
+            "jobRoleArn": task["taskRoleArn"],
+            "executionRoleArn": task["executionRoleArn"],
+            "environment": container["environment"],
+            "secrets": container["secrets"],
+            "logConfiguration": container["logConfiguration"],
+            "resourceRequirements": [{"type": kind, "value": value} for kind, value in needs.items()],
+            "networkConfiguration": {"assignPublicIp": "DISABLED"},
+        },
+    }
