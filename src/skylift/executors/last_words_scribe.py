@@ -67,10 +67,10 @@ class Scribe:
 
     def take(self, news: News) -> None:
         """Takes one piece of news; what is to be written is, and an end waits for that."""
-        written = Bell()
         if not self._worth_writing(news):
             self._out.append(news)
             return
+        written = Bell()
         self._work.put((news, self._now(), written))
         self._start()
         held = news.stage is Stage.ENDED
