@@ -53,7 +53,7 @@ def sqs_world(rest: Rest, test: str) -> World:
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
 
     def reader() -> SqsSource:
-        return SqsSource(Messages(sqs, name, hidden=1), {"Test": from_detail}, wait=1)
+        return SqsSource(Messages(sqs, name, hidden=1), {"Test": from_detail}, wait=1, give_back=(0, 0, 1))
 
     def put(one: Observation) -> None:
         detail = {"ref": one.ref, "phase": one.phase, "version": one.version}

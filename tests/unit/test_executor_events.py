@@ -14,9 +14,9 @@ from skylift.aws.messages import Message, region_of
 from skylift.core.attempt import Observation, Phase
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.events import BATCH_JOB, ECS_TASK, MOST_RECEIVES, STALE, SqsSource
+from skylift.executors.events import BATCH_JOB, ECS_TASK, GIVE_BACK, STALE, SqsSource
 from skylift.executors.source import PATIENCE, SELDOM, Feed
-from skylift.executors.source_fake import FakeSource
+from skylift.executors.source_fake import MOST_RECEIVES, FakeSource
 
 pytestmark = pytest.mark.unit
 
@@ -207,7 +207,7 @@ def test_a_trickle_is_gathered_but_the_first_is_not_held_up() -> None:
 
 @pytest.mark.parametrize(
     ("receives", "age", "back"),
-    [(1, 1.0, True), (MOST_RECEIVES - 1, 1.0, True), (MOST_RECEIVES, 1.0, False), (1, STALE, False)],
+    [(1, 1.0, True), (len(GIVE_BACK), 1.0, True), (len(GIVE_BACK) + 1, 1.0, False), (1, STALE, False)],
 )
 def test_a_strangers_event_goes_back_while_somebody_may_want_it(receives: int, age: float, back: bool) -> None:
     queue = Queue(event("ours"), event("theirs"), receives=receives, sent=1000.0)

@@ -5,13 +5,14 @@ as DescribeTasks or DescribeJobs shows it, so each executor translates it with t
 is in the queue (services' events, other shapes, no JSON) is deleted and counted: one odd message must not come for ever.
 
 Several schedulers may read one queue (docs/decisions/0008-events.md): SQS gives each event to one of them, so one whose workload nobody
-here knows is given back at once, later and later, and is dropped after ``MOST_RECEIVES``: the slow look finds what it told.
+here knows is given back at once, later after some times, and then dropped: the slow look finds what it told.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,11 +39,12 @@ Translate = Callable[[Mapping[str, Any]], Observation | None]
 """An observation from an event's ``detail``; ``None``: nothing of ours. Any ``LookupError``, ``TypeError``, ``ValueError`` or
 ``AttributeError`` says that the detail has another shape than AWS's."""
 
-GIVE_BACK = (0, 1, 3)
-"""Seconds after which a stranger's event is visible again, by how often it was received."""
+GIVE_BACK = (0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 5)
+"""Seconds after which a stranger's event is visible again, by how often it was received; after that it is nobody's."""
 
-MOST_RECEIVES = len(GIVE_BACK) + 1
-"""Receives after which a stranger's event is nobody's."""
+PAUSE = (0.1, 0.5)
+"""Seconds, by chance, for which one who has given events back lets the others receive: without it, whoever is quickest would get
+the same events again and again; always the same pause would keep two in step."""
 
 STALE = 120.0
 """Seconds after which a stranger's event is nobody's at once: whoever wanted it has looked by now."""
@@ -84,6 +86,7 @@ class SqsSource:
         translate: by the event's ``detail-type``.
         clock: seconds since the epoch.
         wait: seconds of a long poll.
+        give_back: see ``GIVE_BACK``.
 
     Attributes:
         counts: see there.
@@ -96,12 +99,14 @@ class SqsSource:
         *,
         clock: Clock = time.time,
         wait: int = LONGEST_WAIT,
+        give_back: Sequence[int] = GIVE_BACK,
     ) -> None:
         self.counts = Counts()
         self._messages = messages
         self._translate = translate
         self._clock = clock
         self._wait = wait
+        self._back = give_back
         self._unsettled: list[tuple[Message, str]] = []
         self._lanes: ThreadPoolExecutor | None = None
         self._next = float("-inf")
@@ -135,13 +140,15 @@ class SqsSource:
         for message, ref in self._unsettled:
             if ref not in strangers and ref != ANOTHERS:
                 done.append(message.receipt)
-            elif message.receives < MOST_RECEIVES and self._clock() - message.sent < STALE:
-                back[message.receipt] = GIVE_BACK[message.receives - 1]
+            elif message.receives <= len(self._back) and self._clock() - message.sent < STALE:
+                back[message.receipt] = self._back[message.receives - 1]
             else:
                 self.counts.dropped += 1
                 done.append(message.receipt)
         self._unsettled = []
         self.counts.returned += len(back)
+        if back:
+            self._next = max(self._next, time.monotonic() + random.uniform(*PAUSE))  # noqa: S311  no secret
         give_back = partial(self._give_back, back)
         self._all([*per_call(list(back), give_back), *per_call(done, self._messages.delete)])
 
