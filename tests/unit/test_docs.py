@@ -29,7 +29,7 @@ def test_links_lead_to_files(path: Path) -> None:
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 def test_commands_in_code_blocks_exist(path: Path) -> None:
     for block in re.findall(r"^```(?:sh|bash)?\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
-        for words in re.findall(r"(?:^|[(\s])skylift ((?:[a-z]+ )*[a-z]+)", block):
+        for words in re.findall(r"(?:^|[(\s])skylift ((?:[a-z-]+ )*[a-z][a-z-]*)", block):
             known: click.Command = cli
             for word in words.split():
                 if not isinstance(known, click.Group):

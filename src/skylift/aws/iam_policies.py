@@ -54,6 +54,8 @@ class Uses:
         cluster, task_definitions, pass_roles: of ECS; ``pass_roles`` are the task definition's two roles.
         job_queues, job_definitions: of Batch.
         payload_url: ``[skylift] payload_url``.
+        warm: ``[skylift] warm_seconds`` is set: containers stay, and say so below ``payload_url``.
+        arrays: ``[skylift] batch_arrays`` is set: who has which place in an array stands below ``payload_url``.
         events_queue: ``[skylift] events_queue``.
         container_log_groups: where the containers' output goes (log driver awslogs).
         remote_log_groups: CloudWatch groups of Airflow's remote logs.
@@ -68,6 +70,8 @@ class Uses:
     job_queues: Sequence[str] = ()
     job_definitions: Sequence[str] = ()
     payload_url: str = ""
+    warm: bool = False
+    arrays: bool = False
     events_queue: str = ""
     container_log_groups: Sequence[str] = ()
     remote_log_groups: Sequence[str] = ()
@@ -79,7 +83,9 @@ class Uses:
 def scheduler_policy(place: Place, uses: Uses) -> dict[str, Any]:
     """For whoever runs the scheduler. Raises ``Refused`` when something that it must name is missing."""
     if not uses.cluster and not uses.job_queues:
-        raise Refused("name what the executor uses: --cluster and --task-definition, or --job-queue and --job-definition")
+        raise Refused(
+            "name what the executor uses: --cluster and --task-definition, or --job-queue and --job-definition"
+        )
     return _document(
         *(_ecs(place, uses) if uses.cluster else ()),
         *(_batch(place, uses) if uses.job_queues else ()),
@@ -166,7 +172,12 @@ def _batch(place: Place, uses: Uses) -> list[dict[str, Any]]:
 def _put_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
-    return [_allow("PutWorkloads", ["s3:PutObject", "s3:GetObject"], [_objects(place, uses.payload_url)])]
+    reads = ["s3:GetObject"] if uses.warm or uses.arrays else []
+    removes = ["s3:DeleteObject"] if uses.warm else []
+    statements = [_allow("PutWorkloads", ["s3:PutObject", *reads, *removes], [_objects(place, uses.payload_url)])]
+    if reads:
+        statements.append(_list("ListWorkloads", place, uses.payload_url))
+    return statements
 
 
 def _events(place: Place, uses: Uses) -> list[dict[str, Any]]:
@@ -193,17 +204,25 @@ def _remote_logs(place: Place, uses: Uses) -> list[dict[str, Any]]:
         actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:GetLogEvents", "logs:DescribeLogStreams"]
         statements.append(_allow("AirflowLogs", actions, _groups(place, uses.remote_log_groups)))
     if uses.remote_log_url:
-        bucket, _ = _split(uses.remote_log_url)
         objects = _objects(place, uses.remote_log_url)
         statements.append(_allow("AirflowLogObjects", ["s3:GetObject", "s3:PutObject"], [objects]))
-        statements.append(_allow("ListAirflowLogs", ["s3:ListBucket"], [place.arn("s3", bucket)]))
+        statements.append(_list("ListAirflowLogs", place, uses.remote_log_url))
     return statements
 
 
 def _take_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
-    return [_allow("TakeTheWorkload", ["s3:GetObject", "s3:DeleteObject"], [_objects(place, uses.payload_url)])]
+    writes = ["s3:PutObject"] if uses.warm else []
+    actions = ["s3:GetObject", "s3:DeleteObject", *writes]
+    return [_allow("TakeTheWorkload", actions, [_objects(place, uses.payload_url)])]
+
+
+def _list(sid: str, place: Place, url: str) -> dict[str, Any]:
+    # Without a condition on the prefix: S3 answers 404 for an object that is not there only to who may list the bucket, and 403
+    # to others (API reference, GetObject); a GetObject has no prefix that a condition could look at.
+    bucket, _ = _split(url)
+    return _allow(sid, ["s3:ListBucket"], [place.arn("s3", bucket)])
 
 
 def _objects(place: Place, url: str) -> str:

@@ -27,6 +27,10 @@ MANY: dict[str, tuple[str, str]] = {
     "repositories": ("--repository", "ECR repository of the image."),
     "secrets": ("--secret", "ARN of a secret that the definition hands to the container."),
 }
+FLAGS: dict[str, tuple[str, str]] = {
+    "warm": ("--warm", "[skylift] warm_seconds is set."),
+    "arrays": ("--arrays", "[skylift] batch_arrays is set."),
+}
 ONE: dict[str, tuple[str, str]] = {
     "cluster": ("--cluster", "Name or ARN of the ECS cluster."),
     "payload_url": ("--payload-url", "[skylift] payload_url: s3://bucket/prefix."),
@@ -40,6 +44,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         if one.name in MANY:
             flag, text = MANY[one.name]
             option = click.option(flag, one.name, multiple=True, help=f"{text} May be repeated.")
+        elif one.name in FLAGS:
+            flag, text = FLAGS[one.name]
+            option = click.option(flag, one.name, is_flag=True, help=text)
         else:
             flag, text = ONE[one.name]
             option = click.option(flag, one.name, default="", help=text)
