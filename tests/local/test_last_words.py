@@ -160,6 +160,7 @@ def test_lines_are_read_on_from_where_one_was(aws: Cloud) -> None:
         seen += lines
         assert output.since(stream, token) == ((), token)
     assert seen == ["line 0", "line 1", "line 2"]
+    assert output.since(stream, start=1_800_000_000.002)[0] == ("line 2",)
 
 
 # Where Airflow's UI reads it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -213,6 +214,9 @@ def test_the_scribes_thread_writes_and_ends() -> None:
 # What the UI gets while it runs.
 
 
+STARTED = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
 class OutputOfOne:
     """One container's output: the interface of ``skylift.aws.output.Output``, as far as a glance needs it."""
 
@@ -220,8 +224,9 @@ class OutputOfOne:
         self.lines: list[str] = []
         self.looks = 0
 
-    def since(self, stream: Stream, token: str = "") -> tuple[tuple[str, ...], str]:
+    def since(self, stream: Stream, token: str = "", start: float = 0.0) -> tuple[tuple[str, ...], str]:
         assert stream.name == "p/main/1"
+        assert start == STARTED.timestamp() - 5
         self.looks += 1
         return tuple(self.lines[int(token or 0) :]), str(len(self.lines))
 
@@ -243,7 +248,8 @@ class Watched(FakeCompute):
 
 def instance(**fields: Any) -> Any:
     values = {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1, "try_number": 1}
-    return SimpleNamespace(**{"external_executor_id": "x", **values, **fields})
+    more = {"external_executor_id": "x", "executor_config": {}, "queue": "default", "start_date": STARTED}
+    return SimpleNamespace(**{**values, **more, **fields})
 
 
 class View:

@@ -43,12 +43,17 @@ class Output:
         """The last lines, oldest first; none when group or stream are not there."""
         return self._events(stream, limit=most, startFromHead=False)[0]
 
-    def since(self, stream: Stream, token: str = "") -> tuple[tuple[str, ...], str]:
+    def since(self, stream: Stream, token: str = "", start: float = 0.0) -> tuple[tuple[str, ...], str]:
         """Lines from the start, or from where an earlier call's token says; and the token for the next call.
 
         At most 1 MB or 10,000 lines. No lines and the same token: nothing is new.
+
+        Args:
+            start: seconds since 1970; lines before are left out.
         """
-        position = {"nextToken": token} if token else {}
+        position: dict[str, Any] = {"nextToken": token} if token else {}
+        if start:
+            position["startTime"] = int(start * 1000)
         return self._events(stream, limit=MOST_EVENTS, startFromHead=True, **position)
 
     def _events(self, stream: Stream, **how: Any) -> tuple[tuple[str, ...], str]:

@@ -23,12 +23,16 @@ from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
 from skylift.executors import airflow_compat
 from skylift.executors.last_words import TOKEN
+from skylift.executors.warm import container_of
 
 FRESH = 10.0
 """Seconds for which an answer of ECS or Batch is good enough."""
 
 LINES_FRESH = 2.0
 """Seconds for which no new lines are asked for: GetLogEvents has a rate, too, and many may look."""
+
+BEFORE = 5.0
+"""Seconds before the task instance's start from which lines are shown: the container's clock need not be the database's."""
 
 MOST_KEPT = 64
 """Task instances that are looked at by people at the same time; those looked at longest ago are forgotten."""
@@ -90,7 +94,7 @@ class Glances:
             try:
                 self._look(compute(), ti, sight)
                 if not self._streams():
-                    self._read_on(compute(), sight)
+                    self._read_on(compute(), ti, sight)
             except SkyliftError as error:
                 sight.looked, sight.message = self._clock(), f"Nothing can be said of the container: {error}"
             return [sight.message] if sight.message else [], ["\n".join(sight.lines) + "\n"] if sight.lines else []
@@ -107,7 +111,7 @@ class Glances:
         if self._clock() - sight.looked < FRESH:
             return
         sight.looked = self._clock()
-        refs = compute.find(Attempt(ti.external_executor_id, 1, str, labels=airflow_compat.labels_of_instance(ti)))
+        refs = [container_of(ref) for ref in compute.find(_attempt(ti))]
         if not refs:
             sight.message = "No container of it is known (yet, or any more)."
             return
@@ -118,15 +122,28 @@ class Glances:
         if witness and sight.stream is None:
             sight.stream = witness.stream(sight.ref)
 
-    def _read_on(self, compute: Compute, sight: Sight) -> None:
+    def _read_on(self, compute: Compute, ti: Any, sight: Sight) -> None:
         witness: Witness | None = getattr(compute, "witness", None)
         if witness is None or sight.stream is None or len(sight.lines) >= MOST_LINES:
             return
         if self._clock() - sight.read < LINES_FRESH:
             return
         sight.read = self._clock()
-        lines, sight.token = witness.output.since(sight.stream, sight.token)
+        # A container that takes one workload after another has printed for others before.
+        start = ti.start_date.timestamp() - BEFORE if ti.start_date else 0.0
+        lines, sight.token = witness.output.since(sight.stream, sight.token, start)
         sight.lines += [TOKEN.sub("***", line) for line in lines]
+
+
+def _attempt(ti: Any) -> Attempt:
+    return Attempt(
+        ti.external_executor_id,
+        1,
+        str,
+        wishes=ti.executor_config or {},
+        labels=airflow_compat.labels_of_instance(ti),
+        queue=str(ti.queue or ""),
+    )
 
 
 def _streams() -> bool:
