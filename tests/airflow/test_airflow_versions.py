@@ -33,7 +33,7 @@ def venv_of(version: str) -> Path:
 
 @pytest.mark.parametrize("version", OLD)
 def test_what_meets_airflow_in_unit_tests_and_in_the_container(version: str, tmp_path: Path) -> None:
-    unit = [file for file in (ROOT / "tests/unit").glob("test_executor_*.py") if "executor_airflow" in file.read_text()]
+    unit = [file for file in (ROOT / "tests/unit").glob("test_*executor*.py") if "executor_airflow" in file.read_text()]
     assert len(unit) >= 3
     unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHON", "PYTEST", "VIRTUAL_ENV")
     done = subprocess.run(

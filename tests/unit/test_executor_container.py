@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, task
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.serialization import serialized_objects
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.executor_airflow import ecs_conf, task_workload
@@ -168,8 +168,10 @@ def test_airflow_serialises_and_queues_it() -> None:
         def work() -> None: ...
 
         work()
-    document = json.loads(json.dumps(DagSerialization.to_dict(dag)))
-    read = DagSerialization.from_dict(document).get_task("work").executor_config
+    # The name since 3.2, and the one before.
+    serialization = getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
+    document = json.loads(json.dumps(serialization.to_dict(dag)))
+    read = serialization.from_dict(document).get_task("work").executor_config
     assert read == {
         "overrides": {"cpu": "1024", "memory": "4096", "containerOverrides": [{"memory": 4096}]},
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from skylift.aws.sessions import following
 from skylift.core.errors import Refused
+from skylift.executors.airflow_compat import of_team
 from skylift.executors.settings import CONN_ID
 
 
@@ -111,9 +112,9 @@ def _connection(connection: str, team: str | None) -> Any:
     from airflow.exceptions import AirflowNotFoundException  # lazy: only where Airflow runs
     from airflow.models.connection import Connection  # lazy: as above
 
+    read = Connection.get_connection_from_secrets
     try:
-        # An Airflow without teams does not know the word.
-        return Connection.get_connection_from_secrets(connection, **({"team_name": team} if team else {}))
+        return read(connection, **of_team(read, team))
     except AirflowNotFoundException:
         return None
 
