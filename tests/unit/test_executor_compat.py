@@ -12,6 +12,7 @@ import pytest
 from tests.unit.executor_airflow import callback_workload, task_workload
 
 from skylift.executors import airflow_compat, in_container
+from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.settle import Kind
 
 pytestmark = pytest.mark.unit
@@ -76,6 +77,18 @@ def test_what_is_launched_is_out_of_all_queues_that_there_are() -> None:
     airflow_compat.unqueue(executor, "a")
     airflow_compat.unqueue(executor, "never there")
     assert executor.queued_tasks == {"b": 2}
+
+
+def test_what_weighs_most_is_launched_first() -> None:
+    light, heavy, middle = (task_workload(name) for name in ("light", "heavy", "middle"))
+    for workload, weight in ((light, 1), (heavy, 9), (middle, 5)):
+        workload.ti.priority_weight = weight
+    executor = SkyliftExecutor(parallelism=2)
+    for workload in (light, heavy, middle):
+        executor.queue_workload(workload, session=None)
+    executor.trigger_tasks(2)
+    assert {key.task_id for key in executor.running} == {"heavy", "middle"}
+    assert [key.task_id for key in executor.queued_tasks] == ["light"]
 
 
 def test_stats_are_those_of_this_process() -> None:

@@ -152,6 +152,10 @@ class SkyliftExecutor(BaseExecutor):
         """As Airflow's, and with an external id also where the scheduler assigns none (3.1)."""
         super().queue_workload(airflow_compat.pre_assigned(workload, session), session)
 
+    def order_queued_tasks_by_priority(self) -> list[tuple[Any, Any]]:
+        """The highest ``priority_weight`` first, as 3.1 and 3.3 have it; 3.2 has it the wrong way round."""
+        return sorted(self.queued_tasks.items(), key=lambda one: one[1].ti.priority_weight, reverse=True)
+
     def _process_workloads(self, workload_items: Sequence[Any]) -> None:
         until = time.perf_counter() + MOST_SYNC
         for workload in workload_items:
