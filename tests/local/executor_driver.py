@@ -5,6 +5,7 @@ Only the parts of Airflow's scheduler that meet an executor: queue, heartbeat, e
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -22,19 +23,20 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
-from skylift.executors.ecs import AwsEcsExecutor
+from skylift.executors.executor import SkyliftExecutor
 
 JOB = 7
 
 
-def started() -> AwsEcsExecutor:
-    executor = AwsEcsExecutor(parallelism=16)
+def started() -> SkyliftExecutor:
+    module, _, name = sys.argv[2].rpartition(".")
+    executor: SkyliftExecutor = getattr(importlib.import_module(module), name)(parallelism=16)
     executor.job_id = JOB
     executor.start()
     return executor
 
 
-def loop(executor: AwsEcsExecutor, until: Callable[[], bool], seconds: float = 120) -> float:
+def loop(executor: SkyliftExecutor, until: Callable[[], bool], seconds: float = 120) -> float:
     """Goes round until it is so; the longest heartbeat in seconds."""
     deadline = time.monotonic() + seconds
     longest = 0.0

@@ -60,7 +60,7 @@ def drive(cloud: Cloud, api: ExecutionApi, answer: Path) -> dict[str, Any]:
     }
     driver = Path(__file__).with_name("executor_driver.py")
     done = subprocess.run(
-        [sys.executable, str(driver), str(answer)],
+        [sys.executable, str(driver), str(answer), "skylift.executors.ecs.AwsEcsExecutor"],
         env=environ,
         capture_output=True,
         text=True,
