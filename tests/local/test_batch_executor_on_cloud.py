@@ -94,6 +94,7 @@ def jobs(cloud: Cloud, name: str) -> list[dict[str, Any]]:
     return list(batch.describe_jobs(jobs=[one["jobId"] for one in found])["jobs"])
 
 
+@pytest.mark.long
 def test_r22_one_array_job_for_all_and_a_restart_loses_nothing(cloud: Cloud, api: ExecutionApi, tmp_path: Path) -> None:
     url = {"payload_url": "s3://workloads/arrays-test", "batch_arrays": "True", "array_linger_seconds": "0.5"}
     check(drive(cloud, api, tmp_path / "answer.json", "arrays", **url))
