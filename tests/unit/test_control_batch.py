@@ -10,6 +10,7 @@ from tests.control_scenes import scene, spec
 from skylift.control.blueprint import EXECUTOR_ROLE, Kind, blueprint, executors
 from skylift.control.definitions import DIGEST_LABEL, definition, variables
 from skylift.control.parts.batch import job_definition
+from skylift.control.parts.events import pattern
 from skylift.core.containers import Command
 
 pytestmark = pytest.mark.unit
@@ -49,6 +50,14 @@ def test_the_job_definition_is_the_ecs_task_definition_in_batch_s_words() -> Non
     queue = variables(wanted, Command.SCHEDULER)["AIRFLOW__AWS_BATCH_EXECUTOR__JOB_QUEUE"]
     assert queue == made["jobDefinitionName"] == "skylift-flight-task"
     assert made["tags"][DIGEST_LABEL] == container["dockerLabels"][DIGEST_LABEL], "it changes when the other does"
+
+
+def test_events_of_batch_jobs_come_with_those_of_ecs_tasks() -> None:
+    plain, both = (pattern(scene(spec(AirflowConfigurationOptions=said))) for said in ({}, {"core.executor": BATCH}))
+    assert plain["source"] == ["aws.ecs"]
+    tasks, jobs = both["detail"]["$or"]
+    assert tasks == plain["detail"]
+    assert jobs["jobQueue"] == ["arn:aws:batch:us-east-1:000000000000:job-queue/skylift-flight-task"]
 
 
 def test_services_wait_for_the_queue() -> None:

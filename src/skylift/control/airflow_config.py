@@ -154,6 +154,5 @@ def _executor(scene: Scene) -> dict[str, str]:
         "AIRFLOW__AWS_ECS_EXECUTOR__ASSIGN_PUBLIC_IP": "False",
         "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": settings.launch_type,
         "AIRFLOW__SKYLIFT__PAYLOAD_URL": s3_url(settings.bucket, f"workloads/{spec.name}"),
-        # The rule that fills it knows ECS tasks only: with Batch jobs beside them, state comes by looking.
-        "AIRFLOW__SKYLIFT__EVENTS_QUEUE": "" if place else scene.fact("events.queue"),
+        "AIRFLOW__SKYLIFT__EVENTS_QUEUE": scene.fact("events.queue"),
     }

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skylift.aws.event_queues import EventQueues
-from skylift.control.blueprint import EXECUTOR_ROLE, Part
+from skylift.control.blueprint import BATCH_EXECUTOR, EXECUTOR_ROLE, Part, executors
 from skylift.control.definitions import family
 from skylift.control.plan import Phase, Seen
-from skylift.control.scene import Scene, short_name
+from skylift.control.scene import Scene, batch_place, short_name
 from skylift.core.names import arn
 
 KEPT_SECONDS = 3600
@@ -68,16 +68,23 @@ def queue_name(environment: str) -> str:
 
 
 def pattern(scene: Scene) -> dict[str, Any]:
-    """What the rule matches: ECS tasks of the environment's Airflow tasks, from RUNNING on."""
-    settings = scene.settings
+    """What the rule matches: ECS tasks, and Batch jobs where there are, of the environment's Airflow tasks, from RUNNING on."""
+    settings, name = scene.settings, scene.spec.name
+    tasks = {
+        "clusterArn": [arn("ecs", settings.region, settings.account, f"cluster/{settings.cluster}")],
+        "group": [f"family:{family(name, EXECUTOR_ROLE)}"],
+        "lastStatus": [{"anything-but": list(NOT_YET)}],
+    }
+    if BATCH_EXECUTOR not in executors(scene.spec):
+        return {"source": ["aws.ecs"], "detail-type": ["ECS Task State Change"], "detail": tasks}
+    jobs = {
+        "jobQueue": [arn("batch", settings.region, settings.account, f"job-queue/{batch_place(name)}")],
+        "status": ["RUNNING", "SUCCEEDED", "FAILED"],
+    }
     return {
-        "source": ["aws.ecs"],
-        "detail-type": ["ECS Task State Change"],
-        "detail": {
-            "clusterArn": [arn("ecs", settings.region, settings.account, f"cluster/{settings.cluster}")],
-            "group": [f"family:{family(scene.spec.name, EXECUTOR_ROLE)}"],
-            "lastStatus": [{"anything-but": list(NOT_YET)}],
-        },
+        "source": ["aws.ecs", "aws.batch"],
+        "detail-type": ["ECS Task State Change", "Batch Job State Change"],
+        "detail": {"$or": [tasks, jobs]},
     }
 
 
