@@ -25,7 +25,7 @@ TESTS = tests/unit tests/contract tests/local
 # Beside the one in uv.lock; each has its lock in tests/airflow.
 AIRFLOWS = 3.1 3.2
 
-.PHONY: help run test check format bench bench-fast bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
+.PHONY: help run test check format bench bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -59,11 +59,8 @@ format: install-dev ## Format the code.
 bench: install-dev ## Measure, and write the figures down.
 	$(BIN)/python bench/first_flight.py
 
-bench-fast: install-dev ## Measure what fast starts bring.
-	$(BIN)/python bench/fast_starts.py
-
-bench-localcloud: install-dev ## Measure the local cloud's ECS, beside moto_server and ministack.
-	$(BIN)/python bench/localcloud.py
+bench-localcloud: install-dev ## Measure the local cloud beside plain starts, podman, LocalExecutor, moto ... (30 min; ROWS=start,mapped for some).
+	$(BIN)/python bench/localcloud.py $(if $(ROWS),--only $(ROWS))
 
 bench-executors: install-dev ## Measure our executors beside the amazon provider's, against AWS's limits (10 min).
 	$(BIN)/python -m bench.executors $(ROWS)

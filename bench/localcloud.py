@@ -1,399 +1,180 @@
-"""The local cloud's ECS figures, beside moto_server and ministack on the same machine in the same run: `make bench-localcloud`.
+"""All figures of the local cloud beside what else there is, on the same machine in the same run: `make bench-localcloud`.
 
-DescribeTasks of 100 ECS tasks with 1 and 8 clients; 1,000 shell tasks, 16 at a time; 1,000 running at once while nothing
-changes; start with 10,000 ECS tasks in the history. Prints one table and writes bench/out/localcloud.json.
-
-Clients of DescribeTasks are raw sockets that send the same signed request again and again: boto3 itself would be what is measured.
+``--only start,mapped`` measures some rows; `make bench-localcloud ROWS=start` does the same. Prints one table, with the machine's
+load as each row began (times mean little on a machine that others use; ratios a little more), and writes
+bench/out/localcloud.json.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import argparse
 import json
 import os
-import shutil
-import signal
-import socket
-import sqlite3
-import subprocess
+import platform
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-import boto3
-import psutil
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
-from botocore.credentials import Credentials
-
-from skylift.localcloud.alone import AloneCloud
-from skylift.wire.keys import Key
-from skylift.wire.serve import listen
 
 ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-ACCOUNT, REGION, IMAGE = "000000000000", "us-east-1", "bench/shell"
-KEY, SECRET = "AKIABENCH", "bench-secret"
-MOTO = [str(BIN / "uv"), "tool", "run", "--from", "moto[server,ecs,ec2]==5.2.5", "moto_server"]
-"""Its server needs Flask, which skylift does not."""
-MOST_AT_ONCE = 16
-SECONDS = 4.0
-"""How long each rate is measured."""
+sys.path.insert(0, str(ROOT))
+
+import localcloud_airflow as airflow  # noqa: E402  both find the tests' own helpers on the path above
+import localcloud_ecs as ecs  # noqa: E402
+
+Figures = dict[str, dict[str, float]]
+"""Who -> what -> how much."""
 
 
-class Shell:
-    """An image that is this machine's shell."""
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
 
-    entrypoint = ("/bin/sh", "-c")
-    default_command: tuple[str, ...] = ()
-    template = ""
-    environment: ClassVar = {"PATH": "/usr/bin:/bin"}
+    Attributes:
+        title, figure: what; its name in the figures.
+        target: text of the target.
+        met: whether ours meets it, from the figures of all; ``None`` for a line without a target.
+        unit: what the figure is divided by to be shown.
+    """
 
-    def executable(self, word: str) -> Path | None:
-        found = shutil.which(word, path=self.environment["PATH"])
-        return Path(found) if found else None
-
-    def find(self, _reference: str) -> Shell:
-        return self
-
-    def build(self, _reference: str, _progress: Callable[[str], None]) -> Shell:
-        return self
-
-
-async def serve(home: Path, port: int, slots: int) -> None:
-    """Our server, until SIGTERM."""
-    owner = Key(KEY, SECRET, f"arn:aws:iam::{ACCOUNT}:user/bench")
-    alone = AloneCloud(home, listen(port), owner, b"x" * 32, Shell(), account=ACCOUNT, region=REGION, slots=slots)
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    await alone.run(stopping, lambda: None)
+    title: str
+    figure: str
+    target: str = ""
+    met: Callable[[Figures], bool] | None = None
+    unit: float = 1.0
 
 
-class Served:
-    """A server process and how to call it."""
-
-    def __init__(self, words: list[str], port: int, **environment: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.port = port
-        begun = time.monotonic()
-        self.process = subprocess.Popen(
-            words, env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while True:
-            with contextlib.suppress(Exception):
-                self.client("ecs").list_clusters()
-                break
-            if self.process.poll() is not None or time.monotonic() - begun > 180:
-                raise RuntimeError(f"{words[0]} did not start")
-            time.sleep(0.02)
-        self.start_seconds = time.monotonic() - begun
-
-    def client(self, service: str) -> Any:
-        config = Config(retries={"total_max_attempts": 3}, max_pool_connections=20)
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-            config=config,
-        )
-
-    def cpu(self) -> float:
-        """Seconds of CPU of the server itself so far."""
-        times = psutil.Process(self.process.pid).cpu_times()
-        return float(times.user + times.system)
-
-    def rss(self) -> int:
-        return int(psutil.Process(self.process.pid).memory_info().rss)
-
-    def end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def at_most(figure: str, most: float) -> Callable[[Figures], bool]:
+    """Ours is at most so much."""
+    return lambda all_: all_["skylift"][figure] <= most
 
 
-@contextlib.contextmanager
-def ours(home: Path, slots: int = MOST_AT_ONCE) -> Iterator[Served]:
-    port = free_port()
-    served = Served([sys.executable, __file__, "--serve", str(home), str(port), str(slots)], port)
-    try:
-        yield served
-    finally:
-        served.end()
+def at_most_times(figure: str, times: float, other: str) -> Callable[[Figures], bool]:
+    """Ours is at most so many times another's."""
+    return lambda all_: all_["skylift"][figure] <= times * all_[other][figure]
 
 
-@contextlib.contextmanager
-def other(words: list[str], **environment: str) -> Iterator[Served]:
-    port = free_port()
-    filled = [word.format(port=port) for word in words]
-    served = Served(filled, port, **{name: value.format(port=port) for name, value in environment.items()})
-    try:
-        yield served
-    finally:
-        served.end()
+def at_least_times(figure: str, times: float, other: str) -> Callable[[Figures], bool]:
+    """Ours is at least so many times another's."""
+    return lambda all_: all_["skylift"][figure] >= times * all_[other][figure]
 
 
-def register(ecs: Any, family: str = "bench") -> str:
-    request = {
-        "family": family,
-        "networkMode": "awsvpc",
-        "requiresCompatibilities": ["FARGATE"],
-        "cpu": "256",
-        "memory": "512",
-        "containerDefinitions": [{"name": "main", "image": IMAGE, "command": ["sleep 600"], "memory": 512}],
-    }
-    return str(ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"])
-
-
-def network(served: Served) -> dict[str, Any]:
-    """A real subnet and security group: moto answers 500 without them."""
-    ec2 = served.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsSupport={"Value": True})
-    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/20")["Subnet"]["SubnetId"]
-    group = ec2.create_security_group(GroupName="bench", Description="bench", VpcId=vpc)["GroupId"]
-    return {"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": [group]}}
-
-
-def describe_rates(served: Served) -> dict[str, float]:
-    """Calls a second of DescribeTasks with 100 ECS tasks, by the number of clients."""
-    ecs = served.client("ecs")
-    ecs.create_cluster(clusterName="default")
-    definition, place = register(ecs), network(served)
-    arns: list[str] = []
-    while len(arns) < 100:
-        answer = ecs.run_task(
-            taskDefinition=definition, launchType="FARGATE", networkConfiguration=place, count=10, cluster="default"
-        )
-        arns += [task["taskArn"] for task in answer["tasks"]]
-    time.sleep(3)  # ours: until all of them run
-    request = signed(served.url, {"cluster": "default", "tasks": arns})
-    return {f"describe_100_rate_{clients}": rate(served.port, request, clients) for clients in (1, 8)}
-
-
-def signed(url: str, body: dict[str, Any]) -> bytes:
-    """The bytes of a DescribeTasks request."""
-    payload = json.dumps(body).encode()
-    headers = {
-        "Content-Type": "application/x-amz-json-1.1",
-        "X-Amz-Target": "AmazonEC2ContainerServiceV20141113.DescribeTasks",
-    }
-    request = AWSRequest("POST", url + "/", headers=headers, data=payload)
-    SigV4Auth(Credentials(KEY, SECRET), "ecs", REGION).add_auth(request)
-    lines = [
-        f"POST / HTTP/1.1\r\nHost: {url.removeprefix('http://')}",
-        *(f"{k}: {v}" for k, v in request.headers.items()),
-    ]
-    return "\r\n".join([*lines, f"Content-Length: {len(payload)}", "Connection: keep-alive", "", ""]).encode() + payload
-
-
-def rate(port: int, request: bytes, clients: int) -> float:
-    stop = threading.Event()
-    with ThreadPoolExecutor(clients) as pool:
-        begun = time.monotonic()
-        counts = [pool.submit(hammer, port, request, stop) for _ in range(clients)]
-        time.sleep(SECONDS)
-        stop.set()
-        total = sum(count.result() for count in counts)
-        return round(total / (time.monotonic() - begun), 1)
-
-
-def hammer(port: int, request: bytes, stop: threading.Event) -> int:
-    done = 0
-    connection: socket.socket | None = None
-    while not stop.is_set():
-        connection = connection or socket.create_connection(("127.0.0.1", port))
-        connection.sendall(request)
-        if not read_answer(connection):
-            connection.close()
-            connection = None
-        done += 1
-    if connection is not None:
-        connection.close()
-    return done
-
-
-def read_answer(connection: socket.socket) -> bool:
-    """Reads one answer. False when the server will close the connection. Raises when it is no success."""
-    data = bytearray()
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
-    head, _, rest = bytes(data).partition(b"\r\n\r\n")
-    lines = head.lower().split(b"\r\n")
-    if b" 200 " not in lines[0]:
-        raise RuntimeError(head.decode() + rest.decode())
-    size = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
-    left = size - len(rest)
-    while left > 0:
-        left -= len(connection.recv(min(left, 1 << 20)))
-    return b"connection: close" not in lines
-
-
-def thousand_short(served: Served) -> dict[str, float]:
-    """1,000 shell tasks, at most 16 at a time: seconds from the first submit to the last STOPPED, and the server's CPU."""
-    ecs = served.client("ecs")
-    ecs.create_cluster()
-    definition = register(ecs)
-    time.sleep(1)
-    cpu, begun = served.cpu(), time.monotonic()
-
-    def submit(number: int) -> None:
-        overrides = {"containerOverrides": [{"name": "main", "command": [f"exit {number % 7}"]}]}
-        ecs.run_task(
-            taskDefinition=definition, networkConfiguration=PLACE, overrides=overrides, clientToken=f"t{number}"
-        )
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(submit, range(1000)))
-    submitted = time.monotonic() - begun
-    while any(ecs.describe_clusters()["clusters"][0][name] for name in ("runningTasksCount", "pendingTasksCount")):
-        time.sleep(0.25)
-    while ecs.list_tasks(desiredStatus="RUNNING")["taskArns"]:
-        time.sleep(0.25)
-    while len(stopped := all_tasks(ecs, "STOPPED")) < 1000:
-        time.sleep(0.25)
-    seconds, used = time.monotonic() - begun, served.cpu() - cpu
-    codes = [code for part in chunks(stopped) for code in exit_codes(ecs, part)]
-    assert sorted(codes) == sorted(number % 7 for number in range(1000)), "exit codes are wrong"
-    return {"short_1000_submit_seconds": submitted, "short_1000_seconds": seconds, "short_1000_cpu_seconds": used}
-
-
-PLACE = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
-
-
-def all_tasks(ecs: Any, status: str) -> list[str]:
-    pages = ecs.get_paginator("list_tasks").paginate(desiredStatus=status)
-    return [arn for page in pages for arn in page["taskArns"]]
-
-
-def chunks(arns: list[str]) -> Iterator[list[str]]:
-    return (arns[at : at + 100] for at in range(0, len(arns), 100))
-
-
-def exit_codes(ecs: Any, arns: list[str]) -> list[int]:
-    tasks = ecs.describe_tasks(tasks=arns)["tasks"]
-    assert all(task["lastStatus"] == "STOPPED" for task in tasks)
-    return [task["containers"][0]["exitCode"] for task in tasks]
-
-
-def thousand_at_once(served: Served) -> dict[str, float]:
-    """The server's share of a core while 1,000 ECS tasks run and nothing changes."""
-    ecs = served.client("ecs")
-    ecs.create_cluster()
-    definition = register(ecs)
-    begun = time.monotonic()
-    for _ in range(100):
-        ecs.run_task(taskDefinition=definition, networkConfiguration=PLACE, count=10)
-    while ecs.describe_clusters()["clusters"][0]["runningTasksCount"] < 1000:
-        assert time.monotonic() - begun < 120
-        time.sleep(0.5)
-    started = time.monotonic() - begun
-    time.sleep(5)
-    cpu, begun = served.cpu(), time.monotonic()
-    time.sleep(10)
-    idle = (served.cpu() - cpu) / (time.monotonic() - begun)
-    return {
-        "at_once_1000_started_seconds": started,
-        "at_once_1000_idle_core": idle,
-        "at_once_1000_rss_bytes": served.rss(),
-    }
-
-
-def history(home: Path) -> float:
-    """Seconds from exec to the first answer, with 10,000 stopped ECS tasks in the store."""
-    with ours(home) as served:
-        ecs = served.client("ecs")
-        ecs.create_cluster()
-        answer = ecs.run_task(
-            taskDefinition=register(ecs),
-            networkConfiguration=PLACE,
-            overrides={"containerOverrides": [{"name": "main", "command": ["exit 0"]}]},
-        )
-        arn = answer["tasks"][0]["taskArn"]
-        ecs.get_waiter("tasks_stopped").wait(tasks=[arn], WaiterConfig={"Delay": 1})
-    multiply(home / "cloud" / "cloud.db", 10_000)
-    with ours(home) as served:
-        assert len(all_tasks(served.client("ecs"), "STOPPED")) == 10_001
-        return served.start_seconds
-
-
-def multiply(path: Path, times: int) -> None:
-    """Copies the one ECS task of a store, under other ids."""
-    disk = sqlite3.connect(path)
-    name, body = disk.execute("SELECT id, body FROM ecs WHERE kind = 'task'").fetchone()
-    disk.executemany(
-        "INSERT INTO ecs VALUES ('task', ?, ?)",
-        ((f"{n:032x}", body.replace(name, f"{n:032x}")) for n in range(times)),
-    )
-    disk.commit()
-    disk.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def measure(folder: Path) -> dict[str, dict[str, float]]:
-    figures: dict[str, dict[str, float]] = {"skylift": {}, "moto": {}, "ministack": {}}
-    with ours(folder / "a", 200) as served:
-        figures["skylift"] |= describe_rates(served)
-    with other([*MOTO, "-p", "{port}"]) as served:
-        figures["moto"] |= describe_rates(served)
-    with other([str(BIN / "ministack")], GATEWAY_PORT="{port}", BIND_HOST="127.0.0.1", PERSIST_STATE="0") as served:
-        figures["ministack"] |= describe_rates(served)
-    with ours(folder / "b") as served:
-        figures["skylift"] |= thousand_short(served)
-    with ours(folder / "c", 1000) as served:
-        figures["skylift"] |= thousand_at_once(served)
-    with ours(folder / "d") as served:
-        figures["skylift"]["start_empty_seconds"] = served.start_seconds
-    figures["skylift"]["start_10000_seconds"] = history(folder / "d")
-    return figures
-
-
-TARGETS = {
-    "describe_100_rate_1": "≥ 4 × moto",
-    "describe_100_rate_8": "≥ 4 × moto",
-    "short_1000_seconds": "≤ 12 s",
-    "short_1000_cpu_seconds": "≤ 3 s",
-    "at_once_1000_idle_core": "≤ 0.05",
-    "start_10000_seconds": "≤ 1.5 s",
+ROWS: dict[str, tuple[Callable[[Path], Figures], tuple[Row, ...]]] = {
+    "start": (
+        airflow.starts,
+        (
+            Row(
+                "RunTask to the first line of user code, median, s", "start_median", "0.4", at_most("start_median", 0.4)
+            ),
+            Row("the same, p95, s", "start_p95", "0.8", at_most("start_p95", 0.8)),
+        ),
+    ),
+    "mapped": (
+        airflow.mapped,
+        (
+            Row(
+                "100 mapped Airflow tasks, 16 at a time, queued to done, s",
+                "mapped_seconds",
+                "1.2 x LocalExecutor",
+                at_most_times("mapped_seconds", 1.2, "LocalExecutor"),
+            ),
+        ),
+    ),
+    "up": (
+        airflow.ups,
+        (
+            Row(
+                "up again to AVAILABLE, s",
+                "up_seconds",
+                "1.0 x standalone",
+                at_most_times("up_seconds", 1, "standalone"),
+            ),
+            Row(
+                "idle memory, PSS, MiB",
+                "pss_bytes",
+                "0.8 x standalone",
+                at_most_times("pss_bytes", 0.8, "standalone"),
+                2**20,
+            ),
+        ),
+    ),
+    "describe": (
+        ecs.describing,
+        tuple(
+            Row(
+                f"DescribeTasks of 100 ECS tasks, {clients} client(s), 1/s",
+                f"describe_100_rate_{clients}",
+                "4 x moto",
+                at_least_times(f"describe_100_rate_{clients}", 4, "moto"),
+            )
+            for clients in (1, 8)
+        ),
+    ),
+    "short": (
+        ecs.short,
+        (
+            Row("1,000 shell tasks, 16 at a time, s", "short_1000_seconds", "12", at_most("short_1000_seconds", 12)),
+            Row("CPU of the server for them, s", "short_1000_cpu_seconds", "3", at_most("short_1000_cpu_seconds", 3)),
+        ),
+    ),
+    "at-once": (
+        ecs.at_once,
+        (
+            Row(
+                "1,000 running, nothing changes: cores",
+                "at_once_1000_idle_core",
+                "0.05",
+                at_most("at_once_1000_idle_core", 0.05),
+            ),
+            Row("memory of the server then, MiB", "at_once_1000_rss_bytes", unit=2**20),
+        ),
+    ),
+    "history": (
+        ecs.long_history,
+        (
+            Row(
+                "server start with 10,000 in the history, s",
+                "start_10000_seconds",
+                "1.5",
+                at_most("start_10000_seconds", 1.5),
+            ),
+            Row("the same with none, s", "start_empty_seconds"),
+        ),
+    ),
 }
 
 
-def show(figures: dict[str, dict[str, float]]) -> None:
-    names = list(dict.fromkeys(name for found in figures.values() for name in found))
-    print(f"{'':32}" + "".join(f"{who:>14}" for who in figures) + "   target")
-    for name in names:
-        cells = (f"{found[name]:>14,.2f}" if name in found else f"{'–':>14}" for found in figures.values())
-        print(f"{name:32}{''.join(cells)}   {TARGETS.get(name, '')}")
-
-
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help=f"rows to measure, of: {', '.join(ROWS)}")
+    only = [name for name in parser.parse_args().only.split(",") if name] or list(ROWS)
+    if unknown := set(only) - set(ROWS):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}")
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors, {platform.platform()}")
+    result: dict[str, object] = {"began": time.time()}
     with tempfile.TemporaryDirectory(prefix="skylift-bench-") as folder:
-        figures = measure(Path(folder))
-    show(figures)
+        for name in only:
+            measure, rows = ROWS[name]
+            load = os.getloadavg()[0]
+            figures = measure(Path(folder))
+            result[name] = {"load": load, "figures": figures}
+            for row in rows:
+                print(line(row, figures, load), flush=True)
     out = ROOT / "bench" / "out"
     out.mkdir(exist_ok=True)
-    (out / "localcloud.json").write_text(json.dumps(figures, indent=2))
+    (out / "localcloud.json").write_text(json.dumps(result, indent=2))
+
+
+def line(row: Row, figures: Figures, load: float) -> str:
+    """One line of the table."""
+    found = {who: one[row.figure] / row.unit for who, one in figures.items() if row.figure in one}
+    ours = found.pop("skylift")
+    beside = ", ".join(f"{who} {value:,.2f}" for who, value in found.items())
+    verdict = "" if row.met is None else "met" if row.met(figures) else "MISSED"
+    return f"{row.title:58}{ours:>10,.2f}  {verdict:7}{row.target:20} load {load:4.1f}  {beside}"
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        asyncio.run(serve(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
-    else:
-        main()
+    main()
