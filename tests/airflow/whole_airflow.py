@@ -64,11 +64,13 @@ class Site:
         process.wait(30)
 
     def end(self) -> None:
+        """Ends all processes; some of Airflow's take their time when asked politely."""
         for process in self.processes.values():
             os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + 3
         for process in self.processes.values():
             try:
-                process.wait(30)
+                process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(10)
