@@ -75,9 +75,14 @@ class Tower:
         self.clock = clock or ManualClock()
         self.tally = Tally()
         self.fleet = Fleet(
-            self.compute, pool or AtOnce(), self.clock, Rhythm(**rhythm), meter=self.tally, wanted=wanted
+            self.compute, pool or AtOnce(), self.clock, Rhythm(**rhythm), self.ring, meter=self.tally, wanted=wanted
         )
         self.news: list[News] = []
+        self.rang = False
+
+    def ring(self) -> None:
+        """As the background thread is woken."""
+        self.rang = True
 
     def order(self, external_id: str = "x", key: str = "", **fields: Any) -> Order:
         fields.setdefault("document", lambda: "{}")
@@ -90,7 +95,9 @@ class Tower:
         """Steps through so many seconds; the news of that time."""
         end = self.clock() + seconds
         while True:
-            for _ in range(4):
+            rest = self.fleet.step()
+            while self.rang:
+                self.rang = False
                 rest = self.fleet.step()
             if self.clock() >= end:
                 break

@@ -127,8 +127,8 @@ class FakeCompute:
     def _set(self, seen: Observation) -> None:
         before = self._seen.get(seen.ref)
         version = before.version + 1 if before is not None else 1
-        self._seen[seen.ref] = replace(seen, version=version, external_id=owner_of(seen.ref))
-        self.history.append(self._seen[seen.ref])
+        self._seen[seen.ref] = replace(seen, version=version)
+        self.history.append(replace(self._seen[seen.ref], external_id=owner_of(seen.ref)))
 
     def _submit(self, attempt: Attempt) -> Submission:
         with self._lock:

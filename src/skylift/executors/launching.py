@@ -41,10 +41,9 @@ class Launching:
             now = self._field.clock()
             members = self._kin.setdefault(kin, {})
             members[flight] = None
-            if not flight.failures and not flight.shortages:
-                flight.due = max(flight.due, now + self._field.rhythm.linger)
-            if len(members) >= self._field.compute.most_per_submit:
-                flight.due = now
+            if flight.due <= now:
+                full = len(members) % self._field.compute.most_per_submit == 0
+                flight.due = now if full else now + self._field.rhythm.linger
         self._line.put(flight)
 
     def step(self, now: float) -> None:

@@ -1,0 +1,193 @@
+"""R7: events lost, doubled and shuffled give the same ends as none; with them, looks are few; without a queue, enough."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.executor_tower import ByHand, Tower, ended
+
+from skylift.core.attempt import Exit, Observation, Phase
+from skylift.executors.fake import FakeCompute
+from skylift.executors.settle import Event
+
+pytestmark = pytest.mark.unit
+
+LIVES = st.sampled_from(["done", "failed", "killed", "refused", "no image twice", "vanished", "long"])
+ENDS = {
+    "done": Event.NONE,
+    "failed": Event.SUCCESS,
+    "killed": Event.FAILED,
+    "refused": Event.NONE,
+    "no image twice": Event.NONE,
+    "vanished": Event.FAILED,
+    "long": Event.NONE,
+}
+
+
+def lead(compute: FakeCompute, ref: str, life: str, chance: random.Random) -> None:
+    """One moment in the life of a container that is alive."""
+    if chance.random() < 0.5:
+        return
+    number = int(ref.rpartition(".")[2])
+    if compute.seen(ref).phase is Phase.WAITING:
+        if life == "no image twice" and number < 3:
+            compute.fail_to_start(ref)
+        else:
+            compute.run(ref)
+    elif life == "vanished":
+        compute.vanish(ref)
+    elif life != "long" or chance.random() < 0.05:
+        codes = {"failed": Exit.ENDED_BADLY, "killed": 137, "refused": Exit.NOT_OURS}
+        compute.exit(ref, codes.get(life, Exit.DONE))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    lives=st.lists(LIVES, min_size=1, max_size=12),
+    seed=st.integers(0, 10_000),
+    lost=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    twice=st.sampled_from([0.0, 0.1, 0.5]),
+    shuffled=st.booleans(),
+)
+def test_r7_whatever_happens_to_events_the_ends_are_the_same(
+    lives: list[str], seed: int, lost: float, twice: float, shuffled: bool
+) -> None:
+    chance = random.Random(seed)
+    tower = Tower(eventful=True, explain=0, reconcile=300.0)
+    tower.fleet.hear(True)
+    for number, _ in enumerate(lives):
+        tower.order(f"x{number}")
+    heard = 0
+    bag: list[Observation] = []
+    for _ in range(600):
+        tower.fly(5)
+        for ref in tower.compute.alive():
+            lead(tower.compute, ref, lives[int(ref.rpartition(".")[0].removeprefix("fake:x"))], chance)
+        bag += [one for one in tower.compute.history[heard:] for _ in range(1 + (chance.random() < twice))]
+        heard = len(tower.compute.history)
+        if shuffled:
+            chance.shuffle(bag)
+        now, bag = bag[: len(bag) // 2 + 1], bag[len(bag) // 2 + 1 :]
+        assert tower.fleet.sighted([one for one in now if chance.random() >= lost]) == []
+        if not tower.flights():
+            break
+    assert sorted(ended(tower.news)) == sorted((f"x{n}", ENDS[life]) for n, life in enumerate(lives))
+    most = {life: 3 if life == "no image twice" else 1 for life in ENDS}
+    assert len({*tower.compute.submitted}) == sum(most[life] for life in lives)
+
+
+def running(tower: Tower, number: int) -> None:
+    for one in range(number):
+        tower.order(f"x{one}")
+    tower.fly(number / 500)
+    for ref in tower.compute.alive():
+        tower.compute.run(ref)
+
+
+def test_r7_with_events_a_thousand_running_ones_cost_few_looks() -> None:
+    tower = Tower(eventful=True, launches=1000, reconcile=300.0)
+    tower.fleet.hear(True)
+    running(tower, 1000)
+    tower.fleet.sighted(tower.compute.history)
+    tower.fly(60)
+    before = len(tower.compute.looks)
+    tower.fly(600)
+    assert len(tower.compute.looks) - before <= 10 * 10, "more than ten calls a minute"
+    tower.compute.exit("fake:x7.1", Exit.DONE)
+    tower.fleet.sighted(tower.compute.history[-1:])
+    assert ended(tower.fly(0.1)) == [("x7", Event.NONE)], "an event is news at once"
+
+
+def test_r7_without_events_a_thousand_running_ones_cost_sixty_looks_a_minute() -> None:
+    tower = Tower(launches=1000)
+    running(tower, 1000)
+    tower.fly(120)
+    before = len(tower.compute.looks)
+    tower.fly(600)
+    assert len(tower.compute.looks) - before <= 60 * 10
+
+
+def test_r7_a_lost_event_is_found_by_the_reconciling_look() -> None:
+    tower = Tower(eventful=True, reconcile=300.0)
+    tower.fleet.hear(True)
+    running(tower, 5)
+    tower.fleet.sighted(tower.compute.history)
+    tower.fly(5)
+    tower.compute.exit("fake:x3.1", 137, "its event was lost")
+    assert ended(tower.fly(320)) == [("x3", Event.FAILED)]
+    assert tower.tally.sum("drift") == 1
+
+
+def test_r7_a_queue_that_fails_brings_the_looks_back() -> None:
+    tower = Tower(eventful=True, reconcile=300.0)
+    tower.fleet.hear(True)
+    running(tower, 5)
+    tower.fleet.sighted(tower.compute.history)
+    tower.fly(30)
+    tower.fleet.hear(False)
+    tower.fly(10)
+    tower.compute.exit("fake:x3.1", Exit.DONE)
+    assert ended(tower.fly(15)) == [("x3", Event.NONE)]
+
+
+def test_r7_a_rule_that_is_gone_is_noticed_though_the_queue_answers() -> None:
+    tower = Tower(eventful=True, reconcile=300.0)
+    tower.fleet.hear(True)
+    running(tower, 50)
+    tower.fleet.sighted(tower.compute.history)
+    tower.fly(200)
+    tower.compute.exit("fake:x3.1", Exit.DONE)
+    tower.fly(320)
+    tower.compute.exit("fake:x4.1", Exit.DONE)
+    assert ended(tower.fly(15)) == [("x4", Event.NONE)], "polled since the first that no event told"
+
+
+def test_r7_events_that_never_come_for_a_container_leave_it_to_polling() -> None:
+    tower = Tower(eventful=True)
+    tower.fleet.hear(True)
+    running(tower, 3)
+    tower.fly(90)
+    tower.compute.exit("fake:x1.1", Exit.DONE)
+    assert ended(tower.fly(15)) == [("x1", Event.NONE)]
+
+
+def test_r7_an_event_before_the_answer_of_submit_is_kept() -> None:
+    pool = ByHand()
+    tower = Tower(pool=pool, eventful=True, explain=0)
+    tower.fleet.hear(True)
+    tower.order()
+    tower.fleet.step()
+    ends = Observation("fake:x.1", Phase.STOPPED, began=True, exit_code=137, version=9, external_id="x", reason="early")
+    assert tower.fleet.sighted([ends]) == []
+    tower.fleet.step()
+    pool.calls.pop()()
+    assert ended(tower.fly(0)) == [("x", Event.FAILED)]
+    assert tower.tally.sum("events", use="early") == 1
+
+
+def test_r7_strangers_are_named_and_past_ones_of_ours_are_not() -> None:
+    tower = Tower(eventful=True)
+    tower.order()
+    tower.fly(1)
+    stranger = Observation("fake:other.1", Phase.RUNNING, began=True, version=2, external_id="other")
+    assert tower.fleet.sighted([stranger]) == ["fake:other.1"]
+    tower.compute.exit("fake:x.1", Exit.DONE)
+    tower.fly(2)
+    assert tower.flights() == 0
+    assert tower.fleet.sighted(tower.compute.history) == []
+
+
+def test_r7_an_old_event_does_not_undo_what_is_known() -> None:
+    tower = Tower(eventful=True)
+    tower.fleet.hear(True)
+    tower.order()
+    tower.fly(1)
+    tower.compute.run("fake:x.1")
+    tower.fleet.sighted(tower.compute.history[::-1])
+    tower.fly(1)
+    tower.compute.fail_to_start("fake:x.1")
+    assert ended(tower.fly(400)) == [("x", Event.FAILED)], "it began, so it is Airflow's to repeat"
+    assert tower.compute.submitted == ["x.1"]
