@@ -29,6 +29,7 @@ class World:
         faults: what becomes of the n-th call (from 1) that changes something: ``before`` or ``after`` (its answer is lost, the call
             did nothing or all), ``kill before``, ``kill after``, or an AWS error code.
         calls: operations, in order.
+        hidden: the bucket may not be listed.
         late: seconds for which ListJobs does not show what was submitted.
     """
 
@@ -40,6 +41,7 @@ class World:
         self.faults = {int(number.removeprefix("n")): fault for number, fault in faults.items()}
         self.late = 0.0
         self.clock = ManualClock()
+        self.hidden = False
 
     def compute(self, *, together: bool = True, url: str = "s3://b/p", **conf: str) -> BatchCompute:
         """A compute as a new process has it."""
@@ -148,5 +150,7 @@ class S3:
     def _list(self, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
         assert Bucket == "b"
         self._world.calls.append("ListObjects")
+        if self._world.hidden:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "s3:ListBucket"}}, "ListObjectsV2")
         keys = [key for key in self._world.objects if key.startswith(Prefix)]
         return [{"Contents": [{"Key": key, "ETag": "", "Size": 1} for key in keys]}]

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from tests.unit.batch_double import Killed, World
 
 from skylift.core.attempt import Attempt, Submission
+from skylift.core.errors import Refused
 from skylift.executors.batch import BatchCompute
 
 pytestmark = pytest.mark.unit
@@ -143,11 +144,21 @@ def test_r16_a_workload_in_the_command_cannot_be_renewed() -> None:
 
 def test_jobs_of_the_provider_s_executor_are_taken_over() -> None:
     world = World()
-    world.jobs["theirs"] = {"jobName": "constant", "jobQueue": "jq"}
-    one = replace(attempts(1)[0], external_id="theirs", adopted=True)
+    (one,) = attempts(1, adopted=True)
+    world.jobs[one.external_id] = {"jobName": "constant", "jobQueue": "jq"}
     compute = world.compute()
-    assert compute.find(one) == ["theirs"]
-    assert compute.submit([one])[0].ref == "theirs"
+    assert compute.find(one) == [one.external_id]
+    assert compute.submit([one])[0].ref == one.external_id
+
+
+def test_who_uses_no_arrays_need_not_be_allowed_to_list_the_bucket() -> None:
+    world = World()
+    world.hidden = True
+    (one,) = attempts(1)
+    ref = world.compute(together=False).submit([one])[0].ref
+    assert world.compute(together=False).find(one) == [ref]
+    with pytest.raises(Refused, match="ListObjects"):
+        world.compute(together=True).find(one)
 
 
 def test_r5_a_throttle_is_told_as_such_and_submits_nothing_twice() -> None:

@@ -4,6 +4,7 @@ the ``batch_*`` files."""
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections import OrderedDict
@@ -49,6 +50,8 @@ MOST_CHILDREN = 10_000
 
 LAUNCHES = 40.0
 """SubmitJob calls a second, of the 50 that an account has; the rest is for what others submit."""
+
+JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 SETTLED = 5.0
 """Seconds from the first look that did not find a job to one that says that it was not submitted: lists may be late."""
@@ -205,7 +208,7 @@ class BatchCompute:
                 # The next in turn may do; a fallback must not fail what would have run in its own place.
                 answer = Submission(later=f"[{OWN_SECTION}] capacity_fallback: {error}", shortage=True)
             else:
-                answer = Submission(refused=str(error))
+                answer = Submission(refused=f"{error}{_advice(str(error))}")
         return [answer for _ in attempts]
 
     def observe(self, refs: Sequence[str]) -> list[Observation]:
@@ -315,14 +318,25 @@ class BatchCompute:
         named = [one for queue in queues for one in self._jobs.named(queue, f"{begin}*")]
         numbers = {name.removeprefix(begin): ref for name, ref in named}
         found = {f"{attempt.external_id}.{number}": ref for number, ref in numbers.items() if number.isdecimal()}
-        if self._payloads.by_reference:
-            found |= dict(self._arrays.search(queues, attempt.external_id))
-        if not found and attempt.external_id in self._jobs.describe([attempt.external_id]):
+        found |= self._children_of(queues, attempt.external_id)
+        theirs = attempt.external_id if JOB_ID.fullmatch(attempt.external_id) and not found else ""
+        if theirs and theirs in self._jobs.describe([theirs]):
             # The amazon provider's executor kept the job's id there: its jobs are taken over as they are.
-            return [(attempt.token, attempt.external_id)]
+            return [(attempt.token, theirs)]
         refs = sorted(found.items(), key=lambda one: _number(one[0]))
         self._found.update({ref: token for token, ref in refs if token != attempt.token})
         return refs
+
+    def _children_of(self, queues: Sequence[str], external_id: str) -> dict[str, str]:
+        if not self._payloads.by_reference:
+            return {}
+        try:
+            return dict(self._arrays.search(queues, external_id))
+        except Refused:
+            # Who does not use arrays need not be allowed to list the bucket.
+            if self._together:
+                raise
+            return {}
 
     def _queues(self, attempt: Attempt) -> list[str]:
         """Job queues in which its jobs may be."""
@@ -331,6 +345,12 @@ class BatchCompute:
 
     def _job_named(self, queue: str, name: str) -> str:
         return next((job_id for _, job_id in self._jobs.named(queue, name)), "")
+
+
+def _advice(text: str) -> str:
+    if "batch:TagResource" in text:
+        return f" (allow it, or set [{OWN_SECTION}] tags = False)"
+    return ""
 
 
 def _number(token: str) -> int:
