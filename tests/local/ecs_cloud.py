@@ -24,6 +24,7 @@ from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.ecs.capacity import SLOTS
 from skylift.localcloud.ecs.runner import Runner
 from skylift.wire.app import WireApp
+from skylift.wire.intercept import Call, Course, Interceptor
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 from skylift.wire.serve import Server, listen
 
@@ -82,8 +83,24 @@ class TinyImages:
         return TinyImage(self.folder, template=self.template)
 
 
+class Ear:
+    """Between the gate and the faults: keeps who called what, and lets everything pass."""
+
+    def __init__(self, behind: Interceptor) -> None:
+        self._behind = behind
+        self.calls: list[Call] = []
+
+    async def course(self, call: Call) -> Course:
+        self.calls.append(call)
+        return await self._behind.course(call)
+
+
 class Cloud:
-    """A local cloud that serves from a thread of this process."""
+    """A local cloud that serves from a thread of this process.
+
+    Attributes:
+        ear: heard all calls.
+    """
 
     def __init__(self, home: Path, slots: int = 0, template: str = "") -> None:
         self.home = home
@@ -94,6 +111,7 @@ class Cloud:
         self._listening: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], None] = lambda: None
+        self.ear: Ear | None = None
         self.url = ""
 
     def start(self, port: int = 0) -> Cloud:
@@ -129,7 +147,8 @@ class Cloud:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         told = lambda kind, doc: self.changes.append((kind, _state(doc)))  # noqa: E731 - one line
         cloud = make(self.home, self.url, self.images, told, self.slots, self.runner)
-        server = Server(app_of(cloud), listening, grace=1.0)
+        self.ear = Ear(cloud.faults)
+        server = Server(app_of(cloud, self.ear), listening, grace=1.0)
         await cloud.start()
         serving = asyncio.create_task(server.run())
         while not server.started:
@@ -169,7 +188,7 @@ def make(
     return LocalCloud(home, url, keys, ACCOUNT, REGION, time.time, **options)
 
 
-def app_of(cloud: LocalCloud) -> WireApp:
+def app_of(cloud: LocalCloud, interceptor: Interceptor | None = None) -> WireApp:
     ring = Keyrings(StaticKeys([OWNER]), DerivedKeys(MASTER, time.time), cloud.extra_keyring)
     return WireApp(
         list(cloud.providers),
@@ -177,7 +196,7 @@ def app_of(cloud: LocalCloud) -> WireApp:
         fallback=cloud.fallback,
         routes=cloud.routes,
         signed_routes=cloud.signed_routes,
-        interceptor=cloud.faults,
+        interceptor=interceptor or cloud.faults,
         account=ACCOUNT,
     )
 

@@ -11,6 +11,7 @@ import boto3
 import pytest
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition, wait_for
 from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.test_iam_policy import allowed, called
 
 from skylift.aws.clients import client
 from skylift.aws.ecs_tasks import EcsTasks
@@ -108,6 +109,7 @@ def test_one_container_runs_one_airflow_task_after_the_other(
     left = {one["Key"]: one["Size"] for one in s3.list_objects_v2(Bucket="workloads").get("Contents", ())}
     # No workload, and so no token, is left behind: the berths are empty, or say that they are closed.
     assert {key for key, size in left.items() if size > 6 and "warm-of" not in key} == set(), left
+    assert called(cloud, by_container=True) == allowed("task-role", "--payload-url", "s3://workloads/here", "--warm")
 
 
 def test_a_stop_ends_the_airflow_task_and_the_container(cloud: Cloud, api: ExecutionApi, compute: WarmCompute) -> None:

@@ -55,7 +55,6 @@ class Uses:
         job_queues, job_definitions: of Batch.
         payload_url: ``[skylift] payload_url``.
         warm: ``[skylift] warm_seconds`` is set: containers stay, and say so below ``payload_url``.
-        arrays: ``[skylift] batch_arrays`` is set: who has which place in an array stands below ``payload_url``.
         events_queue: ``[skylift] events_queue``.
         container_log_groups: where the containers' output goes (log driver awslogs).
         remote_log_groups: CloudWatch groups of Airflow's remote logs.
@@ -71,7 +70,6 @@ class Uses:
     job_definitions: Sequence[str] = ()
     payload_url: str = ""
     warm: bool = False
-    arrays: bool = False
     events_queue: str = ""
     container_log_groups: Sequence[str] = ()
     remote_log_groups: Sequence[str] = ()
@@ -172,7 +170,8 @@ def _batch(place: Place, uses: Uses) -> list[dict[str, Any]]:
 def _put_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
-    reads = ["s3:GetObject"] if uses.warm or uses.arrays else []
+    # Who has which place in a Batch array, and which warm container was given what, is looked up there after a restart.
+    reads = ["s3:GetObject"] if uses.warm or uses.job_queues else []
     removes = ["s3:DeleteObject"] if uses.warm else []
     statements = [_allow("PutWorkloads", ["s3:PutObject", *reads, *removes], [_objects(place, uses.payload_url)])]
     if reads:

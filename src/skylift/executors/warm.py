@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition
@@ -94,6 +95,7 @@ class WarmCompute:
         self._labels = SHARING[sharing]
         self._containers: dict[str, Container] = {}
         self._doubtful: dict[str, Container] = {}
+        self._left: deque[str] = deque()
         self._news = Condition()
 
     def kin(self, attempt: Attempt) -> Hashable | None:
@@ -132,13 +134,14 @@ class WarmCompute:
     def listen(self, seconds: float) -> list[Observation]:
         """Waits until a container is at work, at most so long, and then a moment; the workloads that ended."""
         with self._news:
-            if not self._news.wait_for(self._at_work, seconds):
+            if not self._news.wait_for(lambda: self._at_work() or self._left, seconds):
                 return []
             self._news.wait(LISTEN)
-            gone = self._outdated()
+            self._forget_outdated()
             refs = [named(one.ref, one.number) for one in self._at_work()]
-        for container in gone:
-            self._berths.clear(container.name)
+        while self._left:
+            self._berths.clear(self._left[0])
+            self._left.popleft()
         ended = self._berths.ended()
         found = (self._ended(ref, ended) for ref in refs)
         return [one for one in found if one is not None]
@@ -241,7 +244,9 @@ class WarmCompute:
         if over is not None or seen is None:
             return over
         if number_of(ref) > 1:
-            seen = self._died(ref, seen) if seen.phase is Phase.STOPPED else replace(seen, ref=ref)
+            # The container's own external id is that of the workload which it began with.
+            seen = replace(seen, ref=ref, external_id="")
+            seen = self._died(ref, seen) if seen.phase is Phase.STOPPED else seen
         self._over(seen)
         return seen
 
@@ -265,8 +270,8 @@ class WarmCompute:
         container = self._containers.get(container_of(ref))
         berth = Berth(container.name, number_of(ref)) if container else None
         if berth is not None and self._berths.standing(berth):
-            return replace(seen, ref=ref, began=False, exit_code=None)
-        return replace(seen, ref=ref, began=True)
+            return replace(seen, began=False, exit_code=None)
+        return replace(seen, began=True)
 
     def _over(self, seen: Observation) -> None:
         """Forgets a container that is over: nothing is handed to it any more."""
@@ -280,15 +285,16 @@ class WarmCompute:
 
     def _forget(self, container: Container) -> None:
         with self._news:
-            self._containers.pop(container.ref, None)
+            if self._containers.pop(container.ref, None):
+                self._left.append(container.name)
+                self._news.notify_all()
 
-    def _outdated(self) -> list[Container]:
-        """Takes out those that must have ended by themselves, unseen; what they left can be cleared."""
+    def _forget_outdated(self) -> None:
+        """Those that must have ended by themselves, unseen."""
         now = self._clock()
-        gone = [one for one in self._containers.values() if now - one.touched > self._seconds * one.idle + FORGET]
-        for container in gone:
-            del self._containers[container.ref]
-        return gone
+        for one in list(self._containers.values()):
+            if now - one.touched > self._seconds * one.idle + FORGET:
+                self._forget(one)
 
     def _at_work(self) -> list[Container]:
         return [one for one in self._containers.values() if not one.idle]

@@ -29,7 +29,6 @@ MANY: dict[str, tuple[str, str]] = {
 }
 FLAGS: dict[str, tuple[str, str]] = {
     "warm": ("--warm", "[skylift] warm_seconds is set."),
-    "arrays": ("--arrays", "[skylift] batch_arrays is set."),
 }
 ONE: dict[str, tuple[str, str]] = {
     "cluster": ("--cluster", "Name or ARN of the ECS cluster."),
