@@ -29,6 +29,8 @@ class World:
         faults: what becomes of the n-th call (from 1) that changes something: ``before`` or ``after`` (its answer is lost, the call
             did nothing or all), ``kill before``, ``kill after``, or an AWS error code.
         calls: operations, in order.
+        shown: what DescribeJobs says of a job or child, by ref; otherwise RUNNABLE.
+        throttled: operation that is throttled now.
         hidden: the bucket may not be listed.
         late: seconds for which ListJobs does not show what was submitted.
     """
@@ -42,6 +44,8 @@ class World:
         self.late = 0.0
         self.clock = ManualClock()
         self.hidden = False
+        self.shown: dict[str, dict[str, Any]] = {}
+        self.throttled = ""
 
     def compute(self, *, together: bool = True, url: str = "s3://b/p", **conf: str) -> BatchCompute:
         """A compute as a new process has it."""
@@ -60,7 +64,7 @@ class World:
 
     def changed(self, operation: str) -> Iterator[None]:
         """Around the effect of a call."""
-        self.calls.append(operation)
+        self.call(operation)
         self.changes += 1
         fault = self.faults.get(self.changes, "")
         if fault == "kill before":
@@ -74,6 +78,12 @@ class World:
             raise Killed
         if fault == "after":
             raise ReadTimeoutError(endpoint_url=operation)
+
+    def call(self, operation: str) -> None:
+        """Counts a call, or refuses it."""
+        self.calls.append(operation)
+        if operation == self.throttled:
+            raise ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "slow"}}, operation)
 
     def _tokens_of(self, job: dict[str, Any]) -> list[str]:
         environment = {pair["name"]: pair["value"] for pair in job["containerOverrides"]["environment"]}
@@ -98,13 +108,19 @@ class Batch:
         return {"jobId": job_id}
 
     def describe_jobs(self, jobs: list[str]) -> dict[str, Any]:
-        self._world.calls.append("DescribeJobs")
+        self._world.call("DescribeJobs")
         known = [name for name in jobs if name.partition(":")[0] in self._world.jobs]
         names = {name: self._world.jobs[name.partition(":")[0]]["jobName"] for name in known}
-        return {"jobs": [{"jobId": name, "jobName": names[name], "status": "RUNNABLE"} for name in known]}
+        plain = {"status": "RUNNABLE"}
+        return {"jobs": [{"jobId": one, "jobName": names[one], **self._world.shown.get(one, plain)} for one in known]}
 
     def terminate_job(self, **request: Any) -> None:
-        self._world.calls.append(f"TerminateJob {request['jobId']}")
+        self._world.call("TerminateJob")
+        self._world.shown[request["jobId"]] = {
+            "status": "FAILED",
+            "statusReason": request["reason"],
+            "isTerminated": True,
+        }
 
     def describe_job_queues(self, jobQueues: list[str]) -> dict[str, Any]:
         return {"jobQueues": [{"jobQueueName": name, "state": "ENABLED"} for name in jobQueues]}
@@ -113,7 +129,7 @@ class Batch:
         return SimpleNamespace(paginate=self._list_jobs)
 
     def _list_jobs(self, jobQueue: str, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        self._world.calls.append("ListJobs")
+        self._world.call("ListJobs")
         (pattern,) = filters[0]["values"]
         begin, star, _ = pattern.lower().partition("*")
         since = self._world.clock() - self._world.late
