@@ -100,7 +100,7 @@ def _cluster(options: EcsOptions) -> dict[str, str]:
 
 def _guilty(options: EcsOptions, wishes: Mapping[str, Any], wrong: str) -> str:
     """Whose words are wrong: options are checked at the start, so an ``executor_config`` is if there is one."""
-    option = CAPACITY_PROVIDER_STRATEGY if "capacityProviderStrategy" in wrong else RUN_TASK_KWARGS
+    option = CAPACITY_PROVIDER_STRATEGY if "in capacityProviderStrategy[" in wrong else RUN_TASK_KWARGS
     return "executor_config" if wishes else options.source(option.name)
 
 
