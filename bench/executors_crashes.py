@@ -58,7 +58,7 @@ def crashes(aws: Aws, whose: str, kind: str, *, count: int = 50, only: int = 20)
         for case in cases:
             case.prepare()
         found = list(pool.map(Case.run, cases))
-    total = {name: sum(one[name] for one in found) for name in ("doubles", "orphans", "lost")}
+    total = {name: sum(one[name] for one in found) for name in ("doubles", "orphans", "lost", "killed")}
     return {**total, "points": len(found), "workloads": count * len(found), "found": found}
 
 
@@ -102,6 +102,7 @@ class Case:
         deadline = time.monotonic() + LATE + 30
         while not self._turn.over() and time.monotonic() < deadline:
             time.sleep(0.1)
+        killed = self._turn.over()
         self._turn.kill()
         time.sleep(0.5)
         self._aws.do("mark")
@@ -115,6 +116,7 @@ class Case:
             "orphans": stats["orphans"],
             "lost": lost,
             "launched": stats["containers"],
+            "killed": killed,
         }
 
     def _settle(self) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def busy(
     """The heartbeats while so many containers run and so many more are launched."""
     executor = _with_running(aws, whose, kind, running)
     settling: list[float] = []
-    loop(executor, settling, lambda: aws.do("stats")["orphans"] == 0, seconds=60, pause=0.1)
+    taken = loop(executor, settling, lambda: aws.do("stats")["orphans"] == 0, seconds=60, pause=0.1)
+    in_hand = running - aws.do("stats")["orphans"]
     for number in range(queued):
         executor.queue_workload(workload(f"t{number}"), session=None)
     beats: list[float] = []
@@ -57,6 +58,8 @@ def busy(
     return {
         "seconds": done,
         "launched": launched,
+        "taken_over_seconds": taken,
+        "in_hand": in_hand,
         "calls": stats["calls"],
         "bad": stats["bad"],
         **_beats(settling[1:] + beats),
@@ -66,9 +69,17 @@ def busy(
 def idle(
     aws: Aws, whose: str, kind: str, *, running: int = 1000, settle: float = 75, window: float = 60
 ) -> dict[str, Any]:
-    """API calls in a minute in which nothing happens, with one loop a second."""
-    executor = _with_running(aws, whose, kind, running)
+    """API calls in a minute in which nothing happens; the loop sleeps a second, as the scheduler's does when it is idle.
+
+    The 1,000 are launched without limits and looked at for more than a minute first, so that nobody is young any more.
+    """
+    aws.do("limit", on=False, latency=0)
+    executor = started(whose, kind)
     beats: list[float] = []
+    for number in range(running):
+        executor.queue_workload(workload(f"t{number}"), session=None)
+    loop(executor, beats, lambda: _made(aws, running), seconds=60, pause=0.5)
+    aws.do("limit")
     loop(executor, beats, lambda: False, seconds=settle, pause=1)
     since = time.time()
     loop(executor, beats, lambda: False, seconds=window, pause=1)

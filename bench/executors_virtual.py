@@ -48,7 +48,11 @@ class Moved:
         self.failed: set[Any] = set()
         self._clock = ManualClock()
         if self._ours:
-            self.executor._fleet = Fleet(self.executor.compute, AtOnce(), self._clock, self.executor.rhythm())
+            compute = self.executor.compute
+            for part in (compute, getattr(compute, "_arrays", None)):
+                if hasattr(part, "_clock"):
+                    part._clock = self._clock  # Batch waits by the clock before it submits again
+            self.executor._fleet = Fleet(compute, AtOnce(), self._clock, self.executor.rhythm())
 
     def step(self, seconds: float = STEP) -> None:
         """Time passes, and the scheduler makes one loop."""
