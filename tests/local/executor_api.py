@@ -49,6 +49,14 @@ def d():
 d()
 """
 
+CALLBACKS = """
+from pathlib import Path
+
+
+def told(file): Path(file).write_text("told")
+def untold(file): raise ValueError("no")
+"""
+
 PREPARE = """
 import json, sys, uuid
 from sqlalchemy import select
@@ -69,6 +77,15 @@ with create_session() as session:
     for ti in session.scalars(select(TaskInstance)):
         ti.state, ti.try_number, ti.external_executor_id = "queued", 1, str(uuid.uuid4())
         workloads[ti.task_id] = ExecuteTask.make(ti, generator=generator).model_dump_json()
+from airflow.executors import workloads as known
+if hasattr(known, "ExecuteCallback"):
+    callback = known.ExecuteCallback.model_fields["callback"].annotation
+    for name in ("told", "untold"):
+        data = {"path": f"callbacks_of_d.{name}", "kwargs": {"file": sys.argv[1] + ".told"}}
+        workloads[name] = known.ExecuteCallback(
+            callback=callback(id=uuid.uuid4(), fetch_method="import_path", data=data),
+            dag_rel_path="d.py", bundle_info={"name": "dags-folder"}, log_path=f"callbacks/{name}", token=generator.generate({"sub": "x"}),
+        ).model_dump_json()
 open(sys.argv[1], "w").write(json.dumps(workloads))
 """
 
@@ -78,7 +95,7 @@ class ExecutionApi:
     """A running execution API.
 
     Attributes:
-        workloads: JSON by task id.
+        workloads: JSON by task id, and where there are such, those of callbacks by their function's name.
     """
 
     home: Path
@@ -116,6 +133,7 @@ def execution_api(home: Path, dags: str = DAGS) -> Iterator[ExecutionApi]:
     home.mkdir(parents=True)
     (home / "dags").mkdir()
     (home / "dags" / "d.py").write_text(dags)
+    (home / "dags" / "callbacks_of_d.py").write_text(CALLBACKS)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -77,6 +77,17 @@ def test_a_stop_of_the_container_is_told_to_airflow(api: ExecutionApi) -> None:
     assert api.state("late") == "failed"
 
 
+@pytest.mark.parametrize("name", ["told", "untold"])
+def test_a_callback_of_the_dag_bundle_runs_and_its_end_is_told(api: ExecutionApi, name: str) -> None:
+    if name not in api.workloads:
+        pytest.skip("Airflow 3.1 gives executors no callbacks")
+    mark = api.home / "workloads.json.told"
+    mark.unlink(missing_ok=True)
+    code, output = ended(api.start(name))
+    assert (code == Exit.DONE) is (name == "told"), output
+    assert mark.exists() is (name == "told"), output
+
+
 @pytest.mark.parametrize("fault", ["token", "unreachable", "no workload", "no json"])
 def test_what_never_began_says_so(api: ExecutionApi, fault: str) -> None:
     workload = json.loads(api.workloads["late"])
