@@ -196,6 +196,22 @@ class EcsTasks:
         stopped = [arn for arn in self._listed(where, started_by, "STOPPED") if arn not in alive]
         return stopped + alive
 
+    def alive(self, cluster: str = "") -> dict[str, list[str]]:
+        """ARNs of all tasks of a cluster that are not told to stop, by their ``startedBy``: two calls for a hundred tasks.
+
+        Args:
+            cluster: where to look; "" is our own.
+        """
+        where = _where(cluster) or self._where
+        found: dict[str, list[str]] = {}
+        with classified("ecs ListTasks"):
+            pages = self._client.get_paginator("list_tasks").paginate(**where)
+            arns = [arn for page in pages for arn in page.get("taskArns") or []]
+        for start in range(0, len(arns), MOST_PER_DESCRIBE):
+            for task in self.describe(arns[start : start + MOST_PER_DESCRIBE]).values():
+                found.setdefault(task.started_by, []).append(task.arn)
+        return found
+
     def _listed(self, where: Mapping[str, str], started_by: str, status: str) -> list[str]:
         with classified("ecs ListTasks"):
             # ECS allows no other filter beside startedBy; the status is not one of them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Exit(IntEnum):
@@ -58,6 +58,7 @@ class Observation:
             is older than the last that was drawn from is not drawn from.
         shortage: it stopped before it began because there was no capacity: it is repeated, and not counted as a failure.
         external_id: whose attempt it is, where the service tells (events); "" when it does not.
+        outside: its stop came from outside of what ran in it: a person, Spot, its host.
     """
 
     ref: str
@@ -69,6 +70,7 @@ class Observation:
     version: int = 0
     shortage: bool = False
     external_id: str = ""
+    outside: bool = False
 
 
 class Verdict(StrEnum):
@@ -207,3 +209,14 @@ class Compute(Protocol):
     def renew(self, attempt: Attempt, ref: str) -> bool: ...
 
     def explain(self, ref: str) -> str: ...
+
+
+@runtime_checkable
+class Census(Protocol):
+    """What a compute may do beside its verbs: list all that is alive, for a scheduler that takes over many at once.
+
+    ``census`` gives the refs by external id, strangers' too; who is not in it is looked for by ``find``. It blocks for as long
+    as a few hundred calls take, and raises as the verbs do.
+    """
+
+    def census(self) -> dict[str, list[str]]: ...

@@ -141,6 +141,14 @@ class EcsCompute:
             cluster = str(attempt.wishes.get("cluster") or cluster)
         return self._tasks.started_by(attempt.external_id, cluster)
 
+    def census(self) -> dict[str, list[str]]:
+        """All ECS tasks that are alive in the clusters of the options."""
+        clusters = dict.fromkeys([self._options.cluster, *(one.cluster for one in self._options.queues.values())])
+        found: dict[str, list[str]] = {}
+        for cluster in clusters:
+            found.update(self._tasks.alive(cluster))
+        return found
+
     def kin(self, attempt: Attempt) -> None:
         """RunTask's ``count`` gives all the same overrides, so every attempt goes alone."""
 
@@ -235,6 +243,7 @@ def observation(ref: str, task: EcsTask | None, container: str) -> Observation:
         version=task.version,
         shortage=phase is Phase.STOPPED and not began and task.lacked_capacity,
         external_id=task.started_by,
+        outside=task.stop_code not in {"", "EssentialContainerExited", "TaskFailedToStart"},
     )
 
 

@@ -16,7 +16,7 @@ from airflow.executors.base_executor import BaseExecutor
 from sqlalchemy.exc import SQLAlchemyError
 
 from skylift.core.attempt import Compute
-from skylift.core.errors import Broken
+from skylift.core.errors import Broken, Refused
 from skylift.executors import airflow_compat, settings
 from skylift.executors.crew import Crew
 from skylift.executors.fleet import Fleet, Rhythm
@@ -89,7 +89,19 @@ class SkyliftExecutor(BaseExecutor):
     # What Airflow calls.
 
     def start(self) -> None:
-        """Reads the options and starts the background thread. Raises ``Refused``: a wrong option stops the scheduler here."""
+        """Reads the options and starts the background threads.
+
+        Raises:
+            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (a ``SystemExit`` it
+                takes for a shutdown, with exit code 0 and no word), so the line is also logged by itself.
+        """
+        try:
+            self._start()
+        except Refused as error:
+            self.log.critical("%s cannot start: %s", type(self).__name__, error)
+            raise Refused(str(error)) from None
+
+    def _start(self) -> None:
         most = Options(self.conf, OWN_SECTION)[settings.END_SECONDS]
         compute, source = self.compute, self.make_source()
         rhythm = replace(self.rhythm(), eventful=source is not None)
@@ -270,7 +282,7 @@ class SkyliftExecutor(BaseExecutor):
             return
         if news.record:
             self.log_task_event(event=f"executor: {news.stage}", extra=news.reason, ti_key=order.key)
-            self.log.warning("%s: %s", order.key, news.reason)
+            self.log.warning("%s: %s", order.key, short(news.reason))
         if news.stage is Stage.RUNNING and order.kind is Kind.CALLBACK:
             self.running_state(order.key, news.reason)
         if news.stage is Stage.ENDED:

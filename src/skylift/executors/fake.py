@@ -22,6 +22,7 @@ class FakeCompute:
         stops: refs of all stop calls.
         finds: external ids of all find calls.
         looks: refs of each observe call.
+        listings: how many census calls there were.
         renewals: refs of all renew calls.
         history: every change of every container, as an event would tell it.
         hidden: refs that the service says it does not know, though they are there (eventual consistency).
@@ -41,6 +42,7 @@ class FakeCompute:
         self.stops: list[str] = []
         self.finds: list[str] = []
         self.looks: list[tuple[str, ...]] = []
+        self.listings = 0
         self.renewals: list[str] = []
         self.history: list[Observation] = []
         self.hidden: set[str] = set()
@@ -80,6 +82,16 @@ class FakeCompute:
             self.finds.append(attempt.external_id)
             self._refuse("find")
             return [ref for ref in self._seen if owner_of(ref) == attempt.external_id and ref not in self.hidden]
+
+    def census(self) -> dict[str, list[str]]:
+        with self._lock:
+            self.listings += 1
+            self._refuse("census")
+            found: dict[str, list[str]] = {}
+            for ref, seen in self._seen.items():
+                if seen.phase is not Phase.STOPPED and ref not in self.hidden:
+                    found.setdefault(owner_of(ref), []).append(ref)
+            return found
 
     def renew(self, attempt: Attempt, ref: str) -> bool:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from skylift.core.attempt import Observation, Phase, Verdict
+from skylift.core.attempt import Census, Observation, Phase, Verdict
 from skylift.core.errors import SkyliftError
 from skylift.executors.airfield import Airfield
 from skylift.executors.flight import Flight
@@ -17,6 +17,10 @@ LOOKS_FOR_IT = 2
 """Empty answers that are asked again when a container is looked for: lists are eventually consistent."""
 
 
+CROWD = 20
+"""As many that wait to be found are looked for by one listing of all that is alive, where the compute can give one."""
+
+
 class Finding:
     """See the file's text."""
 
@@ -25,6 +29,8 @@ class Finding:
         self._stopping = stopping
         self._landing = landing
         self._line = Line()
+        self._listing = False
+        self._listed_at = float("-inf")
         self._lane = field.lane("find", field.rhythm.looks, field.rhythm.half)
 
     def put(self, flight: Flight) -> None:
@@ -33,7 +39,12 @@ class Finding:
 
     def step(self, now: float) -> None:
         """Starts the searches that are due."""
-        while self._line.due() <= now and self._lane.open(now):
+        compute = self._field.compute
+        crowd = len(self._line) >= CROWD and now - self._listed_at > self._field.rhythm.reconcile
+        if crowd and isinstance(compute, Census) and self._lane.open(now):
+            self._listing, self._listed_at = True, now
+            self._field.calls.make(self._lane, compute.census, self._listed)
+        while not self._listing and self._line.due() <= now and self._lane.open(now):
             (flight,) = self._line.take(now)
             flight.busy = True
             call = partial(self._field.compute.find, flight.attempt())
@@ -41,8 +52,18 @@ class Finding:
 
     def next(self, now: float) -> float:
         """When there is more to do."""
-        due = self._line.due()
+        due = float("inf") if self._listing else self._line.due()
         return max(due, self._lane.ready(now)) if due <= now else due
+
+    def _listed(self, result: dict[str, list[str]] | SkyliftError) -> None:
+        now = self._field.clock()
+        self._listing = False
+        if isinstance(result, SkyliftError):
+            self._lane.complain(now, f"All containers cannot be listed, each is looked for by itself: {result}")
+            return
+        for flight in self._line:
+            if flight.order.external_id in result:
+                self._is_there(flight, result[flight.order.external_id], now)
 
     def _found(self, flight: Flight, result: list[str] | SkyliftError) -> None:
         now = self._field.clock()

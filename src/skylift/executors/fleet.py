@@ -137,6 +137,8 @@ class Fleet:
         now = self._field.clock()
         flight = Flight(order, since=now, due=now, changed=now, began=order.began)
         self._field.roster.add(flight)
+        if order.ref:
+            self._field.roster.place(flight, order.ref)
         self._route(flight)
 
     def _revoke(self, key: Hashable, why: str) -> None:

@@ -20,6 +20,7 @@ class Order:
         external_id: unique, and kept over restarts of the scheduler.
         document, wishes, labels, queue, adopted: see ``Attempt``.
         log_path: where Airflow's log of this try is, below the base of the logs; "" when the workload has none.
+        ref: the compute's name for its container, where that is known already; "" otherwise.
         subject: Airflow's own id of what is run (of the task instance), by which it can be asked whether it is still wanted.
         began: it is known to run already: look for its container, start none.
         repeat: whether another attempt may be made.
@@ -33,6 +34,7 @@ class Order:
     labels: Mapping[str, str] = field(default_factory=dict)
     queue: str = ""
     log_path: str = ""
+    ref: str = ""
     subject: str = ""
     adopted: bool = False
     began: bool = False

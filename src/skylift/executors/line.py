@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from itertools import count
 
 from skylift.executors.flight import Flight
@@ -37,6 +38,14 @@ class Line:
             flight.ticket = 0
             taken.append(flight)
         return taken
+
+    def __iter__(self) -> Iterator[Flight]:
+        """All that stand in it, in no order."""
+        return iter([flight for _, ticket, flight in self._heap if flight.ticket == ticket])
+
+    def __len__(self) -> int:
+        """How many stand in it at most: those who left by themselves may still be counted."""
+        return len(self._heap)
 
 
 def leave(flight: Flight) -> None:

@@ -49,7 +49,8 @@ def adopted(ti: Any, generator: Callable[[], Any], *, foreign: bool) -> Order:
             raise
         # It runs, and to see its end needs no DAG.
         order = _watched(ti)
-    return replace(order, external_id=ti.external_executor_id, began=began, repeat=not foreign, adopted=True)
+    known = ti.external_executor_id if foreign else ""
+    return replace(order, external_id=ti.external_executor_id, ref=known, began=began, repeat=not foreign, adopted=True)
 
 
 def orphan(ti: Any) -> Order:
