@@ -112,7 +112,7 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
         sys.path.append(str(opened.path))
         return int(not execute_callback_workload(workload.callback, logging.getLogger("callback"))[0])
     if ActivitySubprocess.wait.__name__ == "wait":
-        ActivitySubprocess.wait = stoppable(ActivitySubprocess.wait)
+        ActivitySubprocess.wait = stoppable(ActivitySubprocess.wait)  # type: ignore[no-untyped-call]
     base = conf.get("api", "base_url", fallback="/")
     base = f"http://localhost:8080{base}" if base.startswith("/") else base
     if hasattr(workload, "sentry_integration"):
