@@ -47,7 +47,7 @@ class Loop:
             self.executor.heartbeat()
             self._events()
             self._watch()
-            for task_id in {"stopped", "spot"} - struck:
+            for task_id in {"stopped", "polite", "spot"} - struck:
                 if self._ready(task_id) and self.watched:
                     self._strike(task_id)
                     struck.add(task_id)
@@ -71,7 +71,7 @@ class Loop:
 
     def _strike(self, task_id: str) -> None:
         arn = self._arn(task_id)
-        if task_id == "stopped":
+        if task_id != "spot":
             self.ecs.stop_task(task=arn, reason="somebody was at the console")
         else:
             wish = {"kind": "spot", "name": "", "values": {"warning": 1, "task": arn}}

@@ -53,6 +53,7 @@ def observation(ref: str, job: BatchJob | None, names: Collection[str] = ()) -> 
         reason=reason,
         version=10 * len(job.tries) + RANKS.get(job.status, 0) + 1,
         external_id=token_of(job.name).rpartition(".")[0],
+        outside=job.on_request or job.reason.startswith("Host EC2"),
     )
     if job.status == "RUNNING":
         return replace(seen, phase=Phase.RUNNING, began=True)

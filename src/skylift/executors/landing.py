@@ -38,7 +38,7 @@ class Landing:
                 self._short(flight, seen.reason)
                 return
         most = self._field.rhythm.most_attempts if order.repeat else flight.spent
-        settlement = settle(means, seen.exit_code, order.kind, number=flight.spent, most=most)
+        settlement = settle(means, seen.exit_code, order.kind, number=flight.spent, most=most, outside=seen.outside)
         if settlement.repeat:
             self._repeat(flight, "missing" if seen.phase is Phase.MISSING else "lost", seen.reason)
             return

@@ -58,7 +58,9 @@ class Settlement:
     record: bool = False
 
 
-def settle(verdict: Verdict, exit_code: int | None, kind: Kind, *, number: int, most: int) -> Settlement:
+def settle(
+    verdict: Verdict, exit_code: int | None, kind: Kind, *, number: int, most: int, outside: bool = False
+) -> Settlement:
     """The settlement of an attempt that is over (``verdict`` is not ``UNDERWAY``).
 
     Args:
@@ -67,6 +69,7 @@ def settle(verdict: Verdict, exit_code: int | None, kind: Kind, *, number: int, 
         kind: tasks and callbacks differ in who reports their end.
         number: of this attempt, from 1.
         most: attempts in all before giving up.
+        outside: see ``Observation``.
     """
     if verdict is Verdict.LOST:
         if number < most:
@@ -80,4 +83,7 @@ def settle(verdict: Verdict, exit_code: int | None, kind: Kind, *, number: int, 
     if verdict is Verdict.GONE:
         # Airflow's own heartbeat decides: the container may have ended in order long ago.
         return Settlement(record=True)
-    return Settlement(event=Event.SUCCESS if exit_code == Exit.ENDED_BADLY else Event.NONE)
+    if exit_code == Exit.ENDED_BADLY:
+        # Airflow knows that its task was stopped, but not by whom.
+        return Settlement(event=Event.SUCCESS, record=outside)
+    return Settlement()
