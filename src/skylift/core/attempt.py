@@ -71,7 +71,6 @@ class Observation:
     shortage: bool = False
     external_id: str = ""
     outside: bool = False
-    outside: bool = False
 
 
 class Verdict(StrEnum):
