@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ class Ledger:
 
     def work(self) -> None:
         """Asks for this and that until the server is gone."""
-        deeds = [self.run, self.run, self.run, self.sleep, self.stop, self.roll, self.array, self.keep]
+        self.until_gone([self.run, self.run, self.run, self.sleep, self.stop, self.roll, self.array, self.keep])
+
+    def until_gone(self, deeds: Sequence[Callable[[], None]]) -> None:
+        """One of these after the other, until the server is gone."""
         while True:
             try:
                 self.dice.choice(deeds)()
