@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 from tests.unit.executor_airflow import Conf
 
+from skylift.aws.ecs_tasks import task_of
 from skylift.aws.output import Stream
-from skylift.core.attempt import Attempt
+from skylift.core.attempt import Attempt, Exit, Verdict
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors import last_words
+from skylift.executors.ecs import observation
 from skylift.executors.fake import FakeCompute
 from skylift.executors.flight import News, Order, Stage
 from skylift.executors.last_words import LAST_LINES, Limit, memory_words, readable, short
 from skylift.executors.last_words_glance import Glances
 from skylift.executors.last_words_scribe import MOST_HELD, MOST_WAITING, Scribe
-from skylift.executors.settle import Event, Kind
+from skylift.executors.settle import Event, Kind, Settlement, settle
 
 pytestmark = pytest.mark.unit
 
@@ -101,6 +103,22 @@ def test_the_events_info_is_one_short_line_without_what_was_printed() -> None:
     assert short(reason) == f"stopped; {ARN}; Killed for memory"
     assert short("one line") == "one line"
     assert len(short("x" * 5000)) == last_words.MOST_SHORT
+
+
+def test_who_stopped_it_from_outside_is_recorded_though_airflow_knows_the_end() -> None:
+    def settled(code: int, *, outside: bool) -> Settlement:
+        return settle(Verdict.FINISHED, code, Kind.TASK, number=1, most=3, outside=outside)
+
+    assert settled(Exit.ENDED_BADLY, outside=True) == Settlement(event=Event.SUCCESS, record=True)
+    assert settled(Exit.ENDED_BADLY, outside=False) == Settlement(event=Event.SUCCESS)
+    assert settled(Exit.DONE, outside=True) == Settlement(), "it was done before it was stopped"
+    for code, by_whom in (
+        ("SpotInterruption", True),
+        ("EssentialContainerExited", False),
+        ("TaskFailedToStart", False),
+    ):
+        task = {"taskArn": ARN, "lastStatus": "STOPPED", "stopCode": code, "startedAt": 1}
+        assert observation(ARN, task_of(task), "main").outside is by_whom
 
 
 # How it is written, and when it is told.
