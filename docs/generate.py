@@ -19,7 +19,9 @@ from skylift.core.containers import CONTAINER_SETTINGS
 from skylift.core.environment import ENVIRONMENT_LIFE
 from skylift.core.lifecycle import Lifecycle
 from skylift.core.settings import Setting
+from skylift.executors.batch_options import BATCH_SECTION, BATCH_SETTINGS
 from skylift.executors.ecs_options import ECS_SECTION, ECS_SETTINGS
+from skylift.executors.queues import FALLBACK_WORDS, QUEUE_WORDS
 from skylift.executors.settings import OWN_SECTION, OWN_SETTINGS
 from skylift.localcloud.batch.lifecycle import BATCH_JOB
 from skylift.localcloud.batch.provider import BatchProvider
@@ -50,6 +52,8 @@ def settings() -> str:
         "## Executors, in the user's Airflow",
         f"Options of `[{ECS_SECTION}]`: the amazon provider's names and meaning (`skylift.executors.ecs_options`).",
         _options(ECS_SECTION, ECS_SETTINGS),
+        f"Options of `[{BATCH_SECTION}]`: the same, for Batch (`skylift.executors.batch_options`).",
+        _options(BATCH_SECTION, BATCH_SETTINGS),
         f"Options of `[{OWN_SECTION}]`: what the amazon provider does not have.",
         _options(OWN_SECTION, OWN_SETTINGS),
         "## Control plane",
@@ -62,6 +66,16 @@ def settings() -> str:
         "Set by the control plane, read by the runtime (`skylift.core.containers`); not for people to set.",
         _variables(CONTAINER_SETTINGS),
     )
+
+
+def executors() -> str:
+    """``docs/executors.md``: written by hand up to the mark, then the options."""
+    text, mark, _ = (DOCS / "executors.md").read_text().partition(MARK)
+    sections = ((ECS_SECTION, ECS_SETTINGS), (BATCH_SECTION, BATCH_SETTINGS))
+    tables = (part for section, declared in sections for part in (f"### `[{section}]`", _placed(declared)))
+    own = (f"### `[{OWN_SECTION}]`", _options(OWN_SECTION, OWN_SETTINGS))
+    heading = "queue: it may stand in an entry of `queues`. fallback: in one of `capacity_fallback`, too."
+    return "\n\n".join((text + mark, "## Options", heading, *tables, *own)) + "\n"
 
 
 def lifecycles() -> str:
@@ -110,8 +124,12 @@ def faults() -> str:
     )
 
 
+MARK = "<!-- from here on made by docs/generate.py -->"
+"""What follows it in a page is generated."""
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings,
+    "executors.md": executors,
     "lifecycles.md": lifecycles,
     "services.md": services,
     "operations.md": operations,
@@ -158,6 +176,14 @@ def _options(section: str, declared: Iterable[Setting[Any]]) -> str:
         for one in declared
     )
     return _table(("option", "environment variable", "default", "meaning"), rows)
+
+
+def _placed(declared: Iterable[Setting[Any]]) -> str:
+    def where(name: str) -> str:
+        return "queue, fallback" if name in FALLBACK_WORDS else "queue" if name in QUEUE_WORDS else ""
+
+    rows = ((f"`{one.name}`", _default(one), where(one.name), one.meaning) for one in declared)
+    return _table(("option", "default", "also", "meaning"), rows)
 
 
 def _variables(declared: Iterable[Setting[Any]]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.executors import BatchContainer, Container
 from skylift.executors.ecs_options import ecs_options
-from skylift.executors.ecs_request import run_task_request
+from skylift.executors.ecs_request import check_options, run_task_request
 from skylift.executors.payload import Payload
 from skylift.executors.sizes import FARGATE
 
@@ -198,6 +200,36 @@ def test_the_amazon_providers_executor_understands_it_where_the_container_is_nam
     assert mistakes("ecs", "RunTask", request) == ""
     assert request["overrides"]["memory"] == "4096"
     assert request["overrides"]["containerOverrides"][0]["command"] == ["run"]
+
+
+def blocks(language: str) -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "executors.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_pages_dag_is_parsed_and_every_executor_config_in_it_is_one() -> None:
+    dag_file, wrong = blocks("python")
+    made: dict[str, Any] = {}
+    exec(compile(dag_file, "docs/executors.md", "exec"), made)
+    tasks = {one.task_id: one for one in made["sizes"]().tasks}
+    for name in ("much", "on_a_gpu", "raw"):
+        assert request_of(tasks[name].executor_config, launch_type="FARGATE")["overrides"]
+    assert (
+        mistakes("batch", "SubmitJob", {"jobName": "x", "jobDefinition": "y", **tasks["at_night"].executor_config})
+        == ""
+    )
+    with pytest.raises(Refused) as refused:
+        exec(compile(wrong, "docs/executors.md", "exec"), made)
+    told = " ".join(line.strip("# ") for line in wrong.splitlines() if line.startswith("#"))
+    assert told == f"skylift.core.errors.Refused: {refused.value}"
+
+
+def test_the_pages_map_and_list_are_options() -> None:
+    queues, fallback = blocks("json")
+    options = ecs_options(ecs_conf(skylift_queues=queues, skylift_capacity_fallback=fallback, subnets="subnet-9"))
+    check_options(options)
+    assert {*options.queues} == {"gpu", "big", "far"}
+    assert len(options.fallbacks) == 3, "the fourth is Batch's"
 
 
 def test_importing_it_pulls_neither_airflow_nor_boto() -> None:

@@ -76,7 +76,8 @@ CONN_ID = Setting(
     "conn_id",
     str,
     "aws_default",
-    "Airflow connection with the AWS credentials; where it is not there or empty, AWS's own chain of credentials.",
+    "Airflow connection with the AWS credentials, region and endpoints. Where aws_default is not there or empty: AWS's own chain of "
+    "credentials. Another one must be there.",
 )
 AWS_CONN_ID = Setting("aws_conn_id", str, "", "Another spelling of conn_id.")
 CHECK_HEALTH = Setting("check_health_on_startup", flag, True, "Whether the start looks for the cluster.")
