@@ -77,6 +77,14 @@ def test_a_stop_of_the_container_is_told_to_airflow(api: ExecutionApi) -> None:
     assert api.state("late") == "failed"
 
 
+def test_an_image_without_skylift_may_say_which_executor_the_scheduler_has(api: ExecutionApi) -> None:
+    """Schedulers and workers often share their settings; in the worker's image the executor's class is not installed."""
+    api.set_state("unwanted", "queued")
+    code, output = ended(api.start("unwanted", AIRFLOW__CORE__EXECUTOR="installed.elsewhere.Executor"))
+    assert code == Exit.DONE, output
+    assert api.state("unwanted") == "success"
+
+
 @pytest.mark.parametrize("name", ["told", "untold"])
 def test_a_callback_of_the_dag_bundle_runs_and_its_end_is_told(api: ExecutionApi, name: str) -> None:
     if name not in api.workloads:
