@@ -23,6 +23,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
+from skylift.executors import airflow_compat
 from skylift.executors.executor import SkyliftExecutor
 
 JOB = 7
@@ -64,6 +65,17 @@ def state(task_id: str) -> str:
         return str(instance(session, task_id).state)
 
 
+def wanted() -> list[str]:
+    """The task instances that Airflow's database still wants to begin, and some that it does not."""
+    with create_session() as session:
+        rows = [(str(ti.id), ti.external_executor_id or "", ti.task_id) for ti in session.scalars(select(TaskInstance))]
+    asked = {key: external_id for key, external_id, _ in rows}
+    found = airflow_compat.still_wanted(asked)
+    relaunched = airflow_compat.still_wanted(dict.fromkeys(asked, "an earlier launch"))
+    assert not any(asked[key] for key in relaunched), "a launch that another has followed is not wanted"
+    return sorted(name for key, _, name in rows if key in found)
+
+
 def main() -> dict[str, Any]:
     executor = started()
     with create_session() as session:
@@ -72,9 +84,11 @@ def main() -> dict[str, Any]:
             ti = instance(session, task_id)
             workload = ExecuteTask.make(ti, generator=executor.jwt_generator)
             executor.queue_workload(workload, session=session)
+    before = wanted()
     late = next(key for key in executor.queued_tasks if key.task_id == "late")
     longest = loop(executor, lambda: executor.running == {late} and state("late") == "running")
     answer: dict[str, Any] = {
+        "wanted": [before, wanted()],
         "longest": longest,
         "states": {task_id: state(task_id) for task_id in ("good", "bad", "killed", "again", "late")},
     }

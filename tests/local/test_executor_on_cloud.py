@@ -82,6 +82,7 @@ def test_tasks_end_as_they_should_and_a_restart_loses_nothing(cloud: Cloud, api:
         "again": "up_for_reschedule",
         "late": "running",
     }
+    assert answer["wanted"] == [["again", "bad", "good", "killed", "late"], ["late"]]
     assert answer["left"] == 0
     assert answer["late"] == "failed", answer
     assert any("exit code 137" in line for line in answer["log"]), answer["log"]

@@ -83,6 +83,7 @@ class Asking:
             self._lane.complain(now, f"Airflow's database does not say what is still wanted, all goes on: {result}")
         for flight in doubtful:
             flight.busy, flight.doubt = False, False
+        waits = {*doubtful}
         for flight in (*doubtful, *others):
             unwanted = not isinstance(result, SkyliftError) and flight.order.subject not in result
             if flight.over or flight.busy:
@@ -91,6 +92,6 @@ class Asking:
                 flight.revoked = NOT_WANTED
                 self._landing.unwanted(flight, NOT_WANTED)
                 self._field.route(flight)
-            elif flight in doubtful:
+            elif flight in waits:
                 flight.due = now
                 self._field.route(flight)
