@@ -21,6 +21,8 @@ from skylift.core.lifecycle import Lifecycle
 from skylift.core.settings import Setting
 from skylift.executors.batch_options import BATCH_SECTION, BATCH_SETTINGS
 from skylift.executors.ecs_options import ECS_SECTION, ECS_SETTINGS
+from skylift.executors.metrics import METRICS
+from skylift.executors.metrics import PREFIX as METRICS_PREFIX
 from skylift.executors.queues import FALLBACK_WORDS, QUEUE_WORDS
 from skylift.executors.settings import OWN_SECTION, OWN_SETTINGS
 from skylift.localcloud.batch.lifecycle import BATCH_JOB
@@ -124,6 +126,32 @@ def faults() -> str:
     )
 
 
+def metrics() -> str:
+    """``docs/metrics.md``."""
+    rows = (
+        (f"`{METRICS_PREFIX}{one.name}`", str(one.sort), ", ".join(f"`{tag}`" for tag in one.tags) or "-", one.meaning)
+        for one in METRICS
+    )
+    return _page(
+        "Metrics of the executors",
+        "Beside what Airflow's base class reports for every executor (`executor.open_slots`, `executor.queued_tasks`, "
+        "`executor.running_tasks`, and `scheduler.executor_heartbeat_duration`). They go where `[metrics]` sends Airflow's own "
+        "(StatsD, Datadog, OpenTelemetry), under its prefix, and through its allow and block lists.",
+        "All have the tags `executor` (the class) and, in multi-team, `team`. Plain StatsD knows no tags "
+        "(`statsd_influxdb_enabled`, Datadog and OpenTelemetry do): there, values of all tags are added up under one name, "
+        "and of a gauge the executor that spoke last is seen. Timers are in milliseconds on the wire, as all of Airflow's.",
+        _table(("metric", "sort", "tags", "meaning"), rows),
+        "All are reported by the executor's background thread; none costs the scheduler's loop anything. Gauges: every 15 s.",
+        "## What to watch",
+        "* `skylift.calls` with outcome `throttled`: AWS is asked too fast by all who use the account; the executor slows down by "
+        "itself (`skylift.launch_rate`), nothing fails.\n"
+        "* `skylift.oldest_pending_seconds` near `[scheduler] task_queued_timeout`: Airflow is about to take work back.\n"
+        "* `skylift.drift` above zero: events get lost, or the rule or queue is not what it was.\n"
+        "* `skylift.given_up`: work that failed without ever beginning.\n"
+        "* `skylift.repeats` with why `lost`: containers die before they begin: image, network, Spot.",
+    )
+
+
 MARK = "<!-- from here on made by docs/generate.py -->"
 """What follows it in a page is generated."""
 
@@ -134,6 +162,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "services.md": services,
     "operations.md": operations,
     "faults.md": faults,
+    "metrics.md": metrics,
 }
 
 
