@@ -1,4 +1,4 @@
-"""Airflow's own example DAGs end the same, Airflow task by Airflow task, under AwsEcsExecutor as under LocalExecutor."""
+"""Airflow's own example DAGs end the same, Airflow task by Airflow task, under our executors as under LocalExecutor."""
 
 from __future__ import annotations
 
@@ -44,17 +44,83 @@ States = dict[tuple[str, int], str]
 T = TypeVar("T")
 
 
-def test_example_dags_end_as_under_local_executor(stack: Stack, tmp_path: Path) -> None:
-    project = tmp_path / "examples"
-    (project / "dags").mkdir(parents=True)
-    stack.must("up", str(_with_files(project)), seconds=400)
+ECS, BATCH = "skylift.executors.ecs.AwsEcsExecutor", "skylift.executors.batch.AwsBatchExecutor"
+
+OTHERWISE = """
+
+# Added by the test: the same DAGs under another name, {whose} Airflow task on AWS Batch.
+from airflow.sdk.definitions._internal.contextmanager import DagContext as _Context
+for _dag in {{_one for _one in globals().values() if type(_one).__name__ == "DAG"}} | {{_one for _one, _ in _Context.autoregistered_dags}}:
+    for _number, _task in enumerate(_dag.tasks):
+        if _number % {every} == 0:
+            getattr(_task, "partial_kwargs", _task.__dict__)["executor"] = "{executor}"
+    if not _dag.dag_id.endswith("{suffix}"):
+        _dag.dag_id += "{suffix}"
+"""
+"""What makes copies of the files: ``every`` 1 puts all on Batch, 2 every other one."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example DAGs."""
+    return _with_files(tmp_path_factory.mktemp("project") / "examples")
+
+
+@pytest.fixture(scope="module")
+def theirs(stack: Stack, project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, States]:
+    """How they end under LocalExecutor; needs an image, which ``skylift up`` has built."""
+    with standalone(_airflows(stack)[0], project / "dags", tmp_path_factory.mktemp("standalone") / "home") as api:
+        return _outcomes(api)
+
+
+def test_example_dags_end_as_under_local_executor(stack: Stack, project: Path, request: pytest.FixtureRequest) -> None:
+    stack.must("up", str(project), seconds=400)
     ours = _outcomes(stack.airflow("examples"))
     stack.must("env", "delete", "examples")
+    _compare(ours, request.getfixturevalue("theirs"))
 
-    airflow = next(iter(sorted((stack.home / "images").glob("*/bin/airflow"))))
-    with standalone(airflow, project / "dags", tmp_path / "standalone") as api:
-        theirs = _outcomes(api)
 
+@pytest.mark.long
+def test_example_dags_end_the_same_on_batch_and_on_both_at_once(
+    stack: Stack, project: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    copies = tmp_path / "both"
+    for suffix, every, whose in (("_batch", 1, "each"), ("_both", 2, "every other")):
+        shutil.copytree(project / "dags", copies / "dags" / suffix[1:])
+        added = OTHERWISE.format(whose=whose, every=every, executor=BATCH, suffix=suffix)
+        for file in (copies / "dags" / suffix[1:]).glob("*.py"):
+            file.write_text(file.read_text() + added)
+    stack.must("up", seconds=400)
+    stack.must("env", "create", "both", str(copies), "--option", f"core.executor={ECS},{BATCH}", seconds=400)
+    api = stack.airflow("both")
+    on_batch, mixed = _outcomes(api, "_batch"), _outcomes(api, "_both")
+    jobs = _jobs(stack, "skylift-both-task")
+    stack.must("env", "delete", "both")
+    theirs = request.getfixturevalue("theirs")
+    _compare(on_batch, theirs)
+    _compare(mixed, theirs)
+    for dag_id, states in on_batch.items():
+        there = {one["task_id"] for one in jobs if one["dag_id"] == f"{dag_id}_batch"}
+        assert there, f"{dag_id}_batch: nothing of {set(states)} was a Batch job"
+    some = {one["task_id"] for one in jobs if one["dag_id"] == "example_bash_operator_both"}
+    assert 0 < len(some) < len(mixed["example_bash_operator"]), "some on Batch, the others on ECS"
+
+
+def _airflows(stack: Stack) -> list[Path]:
+    return sorted((stack.home / "images").glob("*/bin/airflow"))
+
+
+def _jobs(stack: Stack, queue: str) -> list[dict[str, str]]:
+    """Tags of all Batch jobs of a queue."""
+    batch = stack.client("batch")
+    filters = [{"name": "JOB_NAME", "values": ["*"]}]
+    pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue, filters=filters)
+    ids = [one["jobId"] for page in pages for one in page["jobSummaryList"]]
+    hundreds = [ids[start : start + 100] for start in range(0, len(ids), 100)]
+    return [one["tags"] for some in hundreds for one in batch.describe_jobs(jobs=some)["jobs"]]
+
+
+def _compare(ours: dict[str, States], theirs: dict[str, States]) -> None:
     for dag_id in EXAMPLES:
         assert theirs[dag_id], f"{dag_id}: LocalExecutor ran nothing, so nothing is compared"
         if dag_id in RANDOM:
@@ -65,6 +131,7 @@ def test_example_dags_end_as_under_local_executor(stack: Stack, tmp_path: Path) 
 
 def _with_files(project: Path) -> Path:
     """The project, with the files of the Airflow that the lock pins; found without importing it."""
+    (project / "dags").mkdir(parents=True)
     spec = importlib.util.find_spec("airflow")
     assert spec is not None
     assert spec.origin is not None
@@ -76,19 +143,20 @@ def _with_files(project: Path) -> Path:
     return project
 
 
-def _outcomes(api: AirflowApi) -> dict[str, States]:
-    """Triggers all at once; the final state of every Airflow task instance of each run."""
-    _until_parsed(api)
-    for dag_id in EXAMPLES:
+def _outcomes(api: AirflowApi, suffix: str = "") -> dict[str, States]:
+    """Triggers all at once; the final state of every Airflow task instance of each run, by the DAG's own name."""
+    dag_ids = {f"{name}{suffix}": name for name in EXAMPLES}
+    _until_parsed(api, set(dag_ids))
+    for dag_id in dag_ids:
         _patiently(lambda one=dag_id: api.unpause(one))
         _patiently(lambda one=dag_id: _trigger(api, one))
     deadline = time.monotonic() + LONGEST_SECONDS
-    waiting = set(EXAMPLES)
+    waiting = set(dag_ids)
     while waiting and time.monotonic() < deadline:
         waiting = {dag_id for dag_id in waiting if not _over(api, dag_id)}
         time.sleep(1)
     assert not waiting, f"still running after {LONGEST_SECONDS} s: { {one: _states(api, one) for one in waiting} }"
-    return {dag_id: _states(api, dag_id) for dag_id in EXAMPLES}
+    return {name: _states(api, dag_id) for dag_id, name in dag_ids.items()}
 
 
 def _over(api: AirflowApi, dag_id: str) -> bool:
@@ -115,9 +183,9 @@ def _patiently(call: Callable[[], T]) -> T:
             time.sleep(1)
 
 
-def _until_parsed(api: AirflowApi) -> None:
+def _until_parsed(api: AirflowApi, dag_ids: set[str]) -> None:
     deadline = time.monotonic() + 120
-    while missing := set(EXAMPLES) - set(_patiently(api.dags)):
+    while missing := dag_ids - set(_patiently(api.dags)):
         assert time.monotonic() < deadline, f"not parsed: {missing}; {json.dumps(api.import_errors())[:2000]}"
         time.sleep(0.5)
 
