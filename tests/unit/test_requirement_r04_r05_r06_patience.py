@@ -136,6 +136,7 @@ def test_r5_after_the_throttling_launches_go_at_nine_tenths_of_what_is_allowed()
     for number in range(3000):
         tower.order(f"x{number}")
     tower.fly(600)
+    assert tower.tally.sum("calls", verb="submit", outcome="throttled") < 600 * 2, "who is throttled asks less"
     began = tower.clock()
     tower.fly(100)
     assert len(tower.compute.taken) >= 0.9 * 20 * 100 * 0.95, "the climb costs a little"

@@ -187,7 +187,9 @@ def test_r7_an_old_event_does_not_undo_what_is_known() -> None:
     tower.fly(1)
     tower.compute.run("fake:x.1")
     tower.fleet.sighted(tower.compute.history[::-1])
-    tower.fly(1)
+    tower.fleet.step()
+    (flight,) = tower.fleet._field.roster
+    assert (flight.phase, flight.version) == (Phase.RUNNING, 2)
     tower.compute.fail_to_start("fake:x.1")
     assert ended(tower.fly(400)) == [("x", Event.FAILED)], "it began, so it is Airflow's to repeat"
     assert tower.compute.submitted == ["x.1"]
