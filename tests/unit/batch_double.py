@@ -128,8 +128,12 @@ class Batch:
     def get_paginator(self, _operation: str) -> Any:
         return SimpleNamespace(paginate=self._list_jobs)
 
-    def _list_jobs(self, jobQueue: str, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _list_jobs(
+        self, jobQueue: str, filters: list[dict[str, Any]] | None = None, jobStatus: str = ""
+    ) -> list[dict[str, Any]]:
         self._world.call("ListJobs")
+        if filters is None:
+            return [{"jobSummaryList": self._in_state(jobQueue, jobStatus)}]
         (pattern,) = filters[0]["values"]
         begin, star, _ = pattern.lower().partition("*")
         since = self._world.clock() - self._world.late
@@ -141,6 +145,17 @@ class Batch:
             and (job["jobName"].lower().startswith(begin) if star else job["jobName"].lower() == begin)
         ]
         return [{"jobSummaryList": found[:1]}, {"jobSummaryList": found[1:]}]
+
+    def _in_state(self, queue: str, state: str) -> list[dict[str, str]]:
+        """As if arrays were PENDING until they are over, and others what DescribeJobs says."""
+        found = []
+        for job_id, job in self._world.jobs.items():
+            status = (
+                "PENDING" if job.get("arrayProperties") else self._world.shown.get(job_id, {}).get("status", "RUNNABLE")
+            )
+            if job["jobQueue"] == queue and status == state:
+                found.append({"jobName": job["jobName"], "jobId": job_id})
+        return found
 
 
 class S3:

@@ -151,6 +151,31 @@ def test_jobs_of_the_provider_s_executor_are_taken_over() -> None:
     assert compute.submit([one])[0].ref == one.external_id
 
 
+def test_a_census_gives_all_that_is_alive_singles_and_children() -> None:
+    world = World()
+    crowd, (alone,) = attempts(30), attempts(1)
+    refs, compute = flown(world, crowd)
+    old = compute.submit([alone])[0].ref
+    new = compute.submit([replace(alone, number=2)])[0].ref
+    calls = len(world.calls)
+    found = world.compute().census()
+    assert found == {one.external_id: [refs[one.token]] for one in crowd} | {alone.external_id: [old, new]}
+    assert len(world.calls) - calls <= 6
+    world.shown[old] = {"status": "FAILED"}
+    assert world.compute().census()[alone.external_id] == [new]
+
+
+def test_a_workload_is_put_once_for_a_launch_that_is_asked_for_again_and_again() -> None:
+    world = World()
+    world.throttled = "SubmitJob"
+    (one,), compute = attempts(1), world.compute()
+    for _ in range(10):
+        assert compute.submit([one])[0].throttled
+    assert world.calls.count("PutObject") == 1
+    assert compute.renew(one, "any")
+    assert world.calls.count("PutObject") == 2
+
+
 def test_who_uses_no_arrays_need_not_be_allowed_to_list_the_bucket() -> None:
     world = World()
     world.hidden = True

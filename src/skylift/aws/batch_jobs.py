@@ -19,6 +19,9 @@ MOST_PER_DESCRIBE = 100
 MOST_REASON = 1024
 """Characters of TerminateJob's reason (API reference)."""
 
+ALIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+"""States of a job that is not over, in their order (user guide, "Job states")."""
+
 LOG_GROUP = "/aws/batch/job"
 """Where a job's output goes when its definition has no log configuration (user guide, "Using the awslogs log driver")."""
 
@@ -135,6 +138,18 @@ class BatchJobs:
                 found += [(str(one["jobName"]), str(one["jobId"])) for one in page.get("jobSummaryList") or []]
         begin, star, _ = name.partition("*")
         return [one for one in found if (one[0].startswith(begin) if star else one[0] == name)]
+
+    def alive(self, queue: str) -> list[tuple[str, str]]:
+        """(name, id) of all jobs of a queue that are not over; arrays by their parents. Raises as ``describe``.
+
+        Jobs go from state to state in the order of asking, so none is missed; one that moves meanwhile comes twice.
+        """
+        found: dict[str, str] = {}
+        with classified("batch ListJobs"):
+            for state in ALIVE:
+                for page in self._client.get_paginator("list_jobs").paginate(jobQueue=queue, jobStatus=state):
+                    found |= {str(one["jobId"]): str(one["jobName"]) for one in page.get("jobSummaryList") or []}
+        return [(name, job_id) for job_id, name in found.items()]
 
     def queue_state(self, queue: str) -> str:
         """``ENABLED`` or ``DISABLED``.

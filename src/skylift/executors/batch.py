@@ -23,7 +23,15 @@ from skylift.core.clock import Clock
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
 from skylift.executors.batch_options import BATCH_SECTION, BatchOptions, batch_options
-from skylift.executors.batch_request import array_name, check_wishes, job_name, names_of, submit_request
+from skylift.executors.batch_request import (
+    array_name,
+    check_wishes,
+    is_array,
+    job_name,
+    names_of,
+    submit_request,
+    token_of,
+)
 from skylift.executors.batch_seen import observation
 from skylift.executors.connection import session_of, team_of
 from skylift.executors.events import BATCH_JOB, source_of
@@ -221,12 +229,27 @@ class BatchCompute:
     def find(self, attempt: Attempt) -> list[str]:
         return [ref for _, ref in self._all_of(attempt)]
 
+    def census(self) -> dict[str, list[str]]:
+        """All jobs that are alive in the queues of the options, and all children of the arrays among them."""
+        places = [place for one in (self._options, *self._options.queues.values()) for place in one.places()]
+        refs: dict[str, str] = {}
+        for place in dict.fromkeys(places):
+            for name, job_id in self._jobs.alive(place):
+                tokens = self._payloads.array(name) if is_array(name) and self._payloads.by_reference else ()
+                refs |= {token: f"{job_id}:{index}" for index, token in enumerate(tokens)}
+                refs |= {token: job_id for token in [token_of(name)] if token}
+        found: dict[str, list[str]] = {}
+        for token in sorted(refs, key=_number):
+            found.setdefault(token.rpartition(".")[0], []).append(refs[token])
+        self._found.update({ref: token for token, ref in refs.items() if _number(token) > 1})
+        return found
+
     def renew(self, attempt: Attempt, ref: str) -> bool:
         """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
         if not self._payloads.by_reference:
             return False
         number = _number(self._found.get(ref, attempt.token))
-        self._payloads.prepare(replace(attempt, number=number))
+        self._payloads.renew(replace(attempt, number=number))
         return True
 
     def explain(self, ref: str) -> str:

@@ -125,6 +125,11 @@ def array_name(options: BatchOptions, attempts: Sequence[Attempt], token: str) -
     return _head(options, attempts, MOST_NAME - len(tail)) + tail
 
 
+def is_array(name: str) -> bool:
+    """Whether a job of this name may be an array of ours."""
+    return name.endswith("-array")
+
+
 def token_of(name: str) -> str:
     """The token of the attempt that a Batch job of this name is; "" for an array, or a job that is not ours."""
     match = NAME_OF_ONE.fullmatch(name)

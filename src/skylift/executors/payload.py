@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +32,12 @@ from skylift.core.names import s3_url, split_s3_url
 from skylift.executors import in_container, in_container_stay
 from skylift.executors.berths import Berths, S3Berths
 from skylift.executors.settings import OWN_SECTION, PAYLOAD_URL, WARM_SECONDS, Options
+
+FRESH = 60.0
+"""Seconds for which a workload in S3 is good as it is: a tenth of the least time that Airflow gives its token."""
+
+MOST_REMEMBERED = 20_000
+"""Workloads of which it is known when they were put."""
 
 AT_ONCE = 16
 """Objects that are put at the same time; the client's pool holds 32 connections."""
@@ -59,6 +67,8 @@ class Payloads:
     def __init__(self, url: str = "", *, session: Any = None, region: str = "", stay_seconds: float = 0.0) -> None:
         self._stay = {in_container_stay.STAY_SECONDS: f"{stay_seconds:g}"} if stay_seconds else {}
         self._bucket, self._prefix = split_s3_url(url) if url else ("", "")
+        self._clock = time.monotonic
+        self._put: OrderedDict[str, float] = OrderedDict()
         if self._bucket:
             # Here, in one thread: boto3 sessions must not make clients in several at once.
             s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
@@ -70,7 +80,7 @@ class Payloads:
         return bool(self._bucket)
 
     def prepare(self, attempt: Attempt) -> Payload:
-        """The payload of an attempt; puts the object when there is one. Repeating it renews the object's token.
+        """The payload of an attempt; puts the object when there is one, and again when it was put ``FRESH`` seconds ago.
 
         Raises:
             Refused, Unavailable: S3 said no.
@@ -78,9 +88,18 @@ class Payloads:
         if not self._bucket:
             return Payload((*command(), attempt.document()), _environment())
         key = self._key(f"{attempt.token}.json")
-        self._objects.put(self._bucket, key, attempt.document().encode())
+        # A launch that is throttled is asked for again and again.
+        if self._clock() - self._put.get(attempt.token, float("-inf")) >= FRESH:
+            self.renew(attempt)
         named = {in_container.WORKLOAD_URL: s3_url(self._bucket, key)}
         return Payload(command(stay=bool(self._stay)), _environment() | named | self._stay)
+
+    def renew(self, attempt: Attempt) -> None:
+        """Puts the workload's object with a token that is valid from now on. Raises as ``prepare``."""
+        self._objects.put(self._bucket, self._key(f"{attempt.token}.json"), attempt.document().encode())
+        self._put[attempt.token] = self._clock()
+        while len(self._put) > MOST_REMEMBERED:
+            self._put.popitem(last=False)
 
     def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
         """The payload that all children of an array job have; puts an object for each attempt, and then the list.
