@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,16 +13,21 @@ from typing import Any
 import pytest
 from tests.local import batch_cloud
 from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, OWNER, REGION, Cloud, definition, run, until, wait_for
-from tests.unit.executor_airflow import Conf
+from tests.unit.executor_airflow import Conf, ecs_conf
 
 from skylift.aws import signed
 from skylift.aws.batch_endings import BatchEndings
 from skylift.aws.ecs_endings import EcsEndings
+from skylift.aws.ecs_tasks import EcsTasks
 from skylift.aws.output import Output, Stream
 from skylift.core.errors import Refused
 from skylift.executors import last_words_logs
+from skylift.executors.ecs import EcsCompute
+from skylift.executors.ecs_options import ecs_options
 from skylift.executors.last_words_batch import BatchWitness
 from skylift.executors.last_words_ecs import EcsWitness
+from skylift.executors.last_words_glance import Glances
+from skylift.executors.payload import Payloads
 
 pytestmark = pytest.mark.local
 
@@ -161,6 +167,29 @@ def test_lines_are_read_on_from_where_one_was(aws: Cloud) -> None:
         assert output.since(stream, token) == ((), token)
     assert seen == ["line 0", "line 1", "line 2"]
     assert output.since(stream, start=1_800_000_000.002)[0] == ("line 2",)
+
+
+def test_somebody_who_looks_sees_the_lines_come(aws: Cloud, tmp_path: Path) -> None:
+    """As Airflow's API server asks, without a remote log that shows lines before the end."""
+    go = tmp_path / "go"
+    waits = f"import os, time\nprint('first')\nwhile not os.path.exists('{go}'): time.sleep(0.05)\nprint('second')"
+    begun = datetime.now(UTC)
+    arn = run(aws.client(), definition("python", "-u", "-c", waits), startedBy="launch-1")
+    options = ecs_options(ecs_conf(cluster="default", container_name="main"))
+    compute = EcsCompute(EcsTasks(aws.client(), "default"), options, Payloads(), witness=witness(aws))
+    more = {"queue": "default", "executor_config": {}, "start_date": begun, "external_executor_id": "launch-1"}
+    ti = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1, **more)
+    moment = [0.0]
+    glances = Glances(lambda: moment[0], lambda: False)
+
+    def looks() -> tuple[list[str], list[str]]:
+        moment[0] += 60
+        return glances.look(lambda: compute, ti, 1)
+
+    wait_for(lambda: looks()[1] == ["first\n"], tell=lambda: str(looks()))
+    assert looks()[0][0].startswith(f"ECS task {arn} is RUNNING since 20")
+    go.touch()
+    wait_for(lambda: looks()[1] == ["first\nsecond\n"], tell=lambda: str(looks()))
 
 
 # Where Airflow's UI reads it.
