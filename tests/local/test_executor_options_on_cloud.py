@@ -256,3 +256,24 @@ def test_a_connection_with_a_role_gets_its_credentials_from_sts(cloud: Cloud, mo
     assert key.access_key != OWNER.access_key
     assert "assumed-role/airflow" in client("sts", session=session).get_caller_identity()["Arn"]
     assert submit(AwsEcsExecutor().make_compute()).ref
+
+
+def test_r06_a_spot_task_runs_on_demand_while_there_is_no_spot(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = AwsEcsExecutor(parallelism=4)
+    fault(cloud, monkeypatch, "POST", {"kind": "capacity", "name": "none", "values": {"provider": "FARGATE_SPOT"}})
+    executor.start()
+    try:
+        spot = task_workload("spot", executor_config=Container(spot=True))
+        executor.running.add(spot.ti.key)
+        executor._process_workloads([spot])
+        deadline = time.monotonic() + 120
+        while not (found := executor.compute.find(attempt_of(spot))):
+            assert time.monotonic() < deadline
+            executor.heartbeat()
+            time.sleep(0.2)
+        assert executor.event_buffer == {}, "waiting for room is no failure"
+        shown = cloud.client().describe_tasks(tasks=found)["tasks"]
+        assert [task["launchType"] for task in shown] == ["FARGATE"]
+    finally:
+        executor.end()
+        fault(cloud, monkeypatch, "DELETE")
