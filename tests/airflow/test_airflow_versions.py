@@ -7,6 +7,7 @@ has the other tiers; here it shows that the same test holds there, too.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,26 +32,45 @@ def venv_of(version: str) -> Path:
     return found
 
 
-@pytest.mark.parametrize("version", OLD)
-def test_what_meets_airflow_in_unit_tests_and_in_the_container(version: str, tmp_path: Path) -> None:
-    unit = [file for file in (ROOT / "tests/unit").glob("test_*executor*.py") if "executor_airflow" in file.read_text()]
-    assert len(unit) >= 3
-    unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHON", "PYTEST", "VIRTUAL_ENV")
-    done = subprocess.run(
-        [
-            venv_of(version) / "bin" / "python",
-            *("-m", "pytest", "-p", "no:cacheprovider", "--basetemp", tmp_path / "inner", "-x"),
-            *unit,
-            ROOT / "tests/local/test_executor_in_container.py",
-        ],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith(unwanted)},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    print(done.stdout[-300:])
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+class Inner:
+    """The unit tests that meet Airflow and the tests of the container's command, in another environment."""
+
+    def __init__(self, venv: Path, folder: Path) -> None:
+        unit = [
+            one for one in (ROOT / "tests/unit").glob("test_*executor*.py") if "executor_airflow" in one.read_text()
+        ]
+        assert len(unit) >= 3
+        unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHON", "PYTEST", "VIRTUAL_ENV")
+        words = ["-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(folder / "inner")]
+        self.output = folder / "output"
+        with open(self.output, "wb") as output:
+            self._process = subprocess.Popen(
+                [venv / "bin" / "python", *words, *unit, ROOT / "tests/local/test_executor_in_container.py"],
+                cwd=ROOT,
+                env={name: value for name, value in os.environ.items() if not name.startswith(unwanted)},
+                stdout=output,
+                stderr=output,
+            )
+
+    def code(self) -> int:
+        return self._process.wait(500)
+
+    def end(self) -> None:
+        if self._process.poll() is None:
+            # So that it ends what it started itself.
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def inner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Inner]]:
+    """The tests in the old environments begin at once, beside the schedulers, which mostly wait."""
+    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {one["inner_version"] for one in params if "inner_version" in one}
+    started = {version: Inner(venv_of(version), tmp_path_factory.mktemp("inner")) for version in sorted(wanted)}
+    yield started
+    for one in started.values():
+        one.end()
 
 
 @pytest.mark.parametrize("version", OLD)
@@ -113,6 +133,12 @@ def test_a_real_scheduler_killed_once_runs_everything_to_its_end_and_nothing_twi
     assert {one for one, count in counted.items() if count == 2} == twice, counted
     assert all(count == 1 for one, count in counted.items() if one not in twice), counted
     assert len(counted) == 13
+
+
+@pytest.mark.parametrize("inner_version", OLD)
+def test_what_meets_airflow_in_unit_tests_and_in_the_container(inner_version: str, inner: dict[str, Inner]) -> None:
+    one = inner[inner_version]
+    assert one.code() == 0, one.output.read_text(errors="replace")[-10000:]
 
 
 def open_lines(airflow: Site, dag: str) -> set[str]:
