@@ -16,7 +16,7 @@ from tests.unit.executor_airflow import batch_conf, ecs_conf
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Verdict, verdict
-from skylift.executors.batch import BatchCompute
+from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.batch_options import batch_options
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.ecs_options import EcsOptions, ecs_options

@@ -19,7 +19,7 @@ from tests.unit.executor_airflow import batch_conf
 
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.core.attempt import Attempt, Observation, Phase, Verdict, verdict
-from skylift.executors.batch import BatchCompute
+from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.batch_options import batch_options
 from skylift.executors.payload import Payload, Payloads
 

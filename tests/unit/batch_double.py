@@ -13,7 +13,7 @@ from tests.unit.executor_airflow import batch_conf
 
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.core.clock import ManualClock
-from skylift.executors.batch import BatchCompute
+from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.batch_options import batch_options
 from skylift.executors.payload import Payloads
 

@@ -14,7 +14,7 @@ from tests.unit.batch_double import Killed, World
 
 from skylift.core.attempt import Attempt, Submission
 from skylift.core.errors import Refused
-from skylift.executors.batch import BatchCompute
+from skylift.executors.batch_compute import BatchCompute
 
 pytestmark = pytest.mark.unit
 FAULTS = ("before", "after", "kill before", "kill after", "TooManyRequestsException")
