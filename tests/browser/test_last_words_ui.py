@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -76,8 +77,10 @@ def test_the_log_says_that_it_was_killed_for_memory(stack: Stack, page: Page, ru
     page.goto(f"{_address(stack)}/dags/hungry/runs/{run_id}/tasks/eat")
     expect(page.get_by_text("Failed").first).to_be_visible(timeout=30_000)
     limit = "Killed for memory: the container went over its memory limit of 512 MiB"
-    for text in (limit, "OutOfMemoryError", "Last lines of the container's log", "eaten so far: 64 MiB"):
+    printed = re.compile(r"info eaten so far: \d{3} MiB")
+    for text in (limit, "OutOfMemoryError", "Last lines of the container's log", printed):
         expect(page.get_by_text(text).first).to_be_visible(timeout=30_000)
+    page.get_by_text("OutOfMemoryError").first.scroll_into_view_if_needed()
     _picture(page, "killed-for-memory")
 
 
