@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,15 @@ def test_two_providers_that_declare_one_section_clash_so_we_leave_it_to_the_amaz
         assert {*retrieve_configuration_description(include_airflow=False)[ECS_SECTION]["options"]} == {"region"}
     finally:
         del manager._provider_configs["skylift"][ECS_SECTION]
+
+
+def test_r18_our_tags_make_room_for_the_authors() -> None:
+    given = [{"key": f"k{number}", "value": "v"} for number in range(48)]
+    labels = {"dag_id": "d|", "task_id": "t", "run_id": "r", "map_index": "-1", "try_number": "1"}
+    attempt = Attempt("id", 1, lambda: "{}", wishes={"tags": given}, labels=labels)
+    tags = run_task_request(ecs_options(ecs_conf()), attempt, PAYLOAD, tags=True)["tags"]
+    assert tags == [*given, {"key": "dag_id", "value": "d_"}, {"key": "task_id", "value": "t"}]
+    assert "tags" not in run_task_request(ecs_options(ecs_conf()), replace(attempt, wishes={}), PAYLOAD, tags=False)
 
 
 # Queues.

@@ -13,8 +13,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow.exceptions import AirflowNotFoundException
 from airflow.executors import base_executor, workloads
 from airflow.executors.workloads import ExecuteTask
+from airflow.models.connection import Connection
 from airflow.models.taskinstancekey import TaskInstanceKey
 from sqlalchemy import select, update
 
@@ -231,3 +233,12 @@ def remote_task_log() -> Any:
     # Not hasattr: 3.1's module gives None for every name that it does not know.
     ask = getattr(logging_config, "get_remote_task_log", None)
     return ask() if ask else logging_config.REMOTE_TASK_LOG
+
+
+def connection_of(connection: str, team: str | None) -> Any:
+    """The Airflow connection as its backend has it now; ``None`` when no backend has it. Raises whatever a backend raises."""
+    try:
+        # Teams since 3.2: an Airflow without them does not know the word.
+        return Connection.get_connection_from_secrets(connection, **({"team_name": team} if team else {}))
+    except AirflowNotFoundException:
+        return None

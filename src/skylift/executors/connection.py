@@ -7,7 +7,7 @@ from typing import Any
 
 from skylift.aws.sessions import following
 from skylift.core.errors import Refused
-from skylift.executors.airflow_compat import of_team
+from skylift.executors import airflow_compat
 from skylift.executors.settings import CONN_ID
 
 
@@ -30,7 +30,7 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
         return None
     where = f"[{section}] conn_id: the connection {connection!r}"
     try:
-        found = _connection(connection, team)
+        found = airflow_compat.connection_of(connection, team)
     except Exception as error:
         raise Refused(f"{where} cannot be read: {type(error).__name__}: {error}") from error
     if found is None and connection != CONN_ID.default:
@@ -64,7 +64,7 @@ class ConnectionSession:
         self._region = region or None
         self._lock = Lock()
         self._read: tuple[str, Any] = ("", None)
-        self._says = self._wrapped(_connection(connection, team))
+        self._says = self._wrapped(airflow_compat.connection_of(connection, team))
         self.region_name = self._says.region_name
         self._session = following(self.get_credentials, self.region_name)
 
@@ -84,7 +84,7 @@ class ConnectionSession:
 
     def get_credentials(self) -> Any:
         """Of the connection as it stands now. Raises whatever reading it, or asking STS, raises."""
-        found = _connection(self._connection, self._team)
+        found = airflow_compat.connection_of(self._connection, self._team)
         if found is None:
             # Not AWS's own chain instead: that may be another account. The old ones serve until they are too old.
             raise LookupError(f"the connection {self._connection!r} does not exist any more, or its backend fails")
@@ -105,18 +105,6 @@ def _session(says: Any) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import SessionFactory  # lazy: slow to import
 
     return SessionFactory(conn=says, region_name=says.region_name, config=says.botocore_config).create_session()
-
-
-def _connection(connection: str, team: str | None) -> Any:
-    """The connection as its backend has it now; ``None`` when no backend has it. Raises whatever a backend raises."""
-    from airflow.exceptions import AirflowNotFoundException  # lazy: only where Airflow runs
-    from airflow.models.connection import Connection  # lazy: as above
-
-    read = Connection.get_connection_from_secrets
-    try:
-        return read(connection, **of_team(read, team))
-    except AirflowNotFoundException:
-        return None
 
 
 def _says_something(found: Any) -> bool:

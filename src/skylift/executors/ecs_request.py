@@ -148,4 +148,4 @@ def _check_length(request: Mapping[str, Any]) -> None:
 def _tags(given: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> list[dict[str, str]]:
     taken = {tag.get("key") for tag in given}
     ours = [{"key": key, "value": tag_value(value)} for key, value in labels.items() if key not in taken]
-    return [*(dict(tag) for tag in given), *ours][:MOST_TAGS]
+    return [*(dict(tag) for tag in given), *ours[: max(0, MOST_TAGS - len(given))]]
