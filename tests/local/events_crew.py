@@ -59,14 +59,18 @@ class Scheduler:
             self.crew.fleet.order(Order(name, Kind.TASK, name, lambda: "{}"))
         return names
 
+    def listen(self) -> None:
+        """Takes the news that there is."""
+        for news in self.crew.fleet.drain():
+            if news.stage is Stage.ENDED:
+                self.ended[news.order.external_id] = (time.time(), news)
+
     def hear(self, *names: str, seconds: float = 60) -> list[News]:
         """The ends of these."""
         deadline = time.monotonic() + seconds
         while not set(names) <= set(self.ended):
             assert time.monotonic() < deadline, f"{len(self.ended)} of {len(names)} ended"
-            for news in self.crew.fleet.drain():
-                if news.stage is Stage.ENDED:
-                    self.ended[news.order.external_id] = (time.time(), news)
+            self.listen()
             time.sleep(0.002)
         return [self.ended[name][1] for name in names]
 

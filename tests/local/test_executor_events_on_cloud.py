@@ -81,7 +81,7 @@ def test_what_happens_while_the_server_is_killed_is_heard_after_it(
         scheduler = Scheduler(**NEVER)
         names = scheduler.order(3)
         while len(client("ecs", url).list_tasks()["taskArns"]) < 3:
-            scheduler.hear()
+            scheduler.listen()
         server.send_signal(signal.SIGKILL)
         server.wait()
         server = start_server(tmp_path, port)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.local.rest_server import Rest, rest_of_aws
+from tests.local.test_cloud_alone import Alone
+from tests.local.upstream_cloud import shell_variables
 
 pytestmark = pytest.mark.local
 Poll = Callable[..., "Future[tuple[list[str], float]]"]
@@ -92,3 +98,21 @@ def test_the_queues_own_wait_and_a_queue_that_goes(sqs: Any, poll: Poll) -> None
     sqs.delete_queue(QueueUrl=url)
     with pytest.raises(sqs.exceptions.QueueDoesNotExist):
         waiting.result(10)
+
+
+@pytest.mark.long
+def test_the_servers_end_cuts_no_poll(tmp_path: Path) -> None:
+    alone = Alone(tmp_path / "home", "--home", str(tmp_path / "home"))
+    keys = shell_variables(alone.must("shellenv"))
+    environ = {**alone.environ, **keys}
+    poll = "import boto3; s = boto3.client('sqs'); u = s.create_queue(QueueName='q')['QueueUrl']; print('on', flush=True); "
+    poll += "print('Messages' in s.receive_message(QueueUrl=u, WaitTimeSeconds=20))"
+    with subprocess.Popen([sys.executable, "-c", poll], env=environ, stdout=subprocess.PIPE, text=True) as polling:
+        assert polling.stdout is not None
+        assert polling.stdout.readline() == "on\n"
+        time.sleep(0.5)
+        alone.process.send_signal(signal.SIGINT)
+        _, said = alone.process.communicate(timeout=60)
+        assert polling.communicate(timeout=10)[0] == "False\n"
+    assert alone.process.returncode == 0
+    assert "Traceback" not in said

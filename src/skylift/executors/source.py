@@ -94,6 +94,9 @@ class Feed:
         except SkyliftError as error:
             return 0.0 if self._ended.is_set() else self._failed(error)
         except Exception as error:
+            if self._ended.is_set():
+                # What ``close`` tore down under it.
+                return 0.0
             # A source that breaks its contract is our bug; the thread must live on, and the fleet must know that it is alone.
             log.exception("a mistake in the executor's event source, please report it")
             return self._failed(Broken(f"{type(error).__name__}: {error}"))

@@ -31,6 +31,7 @@ class LongPolls:
         self._sqs = sqs
         self._loop = asyncio.get_running_loop()
         self._bell = asyncio.Event()
+        self._closed = False
         self._set: Callable[[], None] = wake.set
         self._receive: Receive = sqs._HANDLERS["ReceiveMessage"]
         wake.set = self._ring
@@ -43,10 +44,15 @@ class LongPolls:
             bell = self._bell
             answer = await self._receive({**request, "WaitTimeSeconds": 0}, url)
             left = deadline - time.monotonic()
-            if answer or left <= 0:
+            if answer or left <= 0 or self._closed:
                 return answer
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(bell.wait(), min(left, self._nap(request, url)))
+
+    def close(self) -> None:
+        """Ends all polls: the server that ends need not wait for them, nor cut them."""
+        self._closed = True
+        self._wake()
 
     def _wait(self, request: Mapping[str, Any], url: str) -> int:
         said = request.get("WaitTimeSeconds")
@@ -57,7 +63,9 @@ class LongPolls:
     def _nap(self, request: Mapping[str, Any], url: str) -> float:
         now = time.time()
         # One that is visible and was not given waits for its group (FIFO), whose first will be visible again.
-        soon: list[float] = [one["visible_at"] - now for one in self._queue(request, url)["messages"] if one["visible_at"] > now]
+        soon: list[float] = [
+            one["visible_at"] - now for one in self._queue(request, url)["messages"] if one["visible_at"] > now
+        ]
         return max(SHORTEST_NAP, min([LONGEST_NAP, *soon]))
 
     def _queue(self, request: Mapping[str, Any], url: str) -> Any:

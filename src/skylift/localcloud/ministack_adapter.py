@@ -91,7 +91,7 @@ class Ministack:
             lambda: self.saved(LOGS),
             time.time,
         )
-        LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
+        self._polls = LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
         self._watch()
         self.service("eventbridge").start_scheduler()
         self.service("scheduler").start_scheduler()
@@ -101,6 +101,7 @@ class Ministack:
         """Saves everything and forgets the modules. Raises ``OSError`` when something cannot be written."""
         if self._saving is None:
             return
+        self._polls.close()
         self._saving.cancel()
         await asyncio.gather(self._saving, return_exceptions=True)
         self._saving = None
