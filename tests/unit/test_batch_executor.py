@@ -22,6 +22,7 @@ from skylift.executors.batch_request import (
     submit_request,
     token_of,
 )
+from skylift.executors.container import BatchContainer
 from skylift.executors.payload import Payload
 from skylift.executors.provider import get_provider_info
 
@@ -218,3 +219,17 @@ def test_children_of_an_array_have_the_tags_that_they_have_in_common() -> None:
 
 def test_the_provider_lists_the_executor() -> None:
     assert "skylift.executors.batch.AwsBatchExecutor" in get_provider_info()["executors"]
+
+
+def test_a_batch_container_is_an_executor_config() -> None:
+    wishes = BatchContainer(vcpus=1, memory="4GiB", environment={"A": "1"}, job_queue="big", tags={"team": "x"})
+    request = request_of(batch_conf(), wishes, labels={"dag_id": "d"})
+    override = request["containerOverrides"]
+    assert {one["type"]: one["value"] for one in override["resourceRequirements"]} == {"VCPU": "1", "MEMORY": "4096"}
+    assert [pair["name"] for pair in override["environment"]] == ["A", "SKYLIFT_WORKLOAD"]
+    assert (request["jobQueue"], request["tags"]) == ("big", {"team": "x", "dag_id": "d"})
+
+
+def test_a_word_that_submit_job_does_not_have_is_named() -> None:
+    with pytest.raises(Refused, match=r"executor_config: .*colour"):
+        request_of(batch_conf(), {"colour": "blue"})
