@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.parse
 import uuid
@@ -277,3 +278,22 @@ def test_r06_a_spot_task_runs_on_demand_while_there_is_no_spot(cloud: Cloud, mon
     finally:
         executor.end()
         fault(cloud, monkeypatch, "DELETE")
+
+
+def test_r20_two_teams_in_one_scheduler_have_their_own_connection_cluster_and_tag(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    everybodys = json.loads(os.environ["AIRFLOW_CONN_CLOUD"])
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUD", json.dumps(everybodys | {"login": "nobody"}))
+    for team, cluster in (("RED", "default"), ("BLUE", "second")):
+        monkeypatch.setenv(f"AIRFLOW_CONN__{team}___CLOUD", json.dumps(everybodys))
+        for name in ("CONTAINER_NAME", "TASK_DEFINITION", "SUBNETS", "LAUNCH_TYPE", "CONN_ID"):
+            value = os.environ[f"AIRFLOW__AWS_ECS_EXECUTOR__{name}"]
+            monkeypatch.setenv(f"AIRFLOW__{team}___AWS_ECS_EXECUTOR__{name}", value)
+        monkeypatch.setenv(f"AIRFLOW__{team}___AWS_ECS_EXECUTOR__CLUSTER", cluster)
+    for team, cluster in (("red", "default"), ("blue", "second")):
+        ref = submit(AwsEcsExecutor(team_name=team).make_compute(), labels={"dag_id": "d"}).ref
+        (shown,) = cloud.client().describe_tasks(cluster=cluster, tasks=[ref], include=["TAGS"])["tasks"]
+        assert {tag["key"]: tag["value"] for tag in shown["tags"]} == {"dag_id": "d", "team": team}
+    assert "UnrecognizedClient" in submit(AwsEcsExecutor().make_compute()).later, "everybody's key is another"
