@@ -149,6 +149,8 @@ def _spawn(home: Home, port: int) -> tuple[subprocess.Popen[bytes], int]:
     dropped = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONSTARTUP"}
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k not in dropped}
     environment |= {"SKYLIFT_HOME": str(home.folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    # Each thread that builds or answers would have glibc keep an arena of its own.
+    environment.setdefault("MALLOC_ARENA_MAX", "2")
     with home.server_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "skylift.cli", "serve", "--port", str(port)],

@@ -50,8 +50,16 @@ MODULES = (
     "httpcore",
     "skylift.runtime.bundle",
     "skylift.runtime.startup",
-    # components
+    # components: what all of them import sooner or later is in memory once
+    "airflow.__main__",
     "airflow.cli.cli_parser",
+    "airflow.migrations.utils",
+    "airflow.models.dag_favorite",
+    "airflow.models.renderedtifields",
+    "airflow.models.task_state_store",
+    "alembic.command",
+    "psycopg2.extras",
+    "skylift.runtime.execution_api",
     "airflow.cli.commands.scheduler_command",
     "airflow.jobs.scheduler_job_runner",
     "skylift.executors.ecs",
@@ -63,6 +71,8 @@ MODULES = (
     "airflow.cli.commands.api_server_command",
     "airflow.api_fastapi.core_api.app",
     "airflow.api_fastapi.execution_api.app",
+    "airflow.api_fastapi.execution_api.routes",
+    "airflow.api_fastapi.execution_api.versions",
     "asyncpg",
     "psycopg2",
     "uvicorn.main",
@@ -180,6 +190,7 @@ def go_on(program: Program) -> NoReturn:
 def _warm(environment: Mapping[str, str]) -> None:
     """Does once what every Airflow task would do again; measured with cProfile in a fork."""
     inspect.stack()  # it looks up the files of all modules once, 0.1 s; Airflow's AWS hooks look at the stack
+    inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # or it would look through all of them again and again
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
     clients.preload("s3", "logs")
