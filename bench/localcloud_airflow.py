@@ -143,7 +143,9 @@ def environment(folder: Path, kind: str = "home", **variables: str) -> Iterator[
     home = folder / kind
     made = home.exists()
     cli = Cli(home)
-    cli.environ |= variables
+    with socket.socket() as probe:  # another skylift of this machine may have the usual port
+        probe.bind(("127.0.0.1", 0))
+        cli.environ |= {"SKYLIFT_PORT": str(probe.getsockname()[1])} | variables
     try:
         if not made:
             cli.run("up")
