@@ -16,11 +16,16 @@ GONE = frozenset({"DELETED", "DELETING"})
 
 @dataclass(frozen=True)
 class Place:
-    """A compute environment or a queue as it stands; state is ENABLED or DISABLED, status VALID, CREATING, INVALID, DELETING …"""
+    """A compute environment or a queue as it stands; state is ENABLED or DISABLED, status VALID, CREATING, INVALID, DELETING …
+
+    Attributes:
+        resources: ``computeResources`` of a compute environment.
+    """
 
     state: str
     status: str
     reason: str
+    resources: Mapping[str, Any]
 
 
 class BatchPlaces:
@@ -45,17 +50,15 @@ class BatchPlaces:
         """The newest active revision of the job definition of that name, as Batch describes it."""
         return max(self._active(name), key=lambda one: int(one["revision"]), default=None)
 
-    def make_environment(self, name: str, vcpus: int, subnets: Sequence[str], groups: Sequence[str]) -> None:
-        """Makes a compute environment on Fargate for at most so many vCPUs."""
-        resources = {
-            "type": "FARGATE",
-            "maxvCpus": vcpus,
-            "subnets": list(subnets),
-            "securityGroupIds": list(groups),
-        }
-        self._make(
-            "create_compute_environment", computeEnvironmentName=name, type="MANAGED", computeResources=resources
-        )
+    def make_environment(self, name: str, resources: Mapping[str, Any]) -> None:
+        """Makes a compute environment on Fargate; ``resources`` are maxvCpus, subnets and securityGroupIds."""
+        given = {"type": "FARGATE", **resources}
+        self._make("create_compute_environment", computeEnvironmentName=name, type="MANAGED", computeResources=given)
+
+    def change_environment(self, name: str, resources: Mapping[str, Any]) -> None:
+        """Gives a compute environment other resources; what runs goes on."""
+        with calling(f"batch UpdateComputeEnvironment {name}"):
+            self._batch.update_compute_environment(computeEnvironment=name, computeResources=dict(resources))
 
     def make_queue(self, name: str) -> None:
         """Makes a queue on the compute environment of the same name, which must be VALID."""
@@ -115,4 +118,7 @@ def _place(found: Sequence[Mapping[str, Any]]) -> Place | None:
     alive = [one for one in found if one.get("status") != "DELETED"]
     if not alive:
         return None
-    return Place(alive[0].get("state", ""), alive[0].get("status", ""), alive[0].get("statusReason", ""))
+    one = alive[0]
+    return Place(
+        one.get("state", ""), one.get("status", ""), one.get("statusReason", ""), one.get("computeResources") or {}
+    )

@@ -7,14 +7,15 @@ the executor's role, so that an Airflow task finds the same in both.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skylift.aws.batch_places import BatchPlaces
+from skylift.aws.batch_places import BatchPlaces, Place
 from skylift.control.blueprint import EXECUTOR_ROLE, Part
 from skylift.control.definitions import DIGEST_LABEL, definition, digest_of
 from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene, batch_place
+from skylift.control.scene import Scene, batch_place, digest
 from skylift.control.validation import CLASSES
 
 
@@ -30,12 +31,12 @@ class BatchParts:
 
     def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
         """See ``Parts``. The queue comes a look later, when its compute environment is VALID."""
-        spec, name = scene.spec, batch_place(scene.spec.name)
+        name = batch_place(scene.spec.name)
         environment, request = self._places.environment(name), job_definition(scene)
         if environment is None:
-            size = CLASSES[spec.environment_class]
-            vcpus = size.scheduler_cpu // 1024 * size.tasks_per_worker * spec.max_workers
-            self._places.make_environment(name, vcpus, spec.subnets, spec.security_groups)
+            self._places.make_environment(name, resources(scene))
+        elif environment.status == "VALID" and not _same(environment, scene):
+            self._places.change_environment(name, resources(scene))
         elif environment.status == "VALID" and self._places.queue(name) is None:
             self._places.make_queue(name)
         if not self._registered(request):
@@ -63,6 +64,8 @@ class BatchParts:
             return Seen(Phase.DIFFERENT, note="the job queue is to be made")
         if queue is None or environment.status != "VALID" or queue.status != "VALID":
             return Seen(Phase.MOVING)
+        if not _same(environment, scene):
+            return Seen(Phase.DIFFERENT, note="the compute environment is not as wanted")
         if not self._registered(job_definition(scene)):
             return Seen(Phase.DIFFERENT, note="the job definition is not as wanted")
         return Seen(Phase.READY)
@@ -77,6 +80,25 @@ class BatchParts:
         return bool(found) and (found or {}).get("tags", {}).get(DIGEST_LABEL) == request["tags"][DIGEST_LABEL]
 
 
+def resources(scene: Scene) -> dict[str, Any]:
+    """Of the compute environment: room for as many Airflow tasks as MaxWorkers promises."""
+    spec = scene.spec
+    size = CLASSES[spec.environment_class]
+    return {
+        "maxvCpus": size.scheduler_cpu // 1024 * size.tasks_per_worker * spec.max_workers,
+        "subnets": list(spec.subnets),
+        "securityGroupIds": list(spec.security_groups),
+    }
+
+
+def _same(environment: Place, scene: Scene) -> bool:
+    def plain(value: Any) -> Any:
+        return sorted(value) if isinstance(value, list) else value
+
+    wanted = resources(scene)
+    return all(plain(environment.resources.get(name)) == plain(value) for name, value in wanted.items())
+
+
 def job_definition(scene: Scene) -> dict[str, Any]:
     """The request for RegisterJobDefinition: the executor's ECS task definition in Batch's words.
 
@@ -85,11 +107,10 @@ def job_definition(scene: Scene) -> dict[str, Any]:
     task = definition(scene, EXECUTOR_ROLE)
     (container,) = task["containerDefinitions"]
     needs = {"VCPU": str(int(task["cpu"]) / 1024), "MEMORY": task["memory"]}
-    return {
+    request: dict[str, Any] = {
         "jobDefinitionName": batch_place(scene.spec.name),
         "type": "container",
         "platformCapabilities": ["FARGATE"],
-        "tags": {DIGEST_LABEL: digest_of(task)},
         "containerProperties": {
             "image": container["image"],
             "jobRoleArn": task["taskRoleArn"],
@@ -101,3 +122,4 @@ def job_definition(scene: Scene) -> dict[str, Any]:
             "networkConfiguration": {"assignPublicIp": "DISABLED"},
         },
     }
+    return request | {"tags": {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True), digest_of(task))}}
