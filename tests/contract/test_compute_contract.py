@@ -15,7 +15,7 @@ from tests.unit.executor_airflow import batch_conf, ecs_conf
 
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.aws.ecs_tasks import EcsTasks
-from skylift.core.attempt import Attempt, Compute, Observation, Phase, Verdict, verdict
+from skylift.core.attempt import SUPERSEDED, Attempt, Census, Compute, Observation, Phase, Verdict, verdict
 from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.batch_options import batch_options
 from skylift.executors.ecs import EcsCompute
@@ -212,3 +212,26 @@ def test_kin_is_a_pure_answer(world: World) -> None:
     one = attempt()
     assert world.compute.kin(one) == world.compute.kin(one)
     assert world.compute.most_per_submit >= 1
+
+
+def test_a_census_has_what_is_alive_under_its_external_id(world: World) -> None:
+    if not isinstance(world.compute, Census):
+        pytest.skip("this compute has no census: each is found by itself")
+    one, other = attempt(), attempt()
+    ref, ended = placed(world, one), placed(world, other)
+    world.compute.stop(ended, "test")
+    seen(world, ended, lambda o: o.phase is Phase.STOPPED)
+    found = world.compute.census()
+    assert found[one.external_id] == [ref]
+    assert other.external_id not in found
+    world.compute.stop(ref, "test")
+
+
+def test_a_stop_of_ours_is_not_taken_for_a_wish_to_end_the_work(world: World) -> None:
+    one = attempt()
+    ref = placed(world, one)
+    world.compute.stop(ref, f"{SUPERSEDED}: test")
+    last = seen(world, ref, lambda o: o.phase is Phase.STOPPED)
+    assert SUPERSEDED in last.reason
+    if not last.began:
+        assert verdict(last) is Verdict.LOST
