@@ -115,6 +115,7 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypat
     _plan_is_printed(stack)
     _progress_is_told(stack)
     _nothing_secret_is_shown(stack)
+    _its_ecs_tasks_are_told_of(stack, ground)
     _leaves_no_trace(stack, mwaa)
 
 
@@ -157,6 +158,35 @@ def _nothing_secret_is_shown(stack: Stack) -> None:
     assert not [secret for secret in hidden if secret in stack.log(10_000)]
 
 
+def _its_ecs_tasks_are_told_of(stack: Stack, ground: dict[str, Any]) -> None:
+    ecs, sqs, events = stack.client("ecs"), stack.client("sqs"), stack.client("events")
+    definition = ecs.describe_task_definition(taskDefinition="skylift-life-scheduler")["taskDefinition"]
+    variables = {one["name"]: one["value"] for one in definition["containerDefinitions"][0]["environment"]}
+    assert variables["AIRFLOW__SKYLIFT__EVENTS_QUEUE"] == "arn:aws:sqs:us-east-1:000000000000:skylift-life-events"
+    # The scheduler empties the environment's own queue; a second target of the rule shows what it is told.
+    url = sqs.create_queue(QueueName="copy")["QueueUrl"]
+    target = {"Id": "copy", "Arn": "arn:aws:sqs:us-east-1:000000000000:copy"}
+    events.put_targets(Rule="skylift-life-events", Targets=[target])
+    network = {"subnets": ground["NetworkConfiguration"]["SubnetIds"]}
+    arn = ecs.run_task(
+        cluster="skylift",
+        taskDefinition="skylift-life-task",
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": network},
+        overrides={"containerOverrides": [{"name": "airflow", "command": ["sh", "-c", "exit 0"]}]},
+    )["tasks"][0]["taskArn"]
+    told: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10)
+        told.extend(json.loads(message["Body"])["detail"] for message in answer.get("Messages", ()))
+        return any(one["lastStatus"] == "STOPPED" for one in told)
+
+    until(ended, 60, "the end is told")
+    assert {one["taskArn"] for one in told} == {arn}
+    assert not {one["lastStatus"] for one in told} & {"PROVISIONING", "PENDING"}
+
+
 def _leaves_no_trace(stack: Stack, mwaa: Any) -> None:
     mwaa.delete_environment(Name="life")
     until(lambda: gone(mwaa, "life"), 60, "life still there")
@@ -171,6 +201,8 @@ def _leaves_no_trace(stack: Stack, mwaa: Any) -> None:
     assert "skylift-life" not in left
     kept = [one["Name"] for one in secrets.list_secrets()["SecretList"]]
     assert not [name for name in kept if name.startswith("skylift/life/")]
+    rules, queues = stack.client("events").list_rules()["Rules"], stack.client("sqs").list_queues()["QueueUrls"]
+    assert not [one for one in (*(rule["Name"] for rule in rules), *queues) if "skylift-life" in one]
     objects = stack.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
     assert "dags/flight.py" in {one["Key"] for one in objects}, "the user's bucket stays as it is"
     with pytest.raises(mwaa.exceptions.ResourceNotFoundException):

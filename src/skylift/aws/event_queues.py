@@ -90,7 +90,10 @@ class EventQueues:
         """Deletes rule and queue; what is not there is no error."""
         with calling(f"events DeleteRule {name}"):
             try:
-                self._events.remove_targets(Rule=name, Ids=[TARGET])
+                # Somebody's own targets, too: AWS deletes no rule that has any.
+                targets = [target["Id"] for target in self._events.list_targets_by_rule(Rule=name)["Targets"]]
+                if targets:
+                    self._events.remove_targets(Rule=name, Ids=targets)
                 self._events.delete_rule(Name=name)
             except ClientError as error:
                 if code_of(error) != NO_RULE:
