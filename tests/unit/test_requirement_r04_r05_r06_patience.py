@@ -236,3 +236,15 @@ def test_r6_a_container_that_found_no_room_is_repeated_and_not_counted_as_a_fail
     assert ended(tower.news) == []
     assert {one.stage for one in tower.news} == {Stage.REPEATED}
     assert tower.tally.sum("repeats", why="shortage") == 7
+
+
+def test_r6_no_room_for_containers_that_were_placed_ends_at_the_deadline_too() -> None:
+    tower = Tower(capacity=600)
+    tower.order()
+    for number in range(1, 30):
+        tower.fly(60)
+        if not tower.flights():
+            break
+        tower.compute.fail_to_start(f"fake:x.{number}", "Capacity is unavailable at this time", shortage=True)
+    assert ended(tower.news) == [("x", Event.FAILED)]
+    assert "capacity_seconds" in tower.news[-1].reason

@@ -193,3 +193,26 @@ def test_r7_an_old_event_does_not_undo_what_is_known() -> None:
     tower.compute.fail_to_start("fake:x.1")
     assert ended(tower.fly(400)) == [("x", Event.FAILED)], "it began, so it is Airflow's to repeat"
     assert tower.compute.submitted == ["x.1"]
+
+
+def test_r7_an_event_while_a_look_is_on_its_way_starts_one_attempt_and_no_other() -> None:
+    pool = ByHand()
+    tower = Tower(pool=pool, eventful=True)
+    tower.order()
+    tower.fleet.step()
+    pool.calls.pop()()
+    tower.fly(2)
+    (look,) = pool.calls
+    tower.compute.fail_to_start("fake:x.1")
+    tower.fleet.sighted(tower.compute.history)
+    tower.fleet.step()
+    (flight,) = tower.fleet._field.roster
+    due = flight.due
+    look()
+    tower.fleet.step()
+    assert (flight.due, flight.missing_since, flight.number) == (due, None, 2)
+    pool.calls.clear()
+    tower.fly(5)
+    pool.calls.pop(0)()
+    tower.fly(0)
+    assert tower.compute.submitted == ["x.1", "x.2"]

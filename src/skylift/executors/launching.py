@@ -116,7 +116,7 @@ class Launching:
         now = self._field.clock()
         self.lane.went_well()
         self._field.roster.place(flight, ref)
-        flight.failures, flight.unsure, flight.short_since = 0, False, None
+        flight.failures, flight.unsure = 0, False
         flight.phase, flight.changed, flight.looks, flight.told = Phase.WAITING, now, 0, False
         self._field.meter.count("launches", **self._field.tags(flight))
         self._field.meter.time("queued_seconds", now - flight.since, **self._field.tags(flight))

@@ -53,15 +53,16 @@ class Watching:
             page = self._line.take(now + self._field.rhythm.old, self._field.compute.most_per_observe)
             for flight in page:
                 flight.busy = True
-            call = partial(self._field.compute.observe, [flight.ref for flight in page])
-            self._field.calls.make(self._lane, call, partial(self._looked, page))
+            refs = [flight.ref for flight in page]
+            call = partial(self._field.compute.observe, refs)
+            self._field.calls.make(self._lane, call, partial(self._looked, page, refs))
 
     def next(self, now: float) -> float:
         """When there is more to do."""
         due = self._line.due()
         return max(due, self._lane.ready(now)) if due <= now else due
 
-    def _looked(self, page: Sequence[Flight], result: list[Observation] | SkyliftError) -> None:
+    def _looked(self, page: Sequence[Flight], refs: Sequence[str], result: list[Observation] | SkyliftError) -> None:
         now = self._field.clock()
         seen: dict[str, Observation] = {}
         if isinstance(result, SkyliftError):
@@ -69,15 +70,18 @@ class Watching:
         else:
             self._lane.went_well()
             seen = {one.ref: one for one in result}
-        for flight in page:
+        for flight, ref in zip(page, refs, strict=True):
             flight.busy = False
             if flight.over:
                 continue
-            if isinstance(result, SkyliftError):
+            if flight.ref != ref:
+                # An event was faster: it is another attempt by now.
+                self._field.route(flight)
+            elif isinstance(result, SkyliftError):
                 flight.due = now
                 self._field.route(flight)
             else:
-                observation = seen.get(flight.ref) or Observation(flight.ref, Phase.MISSING, reason="no answer")
+                observation = seen.get(ref) or Observation(ref, Phase.MISSING, reason="no answer")
                 flight.looks += 1
                 self._note_drift(flight, observation, now)
                 self.observed(flight, observation)
