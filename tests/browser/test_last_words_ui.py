@@ -80,7 +80,6 @@ def test_the_log_says_that_it_was_killed_for_memory(stack: Stack, page: Page, ru
     printed = re.compile(r"info eaten so far: \d{3} MiB")
     for text in (limit, "OutOfMemoryError", "Last lines of the container's log", printed):
         expect(page.get_by_text(text).first).to_be_visible(timeout=30_000)
-    page.get_by_text("OutOfMemoryError").first.scroll_into_view_if_needed()
     _picture(page, "killed-for-memory")
 
 

@@ -55,7 +55,7 @@ def d():
     def spot(): deaf("spot")
     @task
     def stopped(): deaf("stopped")
-    @task
+    @task(executor_config={"taskDefinition": "patient"})
     def polite():
         Path(os.environ["READY"], "polite").touch()
         time.sleep(120)
@@ -108,12 +108,13 @@ def register(cloud: Cloud, api: ExecutionApi, ready: Path) -> None:
     exits = "import sys; print('your own entrypoint says: no module named mycompany'); sys.exit(1)"
     for family, memory, members in (
         ("work", "2048", {}),
+        ("patient", "2048", {"stopTimeout": 60}),
         ("small", "512", {}),
         ("no-image", "2048", {"image": "nowhere/none:1"}),
         ("no-secret", "2048", {"secrets": [{"name": "X", "valueFrom": secret}]}),
         ("exits", "2048", {"entryPoint": ["python", "-c", exits]}),
     ):
-        request = definition("true", environment=environment, stopTimeout=2, **members)
+        request = definition("true", environment=environment, **{"stopTimeout": 2, **members})
         log = request["containerDefinitions"][0]["logConfiguration"]["options"]
         log["awslogs-group"] = CONTAINERS
         cloud.client().register_task_definition(**{**request, "family": family, "memory": memory})
