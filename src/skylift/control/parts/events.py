@@ -70,8 +70,11 @@ def queue_name(environment: str) -> str:
 def pattern(scene: Scene) -> dict[str, Any]:
     """What the rule matches: ECS tasks, and Batch jobs where there are, of the environment's Airflow tasks, from RUNNING on."""
     settings, name = scene.settings, scene.spec.name
+    cluster = settings.cluster
+    if not cluster.startswith("arn:"):
+        cluster = arn("ecs", settings.region, settings.account, f"cluster/{cluster}")
     tasks = {
-        "clusterArn": [arn("ecs", settings.region, settings.account, f"cluster/{settings.cluster}")],
+        "clusterArn": [cluster],
         "group": [f"family:{family(name, EXECUTOR_ROLE)}"],
         "lastStatus": [{"anything-but": list(NOT_YET)}],
     }
