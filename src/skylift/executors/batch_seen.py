@@ -130,4 +130,4 @@ def _meaning(code: int | None, reason: str, status_reason: str) -> str:
         )
     if status_reason.startswith("Host EC2"):
         return "its EC2 instance is gone (Spot, or scaled in)"
-    return {137: "killed (SIGKILL; often out of memory)", 143: "stopped (SIGTERM)"}.get(code or 0, "")
+    return {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)"}.get(code or 0, "")

@@ -267,4 +267,4 @@ def _reason(task: EcsTask, main: EcsContainer | None) -> str:
 def _meaning(code: int | None, reason: str) -> str:
     if "OutOfMemory" in reason or (code == 137 and "memory" in reason.lower()):
         return "it was out of memory: give the container or the ECS task more (executor_config)"
-    return {137: "killed (SIGKILL; often out of memory)", 143: "stopped (SIGTERM)"}.get(code or 0, "")
+    return {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)"}.get(code or 0, "")
