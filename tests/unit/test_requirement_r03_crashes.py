@@ -49,7 +49,9 @@ class Crashes(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.pool = ByHand()
-        self.tower = Tower(self.compute, clock=self.clock, pool=self.pool, most_attempts=50, explain=0)
+        self.tower = Tower(
+            self.compute, clock=self.clock, pool=self.pool, most_attempts=50, explain=0, token=90.0, eventful=True
+        )
         for name, row in self.rows.items():
             if row.state in {"queued", "running"}:
                 self.tower.order(name, began=row.state == "running", adopted=True)
@@ -67,7 +69,7 @@ class Crashes(RuleBasedStateMachine):
     def step(self, seconds: float) -> None:
         self.clock.advance(seconds)
         self.tower.fleet.step()
-        self.hear()
+        self.take_news()
 
     @precondition(lambda self: self.pool.calls)
     @rule(choice=st.integers(0, 99), how=st.sampled_from(["well", "well", "lost answer", "no effect"]))
@@ -121,6 +123,26 @@ class Crashes(RuleBasedStateMachine):
         alive = self.compute.alive()
         self.compute.hidden = {alive[choice % len(alive)]} if alive and choice % 2 else set()
 
+    @rule(well=st.booleans())
+    def hear(self, well: bool) -> None:
+        self.tower.fleet.hear(well)
+
+    @precondition(lambda self: self.compute.history)
+    @rule(choices=st.lists(st.integers(0, 999), max_size=4))
+    def tell(self, choices: list[int]) -> None:
+        """Events: some, in any order, twice."""
+        history = self.compute.history
+        self.tower.fleet.sighted([history[choice % len(history)] for choice in choices])
+
+    @precondition(lambda self: self.rows)
+    @rule(choice=st.integers(0, 99))
+    def revoke(self, choice: int) -> None:
+        """Queued for too long: Airflow takes it back, and would queue it again under another id."""
+        name = [*self.rows][choice % len(self.rows)]
+        if self.rows[name].state == "queued":
+            self.rows[name].state = "done"
+            self.tower.fleet.revoke(name, "stuck in queued")
+
     # What must hold.
 
     @invariant()
@@ -128,7 +150,7 @@ class Crashes(RuleBasedStateMachine):
         alive = [owner_of(ref) for ref in self.compute.alive()]
         assert len(alive) == len({*alive}), f"two at once: {self.compute.alive()}"
 
-    def hear(self) -> None:
+    def take_news(self) -> None:
         for news in self.tower.fleet.drain():
             if news.stage is Stage.ENDED:
                 row = self.rows[news.order.external_id]
@@ -143,7 +165,7 @@ class Crashes(RuleBasedStateMachine):
             self.tower.fleet.step()
             while self.pool.calls:
                 self.pool.calls.pop(0)()
-            self.hear()
+            self.take_news()
             self.one_live_container()
             for ref in self.compute.alive():
                 self.lead(ref, "begins")
