@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -194,12 +195,17 @@ async def serve() -> None:
     sys.stdout.write(server.url + "\n")
     sys.stdout.flush()
     loop, parent = asyncio.get_running_loop(), os.getppid()
-    loop.add_signal_handler(signal.SIGTERM, server.stop)
+
+    def stop() -> None:
+        logging.disable()  # calls of drivers that were killed are cut off now, which says nothing
+        server.stop()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
 
     async def watch() -> None:
         while os.getppid() == parent:
             await asyncio.sleep(1)
-        server.stop()
+        stop()
 
     watching = asyncio.create_task(watch())
     await server.run()

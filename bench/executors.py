@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from bench.aws_limits import running
@@ -21,6 +22,7 @@ from bench.executors_processes import Driver, NotThere
 from bench.executors_rows import COLUMNS, ROWS, Row
 
 OUT = Path(__file__).parent / "out" / "executors.json"
+WRITING = Lock()
 BEGUN = time.monotonic()
 
 
@@ -80,18 +82,29 @@ def cell(row: Row, found: Mapping[str, Any], column: str) -> str:
     return row.cell(answer) + (" **(missed)**" if missed else "")
 
 
-def run(rows: Iterable[Row]) -> dict[str, Any]:
-    """Measures rows; their answers by name."""
+def run(rows: Iterable[Row]) -> None:
+    """Measures rows, and keeps their answers."""
     rows = list(rows)
     together, alone = [row for row in rows if row.together], [row for row in rows if not row.together]
-    figures: dict[str, Any] = {}
     with running() as url:
         with ThreadPoolExecutor(len(rows)) as pool:
-            found = pool.map(lambda row: measure(url, row), together)
-            figures |= dict(zip((row.name for row in together), found, strict=True))
+            for done in [pool.submit(keep, url, row) for row in together]:
+                done.result()
         for row in alone:
-            figures[row.name] = measure(url, row)
-    return figures
+            keep(url, row)
+
+
+def keep(url: str, row: Row) -> None:
+    """Measures a row and writes it beside the others."""
+    answers = measure(url, row)
+    with WRITING:
+        OUT.parent.mkdir(exist_ok=True)
+        OUT.write_text(json.dumps(kept() | {row.name: answers}, indent=1) + "\n")
+
+
+def kept() -> dict[str, Any]:
+    """All figures so far, by row."""
+    return json.loads(OUT.read_text()) if OUT.exists() else {}
 
 
 def say(text: str) -> None:
@@ -106,10 +119,8 @@ def main() -> None:
         "--only", action="append", choices=[row.name for row in ROWS], help="only this row; may be repeated"
     )
     wanted = parser.parse_args().only or [row.name for row in ROWS]
-    figures: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
-    figures |= run(row for row in ROWS if row.name in wanted)
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(figures, indent=1) + "\n")
+    run(row for row in ROWS if row.name in wanted)
+    figures = kept()
     print("\n".join(table(figures)))
     print(
         f"\n{time.monotonic() - BEGUN:.0f} s; load at the beginning and end of each row:",

@@ -88,7 +88,7 @@ def resetting(transport: Any) -> Callable[[], None]:
 
     def cut() -> None:
         connection = transport.get_extra_info("socket")
-        if connection is not None:
+        if connection is not None and connection.fileno() >= 0:  # else the client has closed it already
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
