@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from tests.local.standalone import standalone
@@ -73,6 +73,25 @@ def theirs(stack: Stack, project: Path, tmp_path_factory: pytest.TempPathFactory
         return _outcomes(api)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_example_dags_end_the_same_on_batch_alone_with_array_jobs(
+    stack: Stack, project: Path, request: pytest.FixtureRequest
+) -> None:
+    stack.must("up", seconds=400)
+    options = ("--option", f"core.executor={BATCH}", "--option", "skylift.batch_arrays=True")
+    stack.must("env", "create", "arrays", str(project), *options, seconds=400)
+    on_batch = _outcomes(stack.airflow("arrays"))
+    jobs = _jobs(stack, "skylift-arrays-task")
+    stack.must("env", "delete", "arrays")
+    _compare(on_batch, request.getfixturevalue("theirs"))
+    sizes = [one.get("arrayProperties", {}).get("size", 1) for one in jobs]
+    ran = [state for states in on_batch.values() for state in states.values() if state in {"success", "failed"}]
+    assert max(sizes) > 1, "no array job at all"
+    assert len(sizes) < sum(sizes), f"{len(sizes)} SubmitJob for {sum(sizes)} workloads of {len(ran)} Airflow tasks"
+    assert sum(sizes) >= len(ran) / 2, "the others are EmptyOperators, which run nowhere"
+
+
 def test_example_dags_end_as_under_local_executor(stack: Stack, project: Path, request: pytest.FixtureRequest) -> None:
     stack.must("up", str(project), seconds=400)
     ours = _outcomes(stack.airflow("examples"))
@@ -81,6 +100,7 @@ def test_example_dags_end_as_under_local_executor(stack: Stack, project: Path, r
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_example_dags_end_the_same_on_batch_and_on_both_at_once(
     stack: Stack, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -99,10 +119,11 @@ def test_example_dags_end_the_same_on_batch_and_on_both_at_once(
     theirs = request.getfixturevalue("theirs")
     _compare(on_batch, theirs)
     _compare(mixed, theirs)
+    tags = [one["tags"] for one in jobs]
     for dag_id, states in on_batch.items():
-        there = {one["task_id"] for one in jobs if one["dag_id"] == f"{dag_id}_batch"}
+        there = {one["task_id"] for one in tags if one["dag_id"] == f"{dag_id}_batch"}
         assert there, f"{dag_id}_batch: nothing of {set(states)} was a Batch job"
-    some = {one["task_id"] for one in jobs if one["dag_id"] == "example_bash_operator_both"}
+    some = {one["task_id"] for one in tags if one["dag_id"] == "example_bash_operator_both"}
     assert 0 < len(some) < len(mixed["example_bash_operator"]), "some on Batch, the others on ECS"
 
 
@@ -110,14 +131,14 @@ def _airflows(stack: Stack) -> list[Path]:
     return sorted((stack.home / "images").glob("*/bin/airflow"))
 
 
-def _jobs(stack: Stack, queue: str) -> list[dict[str, str]]:
-    """Tags of all Batch jobs of a queue."""
+def _jobs(stack: Stack, queue: str) -> list[dict[str, Any]]:
+    """All Batch jobs of a queue; arrays by their parents."""
     batch = stack.client("batch")
     filters = [{"name": "JOB_NAME", "values": ["*"]}]
     pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue, filters=filters)
     ids = [one["jobId"] for page in pages for one in page["jobSummaryList"]]
     hundreds = [ids[start : start + 100] for start in range(0, len(ids), 100)]
-    return [one["tags"] for some in hundreds for one in batch.describe_jobs(jobs=some)["jobs"]]
+    return [one for some in hundreds for one in batch.describe_jobs(jobs=some)["jobs"]]
 
 
 def _compare(ours: dict[str, States], theirs: dict[str, States]) -> None:
