@@ -15,6 +15,7 @@ from tests.unit.test_executor_heartbeat import TestedExecutor, queue, until
 
 from skylift.core.attempt import Exit
 from skylift.core.errors import Refused, Unavailable
+from skylift.executors.airflow_compat import key_of
 from skylift.executors.fake import FakeCompute
 from skylift.executors.flight import Stage
 from skylift.executors.settle import Event
@@ -126,7 +127,7 @@ def made() -> Iterator[Callable[..., TestedExecutor]]:
 
 def instance(external_id: str | None, state: str, **fields: Any) -> Any:
     """A row of a task instance whose DAG is gone: nothing of its workload can be made."""
-    key = task_workload(external_id or "t").key
+    key = key_of(task_workload(external_id or "t"))
     names = dict.fromkeys(("dag_id", "task_id", "run_id", "map_index", "try_number"), "1")
     return SimpleNamespace(
         external_executor_id=external_id, state=state, key=key, queue="default", executor_config={}, **names, **fields
@@ -139,7 +140,7 @@ def test_r13_a_running_one_whose_dag_is_gone_is_taken_over_all_the_same(made: Ca
     ti = instance("x0", "running")
     assert executor.try_adopt_task_instances([ti]) == []
     compute.exit("fake:x0.1", 137, "OutOfMemory")
-    until(lambda: executor.event_buffer, executor)
+    until(lambda: executor.event_buffer, executor, 60)
     assert executor.event_buffer[ti.key] == ("failed", "OutOfMemory")
 
 
@@ -150,7 +151,7 @@ def test_r13_a_queued_one_whose_dag_is_gone_is_reset_and_its_container_stopped(
     executor = made(compute)
     ti = instance("x0", "queued")
     assert executor.try_adopt_task_instances([ti]) == [ti]
-    until(lambda: not compute.alive(), executor)
+    until(lambda: not compute.alive(), executor, 60)
     assert executor.event_buffer == {}
     assert not executor.running
 
@@ -168,24 +169,24 @@ def test_r13_adopting_twice_is_adopting_once(made: Callable[..., TestedExecutor]
 def test_r13_adoption_asks_aws_nothing_in_the_schedulers_loop(made: Callable[..., TestedExecutor]) -> None:
     class Slow(FakeCompute):
         def find(self, attempt: Any) -> list[str]:
-            time.sleep(1)
+            time.sleep(6)
             return super().find(attempt)
 
         def census(self) -> dict[str, list[str]]:
-            time.sleep(1)
+            time.sleep(6)
             return super().census()
 
     executor = made(Slow())
     began = time.perf_counter()
     executor.try_adopt_task_instances([instance(f"x{number}", "running") for number in range(200)])
-    assert time.perf_counter() - began < 0.9
+    assert time.perf_counter() - began < 5
 
 
 def test_r14_the_end_launches_nothing_leaves_what_runs_and_is_soon(made: Callable[..., TestedExecutor]) -> None:
     compute = FakeCompute()
     executor = made(compute)
     queue(executor, task_workload("runs"))
-    until(compute.alive, executor)
+    until(compute.alive, executor, 60)
     compute.run(compute.alive()[0])
     queue(executor, *(task_workload(f"t{number}") for number in range(100)))
     began = time.perf_counter()

@@ -127,13 +127,13 @@ def test_r20_connection_tests_run_once_and_are_stopped_when_their_time_is_over(e
     executor.start()
     first, second = connection_test(), connection_test()
     queue(executor, first, second)
-    until(lambda: len(compute.alive()) == 2, executor)
+    until(lambda: len(compute.alive()) == 2, executor, 60)
     assert not executor.queued_connection_tests
     assert '"type":"TestConnection"' in compute.documents[f"fake:{first.connection_test_id}.1"]
     compute.exit(f"fake:{first.connection_test_id}.1", Exit.DONE)
-    until(lambda: executor.running == {second.key}, executor)
+    until(lambda: executor.running == {second.key}, executor, 60)
     executor.fail_connection_test(second.key)
-    until(lambda: not compute.alive(), executor)
+    until(lambda: not compute.alive(), executor, 60)
     assert not executor.running
     assert len(compute.submitted) == 2
 
@@ -154,10 +154,10 @@ def test_r20_two_teams_in_one_scheduler_do_not_meet(executors: list[TestedExecut
     for number, executor in enumerate(executors):
         executor.start()
         queue(executor, task_workload(f"t{number}"))
-    until(east.alive, executors[0])
-    until(west.alive, executors[1])
+    until(east.alive, executors[0], 60)
+    until(west.alive, executors[1], 60)
     east.exit(east.alive()[0], 137, "east only")
-    until(lambda: executors[0].event_buffer, executors[0])
+    until(lambda: executors[0].event_buffer, executors[0], 60)
     executors[1].heartbeat()
     assert len(east.submitted) == len(west.submitted) == 1
     assert executors[1].event_buffer == {}
