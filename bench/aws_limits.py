@@ -103,13 +103,18 @@ class Desk:
             )
             external = external_ids[number] if external_ids else ""
             request = {"jobName": f"seed-{external}", "startedBy": external, "overrides": {}}
-            account.make(ref, "", request).created -= 3600
+            seeded = account.make(ref, "", request)
+            seeded.created, seeded.plan = seeded.created - 3600, Plan()
             refs.append(ref)
         return refs
 
     def do_crash(self, account: Account, operation: str, number: int, when: str, pid: int) -> None:
         """SIGKILL to a process before (or after) the work of the n-th call of an operation."""
         account.crashes.append({"operation": operation, "number": number, "when": when, "pid": pid})
+
+    def do_disarm(self, account: Account) -> None:
+        """No crash point strikes any more: the process is over, and its pid may soon be another's."""
+        account.crashes.clear()
 
     def do_hold(self, account: Account, operation: str, number: int, seconds: float) -> None:
         """The answer to that call is late: the work is done."""

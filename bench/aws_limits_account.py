@@ -163,11 +163,12 @@ class Account:
                 await asyncio.sleep(hold["seconds"])
 
     def _crash(self, operation: str, number: int, when: str) -> bool:
-        """Kills whom a crash point names here; whether it did."""
+        """Kills whom a crash point names here, once; whether it did."""
         here = [
             one for one in self.crashes if (one["operation"], one["number"], one["when"]) == (operation, number, when)
         ]
         for point in here:
+            self.crashes.remove(point)
             os.kill(point["pid"], signal.SIGKILL)
         return bool(here)
 

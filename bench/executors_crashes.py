@@ -101,9 +101,10 @@ class Case:
         """The first process, its end, the second, the referee's word."""
         self._turn.go()
         deadline = time.monotonic() + LATE + 30
-        while not self._turn.over() and time.monotonic() < deadline:
+        while self._turn.lives() and time.monotonic() < deadline:
             time.sleep(0.1)
-        killed = self._turn.over()
+        killed = not self._turn.lives()
+        self._aws.do("disarm")
         self._turn.kill()
         time.sleep(0.5)
         self._aws.do("mark")
@@ -209,23 +210,19 @@ class Fork:
             os.close(self._say)
             self._live(key, work, hear)
         os.close(hear)
-        self._over = False
 
     def go(self) -> None:
         """Its turn."""
         os.write(self._say, b"x")
 
-    def over(self) -> bool:
-        """Whether it has ended."""
-        self._over = self._over or os.waitpid(self.pid, os.WNOHANG)[0] != 0
-        return self._over
+    def lives(self) -> bool:
+        """Whether it runs. What has ended keeps its pid until ``kill``, so that nobody else gets it."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def kill(self) -> None:
-        """SIGKILL, unless it has ended."""
-        if not self.over():
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            self._over = True
+        """SIGKILL, unless it has ended; its pid is free after that."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
     def _live(self, key: str, work: Callable[[], None], hear: int) -> None:
         try:
