@@ -21,24 +21,22 @@ from skylift.localcloud.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "own-aws.md").read_text()
-BLOCK = re.compile(r"<!-- run ?(\w*) -->\n```sh\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run ?([\w-]*) -->\n```sh\n(.*?)```", re.DOTALL)
 BIN = Path(sys.executable).parent
 DAG = """
+import os
 from airflow.sdk import dag, task
 
 @dag(schedule=None, is_paused_upon_creation=False)
-def both():
+def page():
     @task
-    def on_ecs():
-        import os
-        return "ecs" if "AWS_BATCH_JOB_ID" not in os.environ else "batch"
-
-    @task(executor="skylift.executors.batch.AwsBatchExecutor")
-    def on_batch(before):
-        import os
-        assert before == "ecs" and os.environ["AWS_BATCH_JOB_ID"]
-    on_batch(on_ecs())
-both()
+    def where():
+        return "batch" if "AWS_BATCH_JOB_ID" in os.environ else "ecs"
+    @task
+    def check(before):
+        assert before == "{kind}"
+    check(where())
+page()
 """
 
 pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(600)]
@@ -52,10 +50,11 @@ def alone(tmp_path: Path) -> Iterator[Alone]:
 
 
 @pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI on this machine (pip install awscli)")
-def test_the_page_from_nothing_to_a_dag_that_ran(alone: Alone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["ecs", "batch"])
+def test_the_page_from_nothing_to_a_dag_that_ran(alone: Alone, tmp_path: Path, kind: str) -> None:
     dags = tmp_path / "dags"
     dags.mkdir()
-    (dags / "both.py").write_text(DAG)
+    (dags / "page.py").write_text(DAG.format(kind=kind))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -78,26 +77,21 @@ def test_the_page_from_nothing_to_a_dag_that_ran(alone: Alone, tmp_path: Path) -
         },
     )
     try:
-        for kind, text in BLOCK.findall(PAGE):
-            if kind != "after":
+        for marked, text in BLOCK.findall(PAGE):
+            if marked in {"", kind}:
                 shell.run(text)
         # What the page leaves to docker.
         alone.must("image", "add", shell.environ["IMAGE"], sys.prefix)
-        ecs = "skylift.executors.ecs.AwsEcsExecutor"
-        wanted = {name: value for name, value in shell.environ.items() if name.startswith(("AIRFLOW__", "AWS_"))} | {
-            "AIRFLOW__CORE__EXECUTOR": f"{ecs},{shell.environ['AIRFLOW__CORE__EXECUTOR']}"
-        }
+        wanted = {name: value for name, value in shell.environ.items() if name.startswith(("AIRFLOW__", "AWS_"))}
         with standalone(BIN / "airflow", dags, tmp_path / "airflow", port=port, more=wanted) as api:
-            until(lambda: "both" in api.dags(), 120)
-            api.trigger("both", "page", {})
-            until(lambda: api.run_state("both", "page") in {"success", "failed"}, 240)
-            lines = api.task_lines("both", "page")
-            assert {line.task_id: line.state for line in lines} == {"on_ecs": "success", "on_batch": "success"}, lines
-        for kind, text in BLOCK.findall(PAGE):
-            if kind == "after":
-                said = shell.run(text)
-                assert "arn:aws:ecs" in said
-                assert "attempt=1.log" in said
+            until(lambda: "page" in api.dags(), 180, api.import_errors)
+            api.trigger("page", "once", {})
+            until(lambda: api.run_state("page", "once") in {"success", "failed"}, 240, lambda: end_of(tmp_path))
+            lines = api.task_lines("page", "once")
+            assert {line.task_id: line.state for line in lines} == {"where": "success", "check": "success"}, lines
+        said = "".join(shell.run(text) for marked, text in BLOCK.findall(PAGE) if marked == f"after-{kind}")
+        assert f"arn:aws:{kind}" in said
+        assert "attempt=1.log" in said
     finally:
         postgres.stop()
 
@@ -122,8 +116,13 @@ class Shell:
         return done.stdout
 
 
-def until(condition: Callable[[], object], seconds: float) -> None:
+def end_of(folder: Path) -> str:
+    """What Airflow said last."""
+    return (folder / "airflow" / "out.log").read_text()[-5000:]
+
+
+def until(condition: Callable[[], object], seconds: float, tell: Callable[[], object]) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"still not so after {seconds} s"
+        assert time.monotonic() < deadline, f"still not so after {seconds} s: {tell()}"
         time.sleep(0.5)
