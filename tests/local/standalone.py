@@ -1,4 +1,4 @@
-"""`airflow standalone` as the comparison: the same image, LocalExecutor, a PostgreSQL of its own (SQLite locks under load)."""
+"""An Airflow without us, or with our executor only: `airflow standalone`, or its components, and a PostgreSQL (SQLite locks under load)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,10 @@ def standalone(
     port: int = 0,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[AirflowApi]:
-    """Starts it from ``airflow``, the command of an image; ends it and all that it started. ``more`` are variables on top."""
+    """Starts it from ``airflow``, the command of an image; ends it and all that it started.
+
+    ``more`` are variables on top, with another executor if you like.
+    """
     home.mkdir(parents=True, exist_ok=True)
     postgres = Postgres(home / "database")
     postgres.start()
@@ -56,21 +59,30 @@ def standalone(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         **(more or {}),
     }
-    with open(home / "out.log", "wb") as log:
-        process = subprocess.Popen([airflow, "standalone"], env=environ, stdout=log, stderr=log, start_new_session=True)
+    parts = ["standalone"]
+    if environ["AIRFLOW__CORE__EXECUTOR"] != "LocalExecutor":
+        # `airflow standalone` knows no other: it "forces" LocalExecutor (3.3.2, standalone_command.py, calculate_env).
+        subprocess.run([airflow, "db", "migrate"], env=environ, check=True, capture_output=True)
+        parts = ["api-server", "scheduler", "dag-processor", "triggerer"]
+    with open(home / "out.log", "ab") as log:
+        processes = [
+            subprocess.Popen([airflow, part], env=environ, stdout=log, stderr=log, start_new_session=True)
+            for part in parts
+        ]
     try:
         base = f"http://127.0.0.1:{port}"
-        _wait(base, process, home / "out.log")
+        _wait(base, processes, home / "out.log")
         yield AirflowApi(base, "admin", PASSWORD)
     finally:
-        _end(process)
+        for process in processes:
+            _end(process)
         postgres.stop()
 
 
-def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(base: str, processes: Sequence[subprocess.Popen[bytes]], log: Path) -> None:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-3000:]
+        assert all(process.poll() is None for process in processes), log.read_text()[-3000:]
         try:
             with urllib.request.urlopen(f"{base}/api/v2/monitor/health", timeout=2) as answer:
                 parts = json.load(answer)
@@ -79,7 +91,7 @@ def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except (OSError, KeyError, TypeError):
             pass
         time.sleep(0.5)
-    raise AssertionError(f"airflow standalone is not healthy:\n{log.read_text()[-3000:]}")
+    raise AssertionError(f"Airflow is not healthy:\n{log.read_text()[-3000:]}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition
 
-from skylift.core.attempt import Attempt, Compute, Exit, Observation, Phase, Submission
+from skylift.core.attempt import Attempt, Census, Compute, Exit, Observation, Phase, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
 from skylift.executors.berths import Berth, Berths
@@ -121,6 +121,10 @@ class WarmCompute:
         promised = self._berths.promised(attempt.external_id)
         handed = [promised[1]] if promised and self._berths.standing(promised[0]) != CLOSED else []
         return [*handed, *self._inner.find(attempt)]
+
+    def census(self) -> dict[str, list[str]]:
+        """The containers, by the workload that each began with; who was handed over is found one by one."""
+        return self._inner.census() if isinstance(self._inner, Census) else {}
 
     def renew(self, attempt: Attempt, ref: str) -> bool:
         # One that was handed over is taken within a second.
