@@ -192,7 +192,7 @@ class Account:
         """Of the Airflow workload in a container: its task id (or callback's), map index and try, from where its JSON is.
 
         In the command, in the S3 object that the environment names, or, for a child of an array, in the object that its line of
-        the named list names (``skylift/executors/in_container.py``).
+        the named list names (``skylift/executors/aboard/in_container.py``).
         """
         text = command[-1] if command and command[-1].startswith("{") else ""
         for pair in environment:

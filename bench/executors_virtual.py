@@ -17,7 +17,7 @@ from bench.aws_limits import Aws
 from bench.executors_airflow import AtOnce, account, callback, executor_of, started, task_instance, workload
 
 from skylift.core.clock import ManualClock
-from skylift.executors.fleet import Fleet
+from skylift.executors.flying.fleet import Fleet
 
 APIS = {
     ("ours", "ecs"): ("ecs RunTask", "ecs DescribeTasks", "ecs ListTasks", "ecs StopTask", "s3 PutObject"),

@@ -19,12 +19,12 @@ from skylift.core.containers import CONTAINER_SETTINGS
 from skylift.core.environment import ENVIRONMENT_LIFE
 from skylift.core.lifecycle import Lifecycle
 from skylift.core.settings import Setting
-from skylift.executors.batch_options import BATCH_SECTION, BATCH_SETTINGS
-from skylift.executors.ecs_options import ECS_SECTION, ECS_SETTINGS
-from skylift.executors.metrics import METRICS
-from skylift.executors.metrics import PREFIX as METRICS_PREFIX
-from skylift.executors.queues import FALLBACK_WORDS, QUEUE_WORDS
-from skylift.executors.settings import OWN_SECTION, OWN_SETTINGS
+from skylift.executors.flying.metrics import METRICS
+from skylift.executors.flying.metrics import PREFIX as METRICS_PREFIX
+from skylift.executors.options.batch import BATCH_SECTION, BATCH_SETTINGS
+from skylift.executors.options.ecs import ECS_SECTION, ECS_SETTINGS
+from skylift.executors.options.queues import FALLBACK_WORDS, QUEUE_WORDS
+from skylift.executors.options.settings import OWN_SECTION, OWN_SETTINGS
 from skylift.localcloud.batch.lifecycle import BATCH_JOB
 from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs.capacity import SLOTS
@@ -52,9 +52,9 @@ def settings() -> str:
         "Settings",
         "Each is declared once, in the file that is named; this page, the validation and `--help` come from there.",
         "## Executors, in the user's Airflow",
-        f"Options of `[{ECS_SECTION}]`: the amazon provider's names and meaning (`skylift.executors.ecs_options`).",
+        f"Options of `[{ECS_SECTION}]`: the amazon provider's names and meaning (`skylift.executors.options.ecs`).",
         _options(ECS_SECTION, ECS_SETTINGS),
-        f"Options of `[{BATCH_SECTION}]`: the same, for Batch (`skylift.executors.batch_options`).",
+        f"Options of `[{BATCH_SECTION}]`: the same, for Batch (`skylift.executors.options.batch`).",
         _options(BATCH_SECTION, BATCH_SETTINGS),
         f"Options of `[{OWN_SECTION}]`: what the amazon provider does not have.",
         _options(OWN_SECTION, OWN_SETTINGS),

@@ -16,12 +16,12 @@ from tests.unit.executor_airflow import batch_conf, ecs_conf
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import SUPERSEDED, Attempt, Census, Compute, Observation, Phase, Verdict, verdict
+from skylift.executors.aboard.payload import Payload
 from skylift.executors.batch_compute import BatchCompute
-from skylift.executors.batch_options import batch_options
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.ecs_options import EcsOptions, ecs_options
-from skylift.executors.fake import FakeCompute
-from skylift.executors.payload import Payload
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.options.batch import batch_options
+from skylift.executors.options.ecs import EcsOptions, ecs_options
 
 pytestmark = pytest.mark.contract
 

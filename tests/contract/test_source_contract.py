@@ -1,4 +1,4 @@
-"""The contract of ``Source`` (executors/source.py), on the shipped fake and on SQS of the local cloud."""
+"""The contract of ``Source`` (executors/events/source.py), on the shipped fake and on SQS of the local cloud."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.local.rest_server import Rest, rest_of_aws
 from skylift.aws.messages import Messages
 from skylift.core.attempt import Observation, Phase
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.executors.events import SqsSource
-from skylift.executors.source import Source
-from skylift.executors.source_fake import FakeSource
+from skylift.executors.events.fake import FakeSource
+from skylift.executors.events.source import Source
+from skylift.executors.events.sqs import SqsSource
 
 pytestmark = pytest.mark.contract
 

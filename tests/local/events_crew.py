@@ -13,11 +13,11 @@ from tests.local.ecs_cloud import ACCOUNT, OWNER, REGION, definition
 
 from skylift.aws.clients import forget
 from skylift.core.attempt import Observation
-from skylift.executors.crew import Crew
 from skylift.executors.ecs import AwsEcsExecutor
-from skylift.executors.fleet import Rhythm
-from skylift.executors.flight import News, Order, Stage
-from skylift.executors.settle import Kind
+from skylift.executors.flying.crew import Crew
+from skylift.executors.flying.fleet import Rhythm
+from skylift.executors.flying.flight import News, Order, Stage
+from skylift.executors.flying.settle import Kind
 
 QUEUE = "heard"
 NEVER: dict[str, float] = {"young": 3600, "old": 3600, "reconcile": 3600}

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.executors.payload import command
+from skylift.executors.aboard.payload import command
 
 DAGS = """
 import os

@@ -19,15 +19,15 @@ from tests.unit.executor_airflow import batch_conf
 
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.core.attempt import Attempt, Observation, Phase, Verdict, verdict
+from skylift.executors.aboard.payload import Payload, Payloads
 from skylift.executors.batch_compute import BatchCompute
-from skylift.executors.batch_options import batch_options
-from skylift.executors.payload import Payload, Payloads
+from skylift.executors.options.batch import batch_options
 
 pytestmark = pytest.mark.local
 
 ACTS = """
 import json, sys, time
-from skylift.executors import in_container
+from skylift.executors.aboard import in_container
 workload = json.loads(in_container.fetch(in_container.place()))
 time.sleep(workload.get("sleeps", 0))
 sys.exit(workload["exits"])

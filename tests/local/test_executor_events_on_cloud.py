@@ -11,7 +11,7 @@ from tests.local.ecs_cloud import LOG_GROUP, Cloud, client, furnished
 from tests.local.events_crew import NEVER, QUEUE, Scheduler, aim, furnish
 from tests.local.test_ecs_events import free_port, start_server
 
-from skylift.executors.settle import Event
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.local
 

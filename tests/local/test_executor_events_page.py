@@ -20,12 +20,12 @@ from tests.local.upstream_cloud import shell_variables
 from skylift.aws.clients import client, forget
 from skylift.core.attempt import Observation
 from skylift.executors.batch import AwsBatchExecutor
-from skylift.executors.crew import Crew
 from skylift.executors.ecs import AwsEcsExecutor
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.fleet import Rhythm
-from skylift.executors.flight import News, Order, Stage
-from skylift.executors.settle import Kind
+from skylift.executors.flying.crew import Crew
+from skylift.executors.flying.fleet import Rhythm
+from skylift.executors.flying.flight import News, Order, Stage
+from skylift.executors.flying.settle import Kind
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "events.md").read_text()

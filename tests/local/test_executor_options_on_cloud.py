@@ -19,8 +19,8 @@ from skylift.aws.clients import client
 from skylift.core.attempt import Attempt, Compute, Submission
 from skylift.core.errors import Refused
 from skylift.executors import Container
-from skylift.executors.connection import session_of
 from skylift.executors.ecs import AwsEcsExecutor
+from skylift.executors.options.connection import session_of
 
 pytestmark = pytest.mark.local
 

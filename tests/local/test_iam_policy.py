@@ -15,10 +15,10 @@ from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, OWNER, REGION, Cloud, defi
 
 from skylift.cli.main import cli
 from skylift.core.attempt import Attempt, Compute, Phase
+from skylift.executors.aboard.warm import WarmCompute
 from skylift.executors.batch import AwsBatchExecutor
 from skylift.executors.ecs import AwsEcsExecutor
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.warm import WarmCompute
 
 pytestmark = pytest.mark.local
 ROLE = ("--account", "123456789012", "--region", REGION)

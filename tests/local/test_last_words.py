@@ -21,13 +21,13 @@ from skylift.aws.ecs_endings import EcsEndings
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.aws.output import Output, Stream
 from skylift.core.errors import Refused
-from skylift.executors import last_words_logs
+from skylift.executors.aboard.payload import Payloads
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.ecs_options import ecs_options
-from skylift.executors.last_words_batch import BatchWitness
-from skylift.executors.last_words_ecs import EcsWitness
-from skylift.executors.last_words_glance import Glances
-from skylift.executors.payload import Payloads
+from skylift.executors.last_words import logs as last_words_logs
+from skylift.executors.last_words.batch import BatchWitness
+from skylift.executors.last_words.ecs import EcsWitness
+from skylift.executors.last_words.glance import Glances
+from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.local
 

@@ -16,10 +16,10 @@ from tests.local.test_iam_policy import allowed, called
 from skylift.aws.clients import client
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
+from skylift.executors.aboard.payload import Payloads
+from skylift.executors.aboard.warm import WarmCompute, WarmSource
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.ecs_options import EcsOptions
-from skylift.executors.payload import Payloads
-from skylift.executors.warm import WarmCompute, WarmSource
+from skylift.executors.options.ecs import EcsOptions
 
 pytestmark = pytest.mark.local
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}}

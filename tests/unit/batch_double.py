@@ -13,9 +13,9 @@ from tests.unit.executor_airflow import batch_conf
 
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.core.clock import ManualClock
+from skylift.executors.aboard.payload import Payloads
 from skylift.executors.batch_compute import BatchCompute
-from skylift.executors.batch_options import batch_options
-from skylift.executors.payload import Payloads
+from skylift.executors.options.batch import batch_options
 
 
 class Killed(BaseException):

@@ -7,12 +7,12 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from skylift.core.clock import ManualClock
-from skylift.executors.asking import Wanted
-from skylift.executors.fake import FakeCompute
-from skylift.executors.fleet import Fleet, Rhythm
-from skylift.executors.flight import News, Order, Stage
-from skylift.executors.metrics import NAMES
-from skylift.executors.settle import Event, Kind
+from skylift.executors.flying.asking import Wanted
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.fleet import Fleet, Rhythm
+from skylift.executors.flying.flight import News, Order, Stage
+from skylift.executors.flying.metrics import NAMES
+from skylift.executors.flying.settle import Event, Kind
 
 
 class AtOnce(Executor):

@@ -13,8 +13,10 @@ from tests.unit.executor_airflow import batch_conf
 
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
-from skylift.executors.batch_options import BatchOptions, batch_options
-from skylift.executors.batch_request import (
+from skylift.executors.aboard.payload import Payload
+from skylift.executors.options.batch import BatchOptions, batch_options
+from skylift.executors.provider import get_provider_info
+from skylift.executors.wishes.batch_request import (
     array_name,
     check_wishes,
     job_name,
@@ -22,9 +24,7 @@ from skylift.executors.batch_request import (
     submit_request,
     token_of,
 )
-from skylift.executors.container import BatchContainer
-from skylift.executors.payload import Payload
-from skylift.executors.provider import get_provider_info
+from skylift.executors.wishes.container import BatchContainer
 
 pytestmark = pytest.mark.unit
 PAYLOAD = Payload(("python", "-c", "x"), {"SKYLIFT_WORKLOAD": "s3://b/k"})

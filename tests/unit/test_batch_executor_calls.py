@@ -14,8 +14,8 @@ from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors.batch import LAUNCHES, AwsBatchExecutor
-from skylift.executors.batch_options import batch_options
-from skylift.executors.settings import LAUNCH_RATE
+from skylift.executors.options.batch import batch_options
+from skylift.executors.options.settings import LAUNCH_RATE
 
 pytestmark = pytest.mark.unit
 

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.batch_double import World
 from tests.unit.executor_tower import Tower, ended
 
-from skylift.executors.flight import Stage
-from skylift.executors.settle import Event
+from skylift.executors.flying.flight import Stage
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.unit
 LABELS = {"dag_id": "d", "task_id": "t"}

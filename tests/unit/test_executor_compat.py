@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from tests.unit.executor_airflow import callback_workload, task_workload
 
-from skylift.executors import airflow_compat, in_container
+from skylift.executors import airflow_compat
+from skylift.executors.aboard import in_container
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.settle import Kind
+from skylift.executors.flying.settle import Kind
 
 pytestmark = pytest.mark.unit
 

@@ -19,8 +19,8 @@ from skylift.aws.errors import translate
 from skylift.aws.sessions import following
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.airflow_compat import of_team
-from skylift.executors.connection import ConnectionSession, session_of
-from skylift.executors.ecs_options import ecs_options
+from skylift.executors.options.connection import ConnectionSession, session_of
+from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.unit
 

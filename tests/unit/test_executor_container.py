@@ -22,10 +22,10 @@ from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.executors import BatchContainer, Container
-from skylift.executors.ecs_options import ecs_options
-from skylift.executors.ecs_request import check_options, run_task_request
-from skylift.executors.payload import Payload
-from skylift.executors.sizes import FARGATE
+from skylift.executors.aboard.payload import Payload
+from skylift.executors.options.ecs import ecs_options
+from skylift.executors.wishes.ecs_request import check_options, run_task_request
+from skylift.executors.wishes.sizes import FARGATE
 
 pytestmark = pytest.mark.unit
 PAYLOAD = Payload(("python", "-c", "x"), {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"})

@@ -21,11 +21,11 @@ from skylift.aws.ecs_tasks import EcsTasks, NoCapacity, NoCluster, Throttled
 from skylift.core.attempt import Attempt, Phase, Verdict, verdict
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import tag_value
+from skylift.executors.aboard.payload import Payload, Payloads, command
 from skylift.executors.ecs import EcsCompute, observation
-from skylift.executors.ecs_options import ecs_options
-from skylift.executors.ecs_request import run_task_request
-from skylift.executors.payload import Payload, Payloads, command
+from skylift.executors.options.ecs import ecs_options
 from skylift.executors.provider import get_provider_info
+from skylift.executors.wishes.ecs_request import run_task_request
 
 pytestmark = pytest.mark.unit
 PAYLOAD = Payload(("python", "-c", "x"), {"SKYLIFT_WORKLOAD": "s3://b/k"})

@@ -10,9 +10,9 @@ from tests.unit.test_executor_ecs import Ecs, attempt, ecs_task, refusal
 
 from skylift.aws.ecs_tasks import EcsTasks, task_of
 from skylift.core.attempt import Attempt, Phase, Verdict, verdict
+from skylift.executors.aboard.payload import Payloads
 from skylift.executors.ecs import EcsCompute, airflows, observation, sighting
-from skylift.executors.ecs_options import ecs_options
-from skylift.executors.payload import Payloads
+from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.unit
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/{}/{}"

@@ -14,9 +14,9 @@ from skylift.aws.messages import Message, region_of
 from skylift.core.attempt import Observation, Phase
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.events import BATCH_JOB, ECS_TASK, GAP, GIVE_BACK, STALE, SqsSource
-from skylift.executors.source import PATIENCE, SELDOM, Feed
-from skylift.executors.source_fake import MOST_RECEIVES, FakeSource
+from skylift.executors.events.fake import MOST_RECEIVES, FakeSource
+from skylift.executors.events.source import PATIENCE, SELDOM, Feed
+from skylift.executors.events.sqs import BATCH_JOB, ECS_TASK, GAP, GIVE_BACK, STALE, SqsSource
 
 pytestmark = pytest.mark.unit
 

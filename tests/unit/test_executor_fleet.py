@@ -7,9 +7,9 @@ from tests.unit.executor_tower import Tower, ended
 
 from skylift.core.attempt import Exit, Phase, Submission
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.fake import FakeCompute
-from skylift.executors.flight import Stage
-from skylift.executors.settle import Event, Kind
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.flight import Stage
+from skylift.executors.flying.settle import Event, Kind
 
 pytestmark = pytest.mark.unit
 

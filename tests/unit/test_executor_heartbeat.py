@@ -17,13 +17,13 @@ from tests.unit.executor_airflow import callback_workload, ecs_conf, task_worklo
 
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Compute, Exit, Submission
+from skylift.executors.aboard.payload import Payloads
 from skylift.executors.airflow_compat import ExecuteCallback, document_of, key_of
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.ecs_options import ecs_options
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.fake import FakeCompute
-from skylift.executors.fleet import Rhythm
-from skylift.executors.payload import Payloads
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.fleet import Rhythm
+from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 PROGRAM = """
 import os, selectors, signal, sys, time
-from skylift.executors.in_container import notice_the_end
+from skylift.executors.aboard.in_container import notice_the_end
 
 notice_the_end()
 notice_the_end()  # a container that stays for another workload does it again
@@ -41,7 +41,7 @@ def test_a_wait_without_files_ends_with_the_child(child_sleeps: float, superviso
 
 ENDING = """
 import os
-from skylift.executors.in_container import notice_the_end
+from skylift.executors.aboard.in_container import notice_the_end
 
 notice_the_end()
 child = os.fork()

@@ -26,14 +26,14 @@ from skylift.aws.ecs_tasks import EcsTasks
 from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
-from skylift.executors import settings
+from skylift.executors.aboard.payload import Payload, Payloads
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.ecs_options import ECS_SECTION, ECS_SETTINGS, QUEUE_SETTINGS, ecs_options
-from skylift.executors.ecs_request import check_options, run_task_request
-from skylift.executors.payload import Payload, Payloads
+from skylift.executors.options import settings
+from skylift.executors.options.ecs import ECS_SECTION, ECS_SETTINGS, QUEUE_SETTINGS, ecs_options
+from skylift.executors.options.queues import FALLBACK_WORDS, QUEUE_WORDS, merged
+from skylift.executors.options.settings import OWN_SECTION
 from skylift.executors.provider import get_provider_info
-from skylift.executors.queues import FALLBACK_WORDS, QUEUE_WORDS, merged
-from skylift.executors.settings import OWN_SECTION
+from skylift.executors.wishes.ecs_request import check_options, run_task_request
 
 pytestmark = pytest.mark.unit
 PAYLOAD = Payload((), {})

@@ -17,14 +17,14 @@ from skylift.aws.ecs_tasks import task_of
 from skylift.aws.output import Stream
 from skylift.core.attempt import Attempt, Exit, Verdict
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors import last_words
 from skylift.executors.ecs import observation
-from skylift.executors.fake import FakeCompute
-from skylift.executors.flight import News, Order, Stage
-from skylift.executors.last_words import LAST_LINES, Limit, memory_words, readable, short
-from skylift.executors.last_words_glance import Glances
-from skylift.executors.last_words_scribe import MOST_HELD, MOST_WAITING, Scribe
-from skylift.executors.settle import Event, Kind, Settlement, settle
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.flight import News, Order, Stage
+from skylift.executors.flying.settle import Event, Kind, Settlement, settle
+from skylift.executors.last_words import words as last_words
+from skylift.executors.last_words.glance import Glances
+from skylift.executors.last_words.scribe import MOST_HELD, MOST_WAITING, Scribe
+from skylift.executors.last_words.words import LAST_LINES, Limit, memory_words, readable, short
 
 pytestmark = pytest.mark.unit
 

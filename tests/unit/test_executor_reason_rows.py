@@ -14,8 +14,8 @@ from tests.unit.executor_airflow import task_workload
 
 from skylift.core.attempt import Compute
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.fake import FakeCompute
-from skylift.executors.fleet import Rhythm
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.fleet import Rhythm
 
 pytestmark = pytest.mark.unit
 

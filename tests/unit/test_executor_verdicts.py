@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from skylift.core.attempt import Exit, Observation, Phase, Verdict, verdict
-from skylift.executors import in_container
-from skylift.executors.settle import Event, Kind, Settlement, settle
+from skylift.executors.aboard import in_container
+from skylift.executors.flying.settle import Event, Kind, Settlement, settle
 
 pytestmark = pytest.mark.unit
 

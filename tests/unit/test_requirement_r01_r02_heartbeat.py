@@ -22,13 +22,13 @@ from tests.unit.test_executor_heartbeat import TestedExecutor, botocore_errors, 
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Exit, Observation, Submission
 from skylift.core.errors import Broken, Refused, SkyliftError, Unavailable
+from skylift.executors.aboard.payload import Payloads
 from skylift.executors.airflow_compat import TestConnection, key_of
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.ecs_options import ecs_options
-from skylift.executors.fake import FakeCompute
-from skylift.executors.flight import Order
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.flight import Order
+from skylift.executors.options.ecs import ecs_options
 from skylift.executors.orders import order_of
-from skylift.executors.payload import Payloads
 
 pytestmark = pytest.mark.unit
 

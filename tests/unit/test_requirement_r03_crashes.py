@@ -18,9 +18,9 @@ from tests.unit.executor_tower import ByHand, Tower
 from skylift.core.attempt import Exit, Phase, Submission
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Unavailable
-from skylift.executors.fake import FakeCompute, owner_of
-from skylift.executors.flight import Stage
-from skylift.executors.settle import Event
+from skylift.executors.flying.fake import FakeCompute, owner_of
+from skylift.executors.flying.flight import Stage
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.unit
 

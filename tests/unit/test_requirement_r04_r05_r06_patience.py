@@ -10,10 +10,10 @@ from tests.unit.executor_tower import Tower, ended
 
 from skylift.core.attempt import Attempt, Exit, Submission
 from skylift.core.errors import Unavailable
-from skylift.executors.fake import FakeCompute
-from skylift.executors.flight import Stage
-from skylift.executors.pace import Pace
-from skylift.executors.settle import Event
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.flight import Stage
+from skylift.executors.flying.pace import Pace
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.unit
 

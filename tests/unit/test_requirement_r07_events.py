@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.unit.executor_tower import ByHand, Tower, ended
 
 from skylift.core.attempt import Exit, Observation, Phase
-from skylift.executors.fake import FakeCompute
-from skylift.executors.settle import Event
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.unit
 

@@ -11,8 +11,8 @@ from tests.unit.executor_tower import ByHand, Tower, ended
 
 from skylift.core.attempt import Exit, Submission
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.flight import Order, Stage
-from skylift.executors.settle import Event, Kind
+from skylift.executors.flying.flight import Order, Stage
+from skylift.executors.flying.settle import Event, Kind
 
 pytestmark = pytest.mark.unit
 

@@ -16,9 +16,9 @@ from tests.unit.test_executor_heartbeat import TestedExecutor, queue, until
 from skylift.core.attempt import Exit
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.airflow_compat import key_of
-from skylift.executors.fake import FakeCompute
-from skylift.executors.flight import Stage
-from skylift.executors.settle import Event
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.flight import Stage
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.unit
 

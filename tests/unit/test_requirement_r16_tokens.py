@@ -10,8 +10,8 @@ from tests.unit.executor_tower import Tower, ended
 from skylift.core.attempt import Exit, Submission
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.fake import FakeCompute
-from skylift.executors.settle import Event
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.settle import Event
 
 pytestmark = pytest.mark.unit
 

@@ -14,8 +14,8 @@ from tests.unit.test_executor_heartbeat import TestedExecutor, queue, until
 from skylift.core.attempt import Exit, Submission
 from skylift.core.errors import Unavailable
 from skylift.executors import airflow_compat
-from skylift.executors.fake import FakeCompute
-from skylift.executors.metrics import METRICS, AirflowMeter, Sort
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.metrics import METRICS, AirflowMeter, Sort
 
 pytestmark = pytest.mark.unit
 

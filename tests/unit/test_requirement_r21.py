@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from skylift.core.attempt import Attempt, Exit, Observation, Phase, Submission
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Unavailable
-from skylift.executors.berths import Berth, FakeBerths
-from skylift.executors.fake import FakeCompute
-from skylift.executors.warm import WarmCompute, WarmSource
+from skylift.executors.aboard.berths import Berth, FakeBerths
+from skylift.executors.aboard.warm import WarmCompute, WarmSource
+from skylift.executors.flying.fake import FakeCompute
 
 pytestmark = pytest.mark.unit
 COLD = 60.0

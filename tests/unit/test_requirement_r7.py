@@ -16,12 +16,12 @@ from tests.unit.test_executor_fleet import Tower, ended
 
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
 from skylift.core.errors import Refused
-from skylift.executors.fake import FakeCompute
-from skylift.executors.fleet import Fleet, Rhythm
-from skylift.executors.flight import News, Stage
-from skylift.executors.settle import Event, Kind
-from skylift.executors.source import Feed
-from skylift.executors.source_fake import FakeSource
+from skylift.executors.events.fake import FakeSource
+from skylift.executors.events.source import Feed
+from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.flying.fleet import Fleet, Rhythm
+from skylift.executors.flying.flight import News, Stage
+from skylift.executors.flying.settle import Event, Kind
 
 pytestmark = pytest.mark.unit
 

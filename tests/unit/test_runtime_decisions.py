@@ -28,7 +28,10 @@ AIRFLOW = (sys.executable, "-m", "skylift.runtime.airflow_main")
         (["dag-processor"], (*AIRFLOW, "dag-processor")),
         (["migrate"], (*AIRFLOW, "db", "migrate")),
         (["api-server"], (*AIRFLOW, "api-server", "--host", "127.0.0.1", "--port", "8080")),
-        (["python", "-m", "skylift.executors.in_container"], ("python", "-m", "skylift.executors.in_container")),
+        (
+            ["python", "-m", "skylift.executors.aboard.in_container"],
+            ("python", "-m", "skylift.executors.aboard.in_container"),
+        ),
     ],
 )
 def test_a_command_becomes_a_program(arguments: list[str], expected: tuple[str, ...], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ and its CloudWatch handler one for each Airflow task. What is read here before a
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import boto3
@@ -39,7 +40,8 @@ class _Documents(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
 class _Models(Loader):  # type: ignore[misc]  # as above
     def list_available_services(self, type_name: str) -> list[str]:
         """As botocore's, which looks into 400 folders; they do not change while a program runs."""
-        key = (type_name, *self.search_paths)
+        # Only those that are there: one of them is below HOME, which differs from fork to fork.
+        key = (type_name, *(path for path in self.search_paths if os.path.isdir(path)))
         if key not in _services:
             _services[key] = super().list_available_services(type_name)
         return _services[key]

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 class Exit(IntEnum):
-    """Exit codes of the command that runs in the container (``executors/in_container.py`` repeats these numbers).
+    """Exit codes of the command that runs in the container (``executors/aboard/in_container.py`` repeats these numbers).
 
     They tell how far Airflow's supervisor came, not how the Airflow task ended: that, the supervisor has told Airflow.
     """

@@ -20,7 +20,7 @@ from airflow.models.connection import Connection
 from airflow.models.taskinstancekey import TaskInstanceKey
 from sqlalchemy import select, update
 
-from skylift.executors.settle import Kind
+from skylift.executors.flying.settle import Kind
 
 ExecuteCallback: type | None = getattr(workloads, "ExecuteCallback", None)
 """Since 3.2."""

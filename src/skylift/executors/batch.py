@@ -13,16 +13,18 @@ from skylift.aws.output import Output
 from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Compute, Observation
 from skylift.core.errors import Refused, SkyliftError
+from skylift.executors.aboard.payload import payloads_of
+from skylift.executors.aboard.warm import staying
 from skylift.executors.batch_compute import BatchCompute
-from skylift.executors.batch_options import BATCH_SECTION, BatchOptions, batch_options
 from skylift.executors.batch_seen import observation
-from skylift.executors.connection import session_of, team_of
-from skylift.executors.events import BATCH_JOB, source_of
+from skylift.executors.events.source import Source
+from skylift.executors.events.sqs import BATCH_JOB, source_of
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.fleet import Rhythm
-from skylift.executors.last_words_batch import BatchWitness
-from skylift.executors.payload import payloads_of
-from skylift.executors.settings import (
+from skylift.executors.flying.fleet import Rhythm
+from skylift.executors.last_words.batch import BatchWitness
+from skylift.executors.options.batch import BATCH_SECTION, BatchOptions, batch_options
+from skylift.executors.options.connection import session_of, team_of
+from skylift.executors.options.settings import (
     ARRAY_LINGER,
     BATCH_ARRAYS,
     EVENTS_QUEUE,
@@ -33,8 +35,6 @@ from skylift.executors.settings import (
     WARM_SECONDS,
     Options,
 )
-from skylift.executors.source import Source
-from skylift.executors.warm import staying
 
 LAUNCHES = 40.0
 """SubmitJob calls a second, of the 50 that an account has; the rest is for what others submit."""

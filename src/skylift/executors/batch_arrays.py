@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from skylift.core.clock import Clock
-from skylift.executors.payload import AT_ONCE, Payloads
+from skylift.executors.aboard.payload import AT_ONCE, Payloads
 
 MOST_REMEMBERED = 50_000
 """Attempts of this process whose place is kept in memory; others are read from S3."""

@@ -17,9 +17,13 @@ from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt, Observation, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused, Unavailable
+from skylift.executors.aboard.payload import Payload, Payloads
 from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
-from skylift.executors.batch_options import BatchOptions
-from skylift.executors.batch_request import (
+from skylift.executors.batch_seen import observation
+from skylift.executors.last_words.batch import BatchWitness
+from skylift.executors.options.batch import BatchOptions
+from skylift.executors.options.settings import OWN_SECTION
+from skylift.executors.wishes.batch_request import (
     array_name,
     check_wishes,
     is_array,
@@ -28,10 +32,6 @@ from skylift.executors.batch_request import (
     submit_request,
     token_of,
 )
-from skylift.executors.batch_seen import observation
-from skylift.executors.last_words_batch import BatchWitness
-from skylift.executors.payload import Payload, Payloads
-from skylift.executors.settings import OWN_SECTION
 
 MOST_CHILDREN = 10_000
 """Of an array job (user guide, "AWS Batch service quotas"); the least is 2."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from skylift.aws.batch_jobs import BatchContainer, BatchJob, BatchTry
 from skylift.core.attempt import Exit, Observation, Phase
-from skylift.executors.batch_request import token_of
+from skylift.executors.wishes.batch_request import token_of
 
 WAITING = frozenset({"SUBMITTED", "PENDING", "RUNNABLE", "STARTING"})
 ENDED = ("SUCCEEDED", "FAILED")

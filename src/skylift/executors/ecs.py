@@ -22,18 +22,18 @@ from skylift.aws.ecs_tasks import (
 from skylift.aws.output import Output
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.executors import in_container
-from skylift.executors.connection import session_of, team_of
-from skylift.executors.ecs_advice import advised
-from skylift.executors.ecs_options import ECS_SECTION, EcsOptions, ecs_options
-from skylift.executors.ecs_request import check_options, fallen_back, loaded, wanted
-from skylift.executors.events import ECS_TASK, source_of
+from skylift.executors.aboard import in_container
+from skylift.executors.aboard.payload import Payloads, payloads_of
+from skylift.executors.aboard.warm import staying
+from skylift.executors.events.source import Source
+from skylift.executors.events.sqs import ECS_TASK, source_of
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.last_words_ecs import EcsWitness
-from skylift.executors.payload import Payloads, payloads_of
-from skylift.executors.settings import EVENTS_QUEUE, LAST_LINES, OWN_SECTION, TAGS, Options
-from skylift.executors.source import Source
-from skylift.executors.warm import staying
+from skylift.executors.last_words.ecs import EcsWitness
+from skylift.executors.options.connection import session_of, team_of
+from skylift.executors.options.ecs import ECS_SECTION, EcsOptions, ecs_options
+from skylift.executors.options.settings import EVENTS_QUEUE, LAST_LINES, OWN_SECTION, TAGS, Options
+from skylift.executors.wishes.ecs_advice import advised
+from skylift.executors.wishes.ecs_request import check_options, fallen_back, loaded, wanted
 
 log = logging.getLogger(__name__)
 

@@ -17,19 +17,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from skylift.core.attempt import Compute
 from skylift.core.errors import Broken, Refused
-from skylift.executors import airflow_compat, settings
-from skylift.executors.crew import Crew
-from skylift.executors.fleet import Fleet, Rhythm
-from skylift.executors.flight import News, Order, Stage
-from skylift.executors.last_words import short
-from skylift.executors.last_words_glance import look
-from skylift.executors.last_words_scribe import Scribe
-from skylift.executors.metrics import AirflowMeter
+from skylift.executors import airflow_compat
+from skylift.executors.aboard.warm import Rereading, WarmCompute, WarmSource
+from skylift.executors.events.source import Source
+from skylift.executors.flying.crew import Crew
+from skylift.executors.flying.fleet import Fleet, Rhythm
+from skylift.executors.flying.flight import News, Order, Stage
+from skylift.executors.flying.metrics import AirflowMeter
+from skylift.executors.flying.settle import Event, Kind
+from skylift.executors.last_words.glance import look
+from skylift.executors.last_words.scribe import Scribe
+from skylift.executors.last_words.words import short
+from skylift.executors.options import settings
+from skylift.executors.options.settings import OWN_SECTION, Options
 from skylift.executors.orders import adopted, order_of, orphan, stand_in
-from skylift.executors.settings import OWN_SECTION, Options
-from skylift.executors.settle import Event, Kind
-from skylift.executors.source import Source
-from skylift.executors.warm import Rereading, WarmCompute, WarmSource
 
 MOST_SYNC = 0.015
 """Seconds of one heartbeat for new workloads, and as many for news; what is left is for the next heartbeat, a second later."""

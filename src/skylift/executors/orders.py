@@ -8,8 +8,8 @@ from typing import Any
 
 from skylift.core.errors import Broken
 from skylift.executors import airflow_compat
-from skylift.executors.flight import Order
-from skylift.executors.settle import Kind
+from skylift.executors.flying.flight import Order
+from skylift.executors.flying.settle import Kind
 
 
 def order_of(workload: Any, generator: Callable[[], Any]) -> Order:

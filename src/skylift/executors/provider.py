@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from skylift.core.settings import Setting
-from skylift.executors.settings import OWN_SECTION, OWN_SETTINGS
+from skylift.executors.options.settings import OWN_SECTION, OWN_SETTINGS
 
 KINDS = {bool: "boolean", int: "integer", float: "float"}
 

@@ -1,0 +1,114 @@
+"""What runs in a container that stays for more than one workload (``[skylift] warm_seconds``).
+
+Its source text follows that of ``in_container.py`` in the container's command, without the imports from there; the same rules hold.
+Each workload has a process of its own, so that nothing of one is in the memory of the next; the file system is shared.
+How executor and container meet stands in ``berths.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import time
+
+from skylift.executors.aboard.in_container import DONE, ENDED_BADLY, NOT_OURS, WORKLOAD_URL, fetch, opened, run
+
+STAY_SECONDS = "SKYLIFT_WARM_SECONDS"
+WARM, CLOSED = "warm", "closed"
+LOOK = 0.5
+STOPPED: list[bool] = []
+CHILDREN: list[int] = []
+
+
+def stay() -> int:
+    """Workload after workload, until none comes for ``SKYLIFT_WARM_SECONDS``; the exit code of a container that did well is 0."""
+    url, seconds = os.environ.pop(WORKLOAD_URL), float(os.environ.pop(STAY_SECONDS))
+    folder, _, name = url.rpartition("/")
+    s3, bucket, prefix = opened(f"{folder}/{WARM}/{name.removesuffix('.json')}")
+    signal.signal(signal.SIGTERM, stopped)
+    with contextlib.suppress(ImportError):
+        # Once, for all processes that follow.
+        importlib.import_module("airflow.executors.base_executor")
+    number, code = 1, apart(lambda: fetch(url))
+    # What went wrong here might go wrong again: such a container ends, and its exit code tells.
+    while code in (DONE, ENDED_BADLY, NOT_OURS) and not STOPPED:
+        if not told(s3, bucket, f"{prefix}/{number}-{code}"):
+            return code
+        berth = f"{prefix}/{number + 1}"
+        if not another(s3, bucket, berth, seconds):
+            return DONE
+        for key in (f"{prefix}/{number}", f"{prefix}/{number}-{code}"):
+            s3.delete_object(Bucket=bucket, Key=key)
+        number, code = number + 1, apart(lambda key=berth: take(s3, bucket, key))
+    return code
+
+
+def stopped(*_) -> None:  # type: ignore[no-untyped-def]  # a signal handler
+    """Passes a stop on to the workload."""
+    STOPPED.append(True)
+    for child in CHILDREN:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+
+def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in in_container.py
+    """Runs a workload in a process of its own; its exit code, 128 and the number for a signal."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = run(bring)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    CHILDREN[:] = [child]
+    if STOPPED:
+        stopped()
+    _, status = os.waitpid(child, 0)
+    CHILDREN.clear()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def told(s3, bucket, key) -> bool:  # type: ignore[no-untyped-def]  # boto3's clients have no types
+    """Says that a workload is over. Whether it could be said: else the container's own end says it."""
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        return True
+    except Exception as error:  # noqa: BLE001  the executor learns by the exit code; who may let us write reads the log
+        sys.stderr.write(f"this container cannot stay: {error}\n")
+        return False
+
+
+def another(s3, bucket, key, seconds) -> bool:  # type: ignore[no-untyped-def]  # as above
+    """Whether another workload came. When none did, the berth is closed, which only one of the executor and us can do."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not STOPPED:
+        try:
+            s3.head_object(Bucket=bucket, Key=key)
+            return True
+        except Exception:  # noqa: BLE001  not there yet (404, or 403 for who may not list), or S3 has a bad moment
+            time.sleep(LOOK)
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=CLOSED, IfNoneMatch="*")
+        return False
+    except Exception:  # noqa: BLE001  it came just now; in doubt we look, and find nothing
+        return not STOPPED
+
+
+def take(s3, bucket, key) -> str:  # type: ignore[no-untyped-def]  # as above
+    """Text of the workload in a berth, which is emptied: it holds a token, and the berth must stay."""
+    body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    return body.decode()
+
+
+if __name__ == "__main__":
+    sys.exit(stay())

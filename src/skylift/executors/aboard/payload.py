@@ -1,0 +1,183 @@
+"""The command and environment of a container: how the workload gets there, inline or by reference.
+
+By reference (``[skylift] payload_url``): the workload's JSON, with its token, is an object in S3 and the container learns
+only the object's URL, so that nobody reads the token with DescribeTasks and length is no matter. The container deletes the
+object once fetched; one that stays (its container never began, or may not delete) is for a lifecycle rule of the bucket.
+Inline: in the command, as the amazon provider's executor does.
+
+Array jobs: all children have one command and one environment. A list in S3, one line of fixed length for each child, says whose
+workload it takes: it begins the line of its index. The list has no token in it, and outlives the children: it is how a restarted
+scheduler finds the child of an attempt.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from skylift.aws.clients import client
+from skylift.aws.s3_objects import S3Objects
+from skylift.core.attempt import Attempt
+from skylift.core.errors import Refused
+from skylift.core.names import s3_url, split_s3_url
+from skylift.executors.aboard import in_container, in_container_stay
+from skylift.executors.aboard.berths import Berths, S3Berths
+from skylift.executors.options.settings import OWN_SECTION, PAYLOAD_URL, WARM_SECONDS, Options
+
+FRESH = 60.0
+"""Seconds for which a workload in S3 is good as it is: a tenth of the least time that Airflow gives its token."""
+
+MOST_REMEMBERED = 20_000
+"""Workloads of which it is known when they were put."""
+
+AT_ONCE = 16
+"""Objects that are put at the same time; the client's pool holds 32 connections."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What the container is started with. ``command`` may hold the token: never print it."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+class Payloads:
+    """Prepares payloads.
+
+    Args:
+        url: ``s3://bucket/prefix`` under which workloads are put; "" for inline.
+        session: a boto3 session with the credentials to put them with; ``None`` for the usual places.
+        region: AWS region; "" as AWS's own settings say.
+        stay_seconds: for which a container waits for another workload; 0: not. Needs ``url``.
+
+    Raises:
+        ValueError: ``url`` is not an S3 URL.
+    """
+
+    def __init__(self, url: str = "", *, session: Any = None, region: str = "", stay_seconds: float = 0.0) -> None:
+        self._stay = {in_container_stay.STAY_SECONDS: f"{stay_seconds:g}"} if stay_seconds else {}
+        self._bucket, self._prefix = split_s3_url(url) if url else ("", "")
+        self._clock = time.monotonic
+        self._put: OrderedDict[str, float] = OrderedDict()
+        if self._bucket:
+            # Here, in one thread: boto3 sessions must not make clients in several at once.
+            s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
+            self._objects = S3Objects(s3)
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether workloads go through S3."""
+        return bool(self._bucket)
+
+    def prepare(self, attempt: Attempt) -> Payload:
+        """The payload of an attempt; puts the object when there is one, and again when it was put ``FRESH`` seconds ago.
+
+        Raises:
+            Refused, Unavailable: S3 said no.
+        """
+        if not self._bucket:
+            return Payload((*command(), attempt.document()), _environment())
+        key = self._key(f"{attempt.token}.json")
+        # A launch that is throttled is asked for again and again.
+        if self._clock() - self._put.get(attempt.token, float("-inf")) >= FRESH:
+            self.renew(attempt)
+        named = {in_container.WORKLOAD_URL: s3_url(self._bucket, key)}
+        return Payload(command(stay=bool(self._stay)), _environment() | named | self._stay)
+
+    def renew(self, attempt: Attempt) -> None:
+        """Puts the workload's object with a token that is valid from now on. Raises as ``prepare``."""
+        self._objects.put(self._bucket, self._key(f"{attempt.token}.json"), attempt.document().encode())
+        self._put[attempt.token] = self._clock()
+        while len(self._put) > MOST_REMEMBERED:
+            self._put.popitem(last=False)
+
+    def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
+        """The payload that all children of an array job have; puts an object for each attempt, and then the list.
+
+        Args:
+            name: of the array; no other has had it.
+            attempts: by index.
+
+        Raises:
+            Refused, Unavailable: S3 said no; some objects may have been put.
+        """
+        with ThreadPoolExecutor(min(AT_ONCE, len(attempts)), "skylift-put") as pool:
+            for done in [pool.submit(self.prepare, attempt) for attempt in attempts]:
+                done.result()
+        lines = "".join(f"{attempt.token}.json".ljust(in_container.LINE - 1) + "\n" for attempt in attempts)
+        key = self._key(in_container.ARRAYS, name)
+        self._objects.put(self._bucket, key, lines.encode())
+        return Payload(command(), _environment() | {in_container.WORKLOADS_URL: s3_url(self._bucket, key)})
+
+    def arrays(self) -> Iterator[str]:
+        """Names of all arrays of which the list is still there. Raises ``Refused``, ``Unavailable``."""
+        folder = self._key(in_container.ARRAYS, "")
+        return (listed.key.removeprefix(folder) for listed in self._objects.below(self._bucket, folder))
+
+    def array(self, name: str) -> tuple[str, ...]:
+        """Tokens of an array's attempts by index; empty when the list is gone. Raises ``Refused``, ``Unavailable``."""
+        text = self._objects.read(self._bucket, self._key(in_container.ARRAYS, name)) or b""
+        return tuple(line.strip().removesuffix(".json") for line in text.decode().splitlines())
+
+    def berths(self) -> Berths:
+        """Where containers that stay are handed their next workload. Only with a URL."""
+        return S3Berths(self._objects, s3_url(self._bucket, self._prefix))
+
+    def _key(self, *words: str) -> str:
+        return "/".join([*filter(None, [self._prefix.strip("/")]), *words])
+
+
+def _environment() -> dict[str, str]:
+    # Airflow's own switch for containerised executors: the output of the process is not captured twice.
+    return {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"}
+
+
+def payloads_of(own: Options, session: Any, region: str) -> Payloads:
+    """As ``[skylift]`` says. Raises ``Refused`` with one line that names a wrong option."""
+    url, stay = own[PAYLOAD_URL], own[WARM_SECONDS]
+    if stay and not url:
+        raise Refused(f"[{OWN_SECTION}] warm_seconds needs payload_url: the next workload comes through S3")
+    try:
+        return Payloads(url, session=session, region=region, stay_seconds=stay)
+    except ValueError as error:
+        raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
+
+
+@cache
+def command(*, stay: bool = False) -> tuple[str, ...]:
+    """``python -c`` with the text of ``in_container.py``, and of ``in_container_stay.py`` for a container that stays.
+
+    The text is compressed (``zlib``, base 85): a third of the length, and RunTask's 8,192 characters are the author's, too.
+    """
+    tree = ast.parse(Path(in_container.__file__).read_text())
+    if stay:
+        more = ast.parse(Path(in_container_stay.__file__).read_text())
+        tree.body = [*tree.body[:-1], *(node for node in more.body[1:] if not _is_import_of_ours(node))]
+    _strip(tree)
+    packed = base64.b85encode(zlib.compress(ast.unparse(tree).encode(), 9)).decode()
+    return "python", "-c", f"import base64,zlib;exec(zlib.decompress(base64.b85decode({packed!r})))"
+
+
+def _is_import_of_ours(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and str(node.module).startswith(("skylift", "__future__"))
+
+
+def _strip(tree: ast.Module) -> None:
+    """Takes out docstrings and annotations; ``unparse`` leaves the comments behind."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            for argument in node.args.args:
+                argument.annotation = None

@@ -1,0 +1,131 @@
+"""News of attempts that comes by itself: the ``Source`` (events from a queue), and the ``Feed``, the thread that listens to one.
+
+Events are a short cut, not the truth: they come twice, late, in any order, or never. So all that an event can do is to bring an
+``Observation`` earlier than the fleet's next look; the fleet orders them by version, and its slow look finds what no event told.
+Hence nothing here may fail work: a queue that is gone or silent costs calls (the fleet looks as often as without one) and one warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from threading import Event as Bell
+from threading import Thread
+from typing import Protocol
+
+from skylift.core.attempt import Observation
+from skylift.core.clock import Clock
+from skylift.core.errors import Broken, SkyliftError, Unavailable
+from skylift.executors.flying.pace import back_off
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds for which a source that does not answer is thought to be back soon; what happens meanwhile waits in its queue."""
+
+SELDOM = 300.0
+"""Most seconds between two tries of a source that says no (deleted, not allowed): somebody may have put it right."""
+
+
+class Source(Protocol):
+    """Where events come from. One thread calls it.
+
+    * ``receive`` waits for news, at most about 20 seconds, and gives what there is: perhaps nothing, perhaps the same twice, in any
+      order. Each has the ``external_id`` where the service tells it. What cannot be understood is dropped there and never
+      raised. Raises ``Unavailable`` when nothing can be heard now, ``Refused`` when somebody must put it right first.
+    * ``settle`` says that what the last ``receive`` gave has been handed over, so that it need not come again. ``strangers``
+      are refs that nobody here knows: they may be for another scheduler that hears the same source, so they are given back,
+      a bounded number of times. Without ``settle`` (a crash), all comes again. Raises as ``receive``.
+    * ``close`` gives up what the source holds; a ``receive`` on its way may end with an error.
+    """
+
+    def receive(self) -> list[Observation]: ...
+
+    def settle(self, strangers: Collection[str]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Feed:
+    """Listens to a source in a thread of its own and hands everything over.
+
+    Args:
+        source: belongs to the feed from now on.
+        sighted: takes observations; the refs of those that are strangers. Must not block.
+        hear: told whether the source can be relied upon, when that changes (it begins as not).
+        clock: seconds; must not run back.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sighted: Callable[[Sequence[Observation]], Collection[str]],
+        hear: Callable[[bool], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._sighted = sighted
+        self._hear = hear
+        self._clock = clock
+        self._ended = Bell()
+        self._thread = Thread(target=self._run, name="skylift-events", daemon=True)
+        self._well = False
+        self._failures = 0
+        self._well_at = clock()
+        self._warned = False
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Listens no more; waits a moment only: what was received and not settled comes again, to whoever listens then."""
+        self._ended.set()
+        self._source.close()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def turn(self) -> float:
+        """One round: receive, hand over, settle; the seconds to rest before the next."""
+        try:
+            seen = self._source.receive()
+            self._source.settle(self._sighted(seen) if seen else ())
+        except SkyliftError as error:
+            return 0.0 if self._ended.is_set() else self._failed(error)
+        except Exception as error:
+            if self._ended.is_set():
+                # What ``close`` tore down under it.
+                return 0.0
+            # A source that breaks its contract is our bug; the thread must live on, and the fleet must know that it is alone.
+            log.exception("a mistake in the executor's event source, please report it")
+            return self._failed(Broken(f"{type(error).__name__}: {error}"))
+        self._recovered()
+        return 0.0
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._ended.wait(self.turn())
+
+    def _failed(self, error: SkyliftError) -> float:
+        self._failures += 1
+        passing = isinstance(error, Unavailable)
+        if not passing or self._clock() - self._well_at >= PATIENCE:
+            if not self._warned:
+                log.warning("State changes are looked for by polling from now on, as no events can be heard: %s", error)
+                self._warned = True
+            if self._well:
+                self._well = False
+                self._hear(False)
+        rest = back_off(self._failures)
+        return rest if passing else min(SELDOM, rest * 5)
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        self._well_at = self._clock()
+        if self._warned:
+            log.warning("Events are heard again.")
+            self._warned = False
+        if not self._well:
+            self._well = True
+            self._hear(True)

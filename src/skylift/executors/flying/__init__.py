@@ -1,0 +1,1 @@
+"""The fleet: how attempts are flown, each verb in its own file."""

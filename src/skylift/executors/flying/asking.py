@@ -1,0 +1,97 @@
+"""Asking: whether Airflow still wants what has not begun, so that what a user cancelled is not launched, nor waits for ever.
+
+Airflow tells an executor nothing when a queued task instance is marked, cleared or deleted. A container that starts then is
+refused its start and ends, so asking is never needed for what is right, only for what is spent: before each repeated
+launch, and every half minute for all that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+from skylift.core.attempt import Phase
+from skylift.core.errors import SkyliftError
+from skylift.executors.flying.airfield import Airfield
+from skylift.executors.flying.flight import Flight, Order
+from skylift.executors.flying.landing import Landing
+from skylift.executors.flying.line import Line
+
+MOST_PER_QUESTION = 500
+
+NOT_WANTED = "Airflow does not want it any more (marked, cleared or deleted): its container is stopped, none follows"
+
+Wanted = Callable[[Sequence[Order]], Collection[str]]
+"""The subjects of those orders that Airflow still wants to begin. Blocks on Airflow's database; may raise anything."""
+
+
+class Asking:
+    """See the file's text. Without ``wanted`` everything is."""
+
+    def __init__(self, field: Airfield, landing: Landing, wanted: Wanted | None) -> None:
+        self._field = field
+        self._landing = landing
+        self._wanted = wanted
+        self._line = Line()
+        self._round: list[Flight] = []
+        self._next_round = field.clock() + field.rhythm.ask
+        self._lane = field.lane("ask", 5.0, 1)
+
+    def put(self, flight: Flight) -> None:
+        """It is to be asked for before its launch, when it is due."""
+        if self._wanted is None or not flight.order.subject:
+            flight.doubt = False
+            self._field.route(flight)
+        else:
+            self._line.put(flight)
+
+    def step(self, now: float) -> None:
+        """Asks for those in doubt, and in turn for all that wait."""
+        if self._wanted is None or self.next(now) > now or not self._lane.open(now):
+            return
+        if now >= self._next_round and not self._round:
+            self._next_round = now + self._field.rhythm.ask
+            self._round = [flight for flight in self._field.roster if self._waits(flight, now)]
+        doubtful = self._line.take(now, MOST_PER_QUESTION)
+        for flight in doubtful:
+            flight.busy = True
+        room = MOST_PER_QUESTION - len(doubtful)
+        others, self._round = self._round[:room], self._round[room:]
+        if doubtful or others:
+            orders = [flight.order for flight in (*doubtful, *others)]
+            self._field.calls.make(self._lane, partial(self._wanted, orders), partial(self._answered, doubtful, others))
+
+    def next(self, now: float) -> float:
+        """When there is more to do."""
+        if self._wanted is None:
+            return float("inf")
+        due = (
+            now if self._round else min(self._line.due(), self._next_round if self._field.rhythm.ask else float("inf"))
+        )
+        return max(due, self._lane.ready(now)) if due <= now else due
+
+    def _waits(self, flight: Flight, now: float) -> bool:
+        young = now - flight.since < self._field.rhythm.ask
+        waits = flight.phase is Phase.WAITING and not flight.began and not flight.order.began
+        return waits and not young and not flight.over and not flight.revoked and bool(flight.order.subject)
+
+    def _answered(
+        self, doubtful: Sequence[Flight], others: Sequence[Flight], result: Collection[str] | SkyliftError
+    ) -> None:
+        now = self._field.clock()
+        if isinstance(result, SkyliftError):
+            self._lane.complain(now, f"Airflow's database does not say what is still wanted, all goes on: {result}")
+        for flight in doubtful:
+            flight.busy, flight.doubt = False, False
+        waits = {*doubtful}
+        for flight in (*doubtful, *others):
+            unwanted = not isinstance(result, SkyliftError) and flight.order.subject not in result
+            if flight.over or flight.busy:
+                continue
+            if unwanted and not flight.revoked and flight.phase is Phase.WAITING:
+                flight.revoked = NOT_WANTED
+                self._landing.unwanted(flight, NOT_WANTED)
+                self._field.route(flight)
+            elif flight in waits:
+                flight.due = now
+                self._field.route(flight)

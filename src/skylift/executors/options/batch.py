@@ -1,0 +1,210 @@
+"""The options of ``[aws_batch_executor]``: the amazon provider's names and meaning, read into what SubmitJob gets.
+
+Precedence as documented: defaults < SUBMIT_JOB_KWARGS < explicit options. (The provider's own code, 9.39, has the last two the
+other way round; the seeds' page and its ECS executor have it so.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from skylift.core.errors import Refused
+from skylift.core.settings import Setting, whole_number
+from skylift.executors.options.queues import Layered, Words, merged, own_words
+from skylift.executors.options.settings import (
+    AWS_CONN_ID,
+    CAPACITY_FALLBACK,
+    CHECK_HEALTH,
+    CONN_ID,
+    OWN_SECTION,
+    QUEUES,
+    REGION,
+    REGION_NAME,
+    Options,
+    camel,
+    json_object,
+)
+
+BATCH_SECTION = "aws_batch_executor"
+
+JOB_QUEUE = Setting("job_queue", str, "", "Name or ARN of the Batch job queue.", required=True)
+JOB_DEFINITION = Setting(
+    "job_definition",
+    str,
+    "",
+    "Name, name:revision or ARN of the Batch job definition; without a revision, the newest that is active.",
+    required=True,
+)
+JOB_NAME = Setting(
+    "job_name",
+    str,
+    "",
+    "First part of the names of Batch jobs; DAG, Airflow task and an id follow. Letters, digits, - and _.",
+)
+SUBMIT_JOB_KWARGS: Setting[dict[str, Any]] = Setting(
+    "submit_job_kwargs", json_object, {}, "JSON object with any arguments of SubmitJob."
+)
+MAX_SUBMIT_JOB_ATTEMPTS = Setting(
+    "max_submit_job_attempts",
+    whole_number(1, 1000),
+    3,
+    "Batch jobs to try for one launch when one ends before Airflow's task began in it.",
+)
+
+BATCH_SETTINGS = (
+    JOB_QUEUE,
+    JOB_DEFINITION,
+    JOB_NAME,
+    REGION_NAME,
+    REGION,
+    CONN_ID,
+    AWS_CONN_ID,
+    SUBMIT_JOB_KWARGS,
+    MAX_SUBMIT_JOB_ATTEMPTS,
+    CHECK_HEALTH,
+)
+
+PLACES = {JOB_QUEUE.name: "jobQueue", JOB_DEFINITION.name: "jobDefinition"}
+"""What a fallback may change, and SubmitJob's words for it."""
+
+QUEUE_WORDS = (*PLACES, JOB_NAME.name, SUBMIT_JOB_KWARGS.name)
+"""What may differ by Airflow's queue."""
+
+UNSERVED = {
+    "nodeOverrides": "multi-node parallel jobs are not supported",
+    "nodeOverride": "multi-node parallel jobs are not supported",
+    "eksPropertiesOverride": "jobs on EKS are not supported",
+    "arrayProperties": "the executor makes array jobs by itself ([skylift] batch_arrays)",
+}
+"""Arguments of SubmitJob that nobody may set, and why."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """``[aws_batch_executor]``, read and checked, as it is for one queue of Airflow's.
+
+    Attributes:
+        request: SubmitJob's arguments as far as options decide them; ``jobName`` is only the name's first part.
+        container: name of the container in which Airflow runs, of a job definition with several; else "".
+        connection: the Airflow connection to take credentials from.
+        region: "" for AWS's own setting.
+        most_attempts: Batch jobs for one launch.
+        check_health: look for the queue at the start.
+        fallbacks: arguments of SubmitJob to change, in turn, after each lack of capacity.
+        queues: the options of the queues that differ.
+    """
+
+    request: Mapping[str, Any]
+    container: str
+    connection: str
+    region: str
+    most_attempts: int
+    check_health: bool
+    fallbacks: tuple[Mapping[str, str], ...] = ()
+    queues: Mapping[str, BatchOptions] = field(default_factory=dict)
+
+    def of(self, queue: str) -> BatchOptions:
+        """The options of one of Airflow's queues; the section's own for a queue that has no entry."""
+        return self.queues.get(queue, self)
+
+    def after(self, shortages: int) -> BatchOptions:
+        """The options after so many times without capacity: the first choice, each fallback, the first choice again."""
+        turn = shortages % (len(self.fallbacks) + 1)
+        return replace(self, request={**self.request, **self.fallbacks[turn - 1]}) if turn else self
+
+    def containers(self) -> frozenset[str]:
+        """Names of the containers in which Airflow runs, of job definitions with several."""
+        return frozenset(one.container for one in (self, *self.queues.values()) if one.container)
+
+    def places(self) -> list[str]:
+        """All job queues that attempts may be in."""
+        named = [self.request["jobQueue"], *(one["jobQueue"] for one in self.fallbacks if "jobQueue" in one)]
+        return list(dict.fromkeys(named))
+
+
+def batch_options(conf: Any) -> BatchOptions:
+    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the option."""
+    own = Options(conf, OWN_SECTION)
+    fallbacks = own[CAPACITY_FALLBACK]
+    base = _read(conf, fallbacks)
+    queues = {
+        queue: _of_queue(conf, queue, words, fallbacks)
+        for queue, words in own[QUEUES].items()
+        if own_words(words, (*QUEUE_WORDS, CAPACITY_FALLBACK.name))
+    }
+    return replace(base, queues=queues)
+
+
+def container_of(request: Mapping[str, Any]) -> str:
+    """Name of the first container in ``ecsPropertiesOverride``: the one in which Airflow runs; "" without one."""
+    try:
+        (task,) = request["ecsPropertiesOverride"]["taskProperties"]
+        return str(task["containers"][0]["name"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return ""
+
+
+def _of_queue(conf: Any, queue: str, words: Words, fallbacks: list[Words]) -> BatchOptions:
+    ours = own_words(words, QUEUE_WORDS)
+    if SUBMIT_JOB_KWARGS.name in ours:
+        below: dict[str, Any] = Options(conf, BATCH_SECTION)[SUBMIT_JOB_KWARGS]
+        ours[SUBMIT_JOB_KWARGS.name] = merged(_spelt(below), _spelt(ours[SUBMIT_JOB_KWARGS.name]))
+    try:
+        return _read(Layered(conf, BATCH_SECTION, ours), words.get(CAPACITY_FALLBACK.name, fallbacks))
+    except Refused as error:
+        raise Refused(f"[{OWN_SECTION}] queues, queue {queue!r}: {error}") from error
+
+
+def _read(conf: Any, fallbacks: list[Words]) -> BatchOptions:
+    options = Options(conf, BATCH_SECTION)
+    request = _arguments(options)
+    for setting, key in ((JOB_QUEUE, "jobQueue"), (JOB_DEFINITION, "jobDefinition"), (JOB_NAME, "jobName")):
+        given = str(request.get(key) or "")
+        request[key] = options[setting] if options.set(setting) or not given else given
+    changes = [{key: str(words[name]) for name, key in PLACES.items() if name in words} for words in fallbacks]
+    return BatchOptions(
+        request=request,
+        container=container_of(request),
+        connection=options[AWS_CONN_ID] or options[CONN_ID],
+        region=options[REGION_NAME] or options[REGION],
+        most_attempts=options[MAX_SUBMIT_JOB_ATTEMPTS],
+        check_health=options[CHECK_HEALTH],
+        fallbacks=tuple(filter(None, changes)),
+    )
+
+
+def _arguments(options: Options) -> dict[str, Any]:
+    """SUBMIT_JOB_KWARGS in SubmitJob's spelling, checked."""
+    given: dict[str, Any] = options[SUBMIT_JOB_KWARGS]
+    request = _spelt(given)
+    where = f"[{BATCH_SECTION}] submit_job_kwargs"
+    for key, why in UNSERVED.items():
+        if key in request:
+            raise Refused(f"{where}: {key}: {why}")
+    overrides = request.get("containerOverrides", {})
+    if not isinstance(overrides, dict):
+        raise Refused(f"{where}: containerOverrides must be a JSON object")
+    # The command is the executor's; the provider asks for an empty one here.
+    if overrides.pop("command", None):
+        raise Refused(f"{where}: containerOverrides.command must not be set: the executor decides it")
+    if "ecsPropertiesOverride" in request and not container_of(request):
+        raise Refused(
+            f"{where}: ecsPropertiesOverride must have taskProperties with one element, whose first container has the "
+            "'name' of the one in which Airflow runs"
+        )
+    return request
+
+
+def _spelt(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments whose keys may be in snake_case, or begin with a capital, in SubmitJob's spelling; a copy."""
+    request = merged({}, {key[:1].lower() + key[1:]: value for key, value in camel(given).items()})
+    if "parameters" in given:
+        # Keys of parameters are the job definition's own words.
+        request["parameters"] = dict(given["parameters"])
+    tags = request.get("tags")
+    if isinstance(tags, list):
+        # The amazon provider's own example has tags in the shape of other services.
+        request["tags"] = {str(one.get("Key", one.get("key"))): str(one.get("Value", one.get("value"))) for one in tags}
+    return request

@@ -1,0 +1,240 @@
+"""The options that both executors share, our own section ``[skylift]``, and how an option is read from Airflow's ``conf``.
+
+The amazon provider declares its sections with Airflow, so its defaults come back from ``conf`` like set values; a value that
+equals the default counts as not set. Precedence as documented: defaults < RUN_TASK_KWARGS / SUBMIT_JOB_KWARGS < explicit options.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from skylift.core.errors import Refused
+from skylift.core.settings import Setting, flag, whole_number
+from skylift.executors.options.queues import Words, fallback_list, queue_map
+
+T = TypeVar("T")
+
+OWN_SECTION = "skylift"
+
+
+def words(text: str) -> list[str]:
+    """Parses a comma-separated list."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("expected a JSON object")
+    return value
+
+
+def json_list(text: str) -> list[Any]:
+    """Parses a JSON list; Python's single quotes, which the amazon provider's own example has, are understood too."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = json.loads(text.replace("'", '"'))
+    if not isinstance(value, list):
+        raise ValueError("expected a JSON list")
+    return value
+
+
+def some_seconds(text: str) -> float:
+    """Parses a number of seconds, zero or more."""
+    value = float(text)
+    if value < 0:
+        raise ValueError("expected seconds, zero or more")
+    return value
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Parses one of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """Parses a number of seconds above zero."""
+    value = float(text)
+    if value <= 0:
+        raise ValueError("expected seconds, above zero")
+    return value
+
+
+REGION_NAME = Setting("region_name", str, "", "AWS region of the cluster; empty: as AWS's own settings say.")
+REGION = Setting("region", str, "", "Another spelling of region_name.")
+CONN_ID = Setting(
+    "conn_id",
+    str,
+    "aws_default",
+    "Airflow connection with the AWS credentials, region and endpoints. Where aws_default is not there or empty: AWS's own chain of "
+    "credentials. Another one must be there.",
+)
+AWS_CONN_ID = Setting("aws_conn_id", str, "", "Another spelling of conn_id.")
+CHECK_HEALTH = Setting("check_health_on_startup", flag, True, "Whether the start looks for the cluster.")
+
+PAYLOAD_URL = Setting(
+    "payload_url",
+    str,
+    "",
+    "s3://bucket/prefix for workloads; the scheduler needs s3:PutObject there, the container s3:GetObject, and "
+    "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, stands in the container's command.",
+)
+TAGS = Setting(
+    "tags",
+    flag,
+    True,
+    "Whether containers get tags dag_id, task_id, run_id, map_index, try_number, and team where there are teams.",
+)
+LAST_LINES = Setting(
+    "last_lines",
+    whole_number(0, 100),
+    20,
+    "How many of the last lines of a container's log are shown when it died without a word; 0: none. The scheduler needs "
+    "ecs:DescribeTaskDefinition and logs:GetLogEvents for it.",
+)
+QUEUES: Setting[dict[str, Words]] = Setting(
+    "queues",
+    queue_map,
+    {},
+    "JSON object: what differs for workloads of one Airflow queue, in the words of the executors' own sections, e.g. "
+    '{"gpu": {"task_definition": "airflow-gpu", "launch_type": "EC2", "job_queue": "gpu"}}. A queue that is not there has the '
+    "sections' own values.",
+)
+CAPACITY_FALLBACK: Setting[list[Words]] = Setting(
+    "capacity_fallback",
+    fallback_list,
+    [],
+    "JSON list of what to try in turn when AWS has no capacity, before the first choice is tried again: a launch type, a "
+    'capacity provider, a strategy, or an object as in queues, e.g. ["FARGATE_SPOT", "FARGATE", {"job_queue": "on-demand"}].',
+)
+EVENTS_QUEUE = Setting(
+    "events_queue",
+    str,
+    "",
+    "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of the ECS tasks or Batch jobs; "
+    "empty: state by polling alone (docs/events.md).",
+)
+BATCH_ARRAYS = Setting(
+    "batch_arrays",
+    flag,
+    False,
+    "Whether AwsBatchExecutor submits workloads that are queued together, with the same queue and executor_config, as one array "
+    "job of up to 10,000; needs payload_url, and the scheduler s3:GetObject and s3:ListBucket there.",
+)
+ARRAY_LINGER = Setting(
+    "array_linger_seconds",
+    seconds,
+    2.0,
+    "With batch_arrays: seconds for which a workload waits for others to go with it in one array job.",
+)
+POLL_SECONDS = Setting("poll_seconds", seconds, 1.0, "Seconds between two looks at a young attempt.")
+POLL_MOST_SECONDS = Setting("poll_most_seconds", seconds, 10.0, "Most seconds between two looks at an old attempt.")
+MISSING_GRACE = Setting(
+    "missing_grace_seconds", seconds, 300.0, "Seconds for which ECS's MISSING means only that it is slow to know."
+)
+CAPACITY_SECONDS = Setting(
+    "capacity_seconds",
+    seconds,
+    1800.0,
+    "Seconds for which a launch waits when AWS has no capacity; then it fails. Airflow itself takes a task instance back that is "
+    "queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
+)
+LAUNCH_RATE = Setting(
+    "launches_per_second", whole_number(1, 1000), 20, "Most launches a second (Fargate's own limit is 20)."
+)
+WORKERS = Setting("workers", whole_number(1, 64), 8, "Threads for calls to AWS.")
+END_SECONDS = Setting(
+    "end_seconds", seconds, 10.0, "Most seconds that the scheduler's end waits for calls on their way."
+)
+
+WARM_SECONDS = Setting(
+    "warm_seconds",
+    some_seconds,
+    0.0,
+    "How long a container that has done its Airflow task waits for another of its kind before it ends; 0: it ends at once. Needs "
+    "payload_url; the container needs s3:PutObject there.",
+)
+WARM_SHARING = Setting(
+    "warm_sharing",
+    one_of("any", "dag", "run"),
+    "any",
+    "What Airflow tasks that use one container have in common: any (queue and executor_config only), dag, or run (the DAG run).",
+)
+
+OWN_SETTINGS = (
+    PAYLOAD_URL,
+    TAGS,
+    LAST_LINES,
+    QUEUES,
+    CAPACITY_FALLBACK,
+    EVENTS_QUEUE,
+    BATCH_ARRAYS,
+    ARRAY_LINGER,
+    POLL_SECONDS,
+    POLL_MOST_SECONDS,
+    MISSING_GRACE,
+    CAPACITY_SECONDS,
+    LAUNCH_RATE,
+    WORKERS,
+    END_SECONDS,
+    WARM_SECONDS,
+    WARM_SHARING,
+)
+
+
+class Options:
+    """The options of one section as one team sees them.
+
+    Args:
+        conf: Airflow's ``conf``, or an executor's team-aware ``self.conf``: anything with its ``get``.
+    """
+
+    def __init__(self, conf: Any, section: str) -> None:
+        self._conf = conf
+        self._section = section
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        """The value.
+
+        Raises:
+            Refused: missing or wrong; the text names the option.
+        """
+        text = str(self._conf.get(self._section, setting.name, fallback="") or "")
+        name = f"[{self._section}] {setting.name}"
+        if text == "":
+            if setting.required:
+                raise Refused(f"{name} is not set: {setting.meaning}")
+            return setting.default  # type: ignore[return-value]  # as in Setting.read
+        try:
+            return setting.parse(text)
+        except ValueError as error:
+            raise Refused(f"{name}: {text!r} cannot be used: {error}. It is: {setting.meaning}") from error
+
+    def set(self, setting: Setting[T]) -> bool:
+        """Whether somebody gave it a value other than the default."""
+        text = self._conf.get(self._section, setting.name, fallback="")
+        return bool(text) and self[setting] != setting.default
+
+
+def camel(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """AWS's arguments from RUN_TASK_KWARGS or SUBMIT_JOB_KWARGS, whose keys may be in snake_case; the values of ``tags`` are
+    left alone."""
+
+    def word(key: str) -> str:
+        first, *rest = key.split("_")
+        return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+    return {
+        word(key): camel(value) if isinstance(value, dict) and key.lower() != "tags" else value
+        for key, value in keywords.items()
+    }

@@ -1,0 +1,151 @@
+"""RunTask's arguments: the options, then what has no capacity replaced, ``executor_config`` merged over them, then ours. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skylift.aws.shapes import mistakes
+from skylift.core.attempt import Attempt
+from skylift.core.errors import Refused
+from skylift.core.names import tag_value
+from skylift.executors.aboard.payload import Payload
+from skylift.executors.options.ecs import CAPACITY_PROVIDER_STRATEGY, RUN_TASK_KWARGS, EcsOptions, move
+from skylift.executors.options.queues import merged
+from skylift.executors.options.settings import OWN_SECTION
+
+MOST_OVERRIDE_CHARACTERS = 8192
+"""Of RunTask's ``overrides`` as JSON (botocore model ``ecs/2014-11-13``, RunTask.overrides)."""
+
+MOST_TAGS = 50
+"""Tags of one ECS resource (botocore model, Tag)."""
+
+
+def run_task_request(options: EcsOptions, attempt: Attempt, payload: Payload, *, tags: bool) -> dict[str, Any]:
+    """RunTask's arguments. ``executor_config`` is merged over the options: dicts recursively, anything else replaces.
+
+    Args:
+        options: those of the attempt's queue.
+
+    Raises:
+        Refused: ``executor_config`` cannot be used, or the overrides are longer than ECS takes.
+    """
+    return loaded(wanted(options, attempt), options, attempt, payload, tags=tags)
+
+
+def wanted(options: EcsOptions, attempt: Attempt) -> dict[str, Any]:
+    """Where and how the container is to run; what it is to do is still open. Raises ``Refused``, as above."""
+    check_wishes(attempt.wishes, options.container)
+    request = merged({**_cluster(options), **options.request}, attempt.wishes)
+    move(request, attempt.wishes)
+    request = _fallen_back(request, options, attempt.shortages)
+    if wrong := mistakes("ecs", "RunTask", request):
+        raise Refused(f"{_guilty(options, attempt.wishes, wrong)}: {wrong}")
+    return request
+
+
+def loaded(
+    request: dict[str, Any], options: EcsOptions, attempt: Attempt, payload: Payload, *, tags: bool
+) -> dict[str, Any]:
+    """The request with the workload in it, and what marks it as ours; changes it. Raises ``Refused``: too long."""
+    override = _override_of(request, options.container)
+    override["command"] = list(payload.command)
+    given = override.get("environment") or []
+    override["environment"] = [
+        *(pair for pair in given if pair.get("name") not in payload.environment),
+        *({"name": name, "value": value} for name, value in payload.environment.items()),
+    ]
+    _check_length(request)
+    if tags:
+        request["tags"] = _tags(request.get("tags") or [], attempt.labels)
+    # Ours whatever anybody wished: they are how a restart finds its containers again, and never starts a second.
+    return {**request, "startedBy": attempt.external_id, "clientToken": attempt.token}
+
+
+def check_wishes(wishes: Mapping[str, Any], container: str) -> None:
+    """Refuses an ``executor_config`` that would take Airflow's place in the container. It says what to change."""
+    if not isinstance(wishes, Mapping):
+        raise Refused(f"executor_config must be a dict with arguments of ECS RunTask, not {type(wishes).__name__}")
+    for word in ("command", "name"):
+        if word in wishes:
+            raise Refused(f"executor_config must not set {word!r}: the executor decides what runs in the container")
+    names = []
+    for one in _container_overrides(wishes):
+        # An entry without a name is the Airflow container's: its name is not known where a DAG is written.
+        names.append(one.get("name", container))
+        if names[-1] == container and one.get("command"):
+            raise Refused(f"executor_config must not set 'command' of container {container!r}: it runs Airflow")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise Refused(
+            f"executor_config: overrides.containerOverrides has two entries for {', '.join(sorted(twice))} (an entry without a "
+            f"name is that of {container!r})"
+        )
+
+
+def check_options(options: EcsOptions) -> None:
+    """Refuses options that no RunTask could be made of, with one line that names the option. For the start."""
+    if wrong := mistakes("ecs", "RunTask", {**_cluster(options), **options.request}):
+        raise Refused(f"{_guilty(options, {}, wrong)}: {wrong}")
+    for change in options.fallbacks:
+        if wrong := mistakes("ecs", "RunTask", merged(options.request, change)):
+            raise Refused(f"[{OWN_SECTION}] capacity_fallback: {wrong}")
+    for other in options.queues.values():
+        check_options(other)
+
+
+def _cluster(options: EcsOptions) -> dict[str, str]:
+    return {"cluster": options.cluster} if options.cluster else {}
+
+
+def _guilty(options: EcsOptions, wishes: Mapping[str, Any], wrong: str) -> str:
+    """Whose words are wrong: options are checked at the start, so an ``executor_config`` is if there is one."""
+    option = CAPACITY_PROVIDER_STRATEGY if "in capacityProviderStrategy[" in wrong else RUN_TASK_KWARGS
+    return "executor_config" if wishes else options.source(option.name)
+
+
+def _container_overrides(wishes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    overrides = wishes.get("overrides") or {}
+    found = overrides.get("containerOverrides") if isinstance(overrides, Mapping) else None
+    # What is no list of dicts, botocore's check names.
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def _fallen_back(request: dict[str, Any], options: EcsOptions, shortages: int) -> dict[str, Any]:
+    """The request with the fallback whose turn it is; after the last comes the first choice again."""
+    change = fallen_back(options, shortages)
+    if change is None:
+        return request
+    changed = merged(request, change)
+    move(changed, change)
+    return changed
+
+
+def fallen_back(options: EcsOptions, shortages: int) -> Mapping[str, Any] | None:
+    """The fallback whose turn it is; ``None`` for the first choice."""
+    turn = shortages % (len(options.fallbacks) + 1)
+    return options.fallbacks[turn - 1] if turn else None
+
+
+def _override_of(request: dict[str, Any], container: str) -> dict[str, Any]:
+    overrides: list[dict[str, Any]] = request.setdefault("overrides", {}).setdefault("containerOverrides", [])
+    for one in overrides:
+        if one.setdefault("name", container) == container:
+            return one
+    overrides.insert(0, {"name": container})
+    return overrides[0]
+
+
+def _check_length(request: Mapping[str, Any]) -> None:
+    length = len(json.dumps(request["overrides"], separators=(",", ":")))
+    if length > MOST_OVERRIDE_CHARACTERS:
+        raise Refused(
+            f"the container's command and overrides have {length} characters, ECS takes {MOST_OVERRIDE_CHARACTERS}: "
+            f"set [{OWN_SECTION}] payload_url = s3://bucket/prefix so that the workload goes through S3"
+        )
+
+
+def _tags(given: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> list[dict[str, str]]:
+    taken = {tag.get("key") for tag in given}
+    ours = [{"key": key, "value": tag_value(value)} for key, value in labels.items() if key not in taken]
+    return [*(dict(tag) for tag in given), *ours[: max(0, MOST_TAGS - len(given))]]
