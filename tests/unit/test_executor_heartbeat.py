@@ -169,6 +169,23 @@ def test_a_finished_task_frees_its_slot_without_an_event(made: Callable[..., Tes
     assert executor.get_event_buffer() == {}
 
 
+def test_the_scheduler_does_not_sleep_when_slots_have_come_free(made: Callable[..., TestedExecutor]) -> None:
+    """By the length of what is left of the events when it has popped them, the scheduler knows whether it was idle."""
+    compute = FakeCompute()
+    executor = made(compute)
+    assert len(executor.get_event_buffer()) == 0
+    for code in (Exit.DONE, 137):
+        queue(executor, task_workload())
+        until(compute.alive, executor)
+        compute.exit(compute.alive()[0], code)
+        until(lambda: not executor.running, executor)
+        events = executor.get_event_buffer()
+        for key in list(events):
+            del events[key]
+        assert len(events) == 1
+        assert len(executor.get_event_buffer()) == 0
+
+
 def test_a_death_is_an_event_with_its_reason_and_a_line_in_the_event_log(
     made: Callable[..., TestedExecutor],
 ) -> None:

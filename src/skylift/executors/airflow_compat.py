@@ -42,6 +42,24 @@ TOKEN_STAYS_FRESH = 60.0
 """Seconds for which a token made at queuing is used as it is. It lives ``[scheduler] task_queued_timeout`` (600)."""
 
 
+class Delivered(dict[Any, Any]):
+    """Events for the scheduler, in a dict whose length says how much there was to hear.
+
+    The scheduler (3.1 to 3.3, ``process_executor_events``) pops the events that concern it and takes the length of the rest for how
+    many there were. When that is 0 it thinks itself idle and sleeps for a second, whatever slots have come free.
+
+    Args:
+        more: slots that came free without an event.
+    """
+
+    def __init__(self, events: Mapping[Any, Any], more: int) -> None:
+        super().__init__(events)
+        self._heard = len(events) + more
+
+    def __len__(self) -> int:
+        return self._heard
+
+
 def kind_of(workload: Any) -> Kind | None:
     """Task, callback or connection test; ``None`` for what we do not run."""
     if isinstance(workload, ExecuteTask):
