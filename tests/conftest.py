@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from tests.stack import Stack, running
+
+# Before any test file imports Airflow: its home of a person is neither read nor written.
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="skylift-airflow-"))
 
 
 @pytest.fixture(scope="session")

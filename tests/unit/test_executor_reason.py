@@ -343,7 +343,7 @@ def test_another_container_of_the_same_launch_begins_a_new_log() -> None:
 def test_without_a_remote_log_the_words_stand_beside_the_local_one(tmp_path: Path) -> None:
     from airflow.utils.log.file_task_handler import FileTaskHandler
 
-    from skylift.executors import last_words_logs
+    from skylift.executors.last_words import logs as last_words_logs
 
     log = tmp_path / "dag_id=d" / "attempt=1.log"
     log.parent.mkdir()

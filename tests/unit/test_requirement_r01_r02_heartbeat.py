@@ -179,7 +179,8 @@ def test_r1_no_call_of_the_scheduler_raises_when_every_verb_does(made: Callable[
         assert all("Traceback" not in line for line in messages)
         if number % 3 == 0:
             executor.revoke_task(ti=workload.ti)
-    until(lambda: compute.raised > 100, executor, 60)
+    # Lanes that fail rest longer each time, so how many calls a minute makes is chance; every verb has failed by then.
+    until(lambda: compute.raised > 40, executor, 60)
     executor.terminate()
     executor.end()
 
