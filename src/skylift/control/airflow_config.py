@@ -70,6 +70,8 @@ def opinions(scene: Scene) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         # AWS's models are read once in a process, not once in each session: 35 ms of CPU in each Airflow task.
         "AIRFLOW__AWS__SESSION_FACTORY": "skylift.runtime.aws_sessions.SessionFactory",
+        # The provider's way to CloudWatch, and its names, with half of the calls.
+        "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "skylift.runtime.task_logs.LOGGING_CONFIG",
         # Escape codes are noise in CloudWatch.
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
     }

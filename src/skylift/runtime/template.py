@@ -13,6 +13,7 @@ import ctypes
 import importlib
 import inspect
 import linecache
+import logging
 import os
 import shutil
 import sys
@@ -50,6 +51,7 @@ MODULES = (
     "httpcore",
     "skylift.runtime.bundle",
     "skylift.runtime.startup",
+    "skylift.runtime.task_logs",
     # components: what all of them import sooner or later is in memory once
     "airflow.__main__",
     "airflow.cli.cli_parser",
@@ -194,12 +196,23 @@ def _warm(environment: Mapping[str, str]) -> None:
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
     clients.preload("s3", "logs")
+    logging.Logger.setLevel = _set_level  # type: ignore[method-assign, assignment]  # in this process and its forks only
     url = environment.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     if url.startswith("http://"):  # its client makes a TLS context that it never needs, 30 ms, and keeps it
         with contextlib.redirect_stdout(
             sys.stderr
         ):  # Airflow's logging is not configured here; ours is the template's pipe
             importlib.import_module("airflow.sdk.api.client").Client(base_url=url, token="").close()
+
+
+_logging_set_level = logging.Logger.setLevel
+
+
+def _set_level(logger: logging.Logger, level: int | str) -> None:
+    """As logging's own, which clears the caches of all loggers also when the level stays: ``dictConfig``, which an Airflow task runs
+    three times, does so for 90 loggers out of 250, most of which have no level at all."""
+    if logging._checkLevel(level) != logger.level:  # type: ignore[attr-defined]  # it says what a level's name means
+        _logging_set_level(logger, level)
 
 
 def _with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
