@@ -80,6 +80,24 @@ def test_in_order_and_removed_only_when_kept(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_an_event_does_not_wait_for_the_disk_of_those_before_it(tmp_path: Path) -> None:
+    async def play() -> None:
+        bus = Bus()
+        events = events_on(tmp_path, bus)
+        await events.start()
+        for count in (1, 2, 3):
+            write(tmp_path, events.of_service(SERVICE, f"E{count}"))
+            events.ring()
+            await until(lambda count=count: len(bus.got) == count)
+        assert left(tmp_path) == 3
+        bus.on_disk.set()
+        await until(lambda: left(tmp_path) == 0)
+        await events.close()
+        assert len(bus.got) == 3
+
+    asyncio.run(play())
+
+
 def test_what_was_not_kept_comes_again_after_a_crash(tmp_path: Path) -> None:
     async def play() -> None:
         bus = Bus()

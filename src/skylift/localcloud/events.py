@@ -66,8 +66,8 @@ class Events:
         self._place = place
         self._bus = bus
         self._clock = clock
-        self._bell = asyncio.Event()
-        self._delivering: asyncio.Task[None] | None = None
+        self._bell, self._delivered = asyncio.Event(), asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
         self._last = self._forgotten = 0
 
     async def start(self) -> None:
@@ -76,15 +76,18 @@ class Events:
         self._disk.execute("PRAGMA synchronous=NORMAL")
         self._disk.execute(OUTBOX)
         self._bell.set()
-        self._delivering = asyncio.create_task(self._deliver(), name="events")
+        # Apart: the bus's disk may take a second, and events that come meanwhile must not wait for it.
+        loops = self._deliver(), self._tidy()
+        self._loops = [asyncio.create_task(loop, name="events") for loop in loops]
 
     async def close(self) -> None:
         """Delivers what is due and ends. Safe to call when ``start`` was not."""
-        if self._delivering is None:
+        if not self._loops:
             return
-        self._delivering.cancel()
-        await asyncio.gather(self._delivering, return_exceptions=True)
-        self._delivering = None
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
         self._put()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._forget(), _AGAIN_SECONDS)
@@ -161,11 +164,18 @@ class Events:
             self._bell.clear()
             try:
                 self._put()
-                await self._forget()
+                self._delivered.set()
             except Exception as error:  # noqa: BLE001 - a full disk, or our bug: a loop that ends would hide all later events
-                # They are delivered again, which is allowed.
-                _log.warning("events stay in the outbox: %s", error, exc_info=not isinstance(error, sqlite3.Error))
-                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._bell.set)
+                _again(error, self._bell)
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._delivered.wait()
+            self._delivered.clear()
+            try:
+                await self._forget()
+            except Exception as error:  # noqa: BLE001 - as above
+                _again(error, self._delivered)
 
     def _put(self) -> None:
         """Delivers all that were not delivered yet, in order."""
@@ -181,6 +191,12 @@ class Events:
             await self._bus.kept()
             self._disk.execute("DELETE FROM outbox WHERE number <= ?", (last,))
             self._forgotten = last
+
+
+def _again(error: Exception, bell: asyncio.Event) -> None:
+    """They are delivered again, which is allowed."""
+    _log.warning("events stay in the outbox: %s", error, exc_info=not isinstance(error, sqlite3.Error))
+    asyncio.get_running_loop().call_later(_AGAIN_SECONDS, bell.set)
 
 
 class NoBus:
