@@ -42,6 +42,12 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         20,
         "[skylift] launches_per_second of environments whose owner sets none. Fargate's limit is 20; the local cloud has none.",
     ),
+    Setting(
+        "scheduler_idle_milliseconds",
+        whole_number(50, 60000),
+        1000,
+        "[scheduler] scheduler_idle_sleep_time of environments whose owner sets none: half of it is how late a free slot is seen.",
+    ),
     Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
     Setting(
         "default_schedulers",
@@ -79,6 +85,7 @@ class ControlSettings:
     task_execution_role: str = ""
     launch_type: str = "FARGATE"
     launches_per_second: int = 20
+    scheduler_idle_milliseconds: int = 1000
     web_listener_port: int = 8080
     default_schedulers: int = 1
     default_webservers: int = 1
