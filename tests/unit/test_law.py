@@ -114,3 +114,10 @@ def test_tests_never_patch() -> None:
         if path.name != "test_law.py":
             found = [word for word in banned if word in path.read_text()]
             assert not found, f"{path}: {found}"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports test files by their bare names."""
+    paths = sorted((SRC.parents[1] / "tests").rglob("test_*.py"))
+    names = [path.name for path in paths]
+    assert [path for path in paths if names.count(path.name) > 1] == []
