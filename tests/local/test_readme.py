@@ -20,7 +20,7 @@ pytestmark = pytest.mark.local
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 SIGNED = 'eval "$(skylift shellenv)"'
-COMMAND = re.compile(r"\bskylift ((?:[a-z]+ ?)+)")
+COMMAND = re.compile(r"\bskylift ((?:[a-z]+(?:-[a-z]+)* ?)+)")
 LISTED = re.compile(r"skylift ([a-z]+) ([a-z]+, .+)")
 
 
