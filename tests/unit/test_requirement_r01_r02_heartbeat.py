@@ -26,7 +26,8 @@ from skylift.executors.aboard.payload import Payloads
 from skylift.executors.airflow_compat import TestConnection, key_of
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.flying.fake import FakeCompute
-from skylift.executors.flying.flight import Order
+from skylift.executors.flying.flight import News, Order, Stage
+from skylift.executors.flying.settle import Event
 from skylift.executors.options.ecs import ecs_options
 from skylift.executors.orders import order_of
 
@@ -320,7 +321,7 @@ def test_r2_news_that_would_take_too_long_wait_for_the_next_heartbeat(made: Call
     executor.log_task_event(event="the first makes SQLAlchemy's mappers", extra="", ti_key=key_of(task_workload()))
     beats = 0
     deadline = time.monotonic() + 120
-    while executor.running:
+    while executor.running or executor._unwritten:
         began = time.thread_time()
         executor.heartbeat()
         assert time.thread_time() - began < 0.2, "one heartbeat must not carry it all"
@@ -329,6 +330,32 @@ def test_r2_news_that_would_take_too_long_wait_for_the_next_heartbeat(made: Call
         time.sleep(0.01)
     assert beats > 1
     assert len(executor.event_buffer) == 1_000
+
+
+def test_r2_slots_are_free_at_once_and_lines_and_events_follow(made: Callable[..., TestedExecutor]) -> None:
+    """4,000 containers die together: users' work waits for slots, the scheduler has to live through the events."""
+    executor = made(FakeCompute())
+    orders = [replace(order_of(task_workload(f"t{number}"), lambda: None), log_path="") for number in range(4_000)]
+    executor.log_task_event(event="the first makes SQLAlchemy's mappers", extra="", ti_key=orders[0].key)
+    for order in orders:
+        executor._order(order)
+    until(lambda: len(executor._fleet._field.roster) == 4_000, None, 60)  # type: ignore[union-attr]
+    reason = "exit code 137; killed (SIGKILL)"
+    executor._fleet._field.news.extend(News(one, Stage.ENDED, Event.FAILED, reason, record=True) for one in orders)  # type: ignore[union-attr]
+    beats = 0
+    while executor.running:
+        beats += 1
+        executor.heartbeat()
+        assert beats < 40, "a slot is some microseconds"
+    assert len(executor._unwritten) > 1_000
+    heard: list[Any] = []
+    while events := executor.get_event_buffer():
+        assert 0 < len([*events]) <= 250
+        heard += events
+    assert heard == [one.key for one in orders]
+    while executor._unwritten:
+        executor.heartbeat()
+    assert [line.task_id for line in executor._task_event_logs][1:] == [one.key.task_id for one in orders]
 
 
 def test_the_errors_are_botocores() -> None:
