@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -37,6 +39,16 @@ def test_every_command_says_what_it_does_and_serve_is_hidden() -> None:
     for command in [*cli.commands.values(), *cli.commands["env"].commands.values()]:  # type: ignore[attr-defined]
         assert command.help, command.name
     assert [name for name, command in cli.commands.items() if command.hidden] == ["serve"]
+
+
+@pytest.mark.parametrize("absent", ["click", "rich"])
+def test_who_installed_the_executors_alone_is_told_what_is_missing(absent: str) -> None:
+    words = f"import sys; sys.modules[{absent!r}] = None; from skylift.cli.entry import main; main()"
+    done = subprocess.run([sys.executable, "-c", words, "status"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert absent in done.stderr
+    assert 'pip install "skylift[local]"' in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_servers_log_is_cut_while_it_runs(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """``python -m skylift.cli``: the same as the command ``skylift``. The background process is started this way."""
 
-from skylift.cli.main import main
+from skylift.cli.entry import main
 
 main()

@@ -75,6 +75,11 @@ def run(arguments: list[str]) -> int:
     except SkyliftError as error:
         _say(str(error))
         return 1
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("skylift"):
+            return _report_bug(error)
+        _say(f'{error.name} is missing: pip install "skylift[local]".')
+        return 1
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             _say(f"The disk is full ({error.filename or find_home(os.environ).folder}). Free some space and try again.")

@@ -1,0 +1,20 @@
+"""Where the console script begins: who installed the executors alone is told what the command line needs besides."""
+
+from __future__ import annotations
+
+import sys
+
+MISSING = (
+    """skylift: the command line needs more than the executors: {name} is missing. pip install "skylift[local]" """
+)
+
+
+def main() -> None:
+    """Runs the command line; without the packages of the extra ``local``, one line instead of a traceback."""
+    try:
+        from skylift.cli.main import main as run  # lazy: what it imports may not be installed
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("skylift"):
+            raise
+        sys.exit(MISSING.format(name=error.name).strip())
+    run()
