@@ -55,7 +55,8 @@ def preload(*services: str) -> None:
     """
     boto3.DEFAULT_SESSION = models.session()
     for service in services:
-        boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
+        made = boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
+        made.can_paginate("anything")  # reads the model of its pages
 
 
 def forget() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.metadata
 import inspect
 import linecache
 import logging
@@ -196,6 +197,7 @@ def _warm(environment: Mapping[str, str]) -> None:
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
     clients.preload("s3", "logs")
+    _forget_policies()
     logging.Logger.setLevel = _set_level  # type: ignore[method-assign, assignment]  # in this process and its forks only
     url = environment.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     if url.startswith("http://"):  # its client makes a TLS context that it never needs, 30 ms, and keeps it
@@ -203,6 +205,19 @@ def _warm(environment: Mapping[str, str]) -> None:
             sys.stderr
         ):  # Airflow's logging is not configured here; ours is the template's pipe
             importlib.import_module("airflow.sdk.api.client").Client(base_url=url, token="").close()
+
+
+def _forget_policies() -> None:
+    """Where no package has a policy (layers are packages too), Airflow need not look through all 165 of them again, 8 ms."""
+    if not importlib.metadata.entry_points(group="airflow.policy"):
+        importlib.import_module(
+            "airflow.settings"
+        ).get_policy_plugin_manager().load_setuptools_entrypoints = _no_plugins
+
+
+def _no_plugins(_group: str, _name: str | None = None) -> int:
+    """In place of ``pluggy.PluginManager.load_setuptools_entrypoints`` of one manager: how many there were."""
+    return 0
 
 
 _logging_set_level = logging.Logger.setLevel
