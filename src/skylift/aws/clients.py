@@ -56,7 +56,7 @@ def preload(*services: str) -> None:
     boto3.DEFAULT_SESSION = models.session()
     for service in services:
         made = boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
-        made.can_paginate("anything")  # reads the model of its pages
+        made.can_paginate(next(iter(made.meta.method_to_api_mapping)))  # of any operation: it reads the model of pages
 
 
 def forget() -> None:
