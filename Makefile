@@ -21,6 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 UV = $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
+COMMA = ,
 TESTS = tests/unit tests/contract tests/local
 # Beside the one in uv.lock; each has its lock in tests/airflow.
 AIRFLOWS = 3.1 3.2
@@ -62,8 +63,8 @@ bench: install-dev ## Measure, and write the figures down.
 bench-localcloud: install-dev ## Measure the local cloud beside plain starts, podman, LocalExecutor, moto ... (30 min; ROWS=start,mapped for some).
 	$(BIN)/python bench/localcloud.py $(if $(ROWS),--only $(ROWS))
 
-bench-executors: install-dev ## Measure our executors beside the amazon provider's, against AWS's limits (10 min).
-	$(BIN)/python -m bench.executors $(ROWS)
+bench-executors: install-dev ## Measure our executors beside the amazon provider's, against AWS's limits (10 min; ROWS=launch,idle for some).
+	$(BIN)/python -m bench.executors $(foreach row,$(filter-out --only,$(subst $(COMMA), ,$(ROWS))),--only $(row))
 
 docs: install-dev ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
