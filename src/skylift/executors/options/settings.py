@@ -70,7 +70,9 @@ def seconds(text: str) -> float:
     return value
 
 
-REGION_NAME = Setting("region_name", str, "", "AWS region of the cluster; empty: as AWS's own settings say.")
+REGION_NAME = Setting(
+    "region_name", str, "", "AWS region of the cluster or job queue; empty: as AWS's own settings say."
+)
 REGION = Setting("region", str, "", "Another spelling of region_name.")
 CONN_ID = Setting(
     "conn_id",
@@ -80,7 +82,9 @@ CONN_ID = Setting(
     "credentials. Another one must be there.",
 )
 AWS_CONN_ID = Setting("aws_conn_id", str, "", "Another spelling of conn_id.")
-CHECK_HEALTH = Setting("check_health_on_startup", flag, True, "Whether the start looks for the cluster.")
+CHECK_HEALTH = Setting(
+    "check_health_on_startup", flag, True, "Whether the start looks for the cluster (Batch: the job queue)."
+)
 
 PAYLOAD_URL = Setting(
     "payload_url",
@@ -150,7 +154,10 @@ CAPACITY_SECONDS = Setting(
     "queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
 )
 LAUNCH_RATE = Setting(
-    "launches_per_second", whole_number(1, 1000), 20, "Most launches a second (Fargate's own limit is 20)."
+    "launches_per_second",
+    whole_number(1, 1000),
+    20,
+    "Most launches a second, for each scheduler (Fargate's own limit is 20). AwsBatchExecutor reads 20, the default, as 40.",
 )
 WORKERS = Setting("workers", whole_number(1, 64), 8, "Threads for calls to AWS.")
 END_SECONDS = Setting(
