@@ -110,6 +110,26 @@ def test_r7_without_events_a_thousand_running_ones_cost_sixty_looks_a_minute() -
     assert len(tower.compute.looks) - before <= 60 * 10
 
 
+def test_r7_without_events_a_crowd_of_ends_is_seen_soon_and_a_few_hasten_nothing() -> None:
+    """One of 4,000 is looked at every 40 seconds; when all end together, their slots must not come back one page a second."""
+    tower = Tower(launches=10_000)
+    running(tower, 4000)
+    tower.fly(120)
+    before = len(tower.compute.looks)
+    for number in range(4000):
+        if number % 50 == 0:
+            tower.compute.exit(f"fake:x{number}.1", Exit.DONE)
+    tower.fly(60)
+    assert len(tower.compute.looks) - before <= 80, "two ends in a look are no crowd"
+    assert tower.flights() == 3920
+    before = len(tower.compute.looks)
+    for ref in tower.compute.alive():
+        tower.compute.exit(ref, Exit.DONE)
+    tower.fly(8)
+    assert tower.flights() == 0
+    assert len(tower.compute.looks) - before <= 50
+
+
 def test_r7_a_lost_event_is_found_by_the_reconciling_look() -> None:
     tower = Tower(eventful=True, reconcile=300.0)
     tower.fleet.hear(True)

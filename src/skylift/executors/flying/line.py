@@ -31,9 +31,9 @@ class Line:
         return heap[0][0] if heap else float("inf")
 
     def take(self, until: float, most: int = 1) -> list[Flight]:
-        """Takes out the first ones that are due until then."""
+        """Takes out the first ones that are due until then; all of them until infinity."""
         taken: list[Flight] = []
-        while len(taken) < most and self.due() <= until:
+        while len(taken) < most and self.due() <= until and self._heap:
             flight = heapq.heappop(self._heap)[2]
             flight.ticket = 0
             taken.append(flight)

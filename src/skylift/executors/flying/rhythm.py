@@ -23,7 +23,8 @@ class Rhythm:
         launches: submit calls a second.
         looks: observe calls a second, all attempts together; as many find and stop calls.
         calls: calls of one verb at the same time.
-        look_all: seconds that one page of attempts costs at least: with many pages, old ones are looked at less often.
+        look_all: seconds that one page of attempts costs at least: with many pages, old ones are looked at less often, until
+            a look finds a crowd of ends (``watching.FRUITFUL``).
         linger: seconds that an attempt with kin waits for others of its kin before it is submitted.
         eventful: changes come by events (``sighted``), so that looking is only a safety net.
         reconcile: with events, seconds between two looks at an attempt.
@@ -72,7 +73,9 @@ class Rhythm:
         quiet = now - flight.changed
         if flight.missing_since is not None:
             return min(self.old, max(self.young, 0.1 * (now - flight.missing_since)))
-        polled = max(min(self.old, max(self.young, 0.1 * quiet)), pages * self.look_all if quiet > self.old else 0.0)
+        # Those that were launched or taken over together drift apart, so that some are looked at in every second.
+        turn = pages * self.look_all * random.uniform(0.9, 1.3) if quiet > self.old else 0.0  # noqa: S311  no secret
+        polled = max(min(self.old, max(self.young, 0.1 * quiet)), turn)
         if not hearing:
             return polled
         if flight.told:

@@ -17,6 +17,9 @@ from skylift.executors.flying.settle import Kind
 SILENCE = 120.0
 """Seconds without any event after which a change that no event told of means that events do not come any more."""
 
+FRUITFUL = 10
+"""One look is worth so many ends: when it brings them, two more are made at once, as ends come in crowds."""
+
 
 class Watching:
     """See the file's text."""
@@ -28,6 +31,7 @@ class Watching:
         self._line = Line()
         self._well = False
         self._heard_at = float("-inf")
+        self._ahead = 0
         self._lane = field.lane("observe", field.rhythm.looks, field.rhythm.half)
 
     def placed(self, flight: Flight) -> None:
@@ -48,9 +52,11 @@ class Watching:
 
     def step(self, now: float) -> None:
         """Starts all looks that are due."""
-        while self._line.due() <= now and self._lane.open(now):
+        while self._due(now) <= now and self._lane.open(now):
             # Pages are filled up with those that are due soon: it costs nothing and saves a call later.
-            page = self._line.take(now + self._field.rhythm.old, self._field.compute.most_per_observe)
+            until = float("inf") if self._ahead else now + self._field.rhythm.old
+            self._ahead = max(0, self._ahead - 1)
+            page = self._line.take(until, self._field.compute.most_per_observe)
             for flight in page:
                 flight.busy = True
             refs = [flight.ref for flight in page]
@@ -59,8 +65,12 @@ class Watching:
 
     def next(self, now: float) -> float:
         """When there is more to do."""
-        due = self._line.due()
+        due = self._due(now)
         return max(due, self._lane.ready(now)) if due <= now else due
+
+    def _due(self, now: float) -> float:
+        due = self._line.due()
+        return min(due, now) if self._ahead and due < float("inf") else due
 
     def _looked(self, page: Sequence[Flight], refs: Sequence[str], result: list[Observation] | SkyliftError) -> None:
         now = self._field.clock()
@@ -70,6 +80,7 @@ class Watching:
         else:
             self._lane.went_well()
             seen = {one.ref: one for one in result}
+        ends = 0
         for flight, ref in zip(page, refs, strict=True):
             flight.busy = False
             if flight.over:
@@ -85,6 +96,10 @@ class Watching:
                 flight.looks += 1
                 self._note_drift(flight, observation, now)
                 self.observed(flight, observation)
+                ends += flight.over or flight.ref != ref
+        if ends >= FRUITFUL:
+            pages = -(-len(self._field.roster) // self._field.compute.most_per_observe)
+            self._ahead = min(self._ahead + 2, pages)
 
     # Events.
 
