@@ -99,7 +99,7 @@ def test_what_differs_goes_apart() -> None:
     assert compute.kin(replace(plain, wishes={"jobQueue": "x"})) != kin
     assert compute.kin(replace(plain, queue="gpu")) != kin
     assert compute.kin(replace(plain, shortages=1)) != kin
-    for alone in (replace(plain, number=2), replace(plain, adopted=True), replace(plain, labels={"callback_id": "c"})):
+    for alone in (replace(plain, number=2), replace(plain, adopted=True)):
         assert compute.kin(alone) is None
     assert World().compute(together=False).kin(plain) is None
     assert compute.kin(replace(plain, wishes={"a": {1: object()}})) is not None, "it never raises"

@@ -15,6 +15,7 @@ from skylift.executors import airflow_compat
 from skylift.executors.aboard import in_container
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.flying.settle import Kind
+from skylift.executors.orders import order_of
 
 pytestmark = pytest.mark.unit
 
@@ -34,6 +35,12 @@ def test_a_task_instance_has_a_key_and_an_event_log() -> None:
     assert airflow_compat.kind_of(workload) is Kind.TASK
     assert airflow_compat.key_of(workload) == workload.ti.key
     assert airflow_compat.has_event_log(workload.ti.key)
+
+
+def test_what_keeps_its_id_over_launches_may_have_a_container_already() -> None:
+    # The id of a task instance's launch is new each time.
+    assert not order_of(task_workload(), lambda: None).adopted
+    assert order_of(callback_workload(), lambda: None).adopted
 
 
 def test_a_callback_has_a_key_and_no_event_log() -> None:

@@ -133,15 +133,21 @@ class BatchCompute:
         return [ref for _, ref in self._all_of(attempt)]
 
     def census(self) -> dict[str, list[str]]:
-        """All jobs that are alive in the queues of the options, and all children of the arrays among them."""
+        """All jobs that are alive in the queues of the options, and all children of the arrays among them.
+
+        Jobs with another name than ours by their ids: the amazon provider's executor kept these as external ids.
+        """
         places = [place for one in (self._options, *self._options.queues.values()) for place in one.places()]
         refs: dict[str, str] = {}
+        found: dict[str, list[str]] = {}
         for place in dict.fromkeys(places):
             for name, job_id in self._jobs.alive(place):
                 tokens = self._payloads.array(name) if is_array(name) and self._payloads.by_reference else ()
                 refs |= {token: f"{job_id}:{index}" for index, token in enumerate(tokens)}
-                refs |= {token: job_id for token in [token_of(name)] if token}
-        found: dict[str, list[str]] = {}
+                if token_of(name):
+                    refs[token_of(name)] = job_id
+                elif not tokens:
+                    found[job_id] = [job_id]
         for token in sorted(refs, key=_number):
             found.setdefault(token.rpartition(".")[0], []).append(refs[token])
         self._found.update({ref: token for token, ref in refs.items() if _number(token) > 1})
@@ -207,16 +213,12 @@ class BatchCompute:
 
     def _in_doubt(self, attempt: Attempt) -> bool:
         """Whether it may have been submitted already."""
-        return attempt.token in self._doubts or self._another_s(attempt)
-
-    def _another_s(self, attempt: Attempt) -> bool:
-        """Whether a scheduler that is no more may have submitted it. A callback's id is not made anew for each launch."""
-        return attempt.adopted or "callback_id" in attempt.labels
+        return attempt.token in self._doubts or attempt.adopted
 
     def _look(self, attempt: Attempt) -> Submission | None:
         """The answer for one that may be there already; ``None`` once it is sure that it is not."""
         token, queues = attempt.token, self._queues(attempt)
-        if self._another_s(attempt):
+        if attempt.adopted:
             # Of these only the external id is known: the newest job is the one that counts.
             refs = [ref for known, ref in self._all_of(attempt) if _number(known) >= attempt.number]
             ref = refs[-1] if refs else ""
@@ -232,7 +234,7 @@ class BatchCompute:
         if since is None or now - since < SETTLED:
             self._doubts[token] = now if since is None else since
             return Submission(later="its Batch job may be there already: looking once more")
-        if self._together and not self._another_s(attempt):
+        if self._together and not attempt.adopted:
             del self._doubts[token]
             return Submission(later="its Batch job is not there: submitting it again, with others")
         return None

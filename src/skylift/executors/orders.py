@@ -27,6 +27,8 @@ def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
         queue=airflow_compat.queue_of(workload),
         log_path=airflow_compat.log_path_of(workload),
         subject=airflow_compat.subject_of(workload) if kind is Kind.TASK else "",
+        # The ids of these are not made anew for each launch: a scheduler that is no more may have submitted them.
+        adopted=kind is not Kind.TASK,
     )
 
 

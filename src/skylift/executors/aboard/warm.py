@@ -11,14 +11,15 @@ more and they end by themselves; attempts that were handed over are found by the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition
 
-from skylift.core.attempt import Attempt, Census, Compute, Exit, Observation, Phase, Submission
+from skylift.core.attempt import Attempt, Census, Compute, Observation, Phase, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
 from skylift.executors.aboard.berths import Berth, Berths
@@ -39,6 +40,9 @@ LISTEN = 1.0
 
 FORGET = 1800.0
 """Seconds after which a container that nobody asked about any more is forgotten."""
+
+MOST_SAID = 20_000
+"""Ends of workloads that are remembered, and containers of which something is to be removed."""
 
 
 def staying(compute: Compute, payloads: Payloads, own: Options) -> Compute:
@@ -94,8 +98,11 @@ class WarmCompute:
         self._berths = berths
         self._labels = SHARING[sharing]
         self._containers: dict[str, Container] = {}
-        self._doubtful: dict[str, Container] = {}
-        self._left: deque[str] = deque()
+        # Where attempts were being put when the answer was lost, by token.
+        self._doubtful: dict[str, tuple[Container, Berth]] = {}
+        # Ends, by ref: what was said once is said again, however far the container is by then.
+        self._said: OrderedDict[str, Observation] = OrderedDict()
+        self._left: deque[str] = deque(maxlen=MOST_SAID)
         self._news = Condition()
 
     def kin(self, attempt: Attempt) -> Hashable | None:
@@ -111,16 +118,27 @@ class WarmCompute:
         return [one for one in found if one is not None]
 
     def stop(self, ref: str, why: str) -> None:
-        container = self._containers.get(container_of(ref))
-        if container is not None and (container.number != number_of(ref) or container.idle):
-            # The container is with another workload by now.
-            return
+        with self._news:
+            if ref in self._said:
+                # The container is with another workload by now.
+                return
+            container = self._containers.get(container_of(ref))
+            if container is not None:
+                # Before the call: nothing may be handed to it while the stop is on its way.
+                self._forget(container)
         self._inner.stop(container_of(ref), why)
 
     def find(self, attempt: Attempt) -> list[str]:
         promised = self._berths.promised(attempt.external_id)
-        handed = [promised[1]] if promised and self._berths.standing(promised[0]) != CLOSED else []
-        return [*handed, *self._inner.find(attempt)]
+        # Nothing stands where nothing was put, and where the container has gone on to its next workload.
+        handed = promised is not None and self._berths.standing(promised[0]) not in {None, CLOSED}
+        doubt = self._doubtful.pop(attempt.token, None)
+        if doubt and not handed:
+            self._forget(doubt[0])
+        if promised is not None and handed:
+            self._know(*promised)
+        # Only a first attempt is ever handed over, so what was started for it is newer.
+        return [*([promised[1]] if promised and handed else ()), *self._inner.find(attempt)]
 
     def census(self) -> dict[str, list[str]]:
         """The containers, by the workload that each began with; who was handed over is found one by one."""
@@ -140,15 +158,17 @@ class WarmCompute:
         with self._news:
             if not self._news.wait_for(lambda: self._at_work() or self._left, seconds):
                 return []
-            self._news.wait(LISTEN)
+            # The whole of it, however many containers are started or left meanwhile.
+            self._news.wait_for(lambda: False, LISTEN)
             self._forget_outdated()
             refs = [named(one.ref, one.number) for one in self._at_work()]
+        ended = self._berths.ended() if refs else {}
+        found = [one for ref in refs if (one := self._ended(ref, ended))]
         while self._left:
-            self._berths.clear(self._left[0])
-            self._left.popleft()
-        ended = self._berths.ended()
-        found = (self._ended(ref, ended) for ref in refs)
-        return [one for one in found if one is not None]
+            # What cannot be removed is for the lifecycle rule of the bucket; the ends must be told.
+            with contextlib.suppress(SkyliftError):
+                self._berths.clear(self._left.popleft())
+        return found
 
     def reread(self, seen: Observation) -> Observation | None:
         """What an observation of a container says of the workload that it has now; ``None`` when of none. May raise."""
@@ -158,13 +178,14 @@ class WarmCompute:
         if container.idle:
             self._over(seen)
             return None
-        return self._read(named(seen.ref, container.number), seen, {})
+        ended = self._berths.ended() if seen.phase is Phase.STOPPED else {}
+        return self._read(named(seen.ref, container.number), seen, ended)
 
     # Submit.
 
     def _submit(self, attempt: Attempt) -> Submission:
         try:
-            return self._settled(attempt) or self._again(attempt) or self._hand_over(attempt) or self._start(attempt)
+            return self._again(attempt) or self._hand_over(attempt) or self._start(attempt)
         except SkyliftError as error:
             return Submission(later=str(error))
 
@@ -178,51 +199,67 @@ class WarmCompute:
             return None
         # Taken, or put there and not taken yet, or put there now: in all three cases it is there, once.
         self._berths.offer(berth, attempt.document())
-        return None if self._berths.standing(berth) == CLOSED else Submission(ref=ref)
+        if self._berths.standing(berth) == CLOSED:
+            return None
+        self._know(berth, ref)
+        return Submission(ref=ref)
+
+    def _know(self, berth: Berth, ref: str) -> None:
+        """Another scheduler's container: ends are told from it, nothing more is handed to it."""
+        with self._news:
+            theirs = Container(container_of(ref), berth.container, None, self._clock(), berth.number)
+            self._containers.setdefault(theirs.ref, theirs)
+            self._news.notify_all()
+            # Here, too: an API server that looks for a log knows containers, and listens to none.
+            self._forget_outdated()
 
     def _alive(self, ref: str) -> bool:
         seen = self._inner.observe([container_of(ref)])
         return any(one.phase in {Phase.WAITING, Phase.RUNNING} for one in seen)
 
-    def _settled(self, attempt: Attempt) -> Submission | None:
-        """For one that was offered in a call of which the answer was lost: it may stand there, or be at work."""
-        container = self._doubtful.pop(attempt.token, None)
-        if container is None:
+    def _hand_over(self, attempt: Attempt) -> Submission | None:
+        """To an idle container; only what is launched for the first time.
+
+        A container of another launch may be there, and is found by ``_start``; and what failed once in a container that may
+        have died unseen gets one of its own.
+        """
+        if attempt.number > 1 or attempt.adopted:
             return None
-        try:
-            offered = self._berths.offer(container.berth, attempt.document())
-            if offered or self._berths.standing(container.berth) != CLOSED:
-                return Submission(ref=named(container.ref, container.number))
-        except SkyliftError:
-            self._doubtful[attempt.token] = container
-            raise
+        place = self._doubtful.get(attempt.token) or self._claim(self._kind(attempt))
+        while place:
+            answer = self._put(attempt, *place)
+            if answer:
+                return answer
+            place = self._claim(self._kind(attempt))
+        return None
+
+    def _put(self, attempt: Attempt, container: Container, berth: Berth) -> Submission | None:
+        """Puts it into a berth that is its own, unless that is closed. When an answer is lost, the next call is about the same berth."""
+        ref = named(container.ref, berth.number)
+        self._doubtful[attempt.token] = container, berth
+        there = ref in self._said
+        if not there:
+            self._berths.promise(attempt.external_id, berth, ref)
+            # What stands there was put by a call whose answer was lost, here or in boto3, which repeats calls by itself.
+            there = self._berths.offer(berth, attempt.document()) or self._berths.standing(berth) != CLOSED
+        self._doubtful.pop(attempt.token, None)
+        if there:
+            return Submission(ref=ref)
         self._forget(container)
         return None
 
-    def _hand_over(self, attempt: Attempt) -> Submission | None:
-        while container := self._claim(self._kind(attempt)):
-            berth, ref = container.berth, named(container.ref, container.number)
-            try:
-                self._berths.promise(attempt.external_id, berth, ref)
-                if self._berths.offer(berth, attempt.document()):
-                    return Submission(ref=ref)
-            except SkyliftError:
-                self._doubtful[attempt.token] = container
-                raise
-            self._forget(container)
-        return None
-
-    def _claim(self, kind: Hashable) -> Container | None:
+    def _claim(self, kind: Hashable) -> tuple[Container, Berth] | None:
         with self._news:
             idle = (one for one in self._containers.values() if one.idle and one.kind == kind)
             # The one that fell idle last stays longest; the others may end.
             container = max(idle, key=lambda one: one.touched, default=None)
-            if container is not None:
-                container.idle = False
-                container.number += 1
-                container.touched = self._clock()
-                self._news.notify_all()
-            return container
+            if container is None:
+                return None
+            container.idle = False
+            container.number += 1
+            container.touched = self._clock()
+            self._news.notify_all()
+            return container, container.berth
 
     def _start(self, attempt: Attempt) -> Submission:
         (answer,) = self._inner.submit([attempt])
@@ -248,34 +285,41 @@ class WarmCompute:
         if over is not None or seen is None:
             return over
         if number_of(ref) > 1:
-            # The container's own external id is that of the workload which it began with.
-            seen = replace(seen, ref=ref, external_id="")
-            seen = self._died(ref, seen) if seen.phase is Phase.STOPPED else seen
+            # The container's own external id is that of the workload which it began with; and that the container began does
+            # not say that this workload was taken.
+            seen = replace(seen, ref=ref, external_id="", began=False)
+            seen = self._died(ref, seen) if seen.phase in {Phase.STOPPED, Phase.MISSING} else seen
         self._over(seen)
         return seen
 
     def _ended(self, ref: str, ended: Mapping[Berth, int]) -> Observation | None:
-        """That its workload is over: the container said so, or has another by now."""
-        container = self._containers.get(container_of(ref))
-        if container is None:
-            return None
-        code = ended.get(Berth(container.name, number_of(ref)))
+        """That its workload is over, by the container's word."""
         with self._news:
-            if code is not None and container.number == number_of(ref) and not container.idle:
+            container = self._containers.get(container_of(ref))
+            if container is None or ref in self._said:
+                return self._said.get(ref)
+            code = ended.get(Berth(container.name, number_of(ref)))
+            if code is None:
+                return None
+            if container.number == number_of(ref):
                 container.idle, container.touched = True, self._clock()
-        if code is None and container.number > number_of(ref):
-            code = Exit.DONE
-        if code is None:
-            return None
-        return Observation(ref, Phase.STOPPED, True, code, reason=f"exit code {code}; its container stays; {ref}")
+            reason = f"exit code {code}; its container stays; {ref}"
+            return self._say(Observation(ref, Phase.STOPPED, True, code, reason=reason))
 
     def _died(self, ref: str, seen: Observation) -> Observation:
-        """The container is over and has not said that this workload is: did it take it?"""
+        """The container is over, or nobody knows it, and it has not said that this workload is: did it take it?"""
         container = self._containers.get(container_of(ref))
         berth = Berth(container.name, number_of(ref)) if container else None
-        if berth is not None and self._berths.standing(berth):
-            return replace(seen, began=False, exit_code=None)
-        return replace(seen, began=True)
+        waits = berth is not None and bool(self._berths.standing(berth))
+        seen = replace(seen, began=False, exit_code=None) if waits else replace(seen, began=True)
+        return self._say(seen) if seen.phase is Phase.STOPPED else seen
+
+    def _say(self, end: Observation) -> Observation:
+        with self._news:
+            first = self._said.setdefault(end.ref, end)
+            while len(self._said) > MOST_SAID:
+                self._said.popitem(last=False)
+            return first
 
     def _over(self, seen: Observation) -> None:
         """Forgets a container that is over: nothing is handed to it any more."""
