@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from threading import Event as Bell
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.batch_double import World
 from tests.unit.executor_airflow import task_workload
 from tests.unit.executor_tower import Tower, ended
 from tests.unit.test_executor_heartbeat import TestedExecutor, queue, until
@@ -96,6 +98,23 @@ def test_r13_what_the_amazon_providers_executor_left_is_watched_and_never_repeat
     compute.exit("fake:theirs.1", 137, "died")
     assert ended(second.fly(30)) == [("fake:theirs.1", Event.FAILED)]
     assert len(compute.submitted) == 1
+
+
+def test_r13_many_batch_jobs_of_the_amazon_providers_executor_are_taken_over_by_one_listing() -> None:
+    """It keeps bare job ids, which look like Airflow's own external ids; to look for each would take minutes at AWS's rates."""
+    world = World()
+    theirs = [str(uuid.uuid4()) for _ in range(300)]
+    for job_id in theirs:
+        world.jobs[job_id] = {"jobName": "constant", "jobQueue": "jq"}
+        world.shown[job_id] = {"status": "RUNNING", "startedAt": 1}
+    tower = Tower(world.compute(together=False))  # type: ignore[arg-type]
+    for job_id in theirs:
+        tower.order(job_id, began=True, adopted=True)
+    tower.fly(3)
+    assert {flight.ref for flight in tower.fleet._field.roster} == {*theirs}
+    assert world.calls.count("ListJobs") <= 5, "one for each state that is alive"
+    world.shown[theirs[7]] = {"status": "FAILED", "container": {"exitCode": 137}, "startedAt": 1}
+    assert ended(tower.fly(30)) == [(theirs[7], Event.FAILED)]
 
 
 def test_r13_the_container_of_one_that_is_reset_is_found_and_stopped() -> None:

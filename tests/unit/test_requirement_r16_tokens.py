@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ClientError
+from tests.unit.executor_airflow import ecs_conf
 from tests.unit.executor_tower import Tower, ended
 
-from skylift.core.attempt import Exit, Submission
+from skylift.aws.ecs_tasks import EcsTasks
+from skylift.core.attempt import Attempt, Exit, Submission
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
+from skylift.executors.aboard.payload import MOST_REMEMBERED, Payloads
+from skylift.executors.ecs import EcsCompute
 from skylift.executors.flying.fake import FakeCompute
 from skylift.executors.flying.settle import Event
+from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.unit
 
@@ -51,6 +60,48 @@ def test_r16_by_reference_the_token_of_what_waits_is_renewed_in_time(error: Exce
     before = len(tower.compute.renewals)
     tower.fly(1200)
     assert len(tower.compute.renewals) == before, "what runs needs no new token"
+
+
+class Bucket:
+    """Stands where boto3's S3 client would: counts what is put."""
+
+    def __init__(self) -> None:
+        self.put: Counter[str] = Counter()
+
+    def client(self, *_: object, **__: object) -> Bucket:
+        return self
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+        self.put[Key] += 1
+
+
+def test_r16_on_ecs_a_workload_is_put_once_a_minute_at_most_and_renewed_whenever_that_is_asked_for() -> None:
+    """A launch that is throttled is asked for again and again; a renewal must reach the object however young it is."""
+
+    def throttled(**_: object) -> object:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "RunTask")
+
+    bucket = Bucket()
+    tasks = EcsTasks(SimpleNamespace(run_task=throttled))
+    compute = EcsCompute(tasks, ecs_options(ecs_conf(launch_type="FARGATE")), Payloads("s3://b/p", session=bucket))
+    one = Attempt("x", 1, lambda: "{}")
+    for _ in range(10):
+        assert compute.submit([one])[0].throttled
+    assert bucket.put == {"p/x.1.json": 1}
+    assert compute.renew(one, "arn:1")
+    assert bucket.put == {"p/x.1.json": 2}
+    compute._payloads._clock = lambda: time.monotonic() + 61
+    assert compute.submit([one])[0].throttled
+    assert bucket.put == {"p/x.1.json": 3}
+    inline = EcsCompute(tasks, ecs_options(ecs_conf(launch_type="FARGATE")), Payloads())
+    assert not inline.renew(one, "arn:1")
+
+
+def test_r16_what_is_remembered_of_objects_is_bounded() -> None:
+    payloads = Payloads("s3://b/p", session=Bucket())
+    for number in range(MOST_REMEMBERED + 100):
+        payloads.prepare(Attempt(f"x{number}", 1, lambda: "{}"))
+    assert len(payloads._put) == MOST_REMEMBERED
 
 
 def test_r16_inline_what_waits_too_long_is_stopped_and_launched_anew() -> None:

@@ -22,7 +22,6 @@ from skylift.aws.ecs_tasks import (
 from skylift.aws.output import Output
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.executors.aboard import in_container
 from skylift.executors.aboard.payload import Payloads, payloads_of
 from skylift.executors.aboard.warm import staying
 from skylift.executors.events.source import Source
@@ -154,7 +153,10 @@ class EcsCompute:
 
     def renew(self, attempt: Attempt, ref: str) -> bool:  # noqa: ARG002  as in Compute
         """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
-        return in_container.WORKLOAD_URL in self._payloads.prepare(attempt).environment
+        if not self._payloads.by_reference:
+            return False
+        self._payloads.renew(attempt)
+        return True
 
     def explain(self, ref: str) -> str:
         return self.witness.explain(ref) if self.witness else ""
