@@ -14,7 +14,16 @@ import signal
 import sys
 import time
 
-from skylift.executors.aboard.in_container import DONE, ENDED_BADLY, NOT_OURS, WORKLOAD_URL, fetch, opened, run
+from skylift.executors.aboard.in_container import (
+    DONE,
+    ENDED_BADLY,
+    NEVER_BEGAN,
+    NOT_OURS,
+    WORKLOAD_URL,
+    fetch,
+    opened,
+    run,
+)
 
 STAY_SECONDS = "SKYLIFT_WARM_SECONDS"
 WARM, CLOSED = "warm", "closed"
@@ -40,9 +49,8 @@ def stay() -> int:
         berth = f"{prefix}/{number + 1}"
         if not another(s3, bucket, berth, seconds):
             return DONE
-        for key in (f"{prefix}/{number}", f"{prefix}/{number}-{code}"):
-            s3.delete_object(Bucket=bucket, Key=key)
-        number, code = number + 1, apart(lambda key=berth: take(s3, bucket, key))
+        tidy(s3, bucket, f"{prefix}/{number}", f"{prefix}/{number}-{code}")
+        number, code = number + 1, apart(lambda url=f"s3://{bucket}/{berth}": take(url))
     return code
 
 
@@ -57,11 +65,15 @@ def stopped(*_) -> None:  # type: ignore[no-untyped-def]  # a signal handler
 def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in in_container.py
     """Runs a workload in a process of its own; its exit code, 128 and the number for a signal."""
     sys.stdout.flush()
+    # Until each of the two has its own way to take a stop, none is taken.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            code = run(bring)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            code = NEVER_BEGAN if STOPPED else run(bring)
         except SystemExit as end:
             code = int(end.code or 0)
         finally:
@@ -69,8 +81,7 @@ def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in in_container.p
             sys.stderr.flush()
             os._exit(code)
     CHILDREN[:] = [child]
-    if STOPPED:
-        stopped()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     _, status = os.waitpid(child, 0)
     CHILDREN.clear()
     code = os.waitstatus_to_exitcode(status)
@@ -103,10 +114,22 @@ def another(s3, bucket, key, seconds) -> bool:  # type: ignore[no-untyped-def]  
         return not STOPPED
 
 
-def take(s3, bucket, key) -> str:  # type: ignore[no-untyped-def]  # as above
+def tidy(s3, bucket, *keys) -> None:  # type: ignore[no-untyped-def]  # as above
+    """Removes what is not needed any more; there is no token in it."""
+    try:
+        for key in keys:
+            s3.delete_object(Bucket=bucket, Key=key)
+    except Exception as error:  # noqa: BLE001  the next workload matters more; who may let us delete reads the log
+        sys.stderr.write(f"{key} stays: {error}\n")
+
+
+def take(url: str) -> str:
     """Text of the workload in a berth, which is emptied: it holds a token, and the berth must stay."""
+    # Not by the client that all processes inherit: TLS counts what was said, and two that use one connection lose count.
+    s3, bucket, key = opened(url)
     body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    if body != CLOSED.encode():
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
     return body.decode()
 
 
