@@ -13,6 +13,8 @@ from skylift.cli.main import cli
 
 pytestmark = pytest.mark.unit
 WRITTEN = sorted(path for path in DOCS.rglob("*.md") if path.name not in PAGES or MARK in path.read_text())
+ROOT = DOCS.parent
+LINKING = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -20,10 +22,18 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == PAGES[name](), f"docs/{name} is old: make docs"
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
-def test_links_lead_to_files(path: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+@pytest.mark.parametrize("path", LINKING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(path: Path) -> None:
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+        page = path.parent / target if target else path
+        assert page.exists(), f"{path.name} links to {target}"
+        assert not heading or heading in headings(page), f"{path.name} links to {target}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """Names of its headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in found}
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
