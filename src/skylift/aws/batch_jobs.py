@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
-from skylift.aws.errors import Throttled, is_throttle, translate
+from skylift.aws.errors import Throttled, calling, translate
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
 MOST_PER_DESCRIBE = 100
@@ -166,13 +166,9 @@ class BatchJobs:
         return str(queues[0].get("state", ""))
 
 
-@contextmanager
-def classified(doing: str) -> Iterator[None]:
-    """Around one Batch call: as ``errors.calling``; throttles, and answers that did not come, have their own names."""
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise _classified(error, doing) from error
+def classified(doing: str) -> AbstractContextManager[None]:
+    """Around one Batch call: as ``calling``; answers that did not come have their own name."""
+    return calling(doing, _classified)
 
 
 def job_of(document: Mapping[str, Any]) -> BatchJob:
@@ -194,9 +190,9 @@ def job_of(document: Mapping[str, Any]) -> BatchJob:
 
 
 def _classified(error: Exception, doing: str) -> SkyliftError:
-    if is_throttle(error):
-        return Throttled(f"{doing}: {error}")
     translated = translate(error, doing)
+    if isinstance(translated, Throttled):
+        return translated
     status = (
         error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(error, ClientError) else 0
     )

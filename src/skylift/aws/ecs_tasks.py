@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from skylift.aws.errors import Throttled as Throttled
-from skylift.aws.errors import code_of, is_throttle, translate
+from skylift.aws.errors import calling, code_of, translate
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
 MOST_PER_DESCRIBE = 100
@@ -230,21 +230,16 @@ def lacks_capacity(text: str) -> bool:
     return any(word in text for word in CAPACITY)
 
 
-@contextmanager
-def classified(doing: str) -> Iterator[None]:
-    """Around one ECS call: as ``calling``, and throttling and lack of capacity have their own names."""
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise _classified(error, doing) from error
+def classified(doing: str) -> AbstractContextManager[None]:
+    """Around one ECS call: as ``calling``, and lack of capacity has its own name."""
+    return calling(doing, _classified)
 
 
 def _classified(error: Exception, doing: str) -> SkyliftError:
-    if is_throttle(error):
-        return Throttled(f"{doing}: {error}")
-    if isinstance(error, ClientError) and code_of(error) not in NOT_CAPACITY and lacks_capacity(_message(error)):
-        return NoCapacity(f"{doing}: {error}")
-    return translate(error, doing)
+    translated = translate(error, doing)
+    if isinstance(translated, Throttled) or not isinstance(error, ClientError) or code_of(error) in NOT_CAPACITY:
+        return translated
+    return NoCapacity(str(translated)) if lacks_capacity(_message(error)) else translated
 
 
 def _message(error: ClientError) -> str:

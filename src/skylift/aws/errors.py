@@ -6,7 +6,7 @@ Throttling hides in many codes, and ECS wraps EC2's throttles in other errors, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -78,17 +78,23 @@ def translate(error: Exception, doing: str) -> SkyliftError:
     text = f"{doing}: {error}"
     if isinstance(error, ParamValidationError):
         return Refused(text)
+    if is_throttle(error):
+        return Throttled(text)
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        passes = is_throttle(error) or status >= 500 or code_of(error) in CREDENTIALS
+        passes = status >= 500 or code_of(error) in CREDENTIALS
         return Unavailable(text) if passes else Refused(text)
     return Unavailable(text)
 
 
 @contextmanager
-def calling(doing: str) -> Iterator[None]:
-    """Around one AWS call: errors of botocore leave as ``Refused`` or ``Unavailable``, with the cause kept."""
+def calling(doing: str, how: Callable[[Exception, str], SkyliftError] = translate) -> Iterator[None]:
+    """Around one AWS call: errors of botocore leave as ``Refused`` or ``Unavailable``, with the cause kept.
+
+    Args:
+        how: for a service whose errors say more: as ``translate``.
+    """
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise translate(error, doing) from error
+        raise how(error, doing) from error
