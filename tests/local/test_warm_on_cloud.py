@@ -84,7 +84,7 @@ def test_one_container_runs_one_airflow_task_after_the_other(
     refs = []
     codes = []
     for number, name in enumerate(("good", "bad", "killed", "again"), 1):
-        attempt = Attempt(f"00000000-{number}", 1, lambda name=name: api.workloads[name])  # type: ignore[misc]
+        attempt = Attempt(f"00000000-{number}", 1, lambda name=name: api.workloads[name], queue="default")  # type: ignore[misc]
         (answer,) = compute.submit([attempt])
         assert answer.ref, answer
         refs.append(answer.ref)
@@ -113,7 +113,7 @@ def test_one_container_runs_one_airflow_task_after_the_other(
 
 
 def test_a_stop_ends_the_airflow_task_and_the_container(cloud: Cloud, api: ExecutionApi, compute: WarmCompute) -> None:
-    (answer,) = compute.submit([Attempt("00000000-9", 1, lambda: api.workloads["late"])])
+    (answer,) = compute.submit([Attempt("00000000-9", 1, lambda: api.workloads["late"], queue="default")])
     assert answer.ref, answer
     wait_for(lambda: api.state("late") == "running", 60)
     compute.stop(answer.ref, "somebody revoked it")

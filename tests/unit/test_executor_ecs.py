@@ -7,6 +7,7 @@ import base64
 import json
 import zlib
 from copy import deepcopy
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -231,6 +232,16 @@ def test_by_reference_the_token_is_in_the_object_and_nowhere_else() -> None:
     assert "secret-token" not in repr(payload)
 
 
+def test_only_a_container_that_may_be_handed_another_workload_stays() -> None:
+    payloads = Payloads("s3://bucket/prefix", session=Bucket(), stay_seconds=60)
+    stays = {queue: payloads.prepare(replace(attempt(), queue=queue)) for queue in ("default", "")}
+    assert stays["default"].command == command(stay=True)
+    assert stays["default"].environment["SKYLIFT_WARM_SECONDS"] == "60"
+    # A callback's: see order_of.
+    assert stays[""].command == command()
+    assert "SKYLIFT_WARM_SECONDS" not in stays[""].environment
+
+
 def test_the_workload_is_put_with_the_credentials_and_the_region_of_run_task() -> None:
     bucket = Bucket()
     Payloads("s3://bucket/prefix", session=bucket, region="eu-west-1").prepare(attempt())
@@ -244,7 +255,7 @@ def test_the_workload_is_put_with_the_credentials_and_the_region_of_run_task() -
         (refusal("ExpiredToken"), "later"),
         (refusal("InvalidAccessKeyId", status=403), "later"),
         (botocore.exceptions.NoCredentialsError(), "later"),
-        (refusal("SlowDown", status=503), "later"),
+        (refusal("SlowDown", status=503), "throttled"),
         (refusal("AccessDenied", status=403), "refused"),
         (refusal("NoSuchBucket", status=404), "refused"),
     ],

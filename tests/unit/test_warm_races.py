@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt, Exit, Observation, Phase, Submission, Verdict, verdict
-from skylift.core.errors import Unavailable
+from skylift.core.errors import Refused, Unavailable
 from skylift.executors.aboard.berths import Berth, FakeBerths
 from skylift.executors.aboard.warm import WarmCompute, WarmSource
 from skylift.executors.flying.fake import FakeCompute
@@ -36,7 +37,9 @@ class Moody(FakeBerths):
 
     def promise(self, external_id: str, berth: Berth, ref: str) -> None:
         if self._mood("promise"):
-            raise Unavailable("cut")
+            raise Throttled("cut")
+        if self._mood("forbidden"):
+            raise Refused("AccessDenied")
         super().promise(external_id, berth, ref)
 
     def offer(self, berth: Berth, document: str) -> bool:
@@ -124,9 +127,16 @@ def test_a_hand_over_is_always_promised_first() -> None:
     berths, fake = Moody(), FakeCompute()
     compute = idle(berths, fake, "first")
     berths.moods = ["promise"]
-    assert compute.submit([attempt("second")])[0].later
+    assert compute.submit([attempt("second")]) == [Submission(later="cut", throttled=True)]
     assert compute.submit([attempt("second")]) == [Submission(ref="fake:first.1#2")]
     assert berths.promised("second") == (SECOND, "fake:first.1#2")
+
+
+def test_a_missing_permission_fails_at_once_and_names_the_option() -> None:
+    berths, fake = Moody(), FakeCompute()
+    compute = idle(berths, fake, "first")
+    berths.moods = ["forbidden"]
+    assert compute.submit([attempt("second")]) == [Submission(refused="[skylift] warm_seconds: AccessDenied")]
 
 
 def test_an_end_is_said_again_when_the_first_answer_was_lost() -> None:

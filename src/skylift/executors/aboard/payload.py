@@ -92,7 +92,9 @@ class Payloads:
         if self._clock() - self._put.get(attempt.token, float("-inf")) >= FRESH:
             self.renew(attempt)
         named = {in_container.WORKLOAD_URL: s3_url(self._bucket, key)}
-        return Payload(command(stay=bool(self._stay)), _environment() | named | self._stay)
+        # What has no queue (a callback) may have a container already when it is launched, so none is ever handed over.
+        stay = self._stay if attempt.queue else {}
+        return Payload(command(stay=bool(stay)), _environment() | named | stay)
 
     def renew(self, attempt: Attempt) -> None:
         """Puts the workload's object with a token that is valid from now on. Raises as ``prepare``."""

@@ -21,12 +21,12 @@ from threading import Condition
 
 from skylift.core.attempt import Attempt, Census, Compute, Observation, Phase, Submission
 from skylift.core.clock import Clock
-from skylift.core.errors import SkyliftError
+from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors.aboard.berths import Berth, Berths
 from skylift.executors.aboard.in_container_stay import CLOSED
 from skylift.executors.aboard.payload import Payloads
 from skylift.executors.events.source import Source
-from skylift.executors.options.settings import WARM_SECONDS, WARM_SHARING, Options
+from skylift.executors.options.settings import OWN_SECTION, WARM_SECONDS, WARM_SHARING, Options
 
 SHARING = {
     "any": (),
@@ -186,8 +186,10 @@ class WarmCompute:
     def _submit(self, attempt: Attempt) -> Submission:
         try:
             return self._again(attempt) or self._hand_over(attempt) or self._start(attempt)
-        except SkyliftError as error:
-            return Submission(later=str(error))
+        except Unavailable as error:
+            return Submission(later=str(error), throttled=error.throttled)
+        except Refused as error:
+            return Submission(refused=f"[{OWN_SECTION}] warm_seconds: {error}")
 
     def _again(self, attempt: Attempt) -> Submission | None:
         """For one that a scheduler before us may have handed over already."""
