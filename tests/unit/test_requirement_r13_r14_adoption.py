@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event as Bell
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.unit.executor_airflow import task_workload
 from tests.unit.executor_tower import Tower, ended
 from tests.unit.test_executor_heartbeat import TestedExecutor, queue, until
 
-from skylift.core.attempt import Exit
+from skylift.core.attempt import Attempt, Exit, Submission
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.airflow_compat import key_of
 from skylift.executors.flying.fake import FakeCompute
@@ -199,6 +200,27 @@ def test_r13_adoption_asks_aws_nothing_in_the_schedulers_loop(made: Callable[...
     began = time.perf_counter()
     executor.try_adopt_task_instances([instance(f"x{number}", "running") for number in range(200)])
     assert time.perf_counter() - began < 5
+
+
+def test_r14_the_end_is_there_with_the_answer_of_the_last_launch(made: Callable[..., TestedExecutor]) -> None:
+    """Not after ``end_seconds`` (10): Airflow kills a scheduler that is slow to go."""
+    asked, gate = Bell(), Bell()
+
+    class Slow(FakeCompute):
+        def submit(self, attempts: Sequence[Attempt]) -> list[Submission]:
+            asked.set()
+            gate.wait(60)
+            return super().submit(attempts)
+
+    executor = made(Slow())
+    queue(executor, task_workload())
+    until(asked.is_set, executor, 60)
+    timer = Timer(0.3, gate.set)
+    timer.start()
+    began = time.perf_counter()
+    executor.end()
+    assert 0.2 < time.perf_counter() - began < 5
+    timer.join()
 
 
 def test_r14_the_end_launches_nothing_leaves_what_runs_and_is_soon(made: Callable[..., TestedExecutor]) -> None:

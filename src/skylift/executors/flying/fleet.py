@@ -126,7 +126,8 @@ class Fleet:
         """Takes in what happened, starts all calls that are due; the seconds until there is more to do."""
         self._field.calls.listen()
         if self._closed:
-            return LONGEST_REST
+            # The answer of the last launch may have been in the inbox: nobody rings any more.
+            return LONGEST_REST if self.launching else SHORTEST_REST
         now = self._field.clock()
         for part in self._parts:
             part.step(now)
