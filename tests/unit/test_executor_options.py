@@ -27,7 +27,7 @@ from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.executors.aboard.payload import Payload, Payloads
-from skylift.executors.ecs import EcsCompute
+from skylift.executors.ecs import AwsEcsExecutor, EcsCompute
 from skylift.executors.options import settings
 from skylift.executors.options.ecs import ECS_SECTION, ECS_SETTINGS, QUEUE_SETTINGS, ecs_options
 from skylift.executors.options.queues import FALLBACK_WORDS, QUEUE_WORDS, merged
@@ -395,6 +395,18 @@ def test_a_wrong_list_of_fallbacks_stops_the_start(text: str) -> None:
     with pytest.raises(Refused, match=r"\[skylift\] capacity_fallback") as refused:
         check_options(ecs_options(ecs_conf(skylift_capacity_fallback=text)))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("warm_sharing", "team"), ("array_linger_seconds", "0"), ("capacity_fallback", "{}"), ("last_lines", "many")],
+)
+def test_a_wrong_option_of_ours_stops_the_start_also_where_nobody_needs_it(
+    option: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW__SKYLIFT__{option.upper()}", text)
+    with pytest.raises(Refused, match=rf"^\[skylift\] {option}: "):
+        AwsEcsExecutor().start()
 
 
 # Merging.

@@ -112,7 +112,9 @@ class SkyliftExecutor(BaseExecutor):
             raise Refused(str(error)) from None
 
     def _start(self) -> None:
-        most = Options(self.conf, OWN_SECTION)[settings.END_SECONDS]
+        own = Options(self.conf, OWN_SECTION)
+        own.check(settings.OWN_SETTINGS)
+        most = own[settings.END_SECONDS]
         compute, source = self.compute, self.make_source()
         rhythm = replace(self.rhythm(), eventful=source is not None)
         watch: Source | None = None

@@ -7,7 +7,7 @@ equals the default counts as not set. Precedence as documented: defaults < RUN_T
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from skylift.core.errors import Refused
@@ -226,6 +226,11 @@ class Options:
             return setting.parse(text)
         except ValueError as error:
             raise Refused(f"{name}: {text!r} cannot be used: {error}. It is: {setting.meaning}") from error
+
+    def check(self, declared: Iterable[Setting[Any]]) -> None:
+        """Reads all of them, so that a wrong one is told at the start and not when it is needed. Raises ``Refused``."""
+        for setting in declared:
+            self[setting]
 
     def set(self, setting: Setting[T]) -> bool:
         """Whether somebody gave it a value other than the default."""
