@@ -7,7 +7,6 @@ nothing of ours is installed, stands in ``in_container.py``.
 
 from __future__ import annotations
 
-import inspect
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -222,11 +221,6 @@ def still_wanted(external_ids: Mapping[str, str]) -> set[str]:
     with create_session() as session:
         found = {str(one): external_id for one, external_id in session.execute(query)}
     return {one for one, mine in external_ids.items() if one in found and found[one] in {mine, None}}
-
-
-def of_team(method: Any, team: str | None) -> dict[str, str]:
-    """Keyword arguments that name the team, for a method of Airflow that knows teams: 3.1's connections do not."""
-    return {"team_name": team} if team and "team_name" in inspect.signature(method).parameters else {}
 
 
 def workload_of(ti: Any, generator: Any) -> Any:
