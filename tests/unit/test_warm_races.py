@@ -8,6 +8,7 @@ import pytest
 
 from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt, Exit, Observation, Phase, Submission, Verdict, verdict
+from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.aboard.berths import Berth, FakeBerths
 from skylift.executors.aboard.warm import WarmCompute, WarmSource
@@ -221,6 +222,18 @@ def test_a_workload_that_was_never_put_there_is_not_found_there() -> None:
     fake.submit([attempt("second")])
     # Else a revocation of it would stop a container that works for another.
     assert WarmCompute(fake, berths, 120.0).find(attempt("second")) == ["fake:second.1"]
+
+
+def test_a_container_that_must_have_closed_by_now_costs_no_call() -> None:
+    clock, berths, fake = ManualClock(), Moody(), FakeCompute()
+    compute = WarmCompute(fake, berths, 120.0, clock=clock)
+    compute.submit([attempt("first")])
+    fake.run("fake:first.1")
+    berths.end(Berth("first.1", 1), Exit.DONE)
+    compute.observe(["fake:first.1"])
+    clock.advance(121)
+    assert compute.submit([attempt("second")]) == [Submission(ref="fake:second.1")]
+    assert berths.promised("second") is None
 
 
 def test_ends_are_told_though_nothing_can_be_removed() -> None:

@@ -252,7 +252,9 @@ class WarmCompute:
 
     def _claim(self, kind: Hashable) -> tuple[Container, Berth] | None:
         with self._news:
-            idle = (one for one in self._containers.values() if one.idle and one.kind == kind)
+            # Idle for longer, as we count from when we heard of it, it has closed: to try each would cost three calls.
+            since = self._clock() - self._seconds
+            idle = (one for one in self._containers.values() if one.idle and one.kind == kind and one.touched > since)
             # The one that fell idle last stays longest; the others may end.
             container = max(idle, key=lambda one: one.touched, default=None)
             if container is None:
