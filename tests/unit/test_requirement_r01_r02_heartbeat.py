@@ -274,7 +274,7 @@ class WantsAll(TestedExecutor):
 def test_r2_heartbeats_are_short_with_five_thousand_running_and_five_hundred_queued() -> None:
     """50 ms at p99 is promised; 100 heartbeats while 500 launches go out, 1,000 ends come in, and 5,000 are watched."""
     compute = Far()
-    executor = WantsAll(compute, launches=20.0)
+    executor = WantsAll(compute, launches=20.0, looks=50.0)
     executor.parallelism = 10_000
     executor.start()
     try:
@@ -291,6 +291,8 @@ def test_r2_heartbeats_are_short_with_five_thousand_running_and_five_hundred_que
         while not rounds or (min(rounds) >= 0.05 and len(rounds) < 5):
             # Other work on this machine can only make it look longer, so the best of a few rounds is nearest to the truth.
             rounds.append(ninety_ninth(executor, compute, refs))
+        assert len(compute.submitted) > 10, "launches went out meanwhile"
+        assert len(executor.event_buffer) > 50, "ends came in meanwhile"
         assert min(rounds) < 0.05, f"p99 of each round: {[f'{one * 1000:.1f} ms' for one in rounds]}"
     finally:
         compute.near.set()
