@@ -11,6 +11,7 @@ outlives its server, however that ends. Containers outlive both: each has a shim
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import os
@@ -24,6 +25,7 @@ from skylift.localcloud.ecs import shim
 READY = b"ready\n"
 _STANDARD = {"0", "1", "2"}
 _MOST_DESCRIPTORS = 1 << 20
+_MADV_COLLAPSE = 25
 
 
 class CannotFork(Exception):
@@ -39,6 +41,7 @@ def main(module: str) -> None:
     acting.prepare()
     gc.collect()
     gc.freeze()  # or the first collection in a fork would write to, and so copy, every page
+    _use_huge_pages()
     _check()
     os.write(1, READY)
     os.dup2(2, 1)
@@ -61,6 +64,28 @@ def _check() -> None:
     names = [os.readlink(f"/proc/self/fd/{name}") for name in files if os.path.lexists(f"/proc/self/fd/{name}")]
     if len(threads) > 1 or names:  # the list of files was open itself while it was made; now it is gone
         raise CannotFork(f"{len(threads)} threads, open files: {names}")
+
+
+def _use_huge_pages() -> None:
+    """Puts this process's memory into huge pages where the kernel can (Linux 6.1), which copies of them are made of 4 KiB all the same.
+
+    A fork copies, and an end tears down, one entry of the page table for each page: of 200 MB in small ones 13 ms of CPU, twice in
+    each container. Before the first fork: later it would be memory of its own.
+    """
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") as file:
+            size = int(file.read())
+        with open("/proc/self/maps") as file:
+            areas = [line.split() for line in file]
+    except (OSError, ValueError):
+        return
+    madvise = ctypes.CDLL(None).madvise
+    for span, rights, _, _, inode, *_ in areas:
+        if rights == "rw-p" and inode == "0":
+            begin, end = (int(word, 16) for word in span.split("-"))
+            begin, end = -(-begin // size) * size, end // size * size
+            if begin < end:
+                madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_COLLAPSE)
 
 
 def _serve(control: socket.socket) -> tuple[list[bytes], int]:
