@@ -236,3 +236,60 @@ def test_r7_an_event_while_a_look_is_on_its_way_starts_one_attempt_and_no_other(
     pool.calls.pop(0)()
     tower.fly(0)
     assert tower.compute.submitted == ["x.1", "x.2"]
+
+
+# What is over stays over, whatever still comes of it.
+
+
+def test_an_end_that_is_told_again_while_it_is_being_explained_is_one_end() -> None:
+    tower = Tower(explain=15)
+    running(tower, 1)
+    end = Observation("fake:x0.1", Phase.STOPPED, True, 137, reason="killed", version=9)
+    tower.fleet.sighted([end])
+    tower.fleet.sighted([end])
+    assert ended(tower.fly(20)) == [("x0", Event.FAILED)]
+    assert tower.tally.sum("ends") == 1
+    assert tower.tally.sum("calls", verb="explain") == 1
+
+
+def test_an_answer_that_is_older_than_the_event_of_the_end_is_no_drift() -> None:
+    pool = ByHand()
+    tower = Tower(pool=pool, eventful=True, reconcile=300.0)
+    tower.fleet.hear(True)
+    tower.order("x0")
+    tower.fly(0.1)
+    pool.calls.pop()()
+    tower.fly(0.1)
+    tower.compute.run("fake:x0.1")
+    tower.fleet.sighted(tower.compute.history)
+    tower.fly(301)
+    tower.fleet.sighted([Observation("fake:x0.1", Phase.STOPPED, True, Exit.DONE, version=9)])
+    pool.calls.pop()()
+    assert ended(tower.fly(1)) == [("x0", Event.NONE)]
+    assert len(tower.compute.looks) == 1
+    assert tower.tally.sum("drift") == 0
+
+
+def test_an_end_that_is_being_explained_is_told_though_airflow_revokes_it() -> None:
+    tower = Tower(pool=ByHand(), explain=15)
+    tower.order("x0", ref="fake:x0.1", began=True)
+    tower.fly(0.1)
+    tower.fleet.sighted([Observation("fake:x0.1", Phase.STOPPED, True, 137, reason="killed", version=9)])
+    tower.fly(1)
+    tower.fleet.revoke("x0", "stuck in queued")
+    assert ended(tower.fly(20)) == [("x0", Event.FAILED)]
+    assert tower.flights() == 0
+    assert tower.compute.stops == []
+
+
+def test_what_is_not_known_for_four_minutes_is_not_launched_again() -> None:
+    """ECS's own advice is to ask for up to five minutes (RunTask, API reference)."""
+    tower = Tower()
+    tower.order()
+    tower.fly(1)
+    tower.compute.hidden = {"fake:x.1"}
+    assert tower.fly(240) == []
+    tower.compute.hidden = set()
+    tower.compute.exit("fake:x.1", Exit.DONE)
+    assert ended(tower.fly(30)) == [("x", Event.NONE)]
+    assert tower.compute.submitted == ["x.1"]

@@ -68,8 +68,6 @@ class Finding:
     def _found(self, flight: Flight, result: list[str] | SkyliftError) -> None:
         now = self._field.clock()
         flight.busy = False
-        if flight.over:
-            return
         if isinstance(result, SkyliftError):
             self._lane.failed(now, f"Looking for the container of {flight.order.key} failed, trying again: {result}")
             flight.due = now
