@@ -1,4 +1,4 @@
-"""A container that stays, when it is told to stop between two workloads: in processes of its own, as it forks and takes signals."""
+"""Containers that are told to stop at an awkward moment: in processes of their own, as they fork and take signals."""
 
 from __future__ import annotations
 
@@ -27,3 +27,24 @@ def test_nothing_is_taken_once_a_stop_was_asked_for(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "taken").exists()
+
+
+TOO_EARLY = """
+import os, signal, time
+from skylift.executors.aboard import in_container
+
+signal.signal(signal.SIGTERM, in_container.again)
+os.kill(os.getpid(), signal.SIGTERM)
+heard = []
+# As Airflow's supervisor does, some time after it has told Airflow that the task instance runs.
+signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
+deadline = time.monotonic() + 60
+while not heard and time.monotonic() < deadline:
+    time.sleep(0.01)
+assert heard
+"""
+
+
+def test_a_stop_that_comes_before_the_supervisor_listens_is_heard_by_it() -> None:
+    done = subprocess.run([sys.executable, "-c", TOO_EARLY], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ import os
 import selectors
 import signal
 import sys
+import threading
 import traceback
 
 DONE, ENDED_BADLY, NOT_OURS, NEVER_BEGAN, DIED = 0, 70, 71, 72, 1
@@ -41,13 +42,20 @@ def run(bring) -> int:  # type: ignore[no-untyped-def]  # annotations do not go 
         traceback.print_exc()
         return NEVER_BEGAN
     # From here on the supervisor decides what a stop means; between its own handlers a stop must not cut it short.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, again)
     notice_the_end()
     try:
         return DONE if supervise(workload) == 0 else ENDED_BADLY
     except Exception as error:  # noqa: BLE001  the executor acts on the exit code; the text is in the container's log
         traceback.print_exc()
         return ending(error) if workload.type == "ExecuteTask" else DIED
+
+
+def again(number, _) -> None:  # type: ignore[no-untyped-def]  # annotations do not go into the container
+    """Sends a stop again a moment later: the supervisor listens only after it has told Airflow that the task instance runs."""
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def place() -> str:
