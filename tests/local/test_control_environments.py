@@ -15,9 +15,8 @@ from tests.control_scenes import aim
 from tests.stack import Stack
 
 from skylift.aws import signed
-from skylift.cli.composition import LAUNCHES_PER_SECOND
+from skylift.cli.composition import SETTINGS
 from skylift.control.plane import ControlPlane
-from skylift.control.settings import ControlSettings
 from skylift.core.errors import Refused
 
 pytestmark = pytest.mark.local
@@ -109,7 +108,7 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypat
     assert mwaa.list_tags_for_resource(ResourceArn=made["Arn"])["Tags"] == {"team": "blue"}
     assert "life" in mwaa.list_environments()["Environments"]
     aim(stack, monkeypatch)
-    plane = ControlPlane(ControlSettings(launches_per_second=LAUNCHES_PER_SECOND))  # as the server's
+    plane = ControlPlane(SETTINGS)
     assert plane.plan_of("life") == (), "what is as wanted needs no step"
     with pytest.raises(Refused, match="no environment nobody"):
         plane.plan_of("nobody")

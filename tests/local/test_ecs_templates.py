@@ -52,7 +52,7 @@ def test_containers_with_the_same_configuration_share_a_template(tmp_path: Path)
 
 
 def test_chance_is_not_shared(tmp_path: Path) -> None:
-    code = "import random, uuid, ssl, secrets, tempfile, os; print(random.random(), uuid.uuid4(), ssl.RAND_bytes(8), os.getpid())"
+    code = "import random, uuid, ssl, secrets, tempfile, os; print(random.random(), uuid.uuid4(), ssl.RAND_bytes(8).hex(), os.getpid())"
 
     async def scenario() -> None:
         async with ground("template", tmp_path) as place:

@@ -42,8 +42,8 @@ def test_work_waits_when_the_machine_is_full(tmp_path: Path) -> None:
         assert (stopped["stopCode"], "startedAt" in stopped) == ("UserInitiated", False)
         done = [until(ecs, arn, "STOPPED") for arn in (*arns[:3], *arns[4:])]
         assert {one["containers"][0]["exitCode"] for one in done} == {3}
-        begun = [one["startedAt"] for one in done]
-        assert begun == sorted(begun)
+        begun = [one["connectivityAt"] for one in done]
+        assert begun == sorted(begun), "places are given in order"
         for first, third in zip(done, done[2:], strict=False):
             assert third["startedAt"] >= first["stoppingAt"]
 

@@ -36,11 +36,15 @@ from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi, Receive, Scope, Send
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
-LAUNCHES_PER_SECOND = 500
-"""Of an environment's executor: only the machine limits the local cloud, and what it has no room for waits there."""
-
-SCHEDULER_IDLE_MILLISECONDS = 500
-"""Of an environment's scheduler: containers start in a blink here. It costs 2 % of a core, PostgreSQL's part included."""
+SETTINGS = ControlSettings(
+    region=REGION,
+    account=ACCOUNT,
+    # Only the machine limits the local cloud, and what it has no room for waits there.
+    launches_per_second=500,
+    # Containers start in a blink here. It costs 2 % of a core, PostgreSQL's part included.
+    scheduler_idle_milliseconds=500,
+)
+"""The control plane's, on the local cloud."""
 
 SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
 
@@ -75,13 +79,7 @@ class House:
             runner=EngineRunner(engine) if engine else None,
             slots=SLOTS.read(os.environ),
         )
-        settings = ControlSettings(
-            region=REGION,
-            account=ACCOUNT,
-            launches_per_second=LAUNCHES_PER_SECOND,
-            scheduler_idle_milliseconds=SCHEDULER_IDLE_MILLISECONDS,
-        )
-        self._control = ControlPlane(settings, time.time)
+        self._control = ControlPlane(SETTINGS, time.time)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._control.provider],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
