@@ -17,8 +17,9 @@ from skylift.aws.clients import client
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
 from skylift.executors.aboard.payload import Payloads
-from skylift.executors.aboard.warm import WarmCompute, WarmSource
+from skylift.executors.aboard.warm import WarmCompute
 from skylift.executors.ecs import EcsCompute
+from skylift.executors.events.warm import WarmSource
 from skylift.executors.options.ecs import EcsOptions
 
 pytestmark = pytest.mark.local

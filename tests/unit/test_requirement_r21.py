@@ -14,7 +14,8 @@ from skylift.core.attempt import Attempt, Exit, Observation, Phase, Submission
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Unavailable
 from skylift.executors.aboard.berths import Berth, FakeBerths
-from skylift.executors.aboard.warm import WarmCompute, WarmSource
+from skylift.executors.aboard.warm import WarmCompute
+from skylift.executors.events.warm import WarmSource
 from skylift.executors.flying.fake import FakeCompute
 
 pytestmark = pytest.mark.unit

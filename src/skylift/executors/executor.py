@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from skylift.core.attempt import Compute
 from skylift.core.errors import Broken, Refused
 from skylift.executors import airflow_compat
-from skylift.executors.aboard.warm import Rereading, WarmCompute, WarmSource
+from skylift.executors.aboard.warm import WarmCompute
 from skylift.executors.events.source import Source
+from skylift.executors.events.warm import Rereading, WarmSource
 from skylift.executors.flying.crew import Crew
 from skylift.executors.flying.fleet import Fleet, Rhythm
 from skylift.executors.flying.flight import News, Order, Stage

@@ -15,7 +15,7 @@ import contextlib
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition
 
@@ -25,7 +25,6 @@ from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors.aboard.berths import Berth, Berths
 from skylift.executors.aboard.in_container_stay import CLOSED
 from skylift.executors.aboard.payload import Payloads
-from skylift.executors.events.source import Source
 from skylift.executors.options.settings import OWN_SECTION, WARM_SECONDS, WARM_SHARING, Options
 
 SHARING = {
@@ -350,39 +349,6 @@ class WarmCompute:
 
     def _at_work(self) -> list[Container]:
         return [one for one in self._containers.values() if not one.idle]
-
-
-class WarmSource:
-    """Ends of workloads in warm containers, as a ``Source``."""
-
-    def __init__(self, compute: WarmCompute) -> None:
-        self._compute = compute
-
-    def receive(self) -> list[Observation]:
-        return self._compute.listen(10.0)
-
-    def settle(self, strangers: Collection[str]) -> None:
-        """Nothing is held."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class Rereading:
-    """A source whose observations are of containers; gives those of the workloads that are in them."""
-
-    def __init__(self, source: Source, compute: WarmCompute) -> None:
-        self._source = source
-        self._compute = compute
-
-    def receive(self) -> list[Observation]:
-        return [one for seen in self._source.receive() if (one := self._compute.reread(seen))]
-
-    def settle(self, strangers: Collection[str]) -> None:
-        self._source.settle([container_of(ref) for ref in strangers])
-
-    def close(self) -> None:
-        self._source.close()
 
 
 def container_of(ref: str) -> str:

@@ -1,0 +1,42 @@
+"""What warm containers tell: ends of workloads, which no service knows of; and events of a container, read as of its workload."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from skylift.core.attempt import Observation
+from skylift.executors.aboard.warm import WarmCompute, container_of
+from skylift.executors.events.source import Source
+
+
+class WarmSource:
+    """Ends of workloads in warm containers, as a ``Source``."""
+
+    def __init__(self, compute: WarmCompute) -> None:
+        self._compute = compute
+
+    def receive(self) -> list[Observation]:
+        return self._compute.listen(10.0)
+
+    def settle(self, strangers: Collection[str]) -> None:
+        """Nothing is held."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Rereading:
+    """A source whose observations are of containers; gives those of the workloads that are in them."""
+
+    def __init__(self, source: Source, compute: WarmCompute) -> None:
+        self._source = source
+        self._compute = compute
+
+    def receive(self) -> list[Observation]:
+        return [one for seen in self._source.receive() if (one := self._compute.reread(seen))]
+
+    def settle(self, strangers: Collection[str]) -> None:
+        self._source.settle([container_of(ref) for ref in strangers])
+
+    def close(self) -> None:
+        self._source.close()
