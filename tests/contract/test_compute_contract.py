@@ -52,6 +52,8 @@ class FakeWorld:
 class EcsWorld:
     """Containers that wait for a file with their exit code."""
 
+    by_reference = False
+
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         ecs = cloud.client()
         self._folder = folder

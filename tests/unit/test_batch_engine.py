@@ -283,7 +283,7 @@ def test_ten_thousand_children_are_cheap(tmp_path: Path) -> None:
         started = time.monotonic()
         await world.restart()
         assert time.monotonic() - started < 2
-        assert world.summary(array) == {"RUNNABLE": 9992, "RUNNING": 4, "SUCCEEDED": 4}
+        await until(lambda: world.summary(array) == {"RUNNABLE": 9992, "RUNNING": 4, "SUCCEEDED": 4})
         world.batch.terminate_job(ME, {"jobId": array, "reason": "enough"})
         found = await world.ends(array)
         assert found["statusReason"] == "enough"
