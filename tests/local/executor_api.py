@@ -9,9 +9,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,16 @@ class ExecutionApi:
     def _sql(self, statement: str, *values: str) -> list[tuple[object, ...]]:
         with sqlite3.connect(self.home / "airflow.db", timeout=30) as database:
             return database.execute(statement, values).fetchall()
+
+
+def for_containers(environ: Mapping[str, str], **more: str) -> list[dict[str, str]]:
+    """The environment of a definition whose containers run Airflow with the tiny image, and meet the API of ``environ``.
+
+    The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be edited.
+    """
+    path = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
+    airflow = {name: value for name, value in environ.items() if name.startswith("AIRFLOW")}
+    return [{"name": name, "value": value} for name, value in (airflow | {"PYTHONPATH": path} | more).items()]
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from tests.local import batch_cloud
 from tests.local.ecs_cloud import OWNER, REGION, Cloud
-from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
 pytestmark = pytest.mark.local
 
@@ -38,10 +37,7 @@ def api(tmp_path: Path) -> Iterator[ExecutionApi]:
 
 
 def define(cloud: Cloud, api: ExecutionApi, name: str) -> None:
-    airflow = {name: value for name, value in api.environ.items() if name.startswith("AIRFLOW")}
-    # The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be edited.
-    airflow["PYTHONPATH"] = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
-    environment = [{"name": name, "value": value} for name, value in airflow.items()]
+    environment = for_containers(api.environ)
     batch_cloud.define(cloud.client("batch"), "true", name=name, environment=environment)
 
 

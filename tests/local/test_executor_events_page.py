@@ -48,6 +48,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     assert started.end() == 0
 
 
+@pytest.fixture(autouse=True)
+def _own_settings() -> Iterator[None]:
+    """Settings of AWS that another test's clients have read are not this one's, nor this one's the next one's."""
+    forget()
+    yield
+    forget()
+
+
 @pytest.fixture(scope="module")
 def shell(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """The page, run."""
@@ -96,7 +104,8 @@ def prepare_batch() -> None:
     batch = client("batch")
     where = {"type": "FARGATE", "maxvCpus": 4, "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}
     batch.create_compute_environment(computeEnvironmentName="airflow", type="MANAGED", computeResources=where)
-    until(lambda: batch.describe_compute_environments()["computeEnvironments"][0]["status"] == "VALID", 30)
+    environments = batch.describe_compute_environments
+    until(lambda: environments()["computeEnvironments"][0]["status"] == "VALID", 30, environments)
     order = [{"order": 1, "computeEnvironment": "airflow"}]
     batch.create_job_queue(jobQueueName="airflow", priority=1, computeEnvironmentOrder=order)
     batch.register_job_definition(
@@ -125,7 +134,6 @@ def test_an_end_is_heard_of_without_a_look(
             monkeypatch.setenv(name, value)
     for name, value in options.items():
         monkeypatch.setenv(f"AIRFLOW__AWS_{section}_EXECUTOR__{name}", value)
-    forget()
     (prepare_ecs if kind is AwsEcsExecutor else prepare_batch)()
     assert conf.get("skylift", "events_queue").endswith(":airflow-events")
     executor = kind(parallelism=1)

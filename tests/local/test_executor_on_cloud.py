@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
-from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
 pytestmark = pytest.mark.local
 
@@ -36,10 +35,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
 
 
 def register(cloud: Cloud, api: ExecutionApi) -> None:
-    airflow = {name: value for name, value in api.environ.items() if name.startswith("AIRFLOW")}
-    # The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be edited.
-    airflow["PYTHONPATH"] = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
-    environment = [{"name": name, "value": value} for name, value in airflow.items()]
+    environment = for_containers(api.environ)
     cloud.client().register_task_definition(**definition("true", environment=environment))
 
 

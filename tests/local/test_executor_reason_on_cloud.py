@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.local.ecs_cloud import ACCOUNT, OWNER, REGION, Cloud, definition
-from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
 pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(420)]
 
@@ -99,11 +98,7 @@ def remote_logs() -> dict[str, str]:
 
 
 def register(cloud: Cloud, api: ExecutionApi, ready: Path) -> None:
-    airflow = {name: value for name, value in api.environ.items() if name.startswith("AIRFLOW")} | remote_logs()
-    # The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be edited.
-    airflow["PYTHONPATH"] = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
-    airflow["READY"] = str(ready)
-    environment = [{"name": name, "value": value} for name, value in airflow.items()]
+    environment = for_containers(api.environ, **remote_logs(), READY=str(ready))
     secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:nobody-made-it"
     exits = "import sys; print('your own entrypoint says: no module named mycompany'); sys.exit(1)"
     for family, memory, members in (

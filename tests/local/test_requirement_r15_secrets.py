@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sysconfig
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.local import batch_cloud
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
-from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
 from skylift.executors.batch import AwsBatchExecutor
@@ -32,10 +30,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory, api: ExecutionApi) -> Iterator[Cloud]:
     started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    airflow = {name: value for name, value in api.environ.items() if name.startswith("AIRFLOW")}
-    # As in test_executor_on_cloud: the tiny image is this Python behind a link.
-    airflow["PYTHONPATH"] = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
-    environment = [{"name": name, "value": value} for name, value in airflow.items()]
+    environment = for_containers(api.environ)
     try:
         started.client().create_cluster()
         for group in (LOG_GROUP, "/aws/batch/job"):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import boto3
 import pytest
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition, wait_for
-from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 from tests.local.test_iam_policy import allowed, called
 
 from skylift.aws.clients import client
@@ -49,10 +47,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
 def compute(cloud: Cloud, api: ExecutionApi, monkeypatch: pytest.MonkeyPatch) -> WarmCompute:
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.url)
     session = boto3.Session(OWNER.access_key, OWNER.secret, region_name=REGION)
-    airflow = {name: value for name, value in api.environ.items() if name.startswith("AIRFLOW")}
-    # As in test_executor_on_cloud: the tiny image is this Python behind a link.
-    airflow["PYTHONPATH"] = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
-    environment = [{"name": name, "value": value} for name, value in airflow.items()]
+    environment = for_containers(api.environ)
     cloud.client().register_task_definition(**definition("true", environment=environment))
     options = EcsOptions(
         request={"taskDefinition": "work", "launchType": "FARGATE", "networkConfiguration": NETWORK},

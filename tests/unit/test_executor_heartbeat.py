@@ -48,8 +48,8 @@ class TestedExecutor(SkyliftExecutor):
         return 3
 
 
-@pytest.fixture
-def made() -> Iterator[Callable[..., TestedExecutor]]:
+def makers() -> Iterator[Callable[..., TestedExecutor]]:
+    """Makes executors that are started, and ends them."""
     executors: list[TestedExecutor] = []
 
     def make(compute: Compute, **rhythm: float) -> TestedExecutor:
@@ -60,6 +60,9 @@ def made() -> Iterator[Callable[..., TestedExecutor]]:
     yield make
     for executor in executors:
         executor.end()
+
+
+made = pytest.fixture(makers)
 
 
 def until(condition: Callable[[], Any], executor: TestedExecutor | None = None, seconds: float = 10) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import Event as Bell
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.executor_airflow import callback_workload, ecs_conf, task_workload
 from tests.unit.executor_tower import Tower
-from tests.unit.test_executor_heartbeat import TestedExecutor, botocore_errors, queue, until
+from tests.unit.test_executor_heartbeat import TestedExecutor, botocore_errors, makers, queue, until
 
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Exit, Observation, Submission
@@ -129,18 +129,7 @@ def test_r1_no_executor_config_gets_past_its_own_task_instance(config: Any) -> N
 # The executor itself.
 
 
-@pytest.fixture
-def made() -> Iterator[Callable[..., TestedExecutor]]:
-    executors: list[TestedExecutor] = []
-
-    def make(compute: FakeCompute, **rhythm: float) -> TestedExecutor:
-        executors.append(TestedExecutor(compute, **rhythm))
-        executors[-1].start()
-        return executors[-1]
-
-    yield make
-    for executor in executors:
-        executor.end()
+made = pytest.fixture(makers)
 
 
 class Raises(FakeCompute):

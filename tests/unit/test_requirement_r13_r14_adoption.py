@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from threading import Event as Bell
 from threading import Timer
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import pytest
 from tests.unit.batch_double import World
 from tests.unit.executor_airflow import task_workload
 from tests.unit.executor_tower import Tower, ended
-from tests.unit.test_executor_heartbeat import TestedExecutor, queue, until
+from tests.unit.test_executor_heartbeat import TestedExecutor, makers, queue, until
 
 from skylift.core.attempt import Attempt, Exit, Submission
 from skylift.core.errors import Refused, Unavailable
@@ -131,18 +131,7 @@ def test_r13_the_container_of_one_that_is_reset_is_found_and_stopped() -> None:
 # The executor.
 
 
-@pytest.fixture
-def made() -> Iterator[Callable[..., TestedExecutor]]:
-    executors: list[TestedExecutor] = []
-
-    def make(compute: FakeCompute, **rhythm: float) -> TestedExecutor:
-        executors.append(TestedExecutor(compute, **rhythm))
-        executors[-1].start()
-        return executors[-1]
-
-    yield make
-    for executor in executors:
-        executor.end()
+made = pytest.fixture(makers)
 
 
 def instance(external_id: str | None, state: str, **fields: Any) -> Any:
