@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from skylift.core.clock import ManualClock
-from skylift.localcloud.ecs.logtail import LONGEST_LINE, LogTails
+from skylift.localcloud.ecs.logtail import LONGEST_LINE, TALKING, LogTails
 
 pytestmark = pytest.mark.unit
 
@@ -50,6 +50,25 @@ def test_lines_go_out_within_a_second_and_a_half_line_waits(tmp_path: Path) -> N
         await tails.finish(tail)
         assert sink.lines == ["one", "two", "three", "end"]
         assert sink.offset == path.stat().st_size
+        await tails.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_container_that_talks_all_the_time_is_heard_now_and_then(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        tails, sink, path = LogTails(ManualClock()), Sink(), tmp_path / "log"
+        tail = tails.follow(path, sink)
+        began, written = time.monotonic(), 0
+        with path.open("a", buffering=1) as log:
+            while time.monotonic() - began < 2.0:
+                log.write(f"{written}\n")
+                written += 1
+                await asyncio.sleep(0.02)
+        batches = len(sink.batches)
+        await tails.finish(tail)
+        assert sink.lines == [str(number) for number in range(written)]
+        assert 1 <= batches <= 2 / TALKING + 1
         await tails.close()
 
     asyncio.run(scenario())

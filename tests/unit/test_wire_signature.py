@@ -193,7 +193,7 @@ GOOD = {
 
 @pytest.mark.parametrize("head", GOOD.values(), ids=GOOD)
 def test_what_botocore_signs_is_admitted(head: Head) -> None:
-    visit = gate(head).admit(head, Dialect.S3)
+    visit = gate(head).admit(head, lambda _: Dialect.S3)
     visit.prove(EMPTY)
     assert visit.caller.principal == ADMIN
 
@@ -210,7 +210,7 @@ def test_a_changed_request_is_refused(head: Head) -> None:
         changed.append(replace(head, headers=dict(head.headers) | {"host": "other"}))
     for number, other in enumerate(changed):
         with pytest.raises(AwsError) as refused:
-            gate(other).admit(other, Dialect.S3).prove(EMPTY)
+            gate(other).admit(other, lambda _: Dialect.S3).prove(EMPTY)
         assert refused.value.status == 403, number
 
 
@@ -275,7 +275,7 @@ def test_refused_in_the_services_own_words(head: Head, later: float, code: str, 
     except Incomplete:  # the signature cannot be read, so there is no time in it to set the clock by
         keeper = Gate(StaticKeys([KEY]), "000000000000", ManualClock())
     with pytest.raises(AwsError) as refused:
-        keeper.admit(head, dialect_of(head, None)).prove(digest)
+        keeper.admit(head, lambda head: dialect_of(head, None)).prove(digest)
     assert (refused.value.code, refused.value.status) == (code, status)
     assert refused.value.message
     for secret in (KEY.secret, SESSION.secret, SESSION.session_token):
@@ -287,7 +287,7 @@ def test_a_body_must_be_the_signed_one() -> None:
         (signed(service="s3", body=b"abc"), "XAmzContentSHA256Mismatch"),
         (signed(**JSON), "InvalidSignatureException"),
     ):
-        visit = gate(head).admit(head, Dialect.S3)
+        visit = gate(head).admit(head, lambda _: Dialect.S3)
         with pytest.raises(AwsError) as refused:
             visit.prove(hashlib.sha256(b"abd").hexdigest())
         assert refused.value.code == code
@@ -298,9 +298,9 @@ def test_an_expired_session_is_refused() -> None:
     claim = read_claim(head)
     assert claim is not None
     keys = StaticKeys([replace(SESSION, expires=claim.signed_at + 60)])
-    Gate(keys, "000000000000", ManualClock(claim.signed_at + 59)).admit(head, Dialect.JSON)
+    Gate(keys, "000000000000", ManualClock(claim.signed_at + 59)).admit(head, lambda _: Dialect.JSON)
     with pytest.raises(AwsError, match="ExpiredTokenException"):
-        Gate(keys, "000000000000", ManualClock(claim.signed_at + 61)).admit(head, Dialect.JSON)
+        Gate(keys, "000000000000", ManualClock(claim.signed_at + 61)).admit(head, lambda _: Dialect.JSON)
 
 
 class S3Word(S3SigV4Auth):
@@ -316,6 +316,6 @@ def test_s3_may_sign_no_payload_or_a_stream() -> None:
         S3Word(Credentials(KEY.access_key, KEY.secret), "s3", "us-east-1").add_auth(request)
         headers = {name.lower(): value for name, value in request.headers.items()} | {"host": "h"}
         head = Head("PUT", "/b/k", "", headers)
-        visit = gate(head).admit(head, Dialect.S3)
+        visit = gate(head).admit(head, lambda _: Dialect.S3)
         assert visit.proven
         assert visit.digest is None

@@ -12,7 +12,7 @@ import json
 from skylift.control.blueprint import BATCH_EXECUTOR, executors
 from skylift.control.scene import Scene, batch_place
 from skylift.control.validation import CLASSES
-from skylift.core.containers import CONTAINER_NAME, WEB_PORT
+from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import arn, log_group, s3_url
 
 PROTECTED = frozenset(
@@ -77,6 +77,15 @@ def opinions(scene: Scene) -> dict[str, str]:
         # Escape codes are noise in CloudWatch.
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
     }
+
+
+def opinions_of(role: str) -> dict[str, str]:
+    """As ``opinions``, for the containers of one role."""
+    if role != Command.API_SERVER:
+        return {}
+    # As many connections as with Airflow's numbers (5, and 10 that are closed after each use), all of which are kept: a new
+    # one costs as much as the request. ``skylift.runtime.database_pool`` closes them when nothing goes on.
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "15", "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "0"}
 
 
 def essentials(scene: Scene, module: str) -> dict[str, str]:

@@ -99,7 +99,11 @@ def variables(scene: Scene, role: str) -> dict[str, str]:
         return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     ours[containers.LAYER.env] = scene.fact("layer.url")
     ours[containers.STARTUP_SCRIPT.env] = scene.fact("source.startup_script")
-    merged = airflow_config.opinions(scene) | airflow_config.essentials(scene, MODULES[role])
+    merged = (
+        airflow_config.opinions(scene)
+        | airflow_config.opinions_of(role)
+        | airflow_config.essentials(scene, MODULES[role])
+    )
     # ECS refuses a name that is both a variable and a secret.
     return {name: value for name, value in (merged | ours).items() if name not in airflow_config.user_options(scene)}
 

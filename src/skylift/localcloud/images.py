@@ -89,6 +89,7 @@ class Images:
         self.folder = home.absolute() / "images"
         self._cache = cache.absolute()
         self._environ = environ
+        self._network = network_variables(environ)
         self._locks = locks
         self._package: PackageLayer | None = None
 
@@ -162,7 +163,7 @@ class Images:
             "VIRTUAL_ENV": str(root),
             LAYER_CACHE.env: str(self._cache / "layers"),
             "UV_CACHE_DIR": self._uv_cache(),
-            **network_variables(self._environ),
+            **self._network,
         }
         # As in our Dockerfile: a container that cannot name an entry point (Batch's) gets layer and startup script, too.
         return Image(reference, root, ENTRYPOINT, ("airflow", "version"), environment)
@@ -178,5 +179,5 @@ class Images:
             "PATH": SYSTEM_PATH,
             "UV_CACHE_DIR": self._uv_cache(),
             "UV_NO_PROGRESS": "1",
-            **network_variables(self._environ),
+            **self._network,
         }

@@ -130,7 +130,7 @@ class WireApp:
         return Dialect.JSON if dialect is Dialect.S3 and known else dialect
 
     async def _serve_signed(self, route: Asgi, scope: Scope, receive: Receive, send: Send, head: Head) -> None:
-        visit = self._gate.admit(head, Dialect.JSON)
+        visit = self._gate.admit(head, lambda _: Dialect.JSON)
         if visit.service != SIGNED_SERVICE:
             text = f"Credential should be scoped to correct service: '{SIGNED_SERVICE}'."
             raise Rejection("InvalidSignatureException", text, 403, Dialect.JSON)
@@ -142,7 +142,7 @@ class WireApp:
         await route({**scope, CALLER: visit.caller}, replayed(body, receive), send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
-        visit = self._gate.admit(head, self._dialect(head))
+        visit = self._gate.admit(head, self._dialect)
         service = self._services.get(visit.service)
         try:
             if service is None:

@@ -8,6 +8,7 @@ where it does not (all other services), the body is read first.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylift.core.clock import Clock
@@ -67,23 +68,25 @@ class Gate:
         self._account = account
         self._clock = clock
 
-    def admit(self, head: Head, dialect: Dialect) -> Visit:
+    def admit(self, head: Head, dialect_without: Callable[[Head], Dialect]) -> Visit:
         """The visit, if the key is known, the time is right, and the signature, where it can be checked already, is sound.
 
         Args:
             head: the request.
-            dialect: how to refuse when the request does not even say which service it wants.
+            dialect_without: how to refuse when the request does not even say which service it wants; asked only then.
 
         Raises:
             AwsError: refused, in the service's words.
         """
+        claim: Claim | None = None
         try:
             claim = read_claim(head)
             if claim is None:
-                return self._admit_url(head, dialect)
+                return self._admit_url(head, dialect_without(head))
             dialect = dialect_of(head, claim.service)
             word = payload_word(claim, head)
         except Incomplete as error:
+            dialect = dialect_without(head) if claim is None else dialect_of(head, claim.service)
             raise refusal(Fault.INCOMPLETE, dialect, str(error)) from None
         key = self._key(claim.access_key, claim.session_token, dialect)
         self._look_at_clock(claim, dialect)

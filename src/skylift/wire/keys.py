@@ -13,6 +13,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from skylift.core.clock import Clock
@@ -20,6 +21,8 @@ from skylift.core.clock import Clock
 LEAST_MASTER_BYTES = 32
 _MAC_BYTES = 32
 _MOST_TOKEN_CHARACTERS = 4096
+_REMEMBERED = 512
+"""Tokens that need not be derived again: a container shows its own with each request."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class DerivedKeys:
             raise ValueError(f"the master secret must have at least {LEAST_MASTER_BYTES} bytes")
         self._master = master
         self._clock = clock
+        self._found = lru_cache(maxsize=_REMEMBERED)(self._derived)
 
     def issue(self, principal: str, seconds: float) -> Key:
         """New credentials for a principal (ARN), good for so many seconds."""
@@ -94,6 +98,9 @@ class DerivedKeys:
 
     def find(self, access_key: str, session_token: str) -> Key | None:
         """The key, if we issued this token and the id belongs to it."""
+        return self._found(access_key, session_token)
+
+    def _derived(self, access_key: str, session_token: str) -> Key | None:
         if not session_token or len(session_token) > _MOST_TOKEN_CHARACTERS:
             return None
         try:

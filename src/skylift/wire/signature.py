@@ -13,6 +13,7 @@ import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from botocore.utils import normalize_url_path
@@ -59,7 +60,7 @@ class Claim:
     @property
     def signed_at(self) -> float:
         """When it was signed: seconds since the epoch."""
-        return calendar.timegm(time.strptime(self.stamp, "%Y%m%dT%H%M%SZ"))
+        return _seconds(self.stamp)
 
     @property
     def is_s3(self) -> bool:
@@ -118,9 +119,7 @@ def is_signed_by(secret: str, claim: Claim, head: Head, payload: str) -> bool:
     canonical = _canonical_request(claim, head, payload)
     scope = f"{claim.day}/{claim.region}/{claim.service}/aws4_request"
     digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-    key = f"AWS4{secret}".encode()
-    for word in (claim.day, claim.region, claim.service, "aws4_request"):
-        key = hmac.digest(key, word.encode(), "sha256")
+    key = _signing_key(secret, claim.day, claim.region, claim.service)
     wanted = hmac.digest(key, f"{ALGORITHM}\n{claim.stamp}\n{scope}\n{digest}".encode(), "sha256").hex()
     return hmac.compare_digest(wanted, claim.signature)
 
@@ -162,7 +161,7 @@ def _claim(credential: str, signed: str, signature: str, stamp: str, token: str,
     if _STAMP.fullmatch(stamp) is None:
         raise Incomplete("The date of the request must be YYYYMMDDTHHMMSSZ in X-Amz-Date, or a Date header.")
     try:
-        time.strptime(stamp, "%Y%m%dT%H%M%SZ")
+        _seconds(stamp)
     except ValueError:
         raise Incomplete("The date of the request is no date.") from None
     if scope[0] != stamp[:8]:
@@ -181,6 +180,21 @@ def _header_stamp(head: Head) -> str:
         return time.strftime("%Y%m%dT%H%M%SZ", parsedate_to_datetime(head.headers["date"]).utctimetuple())
     except ValueError:
         raise Incomplete("The Date header is no date.") from None
+
+
+@lru_cache(maxsize=64)
+def _seconds(stamp: str) -> int:
+    """Since the epoch. All requests of a second have one stamp, and strptime is slow. Raises ``ValueError``."""
+    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+
+
+@lru_cache(maxsize=512)
+def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
+    """The same for all requests of a day from one key to one service."""
+    key = f"AWS4{secret}".encode()
+    for word in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, word.encode(), "sha256")
+    return key
 
 
 def _canonical_request(claim: Claim, head: Head, payload: str) -> str:

@@ -55,8 +55,8 @@ LANES = 4
 MOST_ROUNDS = 10
 """Rounds of full lanes before what there is is handed over."""
 
-GAP = 0.1
-"""Seconds between two receives that were not full: a trickle of events is gathered, ten receives a second at most."""
+GAP = 0.2
+"""Seconds between two receives that were not full: a trickle of events is gathered, five receives a second at most."""
 
 
 @dataclass

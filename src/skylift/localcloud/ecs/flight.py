@@ -210,7 +210,7 @@ class Flight:
             await self._open_log(wanted)
             for name in environment.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
-            if not launch.image:
+            if not launch.image and launch.cwd != launch.folder / environment.FOLDERS[0]:
                 os.makedirs(launch.cwd, exist_ok=True)
             self._launches[wanted.name] = launch
             self._took(wanted, await self._ground.runner.start(launch))

@@ -1,8 +1,8 @@
 """The ``awslogs`` driver: follows containers' log files and hands their lines on, in order, none lost.
 
 Files, not pipes: a container must not die or hang with the server. On Linux inotify tells when a file grew; each watch fires
-once and is set again just before the file is read, so a talkative container wakes us at most every ``LATENCY`` seconds and a
-silent one never. Elsewhere the files are looked at every ``LATENCY`` seconds.
+once and is set again just before the file is read, so a talkative container wakes us at most every ``TALKING`` seconds and a
+silent one never. Elsewhere the files are looked at that often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from skylift.core.clock import Clock
 from skylift.localcloud.ecs.inotify import Inotify, open_inotify
 
 LATENCY = 0.3
-"""Seconds between a line's arrival in the file and its going out, at most (as long as the sink keeps up)."""
+"""Seconds between the first line after a silence and its going out (as long as the sink keeps up)."""
+TALKING = 0.8
+"""Seconds between two goings out of one file, at least: each is a line of the log journal and a row of ECS's store, together 1 ms."""
 LONGEST_LINE = 200_000
 """Bytes after which a line without an end is sent in parts (PutLogEvents: an event has at most 256 KB)."""
 _CHUNK = 512 * 1024
@@ -36,11 +38,13 @@ class Tail:
     Attributes:
         path: the file; it need not exist yet.
         offset: bytes that have gone out.
+        sent: when lines of it last went out, on the event loop's clock.
     """
 
     path: Path
     sink: Sink
     offset: int = 0
+    sent: float = float("-inf")
     timer: asyncio.TimerHandle | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,7 +87,8 @@ class LogTails:
 
     def _grew(self, tail: Tail) -> None:
         if tail in self._tails and tail.timer is None:
-            tail.timer = asyncio.get_running_loop().call_later(LATENCY, self._due, tail)
+            loop = asyncio.get_running_loop()
+            tail.timer = loop.call_at(max(loop.time() + LATENCY, tail.sent + TALKING), self._due, tail)
 
     def _due(self, tail: Tail) -> None:
         tail.timer = None
@@ -104,6 +109,7 @@ class LogTails:
                 lines, used = _lines(_read(tail.path, tail.offset), last)
                 if not used:
                     return
+                tail.sent = asyncio.get_running_loop().time()
                 now = round(self._clock() * 1000)
                 if lines:
                     await tail.sink([{"timestamp": now, "message": line} for line in lines], tail.offset + used)
