@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from skylift.aws.clients import client
@@ -38,6 +39,10 @@ FRESH = 60.0
 
 MOST_REMEMBERED = 20_000
 """Workloads of which it is known when they were put."""
+
+_ONE_PARSES = Lock()
+"""``ast`` in two threads of one process fails now and then up to Python 3.11: "AST constructor recursion depth mismatch" (a SystemError;
+CPython's issue 106905), when the collector runs Python code in between. It would fail the first Airflow tasks of a scheduler."""
 
 AT_ONCE = 16
 """Objects that are put at the same time; the client's pool holds 32 connections."""
@@ -69,6 +74,9 @@ class Payloads:
         self._bucket, self._prefix = split_s3_url(url) if url else ("", "")
         self._clock = time.monotonic
         self._put: OrderedDict[str, float] = OrderedDict()
+        # Now, while nothing else goes on in this process: see ``_ONE_PARSES``.
+        for stays in {False, bool(stay_seconds)}:
+            command(stay=stays)
         if self._bucket:
             # Here, in one thread: boto3 sessions must not make clients in several at once.
             s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
@@ -155,12 +163,17 @@ def payloads_of(own: Options, session: Any, region: str) -> Payloads:
         raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
 
 
-@cache
 def command(*, stay: bool = False) -> tuple[str, ...]:
     """``python -c`` with the text of ``in_container.py``, and of ``in_container_stay.py`` for a container that stays.
 
     The text is compressed (``zlib``, base 85): a third of the length, and RunTask's 8,192 characters are the author's, too.
     """
+    with _ONE_PARSES:
+        return _command(stay)
+
+
+@cache
+def _command(stay: bool) -> tuple[str, ...]:
     tree = ast.parse(Path(in_container.__file__).read_text())
     if stay:
         more = ast.parse(Path(in_container_stay.__file__).read_text())
