@@ -6,12 +6,16 @@ and its CloudWatch handler one for each Airflow task. What is read here before a
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.loaders import JSONFileLoader, Loader
+
+from skylift.core.slim import slim
 
 _documents: dict[str, Any] = {}
 _services: dict[tuple[str, ...], list[str]] = {}
@@ -30,11 +34,19 @@ def session(region: str | None = None) -> Any:
 
 class _Documents(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
     def load_file(self, file_path: str) -> Any:
-        """As botocore's; a document that is there is kept."""
+        """As botocore's, without documentation (``core.slim``); a document that is there is kept."""
         found = _documents.get(file_path)
-        if found is None and (found := super().load_file(file_path)) is not None:
+        if found is None and (found := _read(file_path)) is not None:
             _documents[file_path] = found
         return found
+
+
+def _read(place: str) -> Any:
+    for path, opened in ((f"{place}.json", open), (f"{place}.json.gz", gzip.open)):
+        if os.path.isfile(path):
+            with opened(path, "rb") as file:
+                return json.loads(file.read(), object_pairs_hook=slim)
+    return None
 
 
 class _Models(Loader):  # type: ignore[misc]  # as above

@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from skylift.aws import clients
 from skylift.cli.composition import House
 from skylift.cli.daemon import LOG_BYTES, STAGE, check_port
 from skylift.cli.home import Home, aim, endpoint
@@ -46,6 +47,7 @@ def serve_forever(home: Home, port: int) -> None:
     with alone_in(home):
         check_port(home, port)
         aim(home, port)
+        clients.forget()  # what it reads of AWS's models is small, and read once
         asyncio.run(_serve(home, port, listen(port)))
 
 

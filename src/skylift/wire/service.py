@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore import xform_name
-from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel
+from botocore.model import OperationModel
 
 from skylift.core.errors import Refused, Unavailable
 from skylift.wire.asgi import Answer, Head
@@ -19,6 +18,7 @@ from skylift.wire.checks import Checks
 from skylift.wire.conventions import CONVENTIONS, USUAL
 from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Call, ConnectionCut, Interceptor
+from skylift.wire.models import model_of
 from skylift.wire.protocols import form_fields, speech_of
 from skylift.wire.provider import Caller, Provider
 
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 MOST_THREADS = 16
 """Calls of one blocking provider that run at once; more wait."""
-_LOADER = Loader()
 
 
 class Service:
@@ -36,7 +35,7 @@ class Service:
         self._provider = provider
         self._interceptor = interceptor
         self.name = provider.service
-        self._model = ServiceModel(_LOADER.load_service_model(self.name, "service-2"), self.name)
+        self._model = model_of(self.name)
         self._speech = speech_of(self._model)
         self._convention = CONVENTIONS.get(self.name, USUAL)
         self._checks = Checks(self._convention.unchecked)
