@@ -19,7 +19,7 @@ KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 def test_only_documentation_goes() -> None:
     text = '{"documentation": "<p>long</p>", "shapes": {"B": {"type": "list"}, "A": {"members": {"documentation": {"shape": "B"}}}}}'
     read = json.loads(text, object_pairs_hook=slim)
-    assert read == {"shapes": {"B": {"type": "list"}, "A": {"members": {"documentation": {"shape": "B"}}}}}
+    assert read == {"documentation": "", "shapes": {"B": {"type": "list"}, "A": {"members": {"documentation": {"shape": "B"}}}}}
     assert list(read["shapes"]) == ["B", "A"]
 
 
@@ -41,9 +41,15 @@ def test_clients_models_are_botocores(service: str) -> None:
     assert made._service_description == _undocumented(whole)
 
 
+def test_a_request_can_be_made() -> None:
+    """botocore reads the documentation of S3's client parameters when it looks for the endpoint."""
+    made = models.session("us-east-1").client("s3", **KEYS, endpoint_url="http://127.0.0.1:1")
+    assert made.generate_presigned_url("get_object", {"Bucket": "b", "Key": "k"}).startswith("http://127.0.0.1:1/b/k?")
+
+
 def _undocumented(model: Any) -> Any:
     if isinstance(model, list):
         return [_undocumented(one) for one in model]
     if not isinstance(model, dict):
         return model
-    return {k: _undocumented(v) for k, v in model.items() if k != "documentation" or not isinstance(v, str)}
+    return {k: "" if k == "documentation" and isinstance(v, str) else _undocumented(v) for k, v in model.items()}

@@ -16,9 +16,14 @@ _SHORT = 64
 
 
 def slim(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An ``object_pairs_hook``: a JSON object without its documentation; a member of that name, which is an object, stays."""
-    return {
-        name: sys.intern(value) if isinstance(value, str) and len(value) < _SHORT else value
-        for name, value in pairs
-        if name != DOCUMENTATION or not isinstance(value, str)
-    }
+    """An ``object_pairs_hook``: a JSON object whose documentation is empty; botocore reads some of it. A member of that name, which
+    is an object, stays."""
+    return {name: _slim(name, value) for name, value in pairs}
+
+
+def _slim(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name == DOCUMENTATION:
+        return ""
+    return sys.intern(value) if len(value) < _SHORT else value
