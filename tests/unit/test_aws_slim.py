@@ -19,7 +19,10 @@ KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 def test_only_documentation_goes() -> None:
     text = '{"documentation": "<p>long</p>", "shapes": {"B": {"type": "list"}, "A": {"members": {"documentation": {"shape": "B"}}}}}'
     read = json.loads(text, object_pairs_hook=slim)
-    assert read == {"documentation": "", "shapes": {"B": {"type": "list"}, "A": {"members": {"documentation": {"shape": "B"}}}}}
+    assert read == {
+        "documentation": "",
+        "shapes": {"B": {"type": "list"}, "A": {"members": {"documentation": {"shape": "B"}}}},
+    }
     assert list(read["shapes"]) == ["B", "A"]
 
 
@@ -38,6 +41,7 @@ def test_clients_models_are_botocores(service: str) -> None:
     made = models.session("us-east-1").client(service, **KEYS).meta.service_model
     whole = Loader().load_service_model(service, "service-2")
     assert whole["documentation"]
+    assert [one.name for one in made.client_context_parameters] == list(whole.get("clientContextParams", ()))
     assert made._service_description == _undocumented(whole)
 
 

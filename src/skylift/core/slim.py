@@ -16,14 +16,11 @@ _SHORT = 64
 
 
 def slim(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An ``object_pairs_hook``: a JSON object whose documentation is empty; botocore reads some of it. A member of that name, which
-    is an object, stays."""
-    return {name: _slim(name, value) for name, value in pairs}
+    """An ``object_pairs_hook``: a JSON object whose documentation is empty; a member of that name, which is an object, stays."""
+    return {name: _kept(name, value) if isinstance(value, str) else value for name, value in pairs}
 
 
-def _slim(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _kept(name: str, text: str) -> str:
     if name == DOCUMENTATION:
-        return ""
-    return sys.intern(value) if len(value) < _SHORT else value
+        return ""  # botocore asks some objects for it
+    return sys.intern(text) if len(text) < _SHORT else text
