@@ -16,6 +16,7 @@ from skylift.control.blueprint import COMPONENTS, EXECUTOR_ROLE
 from skylift.control.definitions import definition, digest_of, secrets, variables
 from skylift.control.scene import short_name
 from skylift.core.containers import CONTAINER_SETTINGS, Command
+from skylift.core.templates import base_of
 
 pytestmark = pytest.mark.unit
 ROLES = (*COMPONENTS, EXECUTOR_ROLE, Command.MIGRATE, Command.BUILD_LAYER)
@@ -52,6 +53,12 @@ def test_the_runtime_knows_every_variable_of_ours() -> None:
 def test_user_code_sees_neither_database_nor_keys(role: str) -> None:
     text = json.dumps(definition(scene(), role))
     assert "arn:secret" not in text
+
+
+def test_all_containers_of_an_environment_come_from_one_template() -> None:
+    roles = (*COMPONENTS, EXECUTOR_ROLE)  # the others are one-off, and start plainly
+    first, *others = [base_of({**variables(LOGGING, role), **secrets(LOGGING, role)}) for role in roles]
+    assert others == [first] * len(others)
 
 
 def test_only_the_api_server_gets_the_password() -> None:
