@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from skylift.aws.s3_objects import ObjectRef, S3Objects
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused
 from skylift.runtime.mirror import AHEAD, Mirror
+from skylift.runtime.shelf import Shelf
 
 pytestmark = pytest.mark.local
 BUCKET = "runtime-bucket"
@@ -73,6 +75,37 @@ def test_the_folder_follows_the_bucket(s3: Any, tmp_path: Path) -> None:
     assert not mirror.differs()
     assert not mirror.refresh()
     assert counted.calls == ["ListObjectsV2", "ListObjectsV2"], "nothing changed: one listing each"
+
+
+def test_containers_of_one_machine_fetch_each_content_once(s3: Any, tmp_path: Path) -> None:
+    put = lambda key, text: s3.put_object(Bucket=BUCKET, Key=f"shared/{key}", Body=text.encode())  # noqa: E731
+    put("pkg/a.py", "a1")
+    counted = Counted(s3)
+    container = lambda name: Mirror(  # noqa: E731
+        f"s3://{BUCKET}/shared", tmp_path / name, S3Objects(counted), shelf=Shelf(tmp_path / "shelf")
+    )
+    first, second = container("1"), container("2")
+    first.refresh()
+    assert counted.calls == ["ListObjectsV2", "GetObject"]
+    counted.calls.clear()
+    second.refresh()
+    assert counted.calls == ["ListObjectsV2"]
+    assert files_of(second.folder) == {"pkg/a.py": "a1"}
+    (second.folder / "pkg" / "a.py").write_text("what a container does to its file is its own matter")
+    put("pkg/a.py", "a2")
+    counted.calls.clear()
+    third = container("3")
+    third.refresh()
+    second.refresh()
+    assert files_of(third.folder) == files_of(second.folder) == {"pkg/a.py": "a2"}
+    assert counted.calls == ["ListObjectsV2", "GetObject", "ListObjectsV2"]
+    assert len(files_of(tmp_path / "shelf")) == 1, "only the newest content is kept"
+
+    shutil.rmtree(tmp_path / "shelf")
+    (tmp_path / "shelf").write_text("no folder at all: each fetches for itself")
+    fourth = container("4")
+    fourth.refresh()
+    assert files_of(fourth.folder) == {"pkg/a.py": "a2"}
 
 
 def test_a_new_process_fetches_nothing_again_and_repairs_what_is_missing(s3: Any, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_a_known_reference_is_found_once_it_is_there(images: Images, tmp_path: P
         "PATH": f"{root}/bin:{SYSTEM_PATH}:{root}/system",
         "VIRTUAL_ENV": str(root),
         "SKYLIFT_LAYER_CACHE": str(tmp_path / "cache" / "layers"),
+        "SKYLIFT_DAG_CACHE": str(tmp_path / "cache" / "dags"),
         "UV_CACHE_DIR": str(tmp_path / "cache" / "uv"),
     }
     assert image.executable("airflow") == program

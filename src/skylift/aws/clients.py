@@ -14,7 +14,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from skylift.aws import models
+from skylift.aws import models, ready
+
+_USUAL = (5, 60.0, None)
+"""What ``client`` is called with by default, but for the region."""
 
 
 def client(
@@ -29,6 +32,8 @@ def client(
         read_timeout: seconds to wait for an answer.
         session: a boto3 session whose credentials to use instead of the usual places.
     """
+    if (attempts, read_timeout, session) == _USUAL and (made := ready.take(service, region)) is not None:
+        return made
     prefixes = {"inject_host_prefix": False} if _custom_endpoint(service) else {}
     config = Config(
         connect_timeout=10,
@@ -52,15 +57,20 @@ def preload(*services: str) -> None:
 
     No credentials are looked for and nothing is connected; clients of the session still read region, endpoint and
     credentials when they are made. What the session does keep is the AWS configuration file: see ``forget``.
+
+    Args:
+        services: a service that is named twice also gets two clients that are ready (``aws.ready``), and so on.
     """
     boto3.DEFAULT_SESSION = models.session()
-    for service in services:
+    for service in dict.fromkeys(services):
         made = boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
         made.can_paginate(next(iter(made.meta.method_to_api_mapping)))  # of any operation: it reads the model of pages
+    ready.prepare(lambda service, session: client(service, session=session), *services)
 
 
 def forget() -> None:
-    """A fresh default session, which reads configuration files again."""
+    """A fresh default session, which reads configuration files again; clients that were ready read another."""
+    ready.forget()
     boto3.DEFAULT_SESSION = models.session()
 
 

@@ -27,9 +27,14 @@ def session(region: str | None = None) -> Any:
     Args:
         region: AWS region; ``None`` for the usual places.
     """
-    core = botocore.session.get_session()
-    core.register_component("data_loader", _loader(core))
-    return boto3.session.Session(botocore_session=core, region_name=region)
+    return boto3.session.Session(botocore_session=core(), region_name=region)
+
+
+def core() -> Any:
+    """A session of botocore's that shares what it reads of models."""
+    made = botocore.session.get_session()
+    made.register_component("data_loader", _loader(made))
+    return made
 
 
 class _Documents(JSONFileLoader):  # type: ignore[misc]  # botocore has no types

@@ -25,6 +25,7 @@ def following(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     life: float = LIFE,
     fresh: float = FRESH,
+    core: Any = None,
 ) -> Any:
     """A session that asks for its credentials, the first time when a call needs them.
 
@@ -32,6 +33,7 @@ def following(
         fetch: botocore's ``Credentials`` or ``None``; may raise anything, which the call sees as an error of botocore's.
         region: of its clients; ``None`` as AWS's own settings say.
         now: the time.
+        core: the session of botocore's to use; ``None``: a new one.
     """
 
     def refreshed() -> dict[str, str | None]:
@@ -47,7 +49,7 @@ def following(
     credentials = DeferredRefreshableCredentials(refreshed, "airflow-connection", time_fetcher=now)
     credentials._advisory_refresh_timeout = life - fresh
     credentials._mandatory_refresh_timeout = 1
-    session = botocore.session.Session()
+    session = core or botocore.session.Session()
     session._credentials = credentials
     return boto3.Session(botocore_session=session, region_name=region)
 

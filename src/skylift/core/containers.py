@@ -44,6 +44,12 @@ LAYER_CACHE = Setting(
     "/tmp/skylift-layers",  # noqa: S108 - in a container; each container's own
     "Folder in which unpacked layers are kept, by digest.",
 )
+DAG_CACHE = Setting(
+    "dag_cache",
+    str,
+    "",
+    "Folder in which the containers of one machine share the DAG files that they have fetched; empty: each fetches its own.",
+)
 STARTUP_SCRIPT = Setting(
     "startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty when there is none."
 )
@@ -67,6 +73,7 @@ CONTAINER_SETTINGS = (
     BUNDLE,
     LAYER,
     LAYER_CACHE,
+    DAG_CACHE,
     STARTUP_SCRIPT,
     REQUIREMENTS,
     PLUGINS,

@@ -37,10 +37,20 @@ _BASE = re.compile(
     r"AIRFLOW__.+|PYTHON.+|LD_.+|MALLOC_.+|LC_.+|LANG|TZ|VIRTUAL_ENV|SKYLIFT_LAYER|SKYLIFT_LAYER_CACHE|AIRFLOW_CONFIG"
 )
 
+_HINTS = re.compile(
+    r"AWS_(ENDPOINT_URL.*|REGION|DEFAULT_REGION|EXECUTION_ENV|MAX_ATTEMPTS|RETRY_MODE|CA_BUNDLE)"
+    r"|REQUESTS_CA_BUNDLE|SSL_CERT_(FILE|DIR)|(?i:(https?|no|all)_proxy)"
+)
+
 
 def base_of(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a template depends on, and all that it gets; sorted by name."""
     return {name: environment[name] for name in sorted(environment) if _BASE.fullmatch(name) and name not in LATE}
+
+
+def hints_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that decide nothing: a template may prepare for them what a container with other values makes anew."""
+    return {name: value for name, value in environment.items() if _HINTS.fullmatch(name)}
 
 
 def wants_template(environment: Mapping[str, str]) -> bool:

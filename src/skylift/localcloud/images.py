@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.core import templates
-from skylift.core.containers import ENTRYPOINT, LAYER_CACHE
+from skylift.core.containers import DAG_CACHE, ENTRYPOINT, LAYER_CACHE
 from skylift.core.errors import Refused
 from skylift.localcloud.image_build import (
     SYSTEM,
@@ -162,6 +162,7 @@ class Images:
             "PATH": f"{root / 'bin'}:{SYSTEM_PATH}:{root / SYSTEM}",
             "VIRTUAL_ENV": str(root),
             LAYER_CACHE.env: str(self._cache / "layers"),
+            DAG_CACHE.env: str(self._cache / "dags"),
             "UV_CACHE_DIR": self._uv_cache(),
             **self._network,
         }

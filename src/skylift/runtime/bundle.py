@@ -9,12 +9,15 @@ seen within a second, and an idle environment stays idle. Measured in ``docs/dec
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
+from skylift.core.containers import DAG_CACHE
 from skylift.core.errors import SkyliftError
 from skylift.runtime.mirror import Mirror
+from skylift.runtime.shelf import Shelf
 
 
 class S3Bundle(BaseDagBundle):
@@ -30,7 +33,8 @@ class S3Bundle(BaseDagBundle):
 
     def __init__(self, *, url: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self._mirror = Mirror(url, Path(self.base_dir))
+        shared = DAG_CACHE.read(os.environ)
+        self._mirror = Mirror(url, Path(self.base_dir), shelf=Shelf(Path(shared)) if shared else None)
 
     @property
     def path(self) -> Path:

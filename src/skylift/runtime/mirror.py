@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from skylift.aws.s3_objects import Listed, ObjectRef, S3Objects
 from skylift.core.clock import Clock
-from skylift.core.names import split_s3_url
+from skylift.core.names import s3_url, split_s3_url
+from skylift.runtime.shelf import Shelf
 
 AGAIN_WITHIN = 60.0
 """A file that changes twice within so many seconds may change while Airflow is parsing it (see ``_download``)."""
@@ -65,9 +66,17 @@ class Mirror:
         base: folder of ours: the mirror, the manifest, and files that are arriving.
         objects: S3; made on first use when not given, because some who name a bundle never open it.
         clock: seconds since the epoch.
+        shelf: contents that other containers of this machine have fetched.
     """
 
-    def __init__(self, url: str, base: Path, objects: S3Objects | None = None, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        url: str,
+        base: Path,
+        objects: S3Objects | None = None,
+        clock: Clock = time.time,
+        shelf: Shelf | None = None,
+    ) -> None:
         bucket, prefix = split_s3_url(url)
         self.url = url
         self.folder = base / "dags"
@@ -76,6 +85,7 @@ class Mirror:
         self._base = base
         self._objects = objects
         self._clock = clock
+        self._shelf = shelf
         self._changed_at: dict[str, float] = {}
 
     def differs(self) -> bool:
@@ -94,27 +104,47 @@ class Mirror:
         if changes:
             for relative in changes.remove:
                 self._remove(relative)
-            arrived = self._download(changes.fetch)
+            arrived = self._download({path: wanted[path] for path in changes.fetch})
             self._write_manifest({path: etag for path, etag in have.items() if path in wanted} | arrived)
         return changes
 
-    def _download(self, paths: tuple[str, ...]) -> dict[str, str]:
-        """Fetches files and returns their ETags.
+    def _download(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Brings files, ETag by path, and returns the ETags that they have.
 
         Airflow parses a file again when its mtime is later than the end of its last parse. A file that is replaced *while*
         it is being parsed would then wait for ``min_file_process_interval``; so a second change soon after the first
         gets an mtime that lies a little ahead, which costs one parse more and loses none.
         """
+        arrived = {path: etag for path, etag in wanted.items() if self._at_hand(path, etag)}
+        arrived |= self._fetched([path for path in wanted if path not in arrived])
+        now = self._clock()
+        for path in wanted:
+            if path in arrived and now - self._changed_at.get(path, 0.0) < AGAIN_WITHIN:
+                os.utime(self.folder / path, (now + AHEAD, now + AHEAD))
+            self._changed_at[path] = now
+        return arrived
+
+    def _at_hand(self, path: str, etag: str) -> bool:
+        if self._shelf is None:
+            return False
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        return self._shelf.take(self._url_of(path), etag, self.folder / path)
+
+    def _fetched(self, paths: Sequence[str]) -> dict[str, str]:
+        if not paths:
+            return {}
         workspace = self._base / "arriving"
         workspace.mkdir(exist_ok=True)
         refs = [(ObjectRef(self._bucket, self._prefix + path), self.folder / path) for path in paths]
         etags = self._s3().fetch_many(refs, workspace)
-        now = self._clock()
-        for path, etag in zip(paths, etags, strict=True):
-            if etag is not None and now - self._changed_at.get(path, 0.0) < AGAIN_WITHIN:
-                os.utime(self.folder / path, (now + AHEAD, now + AHEAD))
-            self._changed_at[path] = now
-        return {path: etag for path, etag in zip(paths, etags, strict=True) if etag is not None}
+        arrived = {path: etag for path, etag in zip(paths, etags, strict=True) if etag is not None}
+        for path, etag in arrived.items():
+            if self._shelf is not None:
+                self._shelf.put(self._url_of(path), etag, self.folder / path)
+        return arrived
+
+    def _url_of(self, path: str) -> str:
+        return s3_url(self._bucket, self._prefix + path)
 
     def _remove(self, relative: str) -> None:
         target = self.folder / relative

@@ -204,7 +204,11 @@ def _warm(environment: Mapping[str, str]) -> None:
     inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # or it would look through all of them again and again
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
-    clients.preload("s3", "logs")
+    clients.preload("s3", "logs", "s3")  # S3: the supervisor fetches the workload, the Airflow task's process its DAG
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version(
+            "nobody-made-it"
+        )  # looks into every folder, once; Airflow asks for a package that is not there
     _map_models()
     _forget_policies()
     logging.Logger.setLevel = _set_level  # type: ignore[method-assign, assignment]  # in this process and its forks only

@@ -72,7 +72,8 @@ def place() -> str:
 def opened(url: str):  # type: ignore[no-untyped-def]  # boto3's clients have no types
     """A client of S3, and bucket and key of an ``s3://bucket/key`` URL."""
     # The image's own boto3, not a dependency of this layer; images without it can still run inline workloads.
-    s3 = importlib.import_module("boto3").client("s3")
+    # Where a container is a fork of something that has prepared clients, one of these.
+    s3 = (sys.modules.get("skylift.aws.clients") or importlib.import_module("boto3")).client("s3")
     bucket, _, key = url.removeprefix("s3://").partition("/")
     return s3, bucket, key
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.settings import Setting, whole_number
-from skylift.core.templates import base_of
+from skylift.core.templates import base_of, hints_of
 from skylift.localcloud.ecs.inside import Program
 from skylift.localcloud.ecs.runner import (
     CannotStart,
@@ -245,7 +245,12 @@ async def start_template(parent: Path, launch: Launch) -> Template:
     folder = Path(tempfile.mkdtemp(prefix="template-", dir=parent))
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    environment = {**base_of(launch.environment), "HOME": str(folder), "TMPDIR": str(folder)}
+    environment = {
+        **hints_of(launch.environment),
+        **base_of(launch.environment),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+    }
     with theirs, open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [str(launch.executable), "-m", "skylift.localcloud.ecs.template_process", launch.template],
