@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
+
+from skylift.aws import models
 
 
 def mistakes(service: str, operation: str, arguments: Mapping[str, Any]) -> str:
@@ -24,5 +24,4 @@ def mistakes(service: str, operation: str, arguments: Mapping[str, Any]) -> str:
 
 @cache
 def _input(service: str, operation: str) -> Any:
-    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
-    return model.operation_model(operation).input_shape
+    return models.core().get_service_model(service).operation_model(operation).input_shape

@@ -26,6 +26,7 @@ from skylift.core.errors import Refused
 from skylift.localcloud.log_journal import Change, JournalTime, LogJournal, replay
 from skylift.localcloud.log_keeping import LogKeeping, copied, journal_number
 from skylift.localcloud.long_polls import LongPolls
+from skylift.localcloud.ministack_models import spare
 from skylift.localcloud.rest_changes import action_of, promised, touched
 from skylift.localcloud.rest_saver import Saver
 from skylift.wire.keys import Key
@@ -227,11 +228,12 @@ class Ministack:
     def _import(self) -> None:
         self._environment_before = _set_environment(self._settings())
         with _quiet_root_logger():
+            self._responses = importlib.import_module("ministack.core.responses")
+            spare(self._responses)
             self._server: Any = importlib.import_module("ministack.app")
             for module in EAGER:
                 self._server._get_module(module)
         self._persistence = importlib.import_module("ministack.core.persistence")
-        self._responses = importlib.import_module("ministack.core.responses")
         self._credentials = importlib.import_module("ministack.core.iam_evaluator")
         self.app = self._server.app
         # Queues are stored under URLs: with the real port in them they would be lost to a server on another port.

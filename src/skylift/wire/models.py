@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,6 +14,10 @@ from botocore.loaders import JSONFileLoader, Loader
 from botocore.model import ServiceModel
 
 from skylift.core.slim import slim
+
+_FORMS: tuple[tuple[str, Callable[..., Any]], ...] = ((".json", open), (".json.gz", gzip.open))
+_HEAD = 1 << 14
+"""Bytes; of all models that botocore has, metadata end within the first 700."""
 
 
 @cache
@@ -24,11 +30,34 @@ def model_of(service: str) -> ServiceModel:
     return ServiceModel(Loader(file_loader=_Files()).load_service_model(service, "service-2"), service)
 
 
+def metadata_of(service: str) -> dict[str, Any] | None:
+    """The metadata of a service's newest model, read without the rest; ``None`` when they are not at its beginning.
+
+    Args:
+        service: boto3's name.
+    """
+    try:
+        place = os.path.join(Loader.BUILTIN_DATA_PATH, service)
+        newest = os.path.join(place, max(os.listdir(place)), "service-2")
+    except (OSError, ValueError):
+        return None
+    for path, opened in ((newest + form, opened) for form, opened in _FORMS if os.path.isfile(newest + form)):
+        with opened(path, "rb") as file:
+            head = file.read(_HEAD).decode(errors="replace")
+        if begin := re.search(r'"metadata"\s*:\s*', head):
+            try:
+                found: dict[str, Any] = json.JSONDecoder().raw_decode(head, begin.end())[0]
+            except ValueError:
+                return None
+            return found
+    return None
+
+
 class _Files(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
     def load_file(self, file_path: str) -> Any:
         """As botocore's, without documentation."""
-        for path, opened in ((f"{file_path}.json", open), (f"{file_path}.json.gz", gzip.open)):
-            if os.path.isfile(path):
-                with opened(path, "rb") as file:
+        for form, opened in _FORMS:
+            if os.path.isfile(file_path + form):
+                with opened(file_path + form, "rb") as file:
                     return json.loads(file.read(), object_pairs_hook=slim)
         return None
