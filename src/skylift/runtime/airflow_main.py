@@ -13,11 +13,13 @@ import sys
 
 from airflow.__main__ import main
 
+from skylift.runtime import collecting
 from skylift.runtime.database_pool import tend_soon
 from skylift.runtime.execution_api import build_soon
 
 if __name__ == "__main__":
     atexit.register(gc.freeze)
+    collecting.start(sys.argv[1:])
     build_soon(sys.argv[1:])
     tend_soon(sys.argv[1:])
     main()

@@ -3,14 +3,10 @@
 Airflow 3.3 builds all versions of that API (Cadwyn) on the first request below ``/execution``, on the event loop: 3 s of CPU
 in which the API server answers nobody. On a busy machine that was 16 s and more: the load balancer found it unhealthy, and
 ECS replaced it. In a thread the loop goes on meanwhile. A request that comes before it is done builds by itself, as ever.
-
-What it makes (a million objects) lives as long as the server, so Python's search for cycles need not look through it: each whole
-search was 0.45 s of CPU, ten of them until the API was built, and one more with each hundred Airflow tasks.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 import threading
@@ -18,17 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from skylift.runtime import collecting
+
 SERVER = "airflow.api_fastapi.main"
 """The module whose ``app`` uvicorn serves."""
 
 AFTER_SECONDS = 5.0
 """Not at once: until then the machine is busy with the start of everything else."""
-
-YOUNG = 5_000
-"""New objects until Python looks for cycles among the young (700 otherwise). A request makes thousands, and keeps none."""
-
-_OF_YOUNG, _OF_MIDDLE, _NEVER = 10, 10, 1_000_000
-"""Searches of one generation until the next older one is searched, too: Python's own numbers."""
 
 _GIVE_UP_SECONDS = 120.0
 _log = logging.getLogger(__name__)
@@ -38,7 +30,6 @@ def build_soon(arguments: Sequence[str], after: float = AFTER_SECONDS) -> thread
     """Starts the thread when these are the API server's arguments."""
     if not arguments or arguments[0] != "api-server":
         return None
-    gc.set_threshold(YOUNG, _OF_YOUNG, _NEVER)
     thread = threading.Thread(target=_build, args=(after,), name="skylift-execution-api", daemon=True)
     thread.start()
     return thread
@@ -64,14 +55,7 @@ def _build(after: float) -> None:
             build()
             _log.info("execution API built in %.1f s", time.monotonic() - began)
     finally:
-        settle()
-
-
-def settle() -> None:
-    """What is there now stays: one whole search, and from now on only what comes is searched."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG, _OF_YOUNG, _OF_MIDDLE)
+        collecting.settle()
 
 
 def _server_app() -> Any:
