@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ class LongPolls:
     def __init__(self, sqs: Any, wake: Any) -> None:
         self._sqs = sqs
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._bell = asyncio.Event()
         self._closed = False
         self._set: Callable[[], None] = wake.set
@@ -73,8 +75,11 @@ class LongPolls:
 
     def _ring(self) -> None:
         self._set()
+        if threading.get_ident() == self._thread:
+            return self._wake()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._wake)  # which is a byte through a socket
+        return None
 
     def _wake(self) -> None:
         # Those who wait hear the old bell; whoever asks from now on waits for the next.
