@@ -137,6 +137,37 @@ def test_a_long_journal_is_folded_while_it_runs_and_nothing_is_lost(tmp_path: Pa
     assert within(tmp_path, read) == (FOLD_BYTES // 1_000_000 + 2) * 10 + 1
 
 
+def test_what_a_log_group_holds_is_true_and_told_without_counting_it_again(tmp_path: Path) -> None:
+    def told(rest: RestOfAws, group: str) -> int:
+        service = rest._ministack.service("cloudwatch_logs")
+        with rest._ministack.scope():
+            answer = service._describe_log_groups({"logGroupNamePrefix": group})
+        (one,) = json.loads(answer[2])["logGroups"]
+        return int(one["storedBytes"])
+
+    async def ask(rest: RestOfAws) -> tuple[float, float]:
+        logs, now = AwsLogs(rest), round(time.time() * 1000)
+        for stream in ("one", "two"):
+            await logs.prepare("g", stream, create_group=True)
+        await logs.prepare("other", "one", create_group=True)
+        assert told(rest, "g") == 0
+        for _ in range(20):
+            await logs.put("g", "one", [{"timestamp": now, "message": "x" * 10} for _ in range(5_000)])
+        began = time.perf_counter()
+        assert told(rest, "g") == 1_000_000
+        first, began = time.perf_counter() - began, time.perf_counter()
+        assert told(rest, "g") == 1_000_000
+        second = time.perf_counter() - began
+        await logs.put("g", "two", [{"timestamp": now, "message": "and more"}])
+        assert told(rest, "g") == 1_000_008
+        assert told(rest, "other") == 0
+        assert lines(rest, "g", "two") == ["and more"], "the lines are back"
+        return first, second
+
+    first, second = within(tmp_path, ask)
+    assert second < first / 3
+
+
 def test_a_group_that_is_not_there_is_refused_unless_it_may_be_made(tmp_path: Path) -> None:
     async def ask(rest: RestOfAws) -> None:
         with pytest.raises(AwsError) as caught:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from skylift.core.errors import Refused
 from skylift.localcloud.log_journal import Change, JournalTime, LogJournal, replay
 from skylift.localcloud.log_keeping import LogKeeping, copied, journal_number
+from skylift.localcloud.log_sizes import count_once
 from skylift.localcloud.long_polls import LongPolls
 from skylift.localcloud.ministack_models import spare
 from skylift.localcloud.rest_changes import action_of, promised, touched
@@ -310,6 +311,7 @@ class Ministack:
 
     def _watch(self) -> None:
         """Puts an observer around every service's operations, where requests have been decoded already."""
+        count_once(self.service(LOGS))
         operations: MutableMapping[str, Operation] = self._server.SERVICE_HANDLERS
         for name, row in self._server.SERVICE_REGISTRY.items():
             module = row["module"]
