@@ -26,7 +26,7 @@ FOREIGN = {
     "aws": {"boto3", "botocore"},
     "wire": {"botocore", "uvicorn"},
     "executors": {"airflow", "sqlalchemy"},
-    "runtime": {"airflow"},
+    "runtime": {"airflow", "sqlalchemy"},
     "control": {"psycopg"},
     "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
     "cli": {"click", "rich", "watchfiles", "uvicorn"},

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from skylift.control import airflow_config
 from skylift.core.containers import Command
-from skylift.runtime.database_pool import FEW, Quiet, tend_soon
+from skylift.runtime.database_pool import FEW, QUIET, Watch, tend_soon
 
 pytestmark = pytest.mark.unit
 
@@ -24,38 +24,46 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     made.dispose()
 
 
-def be_busy(engine: Engine, connections: int) -> None:
-    for one in [engine.connect() for _ in range(connections)]:
-        one.execute(text("SELECT 1"))
-        one.close()
+def be_busy(engine: Engine, connections: int, times: int = 1) -> None:
+    for _ in range(times):
+        for one in [engine.connect() for _ in range(connections)]:
+            one.execute(text("SELECT 1"))
+            one.close()
+
+
+def idle(engine: Engine) -> int:
+    return int(engine.pool.checkedin())  # type: ignore[attr-defined]  # QueuePool's
 
 
 def test_what_a_busy_time_has_left_goes_after_two_quiet_looks(engine: Engine) -> None:
-    be_busy(engine, SIZE)
-    quiet = Quiet()
-    assert not quiet.look(engine)
-    assert engine.pool.checkedin() == SIZE  # type: ignore[attr-defined]  # QueuePool's
-    assert quiet.look(engine)
-    assert engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+    watch = Watch(engine)
+    be_busy(engine, SIZE, times=QUIET)
+    assert not watch.look()
+    assert not watch.look()
+    assert idle(engine) == SIZE
+    be_busy(engine, 1)
+    assert watch.look()
+    assert idle(engine) == 0
     be_busy(engine, 1)
 
 
-def test_somebody_at_work_puts_it_off(engine: Engine) -> None:
+def test_it_goes_on_counting_when_the_connections_are_gone(engine: Engine) -> None:
+    watch = Watch(engine)
     be_busy(engine, SIZE)
-    quiet = Quiet()
-    quiet.look(engine)
-    with engine.connect() as at_work:
-        assert not quiet.look(engine)
-        at_work.execute(text("SELECT 1"))
-    assert not quiet.look(engine)
-    assert quiet.look(engine)
+    assert not watch.look()
+    assert watch.look()
+    be_busy(engine, SIZE, times=QUIET)
+    assert not watch.look()
+    be_busy(engine, SIZE, times=QUIET)
+    assert not watch.look()
+    assert idle(engine) == SIZE
 
 
 def test_a_few_stay(engine: Engine) -> None:
+    watch = Watch(engine)
     be_busy(engine, FEW)
-    quiet = Quiet()
-    assert not any(quiet.look(engine) for _ in range(3))
-    assert engine.pool.checkedin() == FEW  # type: ignore[attr-defined]
+    assert not any(watch.look() for _ in range(3))
+    assert idle(engine) == FEW
 
 
 def test_one_that_is_taken_out_at_that_moment_goes_on(engine: Engine) -> None:
@@ -66,9 +74,9 @@ def test_one_that_is_taken_out_at_that_moment_goes_on(engine: Engine) -> None:
     at_work.close()
 
 
-def test_a_pool_that_is_not_there_yet_or_keeps_nothing() -> None:
-    assert not Quiet().look(None)
-    assert not Quiet().look(object())
+def test_a_pool_that_keeps_nothing(tmp_path: Path) -> None:
+    watch = Watch(create_engine(f"sqlite:///{tmp_path / 'airflow.db'}", poolclass=NullPool))
+    assert not any(watch.look() for _ in range(3))
 
 
 def test_only_an_api_server_has_it() -> None:

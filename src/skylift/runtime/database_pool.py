@@ -15,11 +15,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import event
+
 FEW = 5
 """Connections that may stay, Airflow's own size of a pool."""
 
 LOOK_SECONDS = 20.0
-"""Between two looks. Two in a row must find nobody at work."""
+"""Between two looks. Two in a row must find that little went on."""
+
+QUIET = 60
+"""Times that a connection is taken out between two looks: a health check is one, a page of Airflow's some ten, an Airflow task five."""
 
 SETTINGS = "airflow.settings"
 """The module whose ``engine`` is the API server's."""
@@ -36,32 +41,45 @@ def tend_soon(arguments: Sequence[str], seconds: float = LOOK_SECONDS) -> thread
     return thread
 
 
-class Quiet:
-    """Looks at a pool now and then."""
+class Watch:
+    """Counts how often connections are taken out of a pool.
 
-    def __init__(self) -> None:
-        self._was = False
+    Args:
+        engine: SQLAlchemy's.
+    """
 
-    def look(self, engine: Any) -> bool:
-        """Closes the idle connections when there are more than a few, and nobody was at work at this look and the last; whether it did.
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self._taken = 0
+        self._was_quiet = False
+        event.listen(engine, "checkout", self._count)
+
+    def look(self) -> bool:
+        """Closes the idle connections when there are more than a few, and little went on before this look and the last; whether it did.
 
         One that is taken out at this very moment goes on, and is closed when it comes back.
         """
-        pool: Any = getattr(engine, "pool", None)
-        if not hasattr(pool, "checkedin"):  # not connected yet, or a pool that keeps nothing
+        before, self._was_quiet, self._taken = self._was_quiet, self._taken <= QUIET, 0
+        pool: Any = self.engine.pool
+        if not (before and self._was_quiet and hasattr(pool, "checkedin") and pool.checkedin() > FEW):
             return False
-        before, self._was = self._was, pool.checkedout() == 0
-        if not (before and self._was and pool.checkedin() > FEW):
-            return False
-        engine.dispose()
+        self.engine.dispose()
         return True
+
+    def _count(self, *_: object) -> None:
+        self._taken += 1
 
 
 def _tend(seconds: float) -> None:
-    quiet = Quiet()
+    watch: Watch | None = None
     while True:
         time.sleep(seconds)
+        engine = getattr(sys.modules.get(SETTINGS), "engine", None)
+        if engine is None:  # not there yet
+            continue
         try:
-            quiet.look(getattr(sys.modules.get(SETTINGS), "engine", None))
+            if watch is None or watch.engine is not engine:
+                watch = Watch(engine)
+            watch.look()
         except Exception as error:  # noqa: BLE001 - connections that are broken already: the next look will do
             _log.info("idle connections are not closed: %s", error)
