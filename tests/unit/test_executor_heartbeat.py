@@ -189,6 +189,20 @@ def test_the_scheduler_does_not_sleep_when_slots_have_come_free(made: Callable[.
         assert len(executor.get_event_buffer()) == 0
 
 
+def test_a_slot_that_came_free_since_the_last_heartbeat_is_free_for_the_scheduler(
+    made: Callable[..., TestedExecutor],
+) -> None:
+    """It counts slots before each heartbeat."""
+    compute = FakeCompute()
+    executor = made(compute)
+    queue(executor, task_workload())
+    until(compute.alive, executor)
+    assert executor.slots_occupied == 1
+    compute.exit(compute.alive()[0], 137, "OutOfMemoryError")
+    until(lambda: executor.slots_occupied == 0)
+    assert len(executor.get_event_buffer()) == 1
+
+
 def test_a_death_is_an_event_with_its_reason_and_a_line_in_the_event_log(
     made: Callable[..., TestedExecutor],
 ) -> None:
