@@ -11,7 +11,7 @@ from typing import Any
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.ecs import execute, sessions
-from skylift.localcloud.ecs.capacity import Slots, machine_slots
+from skylift.localcloud.ecs.capacity import Slots, machine_slots, machine_turnstile
 from skylift.localcloud.ecs.endpoints import ContainerEndpoints
 from skylift.localcloud.ecs.engine import Neighbours
 from skylift.localcloud.ecs.ports import Change, Document, Images, Place, nobody
@@ -85,7 +85,9 @@ class LocalCloud:
             images or BuiltImages(home, home / "cache"), AwsLogs(self._rest), AwsSecrets(self._rest), self._balancer
         )
         self.events = Events(folder / "cloud.db", place, _Bus(self._rest), clock)
-        self.ecs = EcsProvider(place, neighbours, clock, on_change, runner, self.events, Slots(machine_slots(slots)))
+        self.ecs = EcsProvider(
+            place, neighbours, clock, on_change, runner, self.events, Slots(machine_slots(slots), machine_turnstile())
+        )
         self.batch = BatchProvider(self.ecs, clock, on_change)
         self.providers: Sequence[Provider] = [self.ecs, self.batch, self._balancer.provider]
         self.routes: Mapping[str, Asgi] = {

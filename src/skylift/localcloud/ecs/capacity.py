@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skylift.core.settings import Setting, whole_number
+from skylift.localcloud.ecs.turnstile import PER_CORE, Turnstile
 
 LEAST_SLOTS = 16
 """Also a small machine has so many: most Airflow tasks wait for something else than a processor."""
@@ -31,13 +32,17 @@ SLOTS: Setting[int] = Setting(
 class Slots:
     """Places for ECS tasks, each held by one id from its start to its end.
 
+    Args:
+        turnstile: through which whoever has got a place goes, one after the other.
+
     Attributes:
         most: how many may be held; more are, for a while, when a restart finds more running.
         listeners: called whenever a place has become free and nobody waited for it.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, turnstile: Turnstile | None = None) -> None:
         self.most = most
+        self._turnstile = turnstile
         self.listeners: list[Callable[[], None]] = []
         self._held: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -57,20 +62,28 @@ class Slots:
         self._held.add(name)
 
     async def take(self, name: str) -> None:
-        """Waits for a place, behind all who came before. Harmless for one who has it; a cancelled wait leaves no trace."""
+        """Waits for a place, and then a moment for a processor, behind all who came before.
+
+        Harmless for one who has a place; a cancelled wait leaves no trace.
+        """
         if name in self._held:
             return
+        try:
+            await self._place(name)
+            if self._turnstile is not None:
+                await self._turnstile.through()
+        except asyncio.CancelledError:
+            self._waiting.pop(name, None)
+            self.give_back(name)
+            raise
+
+    async def _place(self, name: str) -> None:
         if not self._waiting and len(self._held) < self.most:
             self._held.add(name)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name] = turn
-        try:
-            await turn
-        except asyncio.CancelledError:
-            self._waiting.pop(name, None)
-            self.give_back(name)
-            raise
+        await turn
 
     def give_back(self, name: str) -> None:
         """Frees the place for the next one. Harmless for one who has none."""
@@ -104,8 +117,17 @@ def slots_of(wanted: int, cores: int, memory: int) -> int:
 
 def machine_slots(wanted: int = 0) -> int:
     """``slots_of`` this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return slots_of(wanted, cores, _memory())
+    return slots_of(wanted, machine_cores(), _memory())
+
+
+def machine_turnstile() -> Turnstile:
+    """One for this machine."""
+    return Turnstile(PER_CORE * machine_cores())
+
+
+def machine_cores() -> int:
+    """Processors that we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> int:
