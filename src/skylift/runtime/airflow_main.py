@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import inspect
-import os
 import sys
 
 from airflow.__main__ import main
@@ -21,9 +19,6 @@ from skylift.runtime.execution_api import build_soon
 
 if __name__ == "__main__":
     atexit.register(gc.freeze)
-    # Airflow's AWS hooks look at the stack: which module this file is would be searched for in all of them, and each look at a
-    # module writes to its page: 14 MB in the DAG processor.
-    inspect.modulesbyfile[os.path.abspath(__file__)] = __name__
     collecting.start(sys.argv[1:])
     build_soon(sys.argv[1:])
     tend_soon(sys.argv[1:])
