@@ -176,6 +176,7 @@ def test_the_scheduler_does_not_sleep_when_slots_have_come_free(made: Callable[.
     """By the length of what is left of the events when it has popped them, the scheduler knows whether it was idle."""
     compute = FakeCompute()
     executor = made(compute)
+    executor.parallelism = 4
     assert len(executor.get_event_buffer()) == 0
     for code in (Exit.DONE, 137):
         queue(executor, task_workload())
@@ -187,6 +188,22 @@ def test_the_scheduler_does_not_sleep_when_slots_have_come_free(made: Callable[.
             del events[key]
         assert len(events) == 1
         assert len(executor.get_event_buffer()) == 0
+
+
+def test_the_scheduler_sleeps_when_few_of_many_slots_have_come_free(made: Callable[..., TestedExecutor]) -> None:
+    """It would look into the database for each container that ends; it sees the slots when it has slept."""
+    compute = FakeCompute()
+    executor = made(compute)
+    executor.parallelism = 8
+    heard = []
+    for _ in range(3):
+        queue(executor, task_workload())
+        until(compute.alive, executor)
+        compute.exit(compute.alive()[0], Exit.DONE)
+        until(lambda: not executor.running, executor)
+        heard.append(len(executor.get_event_buffer()))
+    assert heard == [0, 2, 0]
+    assert executor.slots_available == 8
 
 
 def test_a_slot_that_came_free_since_the_last_heartbeat_is_free_for_the_scheduler(

@@ -39,6 +39,9 @@ MOST_ORDERS = 0.015
 MOST_BEAT = 0.035
 """Seconds from the begin of a heartbeat in which news is taken, but ``MOST_ORDERS`` at least; what is left is for the next."""
 
+ENOUGH = 4
+"""Of so many slots one has come free: that is enough for the scheduler not to sleep, but to launch more at once."""
+
 MOST_EVENTS = 250
 """For the scheduler at once: it writes some rows for each before it comes back, and should not be taken for dead meanwhile."""
 
@@ -201,7 +204,9 @@ class SkyliftExecutor(BaseExecutor):
         events = super().get_event_buffer(dag_ids)
         for key in list(events)[MOST_EVENTS:]:
             self.event_buffer[key] = events.pop(key)
-        freed, self._freed = self._freed, 0
+        # Fewer the scheduler sees anyhow when it has slept (``slots_occupied``), and a round of it costs as much as half a container.
+        freed = self._freed if self._freed * ENOUGH >= self.parallelism else 0
+        self._freed -= freed
         return airflow_compat.Delivered(events, freed)
 
     def queue_workload(self, workload: Any, session: Any) -> None:

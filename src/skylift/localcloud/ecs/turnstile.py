@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from skylift.core.clock import Clock
 
-PER_CORE = 2
+PER_CORE = 3
 """Programs that compute or want to, for each processor: while there are so many, a start waits."""
 
 MOST_SECONDS = 1.0
