@@ -23,7 +23,7 @@ MOST_SECONDS = 1.0
 _SOON = 0.02
 """Seconds after which a start can be seen among the programs that compute."""
 
-_LOOK = 0.005
+_LOOK = 0.01
 
 
 class Turnstile:
