@@ -13,6 +13,7 @@ from skylift.wire.asgi import (
     BodyTooLong,
     CheckedBody,
     ClientGone,
+    DigestCheck,
     Message,
     Receive,
     SpooledBody,
@@ -85,19 +86,21 @@ def test_a_spooled_body_is_given_once_more(chunks: list[bytes]) -> None:
 
 @pytest.mark.parametrize("chunks", [[b"abd"], [b"ab", b"d"], [b"", b"abc", b"d"], [b""]])
 def test_the_end_of_a_wrong_body_is_never_handed_over(chunks: list[bytes]) -> None:
-    async def go() -> tuple[bytes, bool]:
-        checked, seen = CheckedBody(receiving(*chunks), hashlib.sha256(b"abc").hexdigest()), b""
+    wrong = ValueError("wrong")
+
+    async def go() -> tuple[bytes, Exception | None]:
+        checked, seen = CheckedBody(receiving(*chunks), DigestCheck(hashlib.sha256(b"abc").hexdigest(), wrong)), b""
         for _ in range(len(chunks) - 1):
             seen += (await checked.receive())["body"]
         for _ in range(2):
             with pytest.raises(BodyMismatch):
                 await checked.receive()
-        return seen, checked.mismatched
+        return seen, checked.wrong
 
-    assert asyncio.run(go()) == (b"".join(chunks[:-1]), True)
+    assert asyncio.run(go()) == (b"".join(chunks[:-1]), wrong)
 
 
 def test_a_right_body_passes() -> None:
-    checked = CheckedBody(receiving(b"ab", b"c"), hashlib.sha256(b"abc").hexdigest())
+    checked = CheckedBody(receiving(b"ab", b"c"), DigestCheck(hashlib.sha256(b"abc").hexdigest(), ValueError()))
     assert asyncio.run(read_body(checked.receive, 3)) == b"abc"
-    assert not checked.mismatched
+    assert checked.wrong is None

@@ -53,6 +53,7 @@ CALLER = "skylift.caller"
 """Key in the scope: the ``Caller``."""
 MOST_PROVIDER_BYTES = 16 * 1024 * 1024
 """Longest body for a provider of ours."""
+_JSON_TYPES = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 MOST_BUFFERED_BYTES = 512 * 1024 * 1024
 """Longest body for the fallback that must be read before its signature can be checked (never S3's)."""
 
@@ -172,29 +173,31 @@ class WireApp:
                 return await self._call_fallback(scope, spooled.replay(receive), send, visit, start)
             finally:
                 spooled.close()
-        if visit.digest is None:
+        check = visit.body_check()
+        if check is None:
             return await self._call_fallback(scope, receive, send, visit)
-        return await self._pass_on_checked(scope, receive, send, visit, request_id)
+        return await self._pass_on_checked(scope, CheckedBody(receive, check), send, visit, request_id)
 
-    async def _pass_on_checked(self, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str) -> None:
+    async def _pass_on_checked(
+        self, scope: Scope, checked: CheckedBody, send: Send, visit: Visit, request_id: str
+    ) -> None:
         """The fallback never sees the end of a wrong body, and what it says about it is not sent."""
-        assert visit.digest is not None
-        checked, begun = CheckedBody(receive, visit.digest), False
+        begun = False
 
         async def send_unless_wrong(message: Message) -> None:
             nonlocal begun
-            if not checked.mismatched:
+            if checked.wrong is None:
                 begun = True
                 await send(message)
 
         try:
             await self._call_fallback(scope, checked.receive, send_unless_wrong, visit)
         except Exception as error:  # the fallback may wrap it, or break on it: only the body's verdict counts
-            if not checked.mismatched:
+            if checked.wrong is None:
                 raise
             log.debug("request %s: the fallback ended with %s after a wrong body", request_id, type(error).__name__)
-        if checked.mismatched and not begun:
-            raise refusal(Fault.WRONG_BODY, visit.dialect)
+        if checked.wrong is not None and not begun:
+            raise checked.wrong
 
     async def _call_fallback(
         self, scope: Scope, receive: Receive, send: Send, visit: Visit, start: bytes = b""
@@ -236,7 +239,8 @@ def _refuse(error: Rejection, head: Head, request_id: str) -> Answer:
         return refuse_s3(error, head, request_id)
     if error.dialect is Dialect.QUERY:
         return refuse_query(error.code, error.message, error.status, "", request_id)
-    return refuse_json(error, head.headers.get("content-type", "application/json"), request_id)
+    asked = head.headers.get("content-type", "")
+    return refuse_json(error, asked if asked in _JSON_TYPES else "application/json", request_id)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -7,10 +7,11 @@ Request targets come in two forms: ``/path`` and, from clients that believe to t
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.parse import unquote
 
 Scope = MutableMapping[str, Any]
@@ -23,6 +24,7 @@ IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A body longer than this waits on disk."""
 _REPLAY_BYTES = 1024 * 1024
 _DRAIN_BYTES = 1024 * 1024
+_NOT_IN_A_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,14 @@ def head_of(scope: Scope) -> Head:
 async def send_answer(send: Send, answer: Answer) -> None:
     """Sends a whole answer."""
     headers = {**answer.headers, "content-length": str(len(answer.body))}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    encoded = [(name.lower().encode(), _header_value(value)) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _header_value(value: str) -> bytes:
+    """As HTTP can carry it: what a caller sent may be told back to them."""
+    return _NOT_IN_A_HEADER.sub(" ", value).encode("utf-8", "surrogateescape")
 
 
 async def read_body(receive: Receive, most: int) -> bytes:
@@ -119,13 +126,17 @@ async def drain(receive: Inbox, head: Head) -> bool:
     if receive.ended:
         return True
     length = head.headers.get("content-length", "0")
-    if "transfer-encoding" in head.headers or not length.isdigit() or int(length) > _DRAIN_BYTES:
+    if "transfer-encoding" in head.headers or not _is_short(length):
         return False
     try:
         await read_body(receive, _DRAIN_BYTES)
     except (BodyTooLong, ClientGone):
         return False
     return True
+
+
+def _is_short(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) < 9 and int(length) <= _DRAIN_BYTES
 
 
 class SpooledBody:
@@ -183,27 +194,63 @@ class BodyMismatch(Exception):
     """The body is not the one that was signed."""
 
 
-class CheckedBody:
-    """A body that is passed on as it comes, and checked against its signed digest before its last piece is handed over."""
+class BodyCheck(Protocol):
+    """Looks at a body while it passes. Both raise what the caller is to be told when the body is wrong."""
 
-    def __init__(self, receive: Receive, sha256: str) -> None:
-        self._receive = receive
+    def update(self, data: bytes) -> None:
+        """The next piece."""
+        ...
+
+    def finish(self) -> None:
+        """There is no more."""
+        ...
+
+
+class DigestCheck:
+    """The body must have this SHA-256. Raises ``wrong`` when it has another."""
+
+    def __init__(self, sha256: str, wrong: Exception) -> None:
         self._wanted = sha256
+        self._wrong = wrong
         self._sha256 = hashlib.sha256()
+
+    def update(self, data: bytes) -> None:
+        """The next piece."""
+        self._sha256.update(data)
+
+    def finish(self) -> None:
+        """There is no more."""
+        if self._sha256.hexdigest() != self._wanted:
+            raise self._wrong
+
+
+class CheckedBody:
+    """A body that is passed on as it comes, but for the piece that shows that it is wrong: at the latest the last.
+
+    Attributes:
+        wrong: what the check said; ``None``: nothing yet.
+    """
+
+    def __init__(self, receive: Receive, check: BodyCheck) -> None:
+        self._receive = receive
+        self._check = check
         self._ended = False
-        self.mismatched = False
+        self.wrong: Exception | None = None
 
     async def receive(self) -> Message:
-        """The next message. Raises ``BodyMismatch`` instead of the last piece of a wrong body, and ever after."""
-        if self.mismatched:
+        """The next message. Raises ``BodyMismatch`` instead of a piece that is wrong, and ever after."""
+        if self.wrong is not None:
             raise BodyMismatch
         message = await self._receive()
         if message["type"] == "http.request" and not self._ended:
-            self._sha256.update(message.get("body", b""))
             self._ended = not message.get("more_body", False)
-            self.mismatched = self._ended and self._sha256.hexdigest() != self._wanted
-        if self.mismatched:
-            raise BodyMismatch
+            try:
+                self._check.update(message.get("body", b""))
+                if self._ended:
+                    self._check.finish()
+            except Exception as error:
+                self.wrong = error
+                raise BodyMismatch from error
         return message
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylift.core.clock import Clock
-from skylift.wire.asgi import Head
+from skylift.wire import chunks
+from skylift.wire.asgi import BodyCheck, DigestCheck, Head
 from skylift.wire.keys import Key, Keyring
 from skylift.wire.provider import Caller
 from skylift.wire.refusals import Dialect, Fault, refusal
@@ -23,6 +24,7 @@ from skylift.wire.signature import (
     is_signed_by,
     payload_word,
     read_claim,
+    seal_of,
     unsigned_headers,
 )
 from skylift.wire.signature_v2 import is_url_signed_by, read_url_claim
@@ -41,6 +43,7 @@ class Visit:
         caller: who it is, once the signature is checked.
         digest: hex SHA-256 that the body must have; ``None`` when any body will do.
         proven: whether the signature has been checked.
+        word: what was signed in the body's place, e.g. ``STREAMING-UNSIGNED-PAYLOAD-TRAILER``; ``None``: the body itself.
     """
 
     service: str
@@ -51,6 +54,17 @@ class Visit:
     head: Head
     key: Key
     claim: Claim | None
+    word: str | None = None
+
+    def body_check(self) -> BodyCheck | None:
+        """What must be seen of the body while it passes; ``None``: any body will do. Raises ``AwsError``."""
+        if self.digest is not None:
+            return DigestCheck(self.digest, refusal(Fault.WRONG_BODY, self.dialect))
+        if self.word not in chunks.WORDS or self.claim is None:
+            return None
+        signed = self.word != chunks.UNSIGNED_TRAILER
+        seal = seal_of(self.key.secret, self.claim) if signed else None
+        return chunks.ChunkCheck(self.head.headers, seal, trailer=self.word != chunks.SIGNED)
 
     def prove(self, digest: str) -> None:
         """Checks what waited for the body, given the body's digest. Raises ``AwsError``."""
@@ -96,7 +110,7 @@ class Gate:
             raise refusal(Fault.MISMATCH, dialect)
         caller = Caller(key.access_key, key.principal, self._account, claim.region)
         digest = word if word is not None and is_digest(word) else None
-        return Visit(claim.service, dialect, caller, digest, word is not None, head, key, claim)
+        return Visit(claim.service, dialect, caller, digest, word is not None, head, key, claim, word)
 
     def _admit_url(self, head: Head, dialect: Dialect) -> Visit:
         claim = read_url_claim(head)

@@ -158,7 +158,10 @@ def _read_number(wanted: str) -> Convert:
             return float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong_type(value, wanted)
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise wrong_type(value, wanted) from None
 
     return read
 

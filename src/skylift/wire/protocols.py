@@ -196,11 +196,19 @@ def form_fields(head: Head, body: bytes) -> dict[str, str]:
 
 
 def load_object(body: bytes) -> Any:
-    """A JSON body; an empty one is an empty object. Raises ``AwsError``."""
+    """A JSON body; an empty one is an empty object. Raises ``AwsError``, also for text that is no Unicode (half a surrogate pair)."""
     try:
-        return json.loads(body) if body else {}
+        value = json.loads(body, parse_constant=_no_constant) if body else {}
+        if b"\\u" in body:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise AwsError("SerializationException", "The body is not valid JSON.") from None
+    return value
+
+
+def _no_constant(word: str) -> float:
+    """``NaN`` and the infinities are JavaScript's, not JSON's."""
+    raise ValueError(word)
 
 
 def dump(value: Any) -> bytes:

@@ -18,6 +18,7 @@ from skylift.wire.json_shapes import parse_timestamp
 Tree = dict[str, Any]
 """Form fields by their dotted names: a leaf is text; a branch that also had a text keeps it under ``""``."""
 
+_NUMBER = re.compile("[0-9]{1,9}")
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -54,7 +55,7 @@ def _read(shape: Shape, tree: Tree, name: str) -> Any:
 
 
 def _numbered(branch: Tree) -> list[Tree]:
-    return [branch[key] for key in sorted((key for key in branch if key.isdecimal()), key=int)]
+    return [branch[key] for key in sorted(filter(_NUMBER.fullmatch, branch), key=int)]
 
 
 def _entry_words(shape: MapShape) -> tuple[str, str]:

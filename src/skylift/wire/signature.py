@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 
 from botocore.utils import normalize_url_path
 
+from skylift.wire import chunks
 from skylift.wire.asgi import Head
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -26,7 +27,8 @@ S3_NAMES = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 """Signing names that follow S3's rules."""
 LONGEST_PRESIGNED_SECONDS = 7 * 24 * 3600
 _HASH = re.compile(r"[0-9a-f]{64}")
-_STAMP = re.compile(r"\d{8}T\d{6}Z")
+_STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 class Incomplete(Exception):
@@ -90,9 +92,10 @@ def payload_word(claim: Claim, head: Head) -> str | None:
         if claim.is_s3:
             raise Incomplete("Missing required header for this request: x-amz-content-sha256")
         return None
-    free = claim.is_s3 and (word == UNSIGNED_PAYLOAD or word.startswith("STREAMING-"))
+    free = claim.is_s3 and (word == UNSIGNED_PAYLOAD or word in chunks.WORDS)
     if not free and _HASH.fullmatch(word) is None:
-        raise Incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-... (S3 only) or a SHA-256 in hex.")
+        words = ", ".join(sorted(chunks.WORDS))
+        raise Incomplete(f"x-amz-content-sha256 must be a SHA-256 in hex, or for S3 {UNSIGNED_PAYLOAD}, {words}.")
     return word
 
 
@@ -124,6 +127,12 @@ def is_signed_by(secret: str, claim: Claim, head: Head, payload: str) -> bool:
     return hmac.compare_digest(wanted, claim.signature)
 
 
+def seal_of(secret: str, claim: Claim) -> chunks.Seal:
+    """What the signatures of a body's chunks follow from, once the request's own has been checked."""
+    key = _signing_key(secret, claim.day, claim.region, claim.service)
+    return chunks.Seal(key, claim.stamp, f"{claim.day}/{claim.region}/{claim.service}/aws4_request", claim.signature)
+
+
 def query_pairs(query: str) -> list[tuple[str, str]]:
     """Names and values of a query string, decoded; ``+`` stays ``+``, as AWS has it."""
     pairs = (piece.partition("=") for piece in query.split("&") if piece)
@@ -149,12 +158,14 @@ def _from_query(query: dict[str, str]) -> Claim:
     credential, signed, signature, stamp, lives = (query.get(name, "") for name in names)
     if not (credential and signed and signature and stamp and lives):
         raise Incomplete(f"Query-string authentication needs {', '.join(names)}.")
-    if not lives.isdecimal() or not 0 < int(lives) <= LONGEST_PRESIGNED_SECONDS:
+    if _SECONDS.fullmatch(lives) is None or not 0 < int(lives) <= LONGEST_PRESIGNED_SECONDS:
         raise Incomplete("X-Amz-Expires must be between 1 and 604800 seconds.")
     return _claim(credential, signed, signature, stamp, query.get("X-Amz-Security-Token", ""), int(lives))
 
 
 def _claim(credential: str, signed: str, signature: str, stamp: str, token: str, seconds: int | None) -> Claim:
+    if not all(word.isascii() for word in (credential, signed, signature, stamp, token)):
+        raise Incomplete("A signature and its credentials are ASCII.")
     access_key, *scope = credential.split("/")
     if len(scope) != 4 or scope[3] != "aws4_request" or not access_key:
         raise Incomplete("Credential must be <access key>/<date>/<region>/<service>/aws4_request.")
@@ -178,7 +189,7 @@ def _header_stamp(head: Head) -> str:
         return stamp
     try:
         return time.strftime("%Y%m%dT%H%M%SZ", parsedate_to_datetime(head.headers["date"]).utctimetuple())
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Incomplete("The Date header is no date.") from None
 
 

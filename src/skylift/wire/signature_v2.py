@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 from dataclasses import dataclass
 
 from botocore.auth import HmacV1Auth
@@ -16,6 +17,7 @@ from skylift.wire.asgi import Head
 from skylift.wire.signature import query_pairs
 
 _SUBRESOURCES = frozenset(HmacV1Auth.QSAOfInterest)
+_SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ def read_url_claim(head: Head) -> UrlClaim | None:
     query = dict(query_pairs(head.query))
     names = ("AWSAccessKeyId", "Signature", "Expires")
     access_key, signature, expires = (query.get(name, "") for name in names)
-    if not (access_key and signature and expires.isdecimal()):
+    token = query.get("x-amz-security-token", "")
+    if not (access_key and signature and _SECONDS.fullmatch(expires)):
         return None
-    return UrlClaim(access_key, query.get("x-amz-security-token", ""), signature, expires)
+    return UrlClaim(access_key, token, signature, expires) if (access_key + signature + token).isascii() else None
 
 
 def is_url_signed_by(secret: str, claim: UrlClaim, head: Head) -> bool:
