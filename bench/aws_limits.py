@@ -79,7 +79,7 @@ class Desk:
             account.faults.set("latency", {"delay": latency})
 
     def do_fault(self, account: Account, kind: str, name: str = "", **values: Any) -> dict[str, Any]:
-        """A fault of the local cloud's kinds (``localcloud/fault_kinds.py``)."""
+        """A fault of the local cloud's kinds (``localcloud/faults/kinds.py``)."""
         return account.faults.set(kind, values, name=name)
 
     def do_clear(self, account: Account, name: str) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skylift.core.clock import Clock
-from skylift.localcloud.faults import Faults
+from skylift.localcloud.faults.plan import Faults
 from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Call, ConnectionCut, Course
 

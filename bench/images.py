@@ -16,9 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from skylift.localcloud import postmaster
-from skylift.localcloud.images import Image, Images
-from skylift.localcloud.postgres import Postgres
+from skylift.localcloud.images.built import Image, Images
+from skylift.localcloud.postgres.server import Postgres, postmaster
 
 REFERENCE = "skylift/airflow:3.3.2"
 

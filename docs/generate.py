@@ -27,21 +27,21 @@ from skylift.executors.options.queues import FALLBACK_WORDS, QUEUE_WORDS
 from skylift.executors.options.settings import OWN_SECTION, OWN_SETTINGS
 from skylift.localcloud.batch.lifecycle import BATCH_JOB
 from skylift.localcloud.batch.provider import BatchProvider
-from skylift.localcloud.ecs.capacity import SLOTS
-from skylift.localcloud.ecs.lifecycle import ECS_TASK, SERVICE
-from skylift.localcloud.ecs.oci import RUNNER
-from skylift.localcloud.ecs.provider import EcsProvider
-from skylift.localcloud.ecs.template import TEMPLATES
-from skylift.localcloud.elb_provider import ElbProvider
-from skylift.localcloud.fault_kinds import KINDS, PRESETS, Kind
-from skylift.localcloud.rest_services import page as services
+from skylift.localcloud.containers.oci import RUNNER
+from skylift.localcloud.containers.template import TEMPLATES
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, SERVICE
+from skylift.localcloud.ecs.tasks.slots import SLOTS
+from skylift.localcloud.elb.provider import ElbProvider
+from skylift.localcloud.emulators.table import page as services
+from skylift.localcloud.faults.kinds import KINDS, PRESETS, Kind
 
 DOCS = Path(__file__).parent
 PROVIDERS: tuple[Any, ...] = (EcsProvider, BatchProvider, ElbProvider, MwaaProvider)
 LIVES: tuple[tuple[str, Lifecycle[Any]], ...] = (
     ("src/skylift/core/environment.py", ENVIRONMENT_LIFE),
-    ("src/skylift/localcloud/ecs/lifecycle.py", ECS_TASK),
-    ("src/skylift/localcloud/ecs/lifecycle.py", SERVICE),
+    ("src/skylift/localcloud/ecs/model/lifecycle.py", ECS_TASK),
+    ("src/skylift/localcloud/ecs/model/lifecycle.py", SERVICE),
     ("src/skylift/localcloud/batch/lifecycle.py", BATCH_JOB),
 )
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from skylift.cli.airflow_api import AirflowApi
 from skylift.core.errors import Refused, Unavailable
-from skylift.localcloud.postgres import Postgres
+from skylift.localcloud.postgres.server import Postgres
 from skylift.testing import Cloud
 
 IMAGE = "my/airflow:1"

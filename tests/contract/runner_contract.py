@@ -1,4 +1,4 @@
-"""The contract of ``Runner`` (its prose in ``skylift.localcloud.ecs.runner``), for whoever has a ``world`` with a runner in it."""
+"""The contract of ``Runner`` (its prose in ``skylift.localcloud.containers.runner``), for whoever has a ``world`` with a runner in it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Protocol
 
 import pytest
 
-from skylift.localcloud.ecs.inside import exit_code
-from skylift.localcloud.ecs.runner import CannotStart, Container, Ended, Launch, Runner
+from skylift.localcloud.containers.program import exit_code
+from skylift.localcloud.containers.runner import CannotStart, Container, Ended, Launch, Runner
 
 SECONDS = 30.0
 ODD = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.contract.runner_contract import *  # noqa: F403 - the contract's tests
 
-from skylift.localcloud.ecs.fake_runner import FakeContainer, FakeRunner
-from skylift.localcloud.ecs.runner import Container, Launch, ProcessRunner, Runner, start_problem
-from skylift.localcloud.ecs.template import TemplateRunner
+from skylift.localcloud.containers.fake import FakeContainer, FakeRunner
+from skylift.localcloud.containers.runner import Container, Launch, ProcessRunner, Runner, start_problem
+from skylift.localcloud.containers.template import TemplateRunner
 
 pytestmark = pytest.mark.contract
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.localcloud.ecs.oci import OciEngine
-from skylift.localcloud.ecs.podman import EngineRunner
-from skylift.localcloud.ecs.runner import Container, Launch, Runner
+from skylift.localcloud.containers.engine_runner import EngineRunner
+from skylift.localcloud.containers.oci import OciEngine
+from skylift.localcloud.containers.runner import Container, Launch, Runner
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "skylift/airflow:3.3.2"

@@ -10,8 +10,8 @@ import pytest
 from tests.image.engine import IMAGE, Store, build_base, build_image
 from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, Cloud, definition, run, until
 
-from skylift.localcloud.ecs.oci import OciImages
-from skylift.localcloud.ecs.podman import EngineRunner
+from skylift.localcloud.containers.engine_runner import EngineRunner
+from skylift.localcloud.containers.oci import OciImages
 
 pytestmark = pytest.mark.image
 SECONDS = 60

@@ -10,9 +10,9 @@ from tests.contract.runner_contract import World, end_of, play, says
 from tests.image.engine import IMAGE, PodmanWorld, Store
 
 from skylift.core.errors import Refused
-from skylift.localcloud.ecs.oci import OciImages
-from skylift.localcloud.ecs.podman import name_of
-from skylift.localcloud.ecs.runner import CannotStart, Runner
+from skylift.localcloud.containers.engine_runner import name_of
+from skylift.localcloud.containers.oci import OciImages
+from skylift.localcloud.containers.runner import CannotStart, Runner
 
 pytestmark = pytest.mark.image
 

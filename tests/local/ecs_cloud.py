@@ -21,8 +21,8 @@ from botocore.config import Config
 
 from skylift.core.errors import Refused
 from skylift.localcloud.cloud import LocalCloud
-from skylift.localcloud.ecs.capacity import SLOTS
-from skylift.localcloud.ecs.runner import Runner
+from skylift.localcloud.containers.runner import Runner
+from skylift.localcloud.ecs.tasks.slots import SLOTS
 from skylift.wire.app import WireApp
 from skylift.wire.intercept import Call, Course, Interceptor
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys

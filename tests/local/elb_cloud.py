@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from skylift.localcloud.elb import Balancer
+from skylift.localcloud.elb.balancer import Balancer
 from skylift.wire.app import WireApp
 from skylift.wire.keys import Key, StaticKeys
 from skylift.wire.serve import Server, listen

@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from skylift.localcloud.rest import RestOfAws
+from skylift.localcloud.emulators.others import RestOfAws
 from skylift.wire.app import WireApp
 from skylift.wire.keys import Key, Keyrings, StaticKeys
 from skylift.wire.serve import Server, listen

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from skylift.localcloud.rest import RestOfAws
+from skylift.localcloud.emulators.others import RestOfAws
 
 
 @contextmanager

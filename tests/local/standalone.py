@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skylift.cli.airflow_api import AirflowApi
-from skylift.localcloud.postgres import Postgres
+from skylift.localcloud.postgres.server import Postgres
 
 PASSWORD = "standalone"
 

@@ -22,7 +22,7 @@ from skylift.control.store import Row, Store
 from skylift.core.clock import ManualClock
 from skylift.core.environment import Status
 from skylift.core.errors import Unavailable
-from skylift.localcloud.postgres import Postgres as Server
+from skylift.localcloud.postgres.server import Postgres as Server
 
 pytestmark = pytest.mark.local
 SETTINGS = ControlSettings()

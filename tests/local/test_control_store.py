@@ -18,7 +18,7 @@ from skylift.control.store import LastUpdate, Store
 from skylift.core.clock import ManualClock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused, Unavailable
-from skylift.localcloud.postgres import Postgres as Server
+from skylift.localcloud.postgres.server import Postgres as Server
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 

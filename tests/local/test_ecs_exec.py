@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.local.ecs_cloud import Cloud, definition, furnished, run, until
 
-from skylift.localcloud.ecs.inside import Program, Seance
+from skylift.localcloud.containers.program import Program, Seance
 
 pytestmark = pytest.mark.local
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from skylift.localcloud.ecs.runner import CannotStart, Container, Launch, ProcessRunner, Runner
-from skylift.localcloud.ecs.template import TemplateRunner
+from skylift.localcloud.containers.runner import CannotStart, Container, Launch, ProcessRunner, Runner
+from skylift.localcloud.containers.template import TemplateRunner
 
 pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[2]

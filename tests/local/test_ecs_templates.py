@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.local.test_ecs_runners import ROOT, Ground, drive, ground, lives, written
 
-from skylift.localcloud.ecs.runner import ProcessRunner
-from skylift.localcloud.ecs.template import TemplateRunner
+from skylift.localcloud.containers.runner import ProcessRunner
+from skylift.localcloud.containers.template import TemplateRunner
 
 pytestmark = pytest.mark.local
 WHO = "import sys; t = sys.modules.get('tiny_template'); print(t.PREPARED_BY[0] if t else 0)"

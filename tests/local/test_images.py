@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from skylift.core.errors import Refused, Unavailable
-from skylift.localcloud.images import Image, Images
+from skylift.localcloud.images.built import Image, Images
 
 pytestmark = pytest.mark.local
 SMALL = """
@@ -25,7 +25,7 @@ six==1.17.0 \\
 BUILD = """
 import os, sys
 from pathlib import Path
-from skylift.localcloud.images import Images
+from skylift.localcloud.images.built import Images
 home, cache, locks = map(Path, sys.argv[1:])
 print(Images(home, cache, locks=locks).build("skylift/small:1", lambda line: print(line, flush=True)).root)
 """

@@ -17,7 +17,7 @@ from tests.local.standalone import standalone
 from tests.local.test_cloud_alone import Alone
 from tests.local.upstream_cloud import shell_variables
 
-from skylift.localcloud.postgres import Postgres
+from skylift.localcloud.postgres.server import Postgres
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "own-aws.md").read_text()

@@ -23,9 +23,8 @@ import psycopg
 import pytest
 
 from skylift.core.errors import Refused
-from skylift.localcloud import postmaster
-from skylift.localcloud.postgres import Postgres
-from skylift.localcloud.postgres_guard import PostgresGuard
+from skylift.localcloud.postgres.guard import PostgresGuard
+from skylift.localcloud.postgres.server import Postgres, postmaster
 
 pytestmark = pytest.mark.local
 
@@ -216,7 +215,7 @@ def test_a_pid_file_of_a_pid_that_is_another_program_now_does_no_harm(home: Path
 
 
 def test_two_starts_at_once_make_one_server(home: Path) -> None:
-    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres import Postgres; "
+    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres.server import Postgres; "
     code += "p = Postgres(Path(sys.argv[1])); p.start(); print(p.port, p.password)"
     both = [subprocess.Popen([sys.executable, "-c", code, home], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = {process.communicate(timeout=60)[0] for process in both}
@@ -261,7 +260,7 @@ def test_root_runs_it_as_an_unprivileged_user_below_closed_folders(home: Path) -
     shutil.copytree(package, closed / package.name, symlinks=True)
     shutil.copytree(package.with_name(f"{package.name}.libs"), closed / f"{package.name}.libs", symlinks=True)
     code = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-    code += "from skylift.localcloud.postgres import Postgres; p = Postgres(Path(sys.argv[2])); "
+    code += "from skylift.localcloud.postgres.server import Postgres; p = Postgres(Path(sys.argv[2])); "
     code += "p.start(); print(p.binary('postgres'))"
     done = subprocess.run(
         [sys.executable, "-c", code, closed, home], capture_output=True, text=True, check=True, timeout=60
@@ -290,7 +289,7 @@ def test_an_ordinary_user_runs_it_too(home: Path) -> None:
         [*become, sys.executable, "-c", "import skylift.localcloud"], capture_output=True, check=False
     ).returncode:
         pytest.skip("this checkout is closed to other users")
-    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres import Postgres; "
+    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres.server import Postgres; "
     code += "p = Postgres(Path(sys.argv[1])); p.start(); p.stop(); p.start(); print(p.is_running())"
     done = subprocess.run(
         [*become, sys.executable, "-c", code, home], capture_output=True, text=True, check=False, timeout=60
@@ -306,7 +305,7 @@ def test_an_ordinary_user_runs_it_too(home: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root to give up capabilities")
 def test_a_root_without_capabilities_is_told_what_to_do(home: Path) -> None:
-    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres import Postgres; "
+    code = "import sys; from pathlib import Path; from skylift.localcloud.postgres.server import Postgres; "
     code += "Postgres(Path(sys.argv[1])).start()"
     weaken = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-setpcap"]
     command = [*weaken, sys.executable, "-c", code, home]

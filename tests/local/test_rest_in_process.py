@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from skylift.core.errors import Refused
-from skylift.localcloud.log_keeping import FOLD_BYTES
-from skylift.localcloud.rest import RestOfAws
-from skylift.localcloud.rest_ports import AwsLogs, AwsSecrets
+from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsSecrets
+from skylift.localcloud.emulators.log_keeping import FOLD_BYTES
+from skylift.localcloud.emulators.others import RestOfAws
 from skylift.wire.asgi import ClientGone
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller

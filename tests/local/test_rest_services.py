@@ -19,7 +19,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from tests.local.rest_server import Rest, rest_of_aws
 
-from skylift.localcloud.rest_services import TABLE, Depth, Server, page, served
+from skylift.localcloud.emulators.table import TABLE, Depth, Server, page, served
 
 pytestmark = pytest.mark.local
 

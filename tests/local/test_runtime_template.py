@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from skylift.core import templates
-from skylift.localcloud.ecs.runner import Launch, ProcessRunner
-from skylift.localcloud.ecs.template import TemplateRunner
+from skylift.localcloud.containers.runner import Launch, ProcessRunner
+from skylift.localcloud.containers.template import TemplateRunner
 
 pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[2]

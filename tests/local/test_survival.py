@@ -18,7 +18,7 @@ import pytest
 from tests.stack import QUICKSTART, Stack
 
 from skylift.cli.airflow_api import AirflowApi
-from skylift.localcloud import postmaster
+from skylift.localcloud.postgres import postmaster
 
 pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(600)]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from skylift.core.clock import ManualClock
 from skylift.localcloud.batch.provider import BatchProvider
-from skylift.localcloud.ecs.capacity import Slots
-from skylift.localcloud.ecs.engine import Neighbours
-from skylift.localcloud.ecs.fake_runner import FakeContainer, FakeRunner
-from skylift.localcloud.ecs.ports import Document, Place
-from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.containers.fake import FakeContainer, FakeRunner
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.tasks.engine import Neighbours
+from skylift.localcloud.ecs.tasks.slots import Slots
 from skylift.localcloud.events import Events
+from skylift.localcloud.ports import Document, Place
 from skylift.wire.provider import Caller
 
 ME = Caller("AKIA", "arn:aws:iam::000000000000:user/me", "000000000000", "us-east-1")

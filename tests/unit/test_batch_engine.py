@@ -15,8 +15,8 @@ import pytest
 from batch_world import ME, World, job_of, played, until
 
 from skylift.core.errors import Unavailable
-from skylift.localcloud.ecs.provider import EcsProvider
-from skylift.localcloud.ecs.store import EcsTask
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.wire.errors import AwsError
 
 pytestmark = pytest.mark.unit

@@ -16,7 +16,7 @@ from tests.unit.ecs_table import BASE, GROUP, NETWORK, Case, play
 from tests.unit.test_ecs_api_clusters import CASES as CLUSTER_CASES
 from tests.unit.test_ecs_api_tasks import CASES as TASK_CASES
 
-from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.api.provider import EcsProvider
 
 pytestmark = pytest.mark.unit
 

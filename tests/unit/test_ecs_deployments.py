@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from tests.unit.test_ecs_engine import GROUP, ME, World, definition, played, until
 
-from skylift.localcloud.ecs import health
-from skylift.localcloud.ecs.deployments import threshold
-from skylift.localcloud.ecs.environment import Wanted
-from skylift.localcloud.ecs.health import HEALTHY, UNHEALTHY, UNKNOWN, Check, Pulse, after
-from skylift.localcloud.ecs.order import DependencyFailed, Stage, may_start
-from skylift.localcloud.ecs.rolling import Member, Wish, decide
-from skylift.localcloud.ecs.strategy import choose
+from skylift.localcloud.ecs.model import health
+from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY, UNKNOWN, Check, Pulse, after
+from skylift.localcloud.ecs.model.strategy import choose
+from skylift.localcloud.ecs.services.deployments import threshold
+from skylift.localcloud.ecs.services.rolling import Member, Wish, decide
+from skylift.localcloud.ecs.tasks.depends_on import DependencyFailed, Stage, may_start
+from skylift.localcloud.ecs.tasks.launch import Wanted
 
 pytestmark = pytest.mark.unit
 

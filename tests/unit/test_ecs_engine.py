@@ -15,11 +15,11 @@ import pytest
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Unavailable
 from skylift.localcloud.batch.store import Store as BatchStore
-from skylift.localcloud.ecs.capacity import Slots
-from skylift.localcloud.ecs.engine import Neighbours
-from skylift.localcloud.ecs.fake_runner import FakeRunner
-from skylift.localcloud.ecs.ports import Place
-from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.containers.fake import FakeRunner
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.tasks.engine import Neighbours
+from skylift.localcloud.ecs.tasks.slots import Slots
+from skylift.localcloud.ports import Place
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from skylift.core.clock import ManualClock
-from skylift.localcloud.ecs.logtail import LONGEST_LINE, TALKING, LogTails
+from skylift.localcloud.containers.log_tail import LONGEST_LINE, TALKING, LogTails
 
 pytestmark = pytest.mark.unit
 

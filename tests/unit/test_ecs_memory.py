@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from skylift.localcloud.ecs.capacity import SLOTS, Slots, machine_slots, slots_of
-from skylift.localcloud.ecs.memory import (
+from skylift.localcloud.containers.cpu_shares import nice_of
+from skylift.localcloud.containers.memory import (
     MemoryWatch,
     Over,
     Pace,
@@ -21,7 +21,7 @@ from skylift.localcloud.ecs.memory import (
     proportional_share,
     read_processes,
 )
-from skylift.localcloud.ecs.shares import nice_of
+from skylift.localcloud.ecs.tasks.slots import SLOTS, Slots, machine_slots, slots_of
 
 pytestmark = pytest.mark.unit
 MB = 1024 * 1024

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from skylift.core.errors import Refused
-from skylift.localcloud.ecs.oci import Output, chosen_engine
-from skylift.localcloud.ecs.podman import _how_ended, _read_exit, _split, _write_exit, name_of
-from skylift.localcloud.ecs.runner import CannotStart, Ended
+from skylift.localcloud.containers.engine_runner import _how_ended, _read_exit, _split, _write_exit, name_of
+from skylift.localcloud.containers.oci import Output, chosen_engine
+from skylift.localcloud.containers.runner import CannotStart, Ended
 
 pytestmark = pytest.mark.unit
 ABOUT = {"ExitCode": 137, "FinishedAt": "2026-11-20T07:41:48.049948802Z", "OOMKilled": False}

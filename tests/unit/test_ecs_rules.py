@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from skylift.localcloud.ecs.birth import first_address, free_addresses
-from skylift.localcloud.ecs.checks import check_definition, check_run, cpu_units, memory_mib
-from skylift.localcloud.ecs.lifecycle import ECS_TASK, SERVICE
-from skylift.localcloud.ecs.rolling import Decision, Member, Wish, decide, delay_after
-from skylift.localcloud.ecs.shapes import merged_tags, page
+from skylift.localcloud.ecs.model.checks import check_definition, check_run, cpu_units, memory_mib
+from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, SERVICE
+from skylift.localcloud.ecs.model.shapes import merged_tags, page
+from skylift.localcloud.ecs.services.rolling import Decision, Member, Wish, decide, delay_after
+from skylift.localcloud.ecs.tasks.make import first_address, free_addresses
 from skylift.wire.errors import AwsError
 
 pytestmark = pytest.mark.unit

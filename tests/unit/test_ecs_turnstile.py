@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from skylift.localcloud.ecs.capacity import Slots
-from skylift.localcloud.ecs.turnstile import Turnstile, runnable
+from skylift.localcloud.ecs.tasks.slots import Slots
+from skylift.localcloud.ecs.tasks.start_limit import Turnstile, runnable
 
 pytestmark = pytest.mark.unit
 SOON = 0.5

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from skylift.localcloud.elb_health import QUICK_SECONDS, Check, Health, Probe, judged, matches, pause
+from skylift.localcloud.elb.health import QUICK_SECONDS, Check, Health, Probe, judged, matches, pause
 
 pytestmark = pytest.mark.unit
 CHECK = Check("HTTP", "traffic-port", "/", "200", interval=10, timeout=2, healthy_after=3, unhealthy_after=2)

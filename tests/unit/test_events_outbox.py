@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from skylift.core.clock import ManualClock
-from skylift.localcloud.ecs.lazy import LazyMapping
-from skylift.localcloud.ecs.ports import Place
+from skylift.localcloud.ecs.model.lazy import LazyMapping
 from skylift.localcloud.events import INSERT, OUTBOX, Events
+from skylift.localcloud.ports import Place
 
 pytestmark = pytest.mark.unit
 

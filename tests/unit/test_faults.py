@@ -10,9 +10,9 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused
-from skylift.localcloud.fault_effects import Fault
-from skylift.localcloud.fault_kinds import KINDS
-from skylift.localcloud.faults import Faults
+from skylift.localcloud.faults.effects import Fault
+from skylift.localcloud.faults.kinds import KINDS
+from skylift.localcloud.faults.plan import Faults
 from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Call, ConnectionCut, Course
 from skylift.wire.provider import Caller

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.localcloud.image_build import PackageLayer, build_image, image_digest, read_package, this_base
-from skylift.localcloud.image_network import network_variables
-from skylift.localcloud.images import LOCKS, SYSTEM_PATH, Images
-from skylift.localcloud.uv import failure, space_error
+from skylift.localcloud.images.build import PackageLayer, build_image, image_digest, read_package, this_base
+from skylift.localcloud.images.built import LOCKS, SYSTEM_PATH, Images
+from skylift.localcloud.images.network import network_variables
+from skylift.localcloud.images.uv import failure, space_error
 
 pytestmark = pytest.mark.unit
 ECR = "000000000000.dkr.ecr.us-east-1.amazonaws.com/"
@@ -149,7 +149,7 @@ def test_an_image_is_a_clone_that_shares_the_bases_files(tmp_path: Path) -> None
 
 def test_the_package_layer_is_the_skylift_that_runs() -> None:
     layer = read_package()
-    assert layer.files["skylift/localcloud/images.py"] == (LOCKS.parent / "images.py").read_bytes()
+    assert layer.files["skylift/localcloud/images/built.py"] == (LOCKS.parent / "images" / "built.py").read_bytes()
     assert not [name for name in layer.files if "__pycache__" in name]
     assert layer.digest == read_package().digest
     changed = PackageLayer({**layer.files, "skylift/new.py": b""}, "other")

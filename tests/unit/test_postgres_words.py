@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.localcloud import postmaster
-from skylift.localcloud.postgres import Postgres, reason
+from skylift.localcloud.postgres.server import Postgres, postmaster, reason
 
 pytestmark = pytest.mark.unit
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import botocore.session
 import pytest
 
-from skylift.localcloud.ministack_models import spare
-from skylift.localcloud.rest_services import TABLE, Server
+from skylift.localcloud.emulators.ministack_models import spare
+from skylift.localcloud.emulators.table import TABLE, Server
 from skylift.wire.models import metadata_of
 
 pytestmark = pytest.mark.unit

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from skylift.core.clock import ManualClock
-from skylift.localcloud.log_journal import Change, LogJournal
-from skylift.localcloud.log_keeping import expire
-from skylift.localcloud.rest_changes import action_of, promised, touched
-from skylift.localcloud.rest_saver import COST_FACTOR, DELAY_SECONDS, PROMPT_BYTES, RETRY_SECONDS, Saver
-from skylift.localcloud.rest_services import Scope, scope_of
+from skylift.localcloud.emulators.changes import action_of, promised, touched
+from skylift.localcloud.emulators.log_journal import Change, LogJournal
+from skylift.localcloud.emulators.log_keeping import expire
+from skylift.localcloud.emulators.saver import COST_FACTOR, DELAY_SECONDS, PROMPT_BYTES, RETRY_SECONDS, Saver
+from skylift.localcloud.emulators.table import Scope, scope_of
 
 pytestmark = pytest.mark.unit
 

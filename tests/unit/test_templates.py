@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from skylift.core.templates import LATE, base_of, wants_template
-from skylift.localcloud.ecs.runner import Launch
-from skylift.localcloud.ecs.template import key_of
+from skylift.localcloud.containers.runner import Launch
+from skylift.localcloud.containers.template import key_of
 from skylift.runtime import acting, relocate, template
 from skylift.runtime.components import Program
 

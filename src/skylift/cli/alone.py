@@ -15,11 +15,11 @@ from skylift.cli.home import ACCOUNT, REGION, Home
 from skylift.cli.serve import alone_in
 from skylift.cli.server import HEALTH, Server, package_version, record, start_time
 from skylift.localcloud.alone import AloneCloud
-from skylift.localcloud.ecs.capacity import SLOTS
-from skylift.localcloud.ecs.oci import OciImages, chosen_engine
-from skylift.localcloud.ecs.podman import EngineRunner
-from skylift.localcloud.images import Images
-from skylift.localcloud.local_images import LocalImages
+from skylift.localcloud.containers.engine_runner import EngineRunner
+from skylift.localcloud.containers.oci import OciImages, chosen_engine
+from skylift.localcloud.ecs.tasks.slots import SLOTS
+from skylift.localcloud.images.built import Images
+from skylift.localcloud.images.found import LocalImages
 from skylift.wire.keys import Key
 from skylift.wire.serve import listen
 

@@ -23,15 +23,15 @@ from skylift.cli.server import HEALTH, IMAGE, Server
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
 from skylift.localcloud.cloud import LocalCloud
-from skylift.localcloud.ecs.capacity import SLOTS
-from skylift.localcloud.ecs.oci import OciImages, chosen_engine
-from skylift.localcloud.ecs.podman import EngineRunner
-from skylift.localcloud.ecs.ports import Image
-from skylift.localcloud.ecs.ports import Images as AnyImages
-from skylift.localcloud.images import Images
-from skylift.localcloud.local_images import LocalImages
-from skylift.localcloud.postgres import Postgres
-from skylift.localcloud.postgres_guard import PostgresGuard
+from skylift.localcloud.containers.engine_runner import EngineRunner
+from skylift.localcloud.containers.oci import OciImages, chosen_engine
+from skylift.localcloud.ecs.tasks.slots import SLOTS
+from skylift.localcloud.images.built import Images
+from skylift.localcloud.images.found import LocalImages
+from skylift.localcloud.ports import Image
+from skylift.localcloud.ports import Images as AnyImages
+from skylift.localcloud.postgres.guard import PostgresGuard
+from skylift.localcloud.postgres.server import Postgres
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi, Receive, Scope, Send
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys

@@ -18,8 +18,8 @@ from pathlib import Path
 from skylift.cli.daemon import last_port, port_is_free
 from skylift.cli.home import Home
 from skylift.cli.server import health, home_of, recorded, running
-from skylift.localcloud.ecs.capacity import SLOTS, machine_slots
-from skylift.localcloud.ecs.memory import MODE
+from skylift.localcloud.containers.memory import MODE
+from skylift.localcloud.ecs.tasks.slots import SLOTS, machine_slots
 
 GIGABYTE = 1_000_000_000
 LEAST_DISK = 0.5 * GIGABYTE

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from skylift.core.errors import Broken
 from skylift.localcloud.cloud import LocalCloud
-from skylift.localcloud.ecs.ports import Images
-from skylift.localcloud.ecs.runner import Runner
+from skylift.localcloud.containers.runner import Runner
+from skylift.localcloud.ports import Images
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi
 from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys

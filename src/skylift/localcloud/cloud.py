@@ -10,21 +10,21 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.provider import BatchProvider
-from skylift.localcloud.ecs import execute, sessions
-from skylift.localcloud.ecs.capacity import Slots, machine_slots, machine_turnstile
-from skylift.localcloud.ecs.endpoints import ContainerEndpoints
-from skylift.localcloud.ecs.engine import Neighbours
-from skylift.localcloud.ecs.ports import Change, Document, Images, Place, nobody
-from skylift.localcloud.ecs.provider import EcsProvider
-from skylift.localcloud.ecs.runner import Runner
-from skylift.localcloud.elb import Balancer
+from skylift.localcloud.containers.runner import Runner
+from skylift.localcloud.ecs.api import execute, sessions
+from skylift.localcloud.ecs.api.metadata import ContainerEndpoints
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.tasks.engine import Neighbours
+from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_turnstile
+from skylift.localcloud.elb.balancer import Balancer
+from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsSecrets
+from skylift.localcloud.emulators.others import RestOfAws
 from skylift.localcloud.events import Events
-from skylift.localcloud.fault_actions import EventFaults, ecs_actions
-from skylift.localcloud.fault_api import PREFIX, FaultRoute
-from skylift.localcloud.faults import Faults
-from skylift.localcloud.images import Images as BuiltImages
-from skylift.localcloud.rest import RestOfAws
-from skylift.localcloud.rest_ports import AwsLogs, AwsSecrets
+from skylift.localcloud.faults.actions import EventFaults, ecs_actions
+from skylift.localcloud.faults.plan import Faults
+from skylift.localcloud.faults.route import PREFIX, FaultRoute
+from skylift.localcloud.images.built import Images as BuiltImages
+from skylift.localcloud.ports import Change, Document, Images, Place, nobody
 from skylift.wire.asgi import Asgi
 from skylift.wire.keys import DerivedKeys, Keyring
 from skylift.wire.provider import Provider

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from skylift.core.clock import Clock
-from skylift.localcloud.ecs.ports import Document, Place
+from skylift.localcloud.ports import Document, Place
 
 OUTBOX = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
 INSERT = "INSERT INTO outbox (body) VALUES (?)"

@@ -8,7 +8,7 @@ PYTEST_DONT_REWRITE: there are no assertions here, and a conftest.py may import 
 
 from __future__ import annotations
 
-from skylift.localcloud.image_registry import NamedImage
+from skylift.localcloud.images.registry import NamedImage
 from skylift.testing.cloud import Cloud, running_cloud
 from skylift.testing.fixtures import aws_client, skylift_cloud, skylift_faults, skylift_images
 

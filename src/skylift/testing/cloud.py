@@ -16,9 +16,9 @@ from botocore.config import Config
 
 from skylift.core.errors import Unavailable
 from skylift.localcloud.alone import AloneCloud
-from skylift.localcloud.image_registry import NamedImage
-from skylift.localcloud.images import Images
-from skylift.localcloud.local_images import LocalImages
+from skylift.localcloud.images.built import Images
+from skylift.localcloud.images.found import LocalImages
+from skylift.localcloud.images.registry import NamedImage
 from skylift.wire.keys import Key
 from skylift.wire.serve import listen
 

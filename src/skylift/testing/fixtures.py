@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skylift.localcloud.image_registry import NamedImage
+from skylift.localcloud.images.registry import NamedImage
 from skylift.testing.cloud import Cloud, running_cloud
 
 

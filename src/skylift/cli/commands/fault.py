@@ -11,7 +11,7 @@ import click
 from skylift.aws import signed
 from skylift.cli.connection import connect
 from skylift.cli.home import REGION
-from skylift.localcloud.fault_kinds import KINDS, Kind
+from skylift.localcloud.faults.kinds import KINDS, Kind
 
 ROUTE = "/_skylift/faults"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from skylift.cli.home import find_home
-from skylift.localcloud.image_registry import ImageRegistry, NamedImage
+from skylift.localcloud.images.registry import ImageRegistry, NamedImage
 
 
 @click.group()

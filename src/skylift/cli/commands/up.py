@@ -16,7 +16,7 @@ from skylift.cli.project import Project, open_project
 from skylift.cli.server import package_version
 from skylift.cli.terminal import Stages, err, out, print_table
 from skylift.core.errors import Refused
-from skylift.localcloud.ecs.oci import DOCKER, PODMAN, PROCESS, RUNNER
+from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
 
 
 @click.command()

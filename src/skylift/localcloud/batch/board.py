@@ -10,8 +10,8 @@ from skylift.localcloud.batch.lifecycle import BATCH_JOB, ENDED, PLACED, JobStat
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
 from skylift.localcloud.batch.shown import described
 from skylift.localcloud.batch.store import Store
-from skylift.localcloud.ecs.ports import Change, Document, Place
 from skylift.localcloud.events import Events
+from skylift.localcloud.ports import Change, Document, Place
 
 
 class Board:

@@ -13,8 +13,8 @@ from typing import Any
 
 from skylift.localcloud.batch.containers import effective, on_fargate, overridden_names, size_of, written
 from skylift.localcloud.batch.shapes import NAME, executing, refused
-from skylift.localcloud.ecs.checks import check_fargate_size
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.model.checks import check_fargate_size
+from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 
 MOST_SUBMISSION_BYTES = 30 * 1024

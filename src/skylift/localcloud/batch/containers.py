@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.localcloud.batch.model import BatchJob, Submission
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 
 CONTAINER = "default"
 """Name of the container of a job definition with ``containerProperties``."""

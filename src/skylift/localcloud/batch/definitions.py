@@ -9,8 +9,8 @@ from skylift.localcloud.batch.containers import ecs_request
 from skylift.localcloud.batch.operations import Operations, Request
 from skylift.localcloud.batch.shapes import batch_arn, executing, merged_tags, name_of, page, without
 from skylift.localcloud.batch.store import DEFINITION
-from skylift.localcloud.ecs.checks import check_definition as check_ecs_definition
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.model.checks import check_definition as check_ecs_definition
+from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
 _COPIED = (

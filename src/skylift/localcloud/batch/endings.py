@@ -9,7 +9,7 @@ from collections.abc import Callable
 from skylift.localcloud.batch.model import BatchJob
 from skylift.localcloud.batch.operations import Operations, Request
 from skylift.localcloud.batch.shapes import refused
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
 _MOST_AT_ONCE = 50

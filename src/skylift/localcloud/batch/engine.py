@@ -22,10 +22,10 @@ from skylift.localcloud.batch.shapes import milliseconds
 from skylift.localcloud.batch.shown import attempt_of, strategy, timeout
 from skylift.localcloud.batch.store import QUEUE, Store
 from skylift.localcloud.batch.verdict import TIMED_OUT, Ended, Verdict, ended, judge
-from skylift.localcloud.ecs.lifecycle import StopCode, TaskState
-from skylift.localcloud.ecs.ports import Change, Document
-from skylift.localcloud.ecs.provider import EcsProvider
-from skylift.localcloud.ecs.store import EcsTask
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.model.lifecycle import StopCode, TaskState
+from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ports import Change, Document
 
 KEPT_SECONDS = 24 * 3600.0
 """How long an ended job can be described (issue 3: at least 24 hours)."""

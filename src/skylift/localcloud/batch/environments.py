@@ -12,7 +12,7 @@ from typing import Any
 from skylift.localcloud.batch.operations import Operations, Request
 from skylift.localcloud.batch.shapes import NAME, batch_arn, executing, merged_tags, name_of, page, refused
 from skylift.localcloud.batch.store import ENVIRONMENT
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 

@@ -10,7 +10,7 @@ from enum import Enum
 
 from skylift.localcloud.batch.lifecycle import JobState
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 
 Find = Callable[[str], BatchJob | None]
 

@@ -17,11 +17,11 @@ from skylift.localcloud.batch.lifecycle import JobState
 from skylift.localcloud.batch.lines import Lines
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
 from skylift.localcloud.batch.store import DEFINITION, Store
-from skylift.localcloud.ecs.birth import Order
-from skylift.localcloud.ecs.lifecycle import TaskState
-from skylift.localcloud.ecs.ports import Document
-from skylift.localcloud.ecs.provider import EcsProvider
-from skylift.localcloud.ecs.store import EcsTask
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ecs.model.lifecycle import TaskState
+from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ecs.tasks.make import Order
+from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from skylift.localcloud.batch.lifecycle import JobState
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 
 _Entry = tuple[int, int, int, BatchJob]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skylift.localcloud.batch.lifecycle import ENDED, WAITING, JobState
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 
 
 @dataclass

@@ -8,8 +8,8 @@ from skylift.core.clock import Clock
 from skylift.localcloud.batch.engine import BatchEngine
 from skylift.localcloud.batch.shapes import name_of, refused
 from skylift.localcloud.batch.store import Store
-from skylift.localcloud.ecs.ports import Document
-from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ports import Document
 
 Request = dict[str, Any]
 

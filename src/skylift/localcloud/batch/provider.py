@@ -11,8 +11,8 @@ from skylift.localcloud.batch.queues import QueueOperations
 from skylift.localcloud.batch.store import Store
 from skylift.localcloud.batch.submissions import SubmissionOperations
 from skylift.localcloud.batch.tags import TagOperations
-from skylift.localcloud.ecs.ports import Change, nobody
-from skylift.localcloud.ecs.provider import EcsProvider
+from skylift.localcloud.ecs.api.provider import EcsProvider
+from skylift.localcloud.ports import Change, nobody
 
 
 class BatchProvider(

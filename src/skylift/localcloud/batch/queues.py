@@ -17,7 +17,7 @@ from skylift.localcloud.batch.shapes import (
     refused,
 )
 from skylift.localcloud.batch.store import QUEUE
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
 _HEALTHY = "JobQueue Healthy"

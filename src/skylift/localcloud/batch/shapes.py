@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from skylift.core.names import arn
-from skylift.localcloud.ecs.ports import Document, Place
+from skylift.localcloud.ports import Document, Place
 from skylift.wire.errors import AwsError
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from typing import Any
 from skylift.localcloud.batch.containers import CONTAINER, effective
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
 from skylift.localcloud.batch.shapes import batch_arn, milliseconds, without
-from skylift.localcloud.ecs.lifecycle import TaskState
-from skylift.localcloud.ecs.ports import Document, Place
+from skylift.localcloud.ecs.model.lifecycle import TaskState
+from skylift.localcloud.ports import Document, Place
 
 
 def described(place: Place, job: BatchJob, definition: Document) -> Document:

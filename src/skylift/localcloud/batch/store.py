@@ -17,8 +17,8 @@ from pathlib import Path
 
 from skylift.core.errors import Unavailable
 from skylift.localcloud.batch.model import ArrayJob, BatchJob, Submission, packed, unpack
-from skylift.localcloud.ecs.ports import Document
 from skylift.localcloud.events import INSERT, OUTBOX
+from skylift.localcloud.ports import Document
 
 _log = logging.getLogger(__name__)
 _SCHEMA = """

@@ -25,7 +25,7 @@ from skylift.localcloud.batch.shapes import (
     without,
 )
 from skylift.localcloud.batch.shown import described, listed
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
 MOST_DESCRIBED = 100

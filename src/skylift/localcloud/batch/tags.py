@@ -9,7 +9,7 @@ from collections.abc import Callable
 from skylift.localcloud.batch.operations import Operations, Request
 from skylift.localcloud.batch.shapes import merged_tags, refused
 from skylift.localcloud.batch.store import DEFINITION, ENVIRONMENT, QUEUE
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
 _ARN_PARTS = 6

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.localcloud.batch.lifecycle import JobState
-from skylift.localcloud.ecs.lifecycle import StopCode
-from skylift.localcloud.ecs.ports import Document
+from skylift.localcloud.ecs.model.lifecycle import StopCode
+from skylift.localcloud.ports import Document
 
 FAILED_TO_START = "Task failed to start"
 TIMED_OUT = "Job attempt duration exceeded timeout"

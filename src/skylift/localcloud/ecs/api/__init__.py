@@ -1,0 +1,1 @@
+"""The operations of ECS: one file for each family of the API."""

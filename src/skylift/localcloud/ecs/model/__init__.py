@@ -1,0 +1,1 @@
+"""What ECS keeps and its rules: shapes, checks, lifecycles, store."""

@@ -1,0 +1,321 @@
+"""Everything that ECS knows, in memory, and on disk in one transactional store (SQLite, WAL).
+
+Reads never touch the disk. A write is one short transaction: what a call has accepted is there after ``kill -9``.
+Secrets' values are never in it: definitions hold references only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skylift.core.errors import Unavailable
+from skylift.localcloud.ecs.model.lazy import LazyMapping
+from skylift.localcloud.ecs.model.lifecycle import TaskState
+from skylift.localcloud.events import INSERT, OUTBOX
+from skylift.localcloud.ports import Document
+
+Row = tuple[str, str, str]
+"""Kind, id, JSON."""
+STOPPED_SECONDS = 3600.0
+"""How long a stopped ECS task stays visible: "at least one hour" (ECS API reference, DescribeTasks)."""
+
+SOON_SECONDS = 0.02
+"""How long a change may wait for others to be written with it."""
+_HISTORY = """
+SELECT id, body, json_extract(body, '$.document.lastStatus'), json_extract(body, '$.document.clusterArn'),
+       json_extract(body, '$.document.stoppedAt'), json_extract(body, '$.client_token')
+FROM ecs WHERE kind = 'task' ORDER BY json_extract(body, '$.document.createdAt')
+"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class EcsTask:
+    """One ECS task.
+
+    Attributes:
+        document: as DescribeTasks shows it, with its tags.
+        address: its own loopback address, empty when it has none.
+        credential: what its containers show at the credentials endpoint.
+        folders: container name -> name of its folder below ``containers/``.
+        offsets: container name -> bytes of its log that CloudWatch Logs has.
+        client_token: idempotency token of the RunTask that made it.
+        digest: of that RunTask's parameters.
+        deployment: id of the service deployment it belongs to, or empty.
+        registered: whether the service's load balancers know it.
+        judged: whether its service has drawn its conclusions from its end.
+        protected_until: seconds since the epoch; before that neither scaling in nor a deployment ends it.
+    """
+
+    document: Document
+    address: str = ""
+    credential: str = ""
+    folders: dict[str, str] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
+    client_token: str = ""
+    digest: str = ""
+    deployment: str = ""
+    registered: bool = False
+    judged: bool = False
+    protected_until: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The last part of its ARN."""
+        return str(self.document["taskArn"]).rsplit("/", 1)[-1]
+
+    @property
+    def state(self) -> TaskState:
+        """``lastStatus``."""
+        return TaskState(self.document["lastStatus"])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is over."""
+        return self.state is TaskState.STOPPED
+
+    @property
+    def wanted(self) -> bool:
+        """Whether nobody has asked it to stop, and nothing has made it stop."""
+        return bool(self.document["desiredStatus"] == TaskState.RUNNING)
+
+    def container(self, name: str) -> Document:
+        """The document of one of its containers."""
+        return next(found for found in self.document["containers"] if found["name"] == name)
+
+
+@dataclass
+class Service:
+    """One service: its document (with its tags) and what the scheduler remembers.
+
+    Attributes:
+        failures: ECS tasks of the primary deployment that died young, in a row.
+        not_before: seconds since the epoch; no ECS task is started earlier.
+        digest: of the CreateService request that made it.
+        completed: what its last completed deployment was, for a rollback.
+    """
+
+    document: Document
+    failures: int = 0
+    not_before: float = 0.0
+    digest: str = ""
+    completed: Document | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Cluster ARN and service name."""
+        return self.document["clusterArn"], self.document["serviceName"]
+
+
+class Store:
+    """Memory with a disk behind it. Change what you find here, then ``save`` it.
+
+    ECS tasks are in the order of their birth; ``alive`` are those that are not STOPPED, ``addresses`` theirs;
+    ``by_token`` finds them by cluster ARN and client token.
+    """
+
+    def __init__(self, path: Path, told: Callable[[], None] = lambda: None) -> None:
+        """Reads what is there. ``told`` is called after each transaction with events."""
+        self.clusters: dict[str, Document] = {}
+        self.definitions: dict[str, Document] = {}
+        self.tasks: LazyMapping[EcsTask] = LazyMapping(lambda text: EcsTask(**json.loads(text)))
+        self.alive: dict[str, EcsTask] = {}
+        self.addresses: set[str] = set()
+        self.by_token: dict[tuple[str, str], list[str]] = {}
+        self.services: dict[tuple[str, str], Service] = {}
+        self.providers: dict[str, Document] = {}
+        self.settings: dict[str, Document] = {}
+        self._things = {
+            "cluster": self.clusters,
+            "definition": self.definitions,
+            "provider": self.providers,
+            "setting": self.settings,
+        }
+        self._owed: dict[tuple[str, str], Row] = {}
+        self._owed_events: list[str] = []
+        self._late: dict[str, EcsTask] = {}
+        self._ends: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = told
+        self._path = path
+        self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._disk.execute("PRAGMA journal_mode=WAL")
+        self._disk.execute("PRAGMA synchronous=NORMAL")
+        self._disk.execute(
+            "CREATE TABLE IF NOT EXISTS ecs (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+        )
+        self._disk.execute(OUTBOX)
+        self._load()
+
+    def save(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
+        """Writes ECS tasks and services, and the events that tell of it, all or none; new ones become known once they are written.
+
+        Raises:
+            Unavailable: the disk does not take them (it is full).
+        """
+        self._write([_row(thing) for thing in things], events)
+        self._know(*things)
+
+    def keep(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
+        """As ``save``, for what has happened whether the disk takes it or not: then it is written with the next write."""
+        rows = [_row(thing) for thing in things]
+        try:
+            self._write(rows, events)
+        except Unavailable as error:
+            _log.warning("%s", error)
+            self._owed |= {row[:2]: row for row in rows}
+            self._owed_events += events
+        self._know(*things)
+
+    def soon(self, task: EcsTask, events: Sequence[str] = ()) -> None:
+        """As ``keep``, with the next write or a moment later: for what a restart would find out again by itself."""
+        self._late[task.id] = task
+        self._owed_events += events
+        self._know(task)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SOON_SECONDS, self._flush)
+
+    def save_cluster(self, document: Document) -> None:
+        """Writes a cluster. Raises ``Unavailable`` as ``save``."""
+        self._write([("cluster", document["clusterName"], _text(document))])
+        self.clusters[document["clusterName"]] = document
+
+    def save_definition(self, document: Document) -> None:
+        """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as ``save``."""
+        self._write([("definition", document["taskDefinitionArn"], _text(document))])
+        self.definitions[document["taskDefinitionArn"]] = document
+
+    def save_thing(self, kind: str, name: str, document: Document) -> None:
+        """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` as ``save``."""
+        self._write([(kind, name, _text(document))])
+        self._things[kind][name] = document
+
+    def remove_thing(self, kind: str, name: str) -> None:
+        """Removes what ``save_thing`` wrote; harmless when it is not there. Raises ``Unavailable`` as ``save``."""
+        try:
+            self._disk.execute("DELETE FROM ecs WHERE kind = ? AND id = ?", (kind, name))
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
+        self._things[kind].pop(name, None)
+
+    def ended_before(self, seconds: float) -> list[EcsTask]:
+        """ECS tasks that stopped earlier than that (seconds since the epoch)."""
+        return [self.tasks[name] for name, ended in self._ends.items() if ended < seconds]
+
+    def newest_address(self) -> str:
+        """The address of the newest ECS task that has one, or empty."""
+        return next((address for name in reversed(self.tasks) if (address := self.tasks[name].address)), "")
+
+    def forget(self, tasks: Iterable[EcsTask]) -> None:
+        """Removes ECS tasks."""
+        gone = []
+        for task in tasks:
+            gone.append(task.id)
+            self.tasks.pop(task.id, None)
+            self._ends.pop(task.id, None)
+            self._forget_token(task)
+        with contextlib.suppress(sqlite3.OperationalError):  # a full disk: they are forgotten at the next start
+            self._disk.executemany("DELETE FROM ecs WHERE kind = 'task' AND id = ?", [(name,) for name in gone])
+
+    def _forget_token(self, task: EcsTask) -> None:
+        """The token stays as long as one of its ECS tasks does: a repeat must not run them again."""
+        key = (task.document["clusterArn"], task.client_token)
+        left = [name for name in self.by_token.pop(key, ()) if name != task.id]
+        if left:
+            self.by_token[key] = left
+
+    def close(self) -> None:
+        """Writes what is still to be written, if the disk takes it, and closes the file. Safe to call twice."""
+        if self._late:
+            self._flush()
+            self._late.clear()
+        self._disk.close()
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._late or self._owed_events:
+            self.keep()
+
+    def _know(self, *things: EcsTask | Service) -> None:
+        for thing in things:
+            if isinstance(thing, EcsTask):
+                self._know_task(thing)
+            else:
+                self.services[thing.key] = thing
+
+    def _know_task(self, task: EcsTask) -> None:
+        if task.client_token and task.id not in self.tasks:
+            self.by_token.setdefault((task.document["clusterArn"], task.client_token), []).append(task.id)
+        self.tasks[task.id] = task
+        if task.stopped:
+            self.alive.pop(task.id, None)
+            self.addresses.discard(task.address)
+            self._ends[task.id] = task.document["stoppedAt"]
+        else:
+            self.alive[task.id] = task
+            self.addresses.add(task.address)
+
+    def _write(self, rows: list[Row], events: Sequence[str] = ()) -> None:
+        late = (_row(task) for task in self._late.values())
+        everything = self._owed | {row[:2]: row for row in (*late, *rows)}
+        texts = [*self._owed_events, *events]
+        try:
+            self._disk.execute("BEGIN IMMEDIATE")
+            self._disk.executemany("INSERT OR REPLACE INTO ecs VALUES (?, ?, ?)", list(everything.values()))
+            if texts:
+                self._disk.executemany(INSERT, [(text,) for text in texts])
+            self._disk.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
+                self._disk.execute("ROLLBACK")
+            raise self._refused(error) from error
+        self._owed.clear()
+        self._owed_events.clear()
+        self._late.clear()
+        if texts:
+            self._told()
+
+    def _refused(self, error: sqlite3.OperationalError) -> Unavailable:
+        return Unavailable(f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on.")
+
+    def _load(self) -> None:
+        for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs WHERE kind != 'task'"):
+            value = json.loads(body)
+            if kind == "service":
+                service = Service(**value)
+                self.services[service.key] = service
+            elif kind in self._things:
+                self._things[kind][name] = value
+        for name, body, state, cluster, ended, token in self._disk.execute(_HISTORY):
+            self.tasks.put_text(name, body)
+            if token:
+                self.by_token.setdefault((cluster, token), []).append(name)
+            if state == TaskState.STOPPED:
+                self._ends[name] = ended
+            else:
+                self._know(self.tasks[name])
+
+
+def _row(thing: EcsTask | Service) -> Row:
+    if isinstance(thing, EcsTask):
+        return "task", thing.id, _text(_members(thing))
+    return "service", "\n".join(thing.key), _text(_members(thing))
+
+
+def _members(thing: EcsTask | Service) -> Document:
+    """The record's members by name, not copied: they are only written."""
+    return dict(vars(thing))
+
+
+def _text(value: Document) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""ECS services: deployments and the scheduler that keeps the desired count."""

@@ -1,0 +1,101 @@
+"""A service's deployments: how one begins, completes, fails, and is rolled back.
+
+Source: "How the Amazon ECS deployment circuit breaker detects failures" and the API reference (``DeploymentCircuitBreaker``,
+``ThresholdConfiguration``): a share of the desired count, at least 3 and at most 200 failed ECS tasks unless said otherwise; a failed
+deployment starts nothing more; with rollback the service goes back to what its last completed deployment was.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from skylift.localcloud.ecs.model.store import Service
+from skylift.localcloud.ecs.tasks.balancing import add_event
+from skylift.localcloud.ports import Document
+
+LEAST_FAILURES, MOST_FAILURES = 3, 200
+_OWN = (
+    "launchType",
+    "capacityProviderStrategy",
+    "platformVersion",
+    "platformFamily",
+    "networkConfiguration",
+)
+_REMEMBERED = ("taskDefinition", "loadBalancers", *_OWN)
+
+
+def begin(service: Service, now: float, reason: str = "") -> Document:
+    """A new PRIMARY deployment; the one before becomes ACTIVE until its ECS tasks are gone."""
+    document = service.document
+    for deployment in document["deployments"]:
+        deployment["status"] = "ACTIVE"
+    ident = f"ecs-svc/{secrets.randbelow(9 * 10**18) + 10**18}"
+    deployment = {
+        "id": ident,
+        "status": "PRIMARY",
+        "taskDefinition": document["taskDefinition"],
+        "desiredCount": document["desiredCount"],
+        "pendingCount": 0,
+        "runningCount": 0,
+        "failedTasks": 0,
+        "createdAt": now,
+        "updatedAt": now,
+        "rolloutState": "IN_PROGRESS",
+        "rolloutStateReason": reason or f"ECS deployment {ident} in progress.",
+        **{key: document[key] for key in _OWN if key in document},
+    }
+    document["deployments"].insert(0, deployment)
+    add_event(service, now, f"(deployment {ident}) deployment started.")
+    return deployment
+
+
+def complete(service: Service, now: float) -> None:
+    """The PRIMARY deployment has all its ECS tasks running, and no other has any."""
+    document = service.document
+    primary = document["deployments"][0]
+    reason = f"ECS deployment {primary['id']} completed."
+    primary |= {"rolloutState": "COMPLETED", "rolloutStateReason": reason, "updatedAt": now}
+    service.completed = {"id": primary["id"], **{key: document[key] for key in _REMEMBERED if key in document}}
+    add_event(service, now, f"(deployment {primary['id']}) deployment completed.")
+    add_event(service, now, "has reached a steady state.")
+
+
+def has_failed(service: Service) -> bool:
+    """Whether the circuit breaker is on and has seen too many failures in the PRIMARY deployment."""
+    document = service.document
+    breaker = document["deploymentConfiguration"].get("deploymentCircuitBreaker") or {}
+    primary = document["deployments"][0]
+    if not breaker.get("enable") or primary["rolloutState"] != "IN_PROGRESS":
+        return False
+    return bool(primary["failedTasks"] >= threshold(breaker, document["desiredCount"]))
+
+
+def threshold(breaker: Mapping[str, Any], desired: int) -> int:
+    """How many failed ECS tasks are too many."""
+    wish = breaker.get("thresholdConfiguration") or {"type": "BOUNDED_PERCENT", "value": 50}
+    if wish["type"] == "COUNT":
+        return max(1, int(wish["value"]))
+    share = math.ceil(desired * int(wish["value"]) / 100)
+    return max(1, share) if wish["type"] == "UNBOUNDED_PERCENT" else min(MOST_FAILURES, max(LEAST_FAILURES, share))
+
+
+def fail(service: Service, now: float) -> Document | None:
+    """The PRIMARY deployment is FAILED; the deployment that takes its place when it is to be rolled back and can be."""
+    document = service.document
+    primary = document["deployments"][0]
+    reason = "ECS deployment circuit breaker: tasks failed to start."
+    primary |= {"rolloutState": "FAILED", "rolloutStateReason": reason, "updatedAt": now}
+    add_event(service, now, f"(deployment {primary['id']}) deployment failed: tasks failed to start.")
+    breaker = document["deploymentConfiguration"]["deploymentCircuitBreaker"]
+    if not breaker.get("rollback") or service.completed is None:
+        return None
+    back = service.completed
+    for key in _REMEMBERED:
+        document.pop(key, None)
+    document |= {key: value for key, value in back.items() if key != "id"}
+    add_event(service, now, f"rolling back to deployment {back['id']}.")
+    service.failures, service.not_before = 0, 0.0
+    return begin(service, now, f"ECS deployment circuit breaker: rolling back to deploymentId {back['id']}.")

@@ -1,0 +1,1 @@
+"""ECS tasks from request to STOPPED: made, launched, watched, ended."""

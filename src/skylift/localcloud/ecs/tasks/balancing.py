@@ -1,0 +1,83 @@
+"""Tells a service's load balancers of its ECS tasks: in when one runs, out before one is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+from skylift.core.clock import Clock
+from skylift.localcloud.ecs.model.store import EcsTask, Service, Store
+from skylift.localcloud.ports import Document, Targets
+from skylift.wire.errors import AwsError
+
+MOST_EVENTS = 100
+"""DescribeServices shows the latest 100 events (API reference, Service)."""
+
+
+def add_event(service: Service, now: float, message: str) -> None:
+    """Puts a message on top of a service's events: ``(service NAME) MESSAGE``."""
+    text = f"(service {service.document['serviceName']}) {message}"
+    events: list[Document] = service.document["events"]
+    events.insert(0, {"id": str(uuid4()), "createdAt": now, "message": text})
+    del events[MOST_EVENTS:]
+
+
+class Balancing:
+    """The way from ECS tasks to target groups."""
+
+    def __init__(self, store: Store, targets: Targets, clock: Clock, told: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._targets = targets
+        self._clock = clock
+        self._told = told
+
+    async def enter(self, task: EcsTask) -> None:
+        """Registers the ECS task in the target groups of its service."""
+        service = self.service_of(task)
+        if service is not None and not task.registered and service.document["loadBalancers"]:
+            task.registered = True
+            await self._each(service, task, "registered", self._targets.register)
+
+    async def leave(self, task: EcsTask) -> None:
+        """Takes it out again."""
+        service = self.service_of(task)
+        if service is not None and task.registered:
+            task.registered = False
+            await self._each(service, task, "deregistered", self._targets.deregister)
+
+    def health(self, task: EcsTask) -> str:
+        """``healthy`` (also when no load balancer looks at it), ``initial``, or the ARN of a target group that finds it unhealthy."""
+        service = self.service_of(task)
+        states = {
+            item["targetGroupArn"]: self._health(item, task)
+            for item in (service.document["loadBalancers"] if service is not None else ())
+        }
+        if sick := [group for group, state in states.items() if state == "unhealthy"]:
+            return str(sick[0])
+        return "healthy" if set(states.values()) <= {"healthy", "unused"} else "initial"
+
+    def _health(self, balancer: Document, task: EcsTask) -> str:
+        if not task.registered:
+            return "initial"
+        try:
+            return self._targets.health(balancer["targetGroupArn"], task.address, balancer["containerPort"])
+        except AwsError:  # the target group was deleted: nobody looks any more
+            return "unused"
+
+    def service_of(self, task: EcsTask) -> Service | None:
+        """The service that an ECS task belongs to."""
+        if not task.deployment:
+            return None
+        name = str(task.document["group"]).removeprefix("service:")
+        return self._store.services.get((task.document["clusterArn"], name))
+
+    async def _each(self, service: Service, task: EcsTask, word: str, verb: Callable[[str, str, int], object]) -> None:
+        for balancer in service.document["loadBalancers"]:
+            group = balancer["targetGroupArn"]
+            try:
+                await verb(group, task.address, balancer["containerPort"])  # type: ignore[misc]
+                add_event(service, self._clock(), f"{word} 1 targets in (target-group {group})")
+            except AwsError as error:  # the service's owner can act: ECS shows it as an event, and so do we
+                add_event(service, self._clock(), f"was unable to have 1 targets {word} in {group}: {error.message}")
+        self._store.keep(service)
+        self._told(*service.key)

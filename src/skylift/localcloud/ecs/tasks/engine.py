@@ -1,0 +1,218 @@
+"""The ECS tasks that are under way: begun, stopped, taken up again after a restart, forgotten an hour after their end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.core.clock import Clock
+from skylift.localcloud.containers.log_tail import LogTails
+from skylift.localcloud.containers.memory import MemoryWatch
+from skylift.localcloud.containers.runner import Runner
+from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY, check_of
+from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, StopCode, TaskState
+from skylift.localcloud.ecs.model.store import STOPPED_SECONDS, EcsTask, Store
+from skylift.localcloud.ecs.tasks.balancing import Balancing
+from skylift.localcloud.ecs.tasks.life import Flight, Ground
+from skylift.localcloud.ecs.tasks.pulls import Pulls
+from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
+from skylift.localcloud.events import Events
+from skylift.localcloud.ports import Change, Images, Logs, Place, Secrets, Targets
+from skylift.wire.errors import AwsError
+
+CLOSING_SECONDS = 13.0
+"""At shutdown a container gets at most this long between SIGTERM and SIGKILL. Airflow's triggerer may need 12: ``docs/decisions/0004``."""
+_PRUNE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What ECS needs of the rest of the local cloud."""
+
+    images: Images
+    logs: Logs
+    secrets: Secrets
+    targets: Targets
+
+
+class Engine:
+    """Keeps one ``Flight`` for every ECS task that is not over."""
+
+    def __init__(
+        self,
+        place: Place,
+        store: Store,
+        runner: Runner,
+        neighbours: Neighbours,
+        clock: Clock,
+        on_change: Change,
+        events: Events,
+        slots: Slots | None = None,
+    ) -> None:
+        self.place = place
+        self.events = events
+        self.store = store
+        self.clock = clock
+        self.closing = False
+        self.slots = slots or Slots(machine_slots())
+        self.listeners: list[Callable[[EcsTask], None]] = []
+        self._runner = runner
+        self._neighbours = neighbours
+        self._on_change = on_change
+        self._pulls = Pulls(neighbours.images)
+        self._balancing = Balancing(store, neighbours.targets, clock, self.tell_service)
+        self._flights: dict[str, tuple[Flight, asyncio.Task[None]]] = {}
+        self._tails: LogTails | None = None
+        self._memory = MemoryWatch()
+        self._pruning: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Takes up the ECS tasks of before: their containers go on, and those that ended meanwhile are told."""
+        self.closing = False
+        self._tails = LogTails(self.clock)
+        self._prune()
+        for task in self.store.alive.values():
+            if task.state is not TaskState.PROVISIONING and not task.deployment:
+                self.slots.hold(task.id)
+        for task in list(self.store.alive.values()):
+            self._fly(task, again=True)
+
+    async def close(self) -> None:
+        """Ends all containers, side by side; every ECS task is recorded as STOPPED."""
+        self.closing = True
+        if self._pruning is not None:
+            self._pruning.cancel()
+        for flight, _ in self._flights.values():
+            flight.hurry(CLOSING_SECONDS)
+            self.stop(flight.task, StopCode.TERMINATION, "The local cloud is shutting down.")
+        while self._flights:
+            await asyncio.wait([future for _, future in self._flights.values()])
+        if self._tails is not None:
+            await self._tails.close()
+
+    def launch(self, tasks: Sequence[EcsTask]) -> None:
+        """Accepts ECS tasks: once this returns they are on disk. Their containers start in the background.
+
+        Raises:
+            AwsError: ``ServerException`` while the local cloud shuts down.
+        """
+        if self.closing:
+            raise AwsError("ServerException", "The local cloud is shutting down.", 500)
+        self.store.save(*tasks, events=[text for task in tasks for text in self.events.of_task(task.document)])
+        for task in tasks:
+            self._tell(task)
+            self._fly(task, again=False)
+
+    def stop(self, task: EcsTask, code: StopCode, reason: str) -> None:
+        """Asks an ECS task to end; returns at once. Harmless when it ends already; the first reason stays."""
+        if task.stopped or not task.wanted:
+            return
+        task.document |= {"desiredStatus": TaskState.STOPPED, "stopCode": code, "stoppingAt": self.clock()}
+        if reason:
+            task.document["stoppedReason"] = reason
+        self.changed(task)
+        self._flights[task.id][0].stop_wanted.set()
+
+    def reclaim_spot(self, task: EcsTask, warning: float) -> None:
+        """Takes an ECS task's Spot capacity away: SIGTERM now, SIGKILL after ``warning`` seconds, or its stopTimeout if shorter."""
+        if task.wanted and (flying := self._flights.get(task.id)):
+            flying[0].hurry(warning)
+            self.stop(task, StopCode.SPOT, "Your Spot Task was interrupted.")
+
+    def flight(self, task: EcsTask) -> Flight | None:
+        """Its flight, while it has one."""
+        flying = self._flights.get(task.id)
+        return flying[0] if flying else None
+
+    def kill(self, task: EcsTask, container: str = "") -> int:
+        """SIGKILL to containers of an ECS task: the named one, or all. Says how many it were."""
+        flying = self._flights.get(task.id)
+        return flying[0].kill(container) if flying else 0
+
+    def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
+        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again), and told."""
+        task.document["lastStatus"] = ECS_TASK.move(task.state, state)
+        task.document |= members
+        task.document["version"] += 1
+        self.store.soon(task, self.events.of_task(task.document))
+        self._tell(task)
+
+    def changed(self, task: EcsTask) -> None:
+        """Saves and tells of a change."""
+        task.document["version"] += 1
+        self.store.keep(task, events=self.events.of_task(task.document))
+        self._tell(task)
+
+    def tell_service(self, cluster_arn: str, name: str) -> None:
+        """Tells of a service that has changed (it is saved already)."""
+        self._on_change("service", self.store.services[cluster_arn, name].document)
+
+    def healthy(self, task: EcsTask) -> bool:
+        """Whether it runs, its own health checks (if any) succeed, and so do those of its service's load balancers."""
+        return (
+            task.state is TaskState.RUNNING
+            and self._balancing.health(task) == "healthy"
+            and (task.document["healthStatus"] == HEALTHY or not self._is_checked(task))
+        )
+
+    def sickness(self, task: EcsTask) -> str:
+        """Why a service must replace it, in ECS's words; empty: it need not."""
+        if task.state is not TaskState.RUNNING:
+            return ""
+        if task.document["healthStatus"] == UNHEALTHY:
+            return "Task failed container health checks"
+        found = self._balancing.health(task)
+        return f"Task failed ELB health checks in (target-group {found})" if found.startswith("arn:") else ""
+
+    def _is_checked(self, task: EcsTask) -> bool:
+        definition = self.store.definitions[task.document["taskDefinitionArn"]]
+        return any(item.get("essential", True) and check_of(item) for item in definition["containerDefinitions"])
+
+    def pulling(self) -> list[str]:
+        """References of the images that are being built now."""
+        return self._pulls.progress()
+
+    def _tell(self, task: EcsTask) -> None:
+        self._on_change("ecs-task", task.document)
+        for listener in self.listeners:
+            listener(task)
+
+    def _fly(self, task: EcsTask, again: bool) -> None:
+        assert self._tails is not None, "start() comes first"
+        ground = Ground(
+            self.place,
+            self.store,
+            self._runner,
+            self._pulls,
+            self._neighbours.logs,
+            self._neighbours.secrets,
+            self._balancing,
+            self._tails,
+            self.slots,
+            self._memory,
+            self.clock,
+            self.move,
+            self.changed,
+        )
+        flight = Flight(ground, task, again)
+        future = asyncio.create_task(flight.fly(), name=f"ecs-{task.id}")
+        self._flights[task.id] = flight, future
+        future.add_done_callback(lambda _: self._flights.pop(task.id, None))
+
+    def _prune(self) -> None:
+        """Forgets what stopped more than an hour ago, with its folders."""
+        oldest = self.clock() - STOPPED_SECONDS
+        old = self.store.ended_before(oldest)
+        if old:
+            self.store.forget(old)
+            folders = [self.place.folder / "containers" / name for task in old for name in task.folders.values()]
+            asyncio.get_running_loop().run_in_executor(None, _remove, folders)
+        self._pruning = asyncio.get_running_loop().call_later(_PRUNE_SECONDS, self._prune)
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

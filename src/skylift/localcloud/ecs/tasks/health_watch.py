@@ -1,0 +1,67 @@
+"""Watches over the health of one ECS task's containers: runs their checks and writes down what they find."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from skylift.core.clock import Clock
+from skylift.localcloud.containers.program import Program, exit_code
+from skylift.localcloud.containers.runner import Container
+from skylift.localcloud.ecs.model.health import Check, Pulse, check_of, task_health, watch
+from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ecs.tasks.launch import Wanted
+from skylift.localcloud.ports import Document
+
+
+class HealthWatch:
+    """One for each ECS task.
+
+    Attributes:
+        bell: set at every change of a container's health.
+    """
+
+    def __init__(
+        self,
+        task: EcsTask,
+        wanted: Sequence[Wanted],
+        inside: Callable[[str, Sequence[str]], Awaitable[Program | None]],
+        changed: Callable[[EcsTask], None],
+        clock: Clock,
+    ) -> None:
+        """``inside`` says how to run words in the container of that name; ``None``: it cannot be."""
+        self.bell = asyncio.Event()
+        self._task = task
+        self._inside = inside
+        self._changed = changed
+        self._clock = clock
+        self._counted = [one.name for one in wanted if one.essential and check_of(one.definition)]
+        self._watching: list[asyncio.Task[None]] = []
+
+    def add(self, wanted: Wanted, container: Container) -> None:
+        """Watches a container until it ends, if its definition says how."""
+        check = check_of(wanted.definition)
+        if check is None or container.ended.done():
+            return
+        document = self._task.container(wanted.name)
+        run, told = partial(self._run, wanted.name), partial(self._tell, document)
+        watching = asyncio.create_task(watch(check, Pulse(document["healthStatus"]), run, told, self._clock))
+        container.ended.add_done_callback(lambda _: watching.cancel())
+        self._watching.append(watching)
+
+    def end(self) -> None:
+        """Checks nothing any more."""
+        for watching in self._watching:
+            watching.cancel()
+
+    async def _run(self, name: str, check: Check) -> bool:
+        program = await self._inside(name, check.words)
+        return program is not None and await exit_code(program, check.timeout) == 0
+
+    def _tell(self, document: Document, status: str) -> None:
+        document["healthStatus"] = status
+        counted = (self._task.container(name)["healthStatus"] for name in self._counted)
+        self._task.document["healthStatus"] = task_health(counted)
+        self.bell.set()
+        self._changed(self._task)

@@ -1,0 +1,166 @@
+"""What a container is started with: its command, its environment, its folders. Pure decisions.
+
+Nothing of the host leaks in: the environment is made here, from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.core.templates import wants_template
+from skylift.localcloud.containers.oci import OciImage
+from skylift.localcloud.containers.runner import CannotStart, Launch
+from skylift.localcloud.containers.ulimits import ulimits_of
+from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ports import Document, Image, Place
+
+CREDENTIALS = "/_skylift/credentials"
+METADATA = "/_skylift/metadata/v4"
+MEBIBYTE = 1024 * 1024
+FOLDERS = ("work", "home", "tmp")
+"""Folders of a container, private to it, gone with it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One container of an ECS task: its definition and what the RunTask call overrides."""
+
+    definition: Document
+    override: Document
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return str(self.definition["name"])
+
+    @property
+    def essential(self) -> bool:
+        """Whether its end ends the ECS task (ECS: true unless said otherwise)."""
+        return bool(self.definition.get("essential", True))
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it may use by itself, 0 when only the ECS task is limited. Soft limits (reservations) kill nobody."""
+        return int(self.override.get("memory") or self.definition.get("memory") or 0) * MEBIBYTE
+
+    @property
+    def stop_seconds(self) -> float:
+        """Seconds between SIGTERM and SIGKILL (ECS: 30 unless said otherwise)."""
+        return float(self.definition.get("stopTimeout", 30))
+
+
+def wanted_containers(definition: Document, overrides: Document) -> list[Wanted]:
+    """The containers of an ECS task in an order in which each comes after those it depends on."""
+    changes = {item.get("name"): item for item in overrides.get("containerOverrides", ())}
+    left = {item["name"]: item for item in definition["containerDefinitions"]}
+    ordered: list[Wanted] = []
+    while left:
+        ready = next(
+            name
+            for name, item in left.items()
+            if not any(need["containerName"] in left for need in item.get("dependsOn", ()))
+        )
+        ordered.append(Wanted(left.pop(ready), changes.get(ready, {})))
+    return ordered
+
+
+def launch(place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]) -> Launch:
+    """Everything that the runner must know.
+
+    Raises:
+        CannotStart: no command, or a program that the image does not have.
+    """
+    folder = container_folder(place, task, wanted.name)
+    words = command(wanted, image)
+    executable = _executable(image, words[0])
+    environment = container_environment(place, task, wanted, image, secrets)
+    memory = wanted.memory or task_memory(task)
+    ulimits = ulimits_of(wanted.definition)
+    if isinstance(image, OciImage):
+        cwd = Path(wanted.definition.get("workingDirectory") or image.cwd)
+        user = str(wanted.definition.get("user", ""))
+        return Launch(folder, executable, words, environment, cwd, memory, "", image.reference, user, ulimits)
+    cwd = folder / "work" / str(wanted.definition.get("workingDirectory", "")).lstrip("/")
+    template = image.template if wants_template(environment) and executable == image.executable("python") else ""
+    return Launch(folder, executable, words, environment, cwd, memory, template, ulimits=ulimits)
+
+
+def task_memory(task: EcsTask) -> int:
+    """Bytes that the containers of an ECS task may use together, 0 for any."""
+    return int(task.document["memory"]) * MEBIBYTE
+
+
+def container_folder(place: Place, task: EcsTask, name: str) -> Path:
+    """The folder of one container."""
+    return place.folder / "containers" / task.folders[name]
+
+
+def command(wanted: Wanted, image: Image) -> tuple[str, ...]:
+    """Entry point and command, as Docker puts them together; an override replaces the command only.
+
+    Raises:
+        CannotStart: there is neither.
+    """
+    definition = wanted.definition
+    entrypoint = definition.get("entryPoint")
+    default = () if entrypoint else image.default_command  # an entry point of one's own drops the image's CMD
+    arguments = wanted.override.get("command") or definition.get("command") or default
+    words = (*(entrypoint or image.entrypoint), *arguments)
+    if not words:
+        raise CannotStart("CannotCreateContainerError: Error response from daemon: No command specified")
+    return words
+
+
+def _executable(image: Image, word: str) -> Path:
+    found = Path(word) if word.startswith("/") else image.executable(word)
+    if found is None:
+        text = f'exec: "{word}": executable file not found in $PATH: unknown'
+        raise CannotStart(f"CannotStartContainerError: failed to create new container runtime task: {text}")
+    return found
+
+
+def container_environment(
+    place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of a container; later entries win: image, ours, definition, secrets, override."""
+    folder = container_folder(place, task, wanted.name)
+    pairs = (*wanted.definition.get("environment", ()),)
+    changes = (*wanted.override.get("environment", ()),)
+    return {
+        **image.environment,
+        **({} if isinstance(image, OciImage) else {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}),
+        "LANG": "C.UTF-8",
+        "AWS_REGION": place.region,
+        "AWS_DEFAULT_REGION": place.region,
+        "AWS_ENDPOINT_URL": place.endpoint,
+        "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{place.endpoint}{CREDENTIALS}/{task.id}",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": task.credential,
+        "ECS_CONTAINER_METADATA_URI_V4": f"{place.endpoint}{METADATA}/{task.container(wanted.name)['runtimeId']}",
+        **{pair["name"]: pair.get("value", "") for pair in pairs if "name" in pair},
+        **secrets,
+        **{pair["name"]: pair.get("value", "") for pair in changes if "name" in pair},
+    }
+
+
+@dataclass(frozen=True)
+class LogTarget:
+    """Where a container's output goes: CloudWatch Logs group and stream, and whether the group may be made."""
+
+    group: str
+    stream: str
+    create_group: bool
+
+
+def log_target(task: EcsTask, wanted: Wanted) -> LogTarget | None:
+    """The ``awslogs`` options of a container; ``None`` when it has no log driver (its output stays on disk)."""
+    configuration = wanted.definition.get("logConfiguration")
+    if not configuration or configuration["logDriver"] != "awslogs":
+        return None
+    options = configuration.get("options", {})
+    prefix = options.get("awslogs-stream-prefix", "")
+    runtime_id = str(task.container(wanted.name)["runtimeId"])
+    stream = f"{prefix}/{wanted.name}/{task.id}" if prefix else runtime_id
+    return LogTarget(options["awslogs-group"], stream, options.get("awslogs-create-group") == "true")

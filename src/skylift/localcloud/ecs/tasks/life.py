@@ -1,0 +1,400 @@
+"""One ECS task from its acceptance to its end: images, secrets, containers in order, exit codes, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from skylift.core.clock import Clock
+from skylift.localcloud.containers.cpu_shares import give_share
+from skylift.localcloud.containers.log_tail import LogTails, Tail
+from skylift.localcloud.containers.memory import REASON, MemoryWatch, Watched
+from skylift.localcloud.containers.program import Program
+from skylift.localcloud.containers.runner import CannotStart, Container, Ended, Launch, Runner
+from skylift.localcloud.ecs.model.lifecycle import STARTING, StopCode, TaskState
+from skylift.localcloud.ecs.model.store import EcsTask, Store
+from skylift.localcloud.ecs.tasks import launch as launching
+from skylift.localcloud.ecs.tasks.balancing import Balancing
+from skylift.localcloud.ecs.tasks.depends_on import DependencyFailed, Stage, may_start, patience
+from skylift.localcloud.ecs.tasks.health_watch import HealthWatch
+from skylift.localcloud.ecs.tasks.launch import (
+    Wanted,
+    container_folder,
+    log_target,
+    task_memory,
+    wanted_containers,
+)
+from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
+from skylift.localcloud.ecs.tasks.slots import Slots
+from skylift.localcloud.ports import Image, Logs, Place, Secrets
+from skylift.wire.errors import AwsError
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class _Over(Exception):
+    """The ECS task is to end before all its containers were started."""
+
+
+class _NoResources(Exception):
+    """Secrets or log streams cannot be had; the text is ECS's reason."""
+
+
+class _Lost(Exception):
+    """A container that ran is not to be found; the text says so."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a flight stands on."""
+
+    place: Place
+    store: Store
+    runner: Runner
+    pulls: Pulls
+    logs: Logs
+    secrets: Secrets
+    balancing: Balancing
+    tails: LogTails
+    slots: Slots
+    memory: MemoryWatch
+    clock: Clock
+    move: Callable[..., None]
+    changed: Callable[[EcsTask], None]
+
+
+class Flight:
+    """Takes one ECS task through its life. ``stop_wanted`` is set by whoever asks it to end."""
+
+    def __init__(self, ground: Ground, task: EcsTask, again: bool) -> None:
+        self.task = task
+        self.stop_wanted = asyncio.Event()
+        self._ground = ground
+        self._again = again
+        self._patience = float("inf")
+        self._running: dict[str, Container] = {}
+        self._tails: dict[str, Tail] = {}
+        self._begun: dict[str, float] = {}
+        self._launches: dict[str, Launch] = {}
+        definition = ground.store.definitions[task.document["taskDefinitionArn"]]
+        self._wanted = wanted_containers(definition, task.document["overrides"])
+        self._health = HealthWatch(task, self._wanted, self._checking, ground.changed, ground.clock)
+        if not task.wanted:
+            self.stop_wanted.set()
+
+    def hurry(self, seconds: float) -> None:
+        """Caps the time between SIGTERM and SIGKILL."""
+        self._patience = seconds
+
+    def kill(self, name: str = "") -> int:
+        """SIGKILL to the containers that run, or to the named one; how many it were."""
+        hit = [found for found in self._running if name in {"", found} and self._is_alive(found)]
+        for found in hit:
+            self._running[found].signal(signal.SIGKILL)
+        return len(hit)
+
+    async def fly(self) -> None:
+        """The whole life. Whatever happens, the ECS task ends STOPPED and nothing of it runs on."""
+        try:
+            await self._start()
+            await self._until_over()
+        except _Over:
+            pass
+        except (CannotPull, _NoResources, DependencyFailed) as error:
+            self._ending(StopCode.FAILED_TO_START, str(error))
+        except _Lost as error:
+            self._ending(StopCode.INFRASTRUCTURE, str(error))
+        except CannotStart:
+            self._ending(StopCode.FAILED_TO_START, "Task failed to start")
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - our bug: its owner sees a stopped ECS task, the log has the rest
+            _log.exception("ECS task %s", self.task.id)
+            self._ending(StopCode.INFRASTRUCTURE, "The local cloud failed: see its log.")
+        try:
+            await self._end()
+        finally:
+            self._ground.slots.give_back(self.task.id)
+
+    async def _start(self) -> None:
+        if self._again:
+            await self._find_again()
+        if self.task.state is TaskState.PROVISIONING:
+            if self._running and not self.task.deployment:  # the record is older than the container: it has its place
+                self._ground.slots.hold(self.task.id)
+            elif not self.task.deployment:
+                await self._unless_over(self._ground.slots.take(self.task.id))
+            self._ground.move(self.task, TaskState.PENDING, **self._connected())
+        missing = [wanted for wanted in self._wanted if wanted.name not in self._running]
+        if missing:
+            images = await self._pull(missing)
+            secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
+            await self._start_in_order(missing, images, secrets)
+        if self.task.state is TaskState.PENDING:
+            self._ground.move(self.task, TaskState.RUNNING, startedAt=self._ground.clock())
+        if self.task.wanted:
+            await self._ground.balancing.enter(self.task)
+
+    async def _find_again(self) -> None:
+        """After a restart of the server: what runs is taken up, what ended is told, what never began is started."""
+        for wanted in self._wanted:
+            folder = container_folder(self._ground.place, self.task, wanted.name)
+            found = await self._ground.runner.find(folder)
+            if found is not None:
+                self._took(wanted, found)
+        if len(self._running) < len(self._wanted) and self.task.state not in STARTING:
+            raise _Lost("A container was lost while the local cloud was not running.")
+
+    async def _pull(self, missing: Sequence[Wanted]) -> dict[str, Image]:
+        self.task.document["pullStartedAt"] = self._ground.clock()
+        references = {wanted.definition["image"] for wanted in missing}
+        images = {name: await self._unless_over(self._ground.pulls.get(name)) for name in sorted(references)}
+        self.task.document["pullStoppedAt"] = self._ground.clock()
+        return images
+
+    async def _secrets(self, wanted: Wanted) -> dict[str, str]:
+        values = {}
+        for secret in wanted.definition.get("secrets", ()):
+            try:
+                values[secret["name"]] = await self._ground.secrets.value(secret["valueFrom"])
+            except AwsError as error:
+                raise _NoResources(
+                    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+                    f"failed: unable to retrieve secret {secret['valueFrom']}: {error.code}: {error.message}"
+                ) from error
+        return values
+
+    async def _start_in_order(
+        self, left: list[Wanted], images: Mapping[str, Image], secrets: Mapping[str, dict[str, str]]
+    ) -> None:
+        """Starts each container once those that it depends on are as far as it wants them to be."""
+        everyone = {wanted.name: wanted for wanted in self._wanted}
+        while left:
+            stages = {name: self._stage(name) for name in self._running}
+            ready = next((wanted for wanted in left if may_start(wanted, everyone, stages)), None)
+            if ready is None:
+                await self._unless_over(self._news(min(map(patience, everyone.values()))))
+                continue
+            left.remove(ready)
+            await self._start_container(ready, images[ready.definition["image"]], secrets[ready.name])
+
+    def _stage(self, name: str) -> Stage:
+        ended = self._running[name].ended
+        code = ended.result().code if ended.done() else None
+        health = self.task.container(name)["healthStatus"]
+        return Stage(self._ground.clock() - self._begun[name], ended.done(), code, health)
+
+    async def _news(self, most: float) -> None:
+        """Until a container ends or its health changes, or it may have been too long."""
+        self._health.bell.clear()
+        bell = asyncio.create_task(self._health.bell.wait())
+        alive = [container.ended for container in self._running.values() if not container.ended.done()]
+        news: list[asyncio.Future[Any]] = [bell, *alive]
+        try:
+            await asyncio.wait(news, timeout=most, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            bell.cancel()
+
+    async def _start_container(self, wanted: Wanted, image: Image, secrets: dict[str, str]) -> None:
+        document = self.task.container(wanted.name)
+        try:
+            launch = launching.launch(self._ground.place, self.task, wanted, image, secrets)
+            await self._open_log(wanted)
+            for name in launching.FOLDERS:
+                os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
+            if not launch.image and launch.cwd != launch.folder / launching.FOLDERS[0]:
+                os.makedirs(launch.cwd, exist_ok=True)
+            self._launches[wanted.name] = launch
+            self._took(wanted, await self._ground.runner.start(launch))
+        except CannotStart as error:
+            document |= {"lastStatus": TaskState.STOPPED, "reason": str(error)}
+            raise
+
+    async def _open_log(self, wanted: Wanted) -> None:
+        target = log_target(self.task, wanted)
+        if target is None:
+            return
+        try:
+            await self._ground.logs.prepare(target.group, target.stream, target.create_group)
+        except AwsError as error:
+            raise _NoResources(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
+                f"failed to create Cloudwatch log stream: {error.code}: {error.message} : exit status 1"
+            ) from error
+
+    def _took(self, wanted: Wanted, container: Container) -> None:
+        name = wanted.name
+        self._running[name] = container
+        self._begun[name] = self._ground.clock()
+        self._health.add(wanted, container)
+        self.task.container(name)["lastStatus"] = TaskState.RUNNING
+        target = log_target(self.task, wanted)
+        if target is not None:
+            path = container_folder(self._ground.place, self.task, name) / "log"
+            sink = partial(self._send_log, name, target.group, target.stream)
+            self._tails[name] = self._ground.tails.follow(path, sink, self.task.offsets.get(name, 0))
+        if container.pid is not None:
+            self._look_after(wanted, container, container.pid)
+        if not wanted.essential:
+            container.ended.add_done_callback(lambda ended: self._tell_exit(name, ended.result()))
+
+    async def _checking(self, name: str, words: Sequence[str]) -> Program | None:
+        try:
+            return await self.enter(name, words, False)
+        except CannotStart:
+            return None
+
+    async def inside(self, name: str, words: Sequence[str], *, terminal: bool = False) -> Program:
+        """How to run a program in one of its containers. Raises ``CannotStart``, or why its environment cannot be made again."""
+        if name not in self._launches:  # it was taken up after a restart
+            wanted = next(wanted for wanted in self._wanted if wanted.name == name)
+            image = await self._ground.pulls.get(wanted.definition["image"])
+            secrets = await self._secrets(wanted)
+            self._launches[name] = launching.launch(self._ground.place, self.task, wanted, image, secrets)
+        return self._ground.runner.inside(self._launches[name], words, terminal=terminal)
+
+    async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:
+        """As ``inside``, for somebody who waits for it. Raises ``CannotStart`` whatever the cause."""
+        try:
+            return await self.inside(name, words, terminal=terminal)
+        except (CannotPull, _NoResources) as error:
+            raise CannotStart(str(error)) from error
+
+    def ended(self, name: str) -> asyncio.Future[Ended] | None:
+        """Resolves when a container ends; ``None``: it has ended, or never began."""
+        return self._running[name].ended if self._is_alive(name) else None
+
+    def _look_after(self, wanted: Wanted, container: Container, pid: int) -> None:
+        """Its share of the processors, and its memory limit."""
+        give_share(pid, int(self.task.document["cpu"]) or int(wanted.definition.get("cpu", 0)))
+        kill = partial(self._out_of_memory, wanted.name, container)
+        self._ground.memory.add(Watched(pid, wanted.memory, self.task.id, task_memory(self.task), kill))
+        container.ended.add_done_callback(lambda _: self._ground.memory.remove(pid))
+
+    def _out_of_memory(self, name: str, container: Container) -> None:
+        """The reason first: a server that dies between the two must know it afterwards."""
+        if not container.ended.done():
+            self.task.container(name)["reason"] = REASON
+            self._ground.store.keep(self.task)
+            container.signal(signal.SIGKILL)
+
+    async def _send_log(
+        self, name: str, group: str, stream: str, events: Sequence[dict[str, Any]], offset: int
+    ) -> None:
+        try:
+            await self._ground.logs.put(group, stream, events)
+        except AwsError as error:  # as ECS's driver: the container goes on, its lines are lost to CloudWatch only
+            _log.warning("%s lines of %s/%s not delivered: %s", len(events), self.task.id, name, error)
+        self.task.offsets[name] = offset
+        self._ground.store.keep(self.task)
+
+    def _tell_exit(self, name: str, ended: Ended) -> None:
+        self._note_exit(name, ended)
+        if not self.task.stopped:
+            self._ground.changed(self.task)
+
+    def _note_exit(self, name: str, ended: Ended) -> None:
+        document = self.task.container(name)
+        document["lastStatus"] = TaskState.STOPPED
+        if ended.out_of_memory:
+            document["reason"] = REASON
+        if ended.code is not None:
+            document["exitCode"] = ended.code
+        else:
+            lost = "ContainerRuntimeError: the container's process was lost"
+            document["reason"] = f"CannotStartContainerError: {ended.problem}" if ended.problem else lost
+
+    async def _until_over(self) -> None:
+        """Until someone stops it, an essential container ends, or all have ended."""
+        await self._unless_over(asyncio.wait([container.ended for container in self._running.values()]))
+
+    async def _unless_over(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, unless the ECS task is to end first: then ``_Over``."""
+        job = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.stop_wanted.wait())
+        try:
+            await asyncio.wait({job, stop, *self._essential()}, return_when=asyncio.FIRST_COMPLETED)
+            if job.done() and not self.stop_wanted.is_set():
+                return job.result()
+            raise _Over
+        finally:
+            stop.cancel()
+            job.cancel()
+
+    def _essential(self) -> Iterable[asyncio.Future[Ended]]:
+        return [
+            self._running[wanted.name].ended
+            for wanted in self._wanted
+            if wanted.essential and wanted.name in self._running
+        ]
+
+    def _ending(self, code: StopCode, reason: str) -> None:
+        """Why it ends, unless someone has said so before."""
+        if self.task.wanted:
+            self.task.document |= {
+                "desiredStatus": TaskState.STOPPED,
+                "stopCode": code,
+                "stoppedReason": reason,
+                "stoppingAt": self._ground.clock(),
+            }
+
+    async def _end(self) -> None:
+        self._ending(StopCode.ESSENTIAL_EXITED, "Essential container in task exited")
+        self._health.end()
+        if self.task.registered:
+            self._ground.move(self.task, TaskState.DEACTIVATING)
+            await self._ground.balancing.leave(self.task)
+        alive = [wanted for wanted in self._wanted if self._is_alive(wanted.name)]
+        if alive and self.task.state in {TaskState.PENDING, TaskState.RUNNING, TaskState.DEACTIVATING}:
+            self._ground.move(self.task, TaskState.STOPPING)
+        await asyncio.gather(*(self._stop_container(wanted) for wanted in alive))
+        now = self._ground.clock()
+        if self.task.state is not TaskState.DEPROVISIONING:
+            self._ground.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
+        for name, container in self._running.items():
+            self._note_exit(name, container.ended.result())
+        await self._flush_logs()
+        for document in self.task.document["containers"]:
+            document["lastStatus"] = TaskState.STOPPED
+        for attachment in self.task.document["attachments"]:
+            attachment["status"] = "DELETED"
+        await asyncio.to_thread(self._clean)
+        self._ground.move(self.task, TaskState.STOPPED, stoppedAt=self._ground.clock())
+
+    async def _flush_logs(self) -> None:
+        for tail in self._tails.values():
+            try:
+                await self._ground.tails.finish(tail)
+            except Exception:  # noqa: BLE001 - our bug, or CloudWatch's emulator's: whoever waits for the end must see it come
+                _log.exception("the last lines of ECS task %s stay in %s", self.task.id, tail.path)
+
+    def _is_alive(self, name: str) -> bool:
+        return name in self._running and not self._running[name].ended.done()
+
+    async def _stop_container(self, wanted: Wanted) -> None:
+        container = self._running[wanted.name]
+        container.signal(signal.SIGTERM)
+        patience = min(wanted.stop_seconds, self._patience)
+        await asyncio.wait([container.ended], timeout=patience)
+        if not container.ended.done():
+            container.signal(signal.SIGKILL)
+            await container.ended
+
+    def _clean(self) -> None:
+        """A container's file system goes with it; its log file stays as long as the ECS task is visible."""
+        for wanted in self._wanted:
+            for name in launching.FOLDERS:
+                shutil.rmtree(container_folder(self._ground.place, self.task, wanted.name) / name, ignore_errors=True)
+
+    def _connected(self) -> dict[str, object]:
+        for attachment in self.task.document["attachments"]:
+            attachment["status"] = "ATTACHED"
+        return {"connectivity": "CONNECTED", "connectivityAt": self._ground.clock()}

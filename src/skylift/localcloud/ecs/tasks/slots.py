@@ -1,0 +1,138 @@
+"""How many ECS tasks the machine takes at a time: the others wait in PROVISIONING, first come, first served.
+
+So waits what a capacity provider has no room for. A service's ECS tasks are always placed: they are few, and an environment whose
+scheduler waited behind its own Airflow tasks would never come up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from skylift.core.settings import Setting, whole_number
+from skylift.localcloud.ecs.tasks.start_limit import PER_CORE, Turnstile
+
+LEAST_SLOTS = 16
+"""Also a small machine has so many: most Airflow tasks wait for something else than a processor."""
+SLOTS_PER_CORE = 4
+BYTES_PER_SLOT = 256 * 1024 * 1024
+"""What an ordinary Airflow task needs (0.2 GB, measured), and some."""
+
+SLOTS: Setting[int] = Setting(
+    "slots",
+    whole_number(0, 100_000),
+    0,
+    "ECS tasks outside services that the local cloud starts and runs at a time; others wait in PROVISIONING. "
+    f"0: {SLOTS_PER_CORE} per core, at least {LEAST_SLOTS}, but no more than the machine's memory has room for.",
+)
+
+
+class Slots:
+    """Places for ECS tasks, each held by one id from its start to its end.
+
+    Args:
+        turnstile: through which whoever has got a place goes, one after the other.
+
+    Attributes:
+        most: how many may be held; more are, for a while, when a restart finds more running.
+        listeners: called whenever a place has become free and nobody waited for it.
+    """
+
+    def __init__(self, most: int, turnstile: Turnstile | None = None) -> None:
+        self.most = most
+        self._turnstile = turnstile
+        self.listeners: list[Callable[[], None]] = []
+        self._held: set[str] = set()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+
+    @property
+    def free(self) -> int:
+        """Places that nobody holds or waits for."""
+        return max(0, self.most - len(self._held) - len(self._waiting))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def hold(self, name: str) -> None:
+        """Takes a place for what runs already, whether there is one or not."""
+        self._held.add(name)
+
+    async def take(self, name: str) -> None:
+        """Waits for a place, and then a moment for a processor, behind all who came before.
+
+        Harmless for one who has a place; a cancelled wait leaves no trace.
+        """
+        if name in self._held:
+            return
+        try:
+            await self._place(name)
+            if self._turnstile is not None:
+                await self._turnstile.through()
+        except asyncio.CancelledError:
+            self._waiting.pop(name, None)
+            self.give_back(name)
+            raise
+
+    async def _place(self, name: str) -> None:
+        if not self._waiting and len(self._held) < self.most:
+            self._held.add(name)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[name] = turn
+        await turn
+
+    def give_back(self, name: str) -> None:
+        """Frees the place for the next one. Harmless for one who has none."""
+        if name not in self._held:
+            return
+        self._held.discard(name)
+        while self._waiting and len(self._held) < self.most:
+            first = next(iter(self._waiting))
+            turn = self._waiting.pop(first)
+            if not turn.done():
+                self._held.add(first)
+                turn.set_result(None)
+        if self.free:
+            for listener in self.listeners:
+                listener()
+
+
+def slots_of(wanted: int, cores: int, memory: int) -> int:
+    """The number of places: as wanted, or when that is 0, what this machine is good for.
+
+    Args:
+        wanted: ``SLOTS``.
+        cores: processors that we may use.
+        memory: bytes of the machine; 0 when unknown.
+    """
+    if wanted:
+        return wanted
+    by_cores = max(LEAST_SLOTS, SLOTS_PER_CORE * cores)
+    return max(2, min(by_cores, memory // BYTES_PER_SLOT)) if memory else by_cores
+
+
+def machine_slots(wanted: int = 0) -> int:
+    """``slots_of`` this machine."""
+    return slots_of(wanted, machine_cores(), _memory())
+
+
+def machine_turnstile() -> Turnstile:
+    """One for this machine."""
+    return Turnstile(PER_CORE * machine_cores())
+
+
+def machine_cores() -> int:
+    """Processors that we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> int:
+    try:
+        first = Path("/proc/meminfo").read_text().splitlines()[0]
+    except OSError:
+        return 0
+    return int(first.split()[1]) * 1024

@@ -1,0 +1,1 @@
+"""Load balancers: the API, health checks, and TCP forwarders that serve."""

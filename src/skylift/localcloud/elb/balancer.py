@@ -1,0 +1,205 @@
+"""Elastic Load Balancing that balances: each load balancer has a loopback address of its own, each listener a socket.
+
+``http://127.66.x.y:8080`` stays the same over restarts: addresses are kept in the store. Which 127.66.x belongs to which home
+follows from the home's path, so that two skylifts on one machine (a user's and a test's) do not meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import sys
+from collections import deque
+from pathlib import Path
+
+from skylift.core.clock import Clock
+from skylift.core.errors import Refused
+from skylift.localcloud.elb.forward import Forwarder, Target
+from skylift.localcloud.elb.health import Check, Health, judged, pause, probe
+from skylift.localcloud.elb.provider import ElbProvider
+from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup
+from skylift.wire.errors import AwsError
+
+REBIND_SECONDS = 2.0
+ADDRESSES_PER_HOME = 254
+UNUSED = Health("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
+DRAINING = Health("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
+
+_log = logging.getLogger("skylift.localcloud.elb.balancer")
+
+
+class Balancer:
+    """The load balancers of one home.
+
+    Attributes:
+        provider: serves ``elbv2`` on the wire.
+    """
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        """Reads ``{home}/cloud.db`` (its own table in it); binds nothing yet."""
+        self._clock = clock
+        self._store = ElbStore(home / "cloud.db")
+        self._network = f"127.66.{hashlib.blake2b(str(home.resolve()).encode(), digest_size=1).digest()[0]}"
+        self._forwarders: dict[str, Forwarder] = {}
+        self._checks: dict[tuple[str, Target], asyncio.Task[None]] = {}
+        self._healths: dict[tuple[str, Target], Health] = {}
+        self._draining: dict[tuple[str, Target], float] = {}
+        self._turns: dict[str, deque[Target]] = {}
+        self._rebinding: asyncio.Task[None] | None = None
+        self.provider = ElbProvider(self._store, self, clock)
+
+    async def start(self) -> None:
+        """Binds the listeners that were there before, and looks at their targets again.
+
+        A port that somebody else took meanwhile is asked for again every 2 s; until then its load balancer is ``active_impaired``.
+        """
+        if not await self._bound():
+            self._rebinding = asyncio.create_task(self._rebind())
+        for group in self._store.groups.values():
+            self.changed(group)
+
+    async def stop(self) -> None:
+        """Closes all sockets and connections."""
+        running = [*self._checks.values(), *([self._rebinding] if self._rebinding else [])]
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._checks.clear()
+        for arn in list(self._forwarders):
+            await self._forwarders.pop(arn).stop()
+        self._store.close()
+
+    # What ECS services ask.
+
+    def knows(self, target_group_arn: str) -> bool:
+        """Whether there is such a target group."""
+        return target_group_arn in self._store.groups
+
+    async def register(self, target_group_arn: str, address: str, port: int) -> None:
+        """Adds a target; harmless when it is there. Raises ``AwsError`` (TargetGroupNotFound)."""
+        group = self._group(target_group_arn)
+        if (address, port) not in group.targets:
+            group.targets.append((address, port))
+            self._store.save(group)
+            self.changed(group)
+
+    async def deregister(self, target_group_arn: str, address: str, port: int) -> None:
+        """Takes a target out; harmless when it, or the group, is not there. Its open connections live on."""
+        group = self._store.groups.get(target_group_arn)
+        if group is not None and (address, port) in group.targets:
+            group.targets.remove((address, port))
+            self._store.save(group)
+            self.changed(group)
+
+    def health(self, target_group_arn: str, address: str, port: int) -> str:
+        """``initial``, ``healthy``, ``unhealthy``, ``draining``, or ``unused``."""
+        known = dict(self.targets(self._group(target_group_arn)))
+        return known.get((address, port), UNUSED).state
+
+    # What the provider asks.
+
+    def free_address(self) -> str:
+        """The first address of this home that no load balancer has; 127.0.0.1 where there is but one loopback address (macOS)."""
+        if not sys.platform.startswith("linux"):
+            return "127.0.0.1"
+        taken = {one.address for one in self._store.balancers.values()}
+        for last in range(1, ADDRESSES_PER_HOME + 1):
+            if f"{self._network}.{last}" not in taken:
+                return f"{self._network}.{last}"
+        raise AwsError(
+            "TooManyLoadBalancers",
+            f"There are {ADDRESSES_PER_HOME} load balancers, one per address of {self._network}.0/24",
+        )
+
+    async def open(self, listener: Listener) -> None:
+        """Binds a listener's socket, then lets go of the one that it had. Raises ``Refused``."""
+        address = self._store.balancers[listener.shown["LoadBalancerArn"]].address
+        arn, port = listener.arn, int(listener.shown["Port"])
+        forwarder = Forwarder(address, port, lambda: self._candidates(arn), http=listener.shown["Protocol"] == "HTTP")
+        await forwarder.start()
+        before = self._forwarders.pop(arn, None)
+        self._forwarders[arn] = forwarder
+        if before is not None:
+            await before.stop()
+
+    async def close(self, arn: str) -> None:
+        """Closes a listener's socket and connections."""
+        forwarder = self._forwarders.pop(arn, None)
+        if forwarder is not None:
+            await forwarder.stop()
+
+    def targets(self, group: TargetGroup) -> list[tuple[Target, Health]]:
+        """Targets with their health; then those that are being drained: deregistered, with connections open."""
+        used = bool(self._store.balancers_of(group.arn))
+        found = [(one, self._healths.get((group.arn, one), Health()) if used else UNUSED) for one in group.targets]
+        for (arn, target), until in list(self._draining.items()):
+            if until < self._clock() or not self._connections(target):
+                del self._draining[arn, target]
+            elif arn == group.arn and target not in group.targets:
+                found.append((target, DRAINING))
+        return found
+
+    def changed(self, group: TargetGroup) -> None:
+        """Begins and ends health checks, so that exactly the targets of groups in use are looked at."""
+        wanted = {(group.arn, target) for target in group.targets} if self._store.balancers_of(group.arn) else set()
+        here = {key for key in self._checks if key[0] == group.arn}
+        for key in here - wanted:
+            self._checks.pop(key).cancel()
+            self._healths.pop(key, None)
+            if key[1] not in group.targets:
+                delay = float(group.attributes.get("deregistration_delay.timeout_seconds", "300"))
+                self._draining[key] = self._clock() + delay
+        for key in wanted - here:
+            self._healths[key] = Health(since=self._clock())
+            self._checks[key] = asyncio.get_running_loop().create_task(self._check(*key))
+
+    def _group(self, arn: str) -> TargetGroup:
+        if arn not in self._store.groups:
+            raise AwsError("TargetGroupNotFound", f"Target group '{arn}' not found")
+        return self._store.groups[arn]
+
+    async def _check(self, arn: str, target: Target) -> None:
+        """Looks at one target until it is taken out."""
+        while arn in self._store.groups:
+            check = Check.of(self._store.groups[arn].shown)
+            seen = await probe(*target, check)
+            health = judged(self._healths[arn, target], seen, check, self._clock())
+            self._healths[arn, target] = health
+            await asyncio.sleep(pause(health, check, self._clock()))
+
+    def _candidates(self, listener: str) -> list[Target]:
+        """Targets for a new connection: healthy ones in turn; when none is, the unhealthy ones (as AWS does); never new ones."""
+        states: dict[Target, str] = {}
+        for arn in self._store.listeners[listener].groups:
+            for target in self._store.groups[arn].targets:
+                states[target] = self._healths.get((arn, target), Health()).state
+        best = [one for one, state in states.items() if state == "healthy"]
+        best = best or [one for one, state in states.items() if state == "unhealthy"]
+        turns = self._turns.setdefault(listener, deque())
+        turns.extend(one for one in best if one not in turns)
+        ordered = [one for one in turns if one in best]
+        self._turns[listener] = deque([*ordered[1:], *ordered[:1]])
+        return ordered
+
+    def _connections(self, target: Target) -> int:
+        return sum(forwarder.connections(target) for forwarder in self._forwarders.values())
+
+    async def _rebind(self) -> None:
+        while not await self._bound():
+            await asyncio.sleep(REBIND_SECONDS)
+
+    async def _bound(self) -> bool:
+        """Binds listeners that have no socket. Returns whether all have one now."""
+        complete = True
+        for listener in [one for one in self._store.listeners.values() if one.arn not in self._forwarders]:
+            shown = self._store.balancers[listener.shown["LoadBalancerArn"]].shown
+            try:
+                await self.open(listener)
+                shown["State"] = {"Code": "active"}
+            except Refused as error:
+                complete = False
+                if shown["State"]["Code"] == "active":
+                    _log.warning("load balancer %s: %s", shown["LoadBalancerName"], error)
+                shown["State"] = {"Code": "active_impaired", "Reason": str(error)}
+        return complete

@@ -1,0 +1,176 @@
+"""Load balancers, target groups and listeners as AWS shows them, made from requests; what AWS refuses is refused here.
+
+Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Not served, and refused with a clear text: TLS, UDP,
+gateway load balancers, targets other than IP addresses, actions other than ``forward``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from skylift.localcloud.elb.health import is_matcher
+from skylift.wire.errors import AwsError
+
+Request = dict[str, Any]
+
+PROTOCOLS = {"application": "HTTP", "network": "TCP"}
+ABBREVIATIONS = {"application": "app", "network": "net"}
+HOSTED_ZONE = "Z000000000000000LOCAL"
+_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?")
+
+BALANCER_ATTRIBUTES = {"deletion_protection.enabled": "false", "idle_timeout.timeout_seconds": "60"}
+GROUP_ATTRIBUTES = {
+    "deregistration_delay.timeout_seconds": "300",
+    "stickiness.enabled": "false",
+    "load_balancing.algorithm.type": "round_robin",
+}
+LISTENER_ATTRIBUTES = {
+    "HTTP": {"routing.http.response.server.enabled": "true"},
+    "TCP": {"tcp.idle_timeout.seconds": "350"},
+}
+"""By protocol, with AWS's defaults (API reference, ListenerAttribute)."""
+
+
+def invalid(message: str) -> AwsError:
+    """A ``ValidationError``."""
+    return AwsError("ValidationError", message)
+
+
+def not_here(message: str) -> AwsError:
+    """Something that AWS serves and the local cloud does not."""
+    return AwsError("InvalidConfigurationRequest", f"{message} (skylift's local cloud; AWS itself may take it)")
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuses a name that AWS refuses."""
+    if not _NAME.fullmatch(name):
+        raise invalid(
+            f"{what} name '{name}' must be 1 to 32 letters, digits and hyphens, and begin and end with no hyphen"
+        )
+    if what == "Load balancer" and name.startswith("internal-"):
+        raise invalid("Load balancer name cannot start with 'internal-'")
+
+
+def balancer(request: Request, arn: str, now: float, address: str, region: str) -> Request:
+    """A load balancer as DescribeLoadBalancers shows it. Raises ``AwsError``."""
+    kind = request.get("Type", "application")
+    if kind not in PROTOCOLS:
+        raise not_here(f"Load balancers of type '{kind}' are not served: use application or network")
+    subnets = request.get("Subnets") or [one.get("SubnetId", "") for one in request.get("SubnetMappings", [])]
+    least = 2 if kind == "application" else 1
+    if len(set(subnets)) < least:
+        words = "two subnets in two different Availability Zones" if least == 2 else "one subnet"
+        raise invalid(f"At least {words} must be specified")
+    zones = [{"ZoneName": f"{region}{'abcdef'[place % 6]}", "SubnetId": one} for place, one in enumerate(subnets)]
+    return {
+        "LoadBalancerArn": arn,
+        "DNSName": address,
+        "CanonicalHostedZoneId": HOSTED_ZONE,
+        "CreatedTime": now,
+        "LoadBalancerName": request["Name"],
+        "Scheme": request.get("Scheme", "internet-facing"),
+        "State": {"Code": "active"},
+        "Type": kind,
+        "AvailabilityZones": [{**zone, "LoadBalancerAddresses": []} for zone in zones],
+        "SecurityGroups": request.get("SecurityGroups", []),
+        "IpAddressType": request.get("IpAddressType", "ipv4"),
+    }
+
+
+def group(request: Request, arn: str) -> Request:
+    """A target group as DescribeTargetGroups shows it. Raises ``AwsError``."""
+    kind = request.get("TargetType", "instance")
+    if kind != "ip":
+        raise not_here(f"Targets of type '{kind}' are not served: use TargetType ip, as Fargate needs it")
+    protocol = request.get("Protocol", "")
+    if protocol not in PROTOCOLS.values():
+        raise not_here(f"Target groups for '{protocol}' are not served: use HTTP or TCP")
+    if "Port" not in request:
+        raise invalid("A port must be specified")
+    shown = {
+        "TargetGroupArn": arn,
+        "TargetGroupName": request["Name"],
+        "Protocol": protocol,
+        "Port": request["Port"],
+        "VpcId": request.get("VpcId", ""),
+        "TargetType": kind,
+        "IpAddressType": request.get("IpAddressType", "ipv4"),
+        "HealthCheckEnabled": True,
+        **_health_check(request, protocol),
+    }
+    if protocol == "HTTP":
+        shown["ProtocolVersion"] = request.get("ProtocolVersion", "HTTP1")
+    check_health(shown)
+    return shown
+
+
+def check_health(shown: Request) -> None:
+    """Refuses health checks that AWS refuses. Raises ``AwsError``."""
+    if shown["HealthCheckProtocol"] not in PROTOCOLS.values():
+        raise not_here(f"Health checks by '{shown['HealthCheckProtocol']}' are not served: use HTTP or TCP")
+    if shown["HealthCheckTimeoutSeconds"] >= shown["HealthCheckIntervalSeconds"] and shown["Protocol"] == "HTTP":
+        raise invalid("Health check interval must be greater than the timeout.")
+    port = shown["HealthCheckPort"]
+    if port != "traffic-port" and not (port.isdigit() and 1 <= int(port) <= 65535):
+        raise invalid(f"Health check port '{port}' must be 'traffic-port' or in the range 1-65535")
+    if not is_matcher(shown.get("Matcher", {}).get("HttpCode", "200")):
+        raise invalid(
+            f"Health check matcher HTTP code '{shown['Matcher']['HttpCode']}' must be within '200-499' inclusive"
+        )
+
+
+def _health_check(request: Request, protocol: str) -> Request:
+    web = protocol == "HTTP"
+    by = request.get("HealthCheckProtocol", protocol)
+    check = {
+        "HealthCheckProtocol": by,
+        "HealthCheckPort": request.get("HealthCheckPort", "traffic-port"),
+        "HealthCheckIntervalSeconds": request.get("HealthCheckIntervalSeconds", 30),
+        "HealthCheckTimeoutSeconds": request.get("HealthCheckTimeoutSeconds", 5 if web else 10),
+        "HealthyThresholdCount": request.get("HealthyThresholdCount", 5),
+        "UnhealthyThresholdCount": request.get("UnhealthyThresholdCount", 2),
+    }
+    if by == "HTTP":
+        check["HealthCheckPath"] = request.get("HealthCheckPath", "/")
+        check["Matcher"] = request.get("Matcher", {"HttpCode": "200" if web else "200-399"})
+    return check
+
+
+def listener(request: Request, arn: str, kind: str, protocols: dict[str, str]) -> Request:
+    """A listener as DescribeListeners shows it.
+
+    Args:
+        request: of CreateListener.
+        arn: of the listener.
+        kind: of its load balancer.
+        protocols: of the target groups, by ARN.
+
+    Raises:
+        AwsError: AWS, or the local cloud, does not take it.
+    """
+    wanted = PROTOCOLS[kind]
+    protocol = request.get("Protocol", "")
+    if protocol != wanted:
+        text = f"Listeners of {kind} load balancers here have protocol {wanted}, not '{protocol}'"
+        raise AwsError("UnsupportedProtocol", f"{text} (TLS is not served by skylift's local cloud)")
+    if "Port" not in request:
+        raise invalid("A port must be specified")
+    for action in request["DefaultActions"]:
+        if action["Type"] != "forward":
+            raise not_here(f"Actions of type '{action['Type']}' are not served: use forward")
+    for name, spoken in protocols.items():
+        if spoken != wanted:
+            raise AwsError("IncompatibleProtocols", f"Target group '{name}' speaks {spoken}, the listener {wanted}")
+    return {
+        "ListenerArn": arn,
+        "LoadBalancerArn": request["LoadBalancerArn"],
+        "Port": request["Port"],
+        "Protocol": protocol,
+        "DefaultActions": request["DefaultActions"],
+    }
+
+
+def same(one: Request, other: Request, *apart: str) -> bool:
+    """Whether two things have the same settings, apart from those that say which one it is."""
+    return {key: one[key] for key in one if key not in apart} == {key: other[key] for key in other if key not in apart}

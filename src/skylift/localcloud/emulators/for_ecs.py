@@ -1,0 +1,64 @@
+"""CloudWatch Logs, Secrets Manager and SSM as ECS needs them (``ecs.ports``): in this process, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from skylift.core.errors import Refused
+from skylift.localcloud.emulators.others import RestOfAws
+from skylift.wire.errors import AwsError
+
+
+class AwsLogs:
+    """The ``awslogs`` driver's other end. Every call answers at once: the journal's write is its only I/O."""
+
+    def __init__(self, rest: RestOfAws) -> None:
+        self._rest = rest
+
+    async def prepare(self, group: str, stream: str, create_group: bool) -> None:
+        """Makes the stream (and the group, if asked). Harmless when it is there. Raises ``AwsError``."""
+        with _as_aws():
+            self._rest.create_log_stream(group, stream, create_group=create_group)
+
+    async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Appends events (``timestamp`` in ms, ``message``), in order. Raises ``AwsError``."""
+        with _as_aws():
+            self._rest.put_log_events(group, stream, events)
+        # Containers that talk much must not keep the event loop for themselves.
+        await asyncio.sleep(0)
+
+
+class AwsSecrets:
+    """Where ``secrets`` of a container definition come from."""
+
+    def __init__(self, rest: RestOfAws) -> None:
+        self._rest = rest
+
+    async def value(self, value_from: str) -> str:
+        """The value behind a ``valueFrom``. Raises ``AwsError``; its text never holds a value.
+
+        Forms (ECS developer guide, "Specifying sensitive data"): a secret's ARN, then ``:json-key:version-stage:version-id``, each of
+        which may be empty; an SSM parameter's ARN, or its name when it is in our region.
+        """
+        with _as_aws():
+            if ":secretsmanager:" not in value_from:
+                return self._rest.parameter_value(value_from)
+            parts = value_from.split(":")
+            key, stage, version = (*parts[7:10], "", "", "")[:3]
+            return self._rest.secret_value(":".join(parts[:7]), key, stage, version)
+
+
+@contextlib.contextmanager
+def _as_aws() -> Iterator[None]:
+    """A refusal in the words that ECS shows."""
+    try:
+        yield
+    except Refused as error:
+        code, colon, message = str(error).partition(": ")
+        named = bool(colon) and code.isalnum()
+        raise AwsError(code if named else "InvalidParameterException", message if named else str(error)) from error
+    except OSError as error:
+        raise AwsError("ServerException", f"The local cloud cannot write: {error}", 500) from error

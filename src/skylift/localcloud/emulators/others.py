@@ -1,0 +1,249 @@
+"""The rest of AWS: everything that skylift does not serve itself, from emulators inside this process, behind one adapter.
+
+``table.TABLE`` says which service is served by which; ``ministack`` and ``moto`` are the two that serve.
+Signatures have been checked by the wire before a request comes here; ``find`` gives it the keys that IAM and STS issued.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+from xml.sax.saxutils import escape
+
+from skylift.core.errors import Refused
+from skylift.localcloud.emulators.ministack import Ministack, expect_success
+from skylift.localcloud.emulators.moto import Moto
+from skylift.localcloud.emulators.table import Scope, Server, scope_of, served
+from skylift.wire.app import MOST_BUFFERED_BYTES
+from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, replayed, send_answer
+from skylift.wire.keys import Key
+from skylift.wire.provider import Caller
+
+ADMINISTRATION = ("/_ministack", "/_localstack", "/moto-api")
+"""The emulators' own addresses (one of them wipes everything): not AWS's, so not served. No bucket can be named so."""
+
+SIGNING_PARAMETERS = frozenset(
+    f"X-Amz-{name}"
+    for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
+)
+
+ENDPOINT = "http://127.0.0.1:4747"
+
+
+class RestOfAws:
+    """The emulators, as one ASGI application and a few calls within the process.
+
+    One at a time in a process: ministack keeps its state in globals.
+    """
+
+    def __init__(self, home: Path, account: str, region: str, endpoint: str = ENDPOINT) -> None:
+        """Nothing is imported or opened before ``start``.
+
+        Args:
+            home: folder of ours alone; made with mode 0700.
+            account: twelve digits.
+            region: where in-process calls act, and unsigned requests.
+            endpoint: the address that users see, for the URLs of queues.
+        """
+        self._account = account
+        self._region = region
+        self._ministack = Ministack(home, account, region, endpoint)
+        self._moto = Moto(account)
+
+    async def start(self) -> None:
+        """Loads what was saved. Raises ``Refused`` when another one runs in this process."""
+        await self._ministack.start()
+
+    async def stop(self) -> None:
+        """Saves everything. Raises ``OSError`` when something cannot be written (a full disk)."""
+        self._moto.close()
+        await self._ministack.stop()
+
+    async def app(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI: one request of a service that is not ours."""
+        if scope["type"] != "http":
+            return
+        wanted = scope_of(scope["headers"], scope.get("query_string", b""))
+        row = served(wanted.service or "s3")
+        if row is None or row.server is Server.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
+            await _not_served(scope, wanted, send)
+        elif wanted.service == "sts" and "skylift.caller" in scope:
+            await self._sts(scope, receive, send)
+        elif row.server is Server.MOTO:
+            try:
+                await self._moto.serve(row.host, wanted.region or self._region, scope, receive, send)
+            except NotImplementedError as error:
+                await _refuse(scope, wanted, f"{wanted.service}: {error} (by moto, which answers for it here).", send)
+        else:
+            await self._ministack.app(_signed_by_header(_bucket_named_health(scope, wanted)), receive, send)
+
+    async def _sts(self, scope: Message, receive: Receive, send: Send) -> None:
+        """STS, but for "who am I": of the keys that skylift itself issued, only the wire knows whose they are."""
+        body = await read_body(receive, MOST_BUFFERED_BYTES)
+        caller: Caller = scope["skylift.caller"]
+        if b"Action=GetCallerIdentity" in body and not self._ministack.issued(caller.access_key):
+            await send_answer(send, Answer(200, {"content-type": "text/xml"}, _identity(caller).encode()))
+        else:
+            await self._ministack.app(scope, replayed(body, receive), send)
+
+    def served_by(self, service: str) -> str | None:
+        """``ministack`` or ``moto``, by a service's signing name or boto3's name; ``None``: not served here."""
+        row = served(service)
+        return str(row.server) if row is not None and row.server is not Server.SKYLIFT else None
+
+    def put_log_events(
+        self,
+        group: str,
+        stream: str,
+        events: Iterable[Mapping[str, Any]],
+        *,
+        create_group: bool = False,
+        region: str = "",
+    ) -> None:
+        """Writes to CloudWatch Logs, as ECS's ``awslogs`` driver does: the stream is made when it is missing.
+
+        Args:
+            group: log group.
+            stream: log stream.
+            events: each with ``timestamp`` (milliseconds since the epoch) and ``message``, as in PutLogEvents.
+            create_group: make the group too when it is missing (``awslogs-create-group``).
+            region: default is ours.
+
+        Raises:
+            Refused: the group is not there.
+            OSError: the journal cannot be written (a full disk).
+        """
+        self.create_log_stream(group, stream, create_group=create_group, region=region)
+        request = {"logGroupName": group, "logStreamName": stream, "logEvents": [dict(event) for event in events]}
+        self._ministack.log("PutLogEvents", request, region)
+
+    def create_log_stream(self, group: str, stream: str, *, create_group: bool = False, region: str = "") -> None:
+        """Makes a log stream if it is missing. Raises ``Refused`` when its group is not there and not to be made."""
+        groups = self._ministack.service("cloudwatch_logs")._log_groups
+        with self._ministack.scope(region):
+            missing_group, missing_stream = group not in groups, stream not in groups.get(group, {}).get("streams", {})
+        if missing_group and create_group:
+            self._ministack.log("CreateLogGroup", {"logGroupName": group}, region)
+        if missing_stream:
+            self._ministack.log("CreateLogStream", {"logGroupName": group, "logStreamName": stream}, region)
+
+    def secret_value(self, secret: str, json_key: str = "", version_stage: str = "", version_id: str = "") -> str:
+        """A secret's text, or one value of a secret that is a JSON object, as ECS's ``secrets`` mean it.
+
+        Args:
+            secret: name or ARN (of our account; the region is the ARN's).
+            json_key: which value; empty = the whole text.
+            version_stage: default ``AWSCURRENT``.
+            version_id: instead of a stage.
+
+        Raises:
+            Refused: no such secret, version or key. The text never holds the value.
+        """
+        request = {"SecretId": secret}
+        if version_id:
+            request["VersionId"] = version_id
+        if version_stage:
+            request["VersionStage"] = version_stage
+        with self._ministack.scope(_region_of(secret)):
+            members = expect_success(self._ministack.service("secretsmanager")._get_secret_value(request))
+        if "SecretString" not in members:
+            raise Refused(f"{secret}: the secret is binary; a container can only be given text")
+        text = str(members["SecretString"])
+        return _value_of(secret, text, json_key) if json_key else text
+
+    def parameter_value(self, parameter: str) -> str:
+        """An SSM parameter's (decrypted) value, by name or ARN, as ECS's ``secrets`` mean it. Raises ``Refused``: not there."""
+        name = parameter.partition(":parameter")[2] if parameter.startswith("arn:") else parameter
+        request = {"Name": name, "WithDecryption": True}
+        with self._ministack.scope(_region_of(parameter)):
+            answer = self._ministack.service("ssm")._get_parameter(request)
+        return str(expect_success(answer)["Parameter"]["Value"])
+
+    def has_event_rules(self) -> bool:
+        """Whether an enabled rule of the default bus waits for events."""
+        return self._ministack.has_event_rules()
+
+    def put_event(self, event: Mapping[str, Any]) -> None:
+        """Delivers an event, in EventBridge's shape (``time`` in seconds), to the targets of the default bus's rules."""
+        self._ministack.put_event(event)
+
+    async def events_kept(self) -> None:
+        """Returns once what delivered events left in queues is on the disk."""
+        await self._ministack.saved("sqs")
+
+    def find(self, access_key: str, session_token: str) -> Key | None:
+        """Keyring of the keys that IAM (users' keys) and STS (AssumeRole and the like) issued here."""
+        return self._ministack.find(access_key, session_token)
+
+
+def _bucket_named_health(scope: Message, wanted: Scope) -> Message:
+    """ministack answers ``/health`` with its own page. In a request to S3 (only signed ones come here) it is a bucket, which may also end with a slash."""
+    if (wanted.service or "s3") != "s3" or scope["path"] != "/health":
+        return scope
+    return {**scope, "path": "/health/", "raw_path": b"/health/"}
+
+
+def _signed_by_header(scope: Message) -> Message:
+    """A presigned request as if it had been signed by header: the wire has checked it, ministack's own check knows no keys."""
+    pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    credential = dict(pairs).get("X-Amz-Credential")
+    if credential is None:
+        return scope
+    query = urlencode([(name, value) for name, value in pairs if name not in SIGNING_PARAMETERS]).encode()
+    header = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=checked"
+    headers = [*scope["headers"], (b"authorization", header.encode("latin-1"))]
+    return {**scope, "query_string": query, "headers": headers}
+
+
+def _region_of(name: str) -> str:
+    return name.split(":")[3] if name.startswith("arn:") and name.count(":") >= 5 else ""
+
+
+def _value_of(secret: str, text: str, key: str) -> str:
+    try:
+        members = json.loads(text)
+    except json.JSONDecodeError:
+        members = None
+    if not isinstance(members, dict):
+        raise Refused(f"{secret}: the secret is not a JSON object, so it has no key {key!r}")
+    if key not in members:
+        raise Refused(f"{secret}: the secret has no key {key!r}")
+    value = members[key]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _identity(caller: Caller) -> str:
+    unique = f"{caller.access_key}:{caller.principal.rpartition('/')[2]}"
+    return (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+        f"<Arn>{escape(caller.principal)}</Arn><UserId>{escape(unique)}</UserId><Account>{caller.account}</Account>"
+        f"</GetCallerIdentityResult><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata>"
+        "</GetCallerIdentityResponse>"
+    )
+
+
+async def _not_served(scope: Message, wanted: Scope, send: Send) -> None:
+    own = scope["path"].startswith(ADMINISTRATION)
+    message = (
+        f"skylift's local cloud does not serve {scope['path'] if own else wanted.service!r}. "
+        "docs/services.md lists what it serves; point this one client elsewhere, e.g. with AWS_ENDPOINT_URL_<SERVICE>."
+    )
+    await _refuse(scope, wanted, message, send)
+
+
+async def _refuse(scope: Message, wanted: Scope, message: str, send: Send) -> None:
+    """An error in the protocol of the service. 501, which no SDK tries again."""
+    asked = {name.lower(): value for name, value in scope["headers"]}
+    fault = f"<Code>NotImplemented</Code><Message>{escape(message)}</Message>"
+    if wanted.service in {"", "s3"}:
+        text, kind = f"<Error>{fault}</Error>", "application/xml"
+    elif asked.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
+        text, kind = f"<ErrorResponse><Error><Type>Sender</Type>{fault}</Error></ErrorResponse>", "text/xml"
+    else:
+        text, kind = json.dumps({"__type": "NotImplemented", "message": message}), "application/x-amz-json-1.1"
+    headers = {"content-type": kind, "x-amzn-errortype": "NotImplemented"}
+    await send_answer(send, Answer(501, headers, text.encode()))

@@ -1,0 +1,68 @@
+"""What faults do to ECS and to events: Spot taken away, containers killed, events lost, doubled, late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from skylift.localcloud.ecs.model.lifecycle import TaskState
+from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ecs.tasks.engine import Engine
+from skylift.localcloud.faults.effects import Fault, last_word
+from skylift.localcloud.faults.plan import Action, Faults
+from skylift.localcloud.ports import Document
+
+SPOT = "FARGATE_SPOT"
+
+
+def ecs_actions(engine: Engine) -> Mapping[str, Action]:
+    """The faults that are done at once, by kind."""
+
+    def reclaim(fault: Fault) -> int:
+        spot = [task for task in _chosen(engine, fault) if task.document.get("capacityProviderName") == SPOT]
+        struck = [task for task in spot if task.wanted and fault.strikes()]
+        for task in struck:
+            engine.reclaim_spot(task, fault.values["warning"])
+        return len(struck)
+
+    def kill(fault: Fault) -> int:
+        struck = [task for task in _chosen(engine, fault) if fault.strikes()]
+        return sum(engine.kill(task, fault.values["container"]) for task in struck)
+
+    return {"spot": reclaim, "kill": kill}
+
+
+class EventFaults:
+    """Stands between the outbox and the bus; what is late is kept in memory only.
+
+    Args:
+        faults: which events are hit.
+        put: delivers one event.
+    """
+
+    def __init__(self, faults: Faults, put: Callable[[Document], None]) -> None:
+        self._faults = faults
+        self._put = put
+
+    def __call__(self, events: Sequence[Document]) -> Sequence[Document]:
+        """The events to deliver now, of those that are due. Must be called on the event loop."""
+        now: list[Document] = []
+        for event in events:
+            for delay in self._faults.event_delays(str(event["source"])):
+                if delay:
+                    asyncio.get_running_loop().call_later(delay, self._put, event)
+                else:
+                    now.append(event)
+        return now
+
+
+def _chosen(engine: Engine, fault: Fault) -> Iterable[EcsTask]:
+    """The running ECS tasks in the fault's scope, oldest first."""
+    wanted, cluster = last_word(fault.values["task"]), fault.values["cluster"]
+    return [
+        task
+        for task in list(engine.store.alive.values())
+        if task.state is TaskState.RUNNING
+        and wanted in {"", task.id}
+        and cluster in {"", last_word(task.document["clusterArn"])}
+    ]

@@ -1,0 +1,1 @@
+"""Images: virtual environments, built once, found by reference."""

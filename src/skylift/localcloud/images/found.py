@@ -1,0 +1,71 @@
+"""Images as the local cloud sees them: those that people named, and after them those that skylift builds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from skylift.core.errors import Refused
+from skylift.localcloud.images.built import SYSTEM_PATH, Image
+from skylift.localcloud.images.network import network_variables
+from skylift.localcloud.images.registry import ImageRegistry, NamedImage, checked_image, has_python
+from skylift.localcloud.ports import Image as AnyImage
+from skylift.localcloud.ports import Images
+
+
+class LocalImages:
+    """Named images first.
+
+    Args:
+        others: asked for every other reference.
+        home: ``$SKYLIFT_HOME``, whose registry is read; ``None``: none.
+        named: more images by reference; they come first.
+        environ: the machine's environment, of which containers get network variables only.
+
+    Raises:
+        Refused: one of ``named`` has no ``bin/python``.
+    """
+
+    def __init__(
+        self,
+        others: Images,
+        home: Path | None,
+        named: Mapping[str, NamedImage] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._others = others
+        self._registry = ImageRegistry(home) if home is not None else None
+        self._named = {reference: checked_image(reference, image) for reference, image in (named or {}).items()}
+        self._environ = environ
+
+    def find(self, reference: str) -> AnyImage | None:
+        """The image, when it is there already."""
+        named = self._find(reference)
+        if named is None:
+            return self._others.find(reference)
+        return self._image(reference, named) if has_python(named) else None
+
+    def build(self, reference: str, progress: Callable[[str], None]) -> AnyImage:
+        """As ``Images.build``. Raises ``Refused`` for a named image whose folder is gone."""
+        named = self._find(reference)
+        if named is None:
+            return self._others.build(reference, progress)
+        if not has_python(named):
+            raise Refused(f"CannotPullContainerError: {reference}: {named.root} has no bin/python any more.")
+        return self._image(reference, named)
+
+    def _find(self, reference: str) -> NamedImage | None:
+        found = self._named.get(reference)
+        if found is not None or self._registry is None:
+            return found
+        return self._registry.all().get(reference)
+
+    def _image(self, reference: str, named: NamedImage) -> Image:
+        environment = {
+            "PATH": f"{named.root / 'bin'}:{SYSTEM_PATH}",
+            "VIRTUAL_ENV": str(named.root),
+            **network_variables(self._environ),
+            **named.environment,
+        }
+        return Image(reference, named.root, (), ("python",), environment, template="")

@@ -1,0 +1,1 @@
+"""PostgreSQL: starting, watching and adopting the server of a home."""
