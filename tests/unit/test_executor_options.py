@@ -17,7 +17,7 @@ from airflow.configuration import (
 )
 from airflow.providers.amazon.aws.executors.ecs import ecs_executor_config
 from airflow.providers_manager import ProvidersManager
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from tests.unit.executor_airflow import ecs_conf
@@ -135,7 +135,7 @@ DIFFERENT = [
         "W25: the strategy is a string to the provider, which boto rejects",
         {"launch_type": None, "capacity_provider_strategy": json.dumps(STRATEGY)},
         {"launchType": None, "capacityProviderStrategy": STRATEGY},
-        lambda provider: "capacityProviderStrategy, value" in mistakes("ecs", "RunTask", provider),
+        lambda provider: "capacityProviderStrategy is text" in mistakes("ecs", "RunTask", provider),
     ),
     (
         "W26: an EC2 capacity provider takes no platform version, and no public address",
@@ -330,7 +330,7 @@ def test_the_arguments_of_a_queue_go_over_the_sections() -> None:
         ('{"gpu": {"launch_type": "EC2", "capacity_provider_strategy": [{"capacityProvider": "x"}]}}', "exclude"),
         (
             '{"gpu": {"capacity_provider_strategy": [{"provider": "x"}]}}',
-            "queues 'gpu' capacity_provider_strategy: Missing",
+            "queue 'gpu': capacity_provider_strategy: Missing",
         ),
         ('{"gpu": {"assign_public_ip": "perhaps"}}', "queue 'gpu'.*assign_public_ip"),
         ('{"gpu": {"capacity_fallback": "SPOT"}}', "capacity_fallback"),
@@ -416,6 +416,8 @@ TREES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)),
     max_leaves=12,
 )
+# A machine may be busy: how many examples there are bounds the test, not how long one takes.
+BOUNDED = settings_of_hypothesis(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DICTS = st.dictionaries(st.text(max_size=2), TREES, max_size=4)
 
 
@@ -430,7 +432,7 @@ def shared(one: Any, other: Any) -> bool:
     return bool(parts(one) & parts(other))
 
 
-@settings_of_hypothesis(max_examples=50)
+@BOUNDED
 @given(DICTS, DICTS)
 def test_r17_a_merge_changes_nothing_and_shares_nothing(base: dict[str, Any], over: dict[str, Any]) -> None:
     before = deepcopy((base, over))
@@ -447,7 +449,7 @@ def test_r17_a_merge_changes_nothing_and_shares_nothing(base: dict[str, Any], ov
     assert merged(result, over) == result, "a second attempt makes the same of it"
 
 
-@settings_of_hypothesis(max_examples=50)
+@BOUNDED
 @given(DICTS)
 def test_r17_whatever_an_executor_config_holds_it_is_answered_and_left_as_it_is(wishes: dict[str, Any]) -> None:
     before = deepcopy(wishes)

@@ -7,11 +7,14 @@ nothing of ours is installed, stands in ``in_container.py``.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from configparser import ConfigParser
 from typing import Any
 
+from airflow.configuration import conf
 from airflow.exceptions import AirflowNotFoundException
 from airflow.executors import base_executor, workloads
 from airflow.executors.workloads import ExecuteTask
@@ -254,3 +257,17 @@ def connection_of(connection: str, team: str | None) -> Any:
         return Connection.get_connection_from_secrets(connection, **({"team_name": team} if team else {}))
     except AirflowNotFoundException:
         return None
+
+
+def conf_of(team: str | None) -> Any:
+    """Airflow's configuration as a team sees it; ``None``: everybody's. It has ``get``."""
+    return base_executor.ExecutorConf(team) if team else conf
+
+
+def team_sets(team: str, section: str, option: str) -> bool:
+    """Whether a team itself sets an option, by an environment variable or in the file.
+
+    Teams have no commands and no secrets. Airflow tells only what holds for the team, which may be a default.
+    """
+    variable = f"AIRFLOW__{team.upper()}___{section.upper()}__{option.upper()}"
+    return variable in os.environ or ConfigParser.has_option(conf, f"{team}={section}", option)

@@ -23,7 +23,7 @@ from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.flying.fleet import Rhythm
 from skylift.executors.last_words.batch import BatchWitness
 from skylift.executors.options.batch import BATCH_SECTION, BatchOptions, batch_options
-from skylift.executors.options.connection import session_of, team_of
+from skylift.executors.options.connection import session_of
 from skylift.executors.options.settings import (
     ARRAY_LINGER,
     BATCH_ARRAYS,
@@ -35,6 +35,7 @@ from skylift.executors.options.settings import (
     WARM_SECONDS,
     Options,
 )
+from skylift.executors.options.teams import team_of
 
 LAUNCHES = 40.0
 """SubmitJob calls a second, of the 50 that an account has; the rest is for what others submit."""

@@ -269,7 +269,7 @@ class BatchCompute:
     def _queues(self, attempt: Attempt) -> list[str]:
         """Job queues in which its jobs may be."""
         wished = attempt.wishes.get("jobQueue") if isinstance(attempt.wishes, Mapping) else None
-        return [str(wished)] if wished else self._options.of(attempt.queue).places()
+        return [wished] if wished and isinstance(wished, str) else self._options.of(attempt.queue).places()
 
     def _job_named(self, queue: str, name: str) -> str:
         return next((job_id for _, job_id in self._jobs.named(queue, name)), "")

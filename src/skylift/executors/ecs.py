@@ -28,9 +28,10 @@ from skylift.executors.events.source import Source
 from skylift.executors.events.sqs import ECS_TASK, source_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.last_words.ecs import EcsWitness
-from skylift.executors.options.connection import session_of, team_of
+from skylift.executors.options.connection import session_of
 from skylift.executors.options.ecs import ECS_SECTION, EcsOptions, ecs_options
 from skylift.executors.options.settings import EVENTS_QUEUE, LAST_LINES, OWN_SECTION, TAGS, Options
+from skylift.executors.options.teams import team_of
 from skylift.executors.wishes.ecs_advice import advised
 from skylift.executors.wishes.ecs_request import check_options, fallen_back, loaded, wanted
 
@@ -136,8 +137,9 @@ class EcsCompute:
             # The amazon provider's executor kept the ARN there: its ECS tasks are taken over as they are.
             return [attempt.external_id]
         cluster = self._options.of(attempt.queue).cluster
-        if isinstance(attempt.wishes, Mapping):
-            cluster = str(attempt.wishes.get("cluster") or cluster)
+        wished = attempt.wishes.get("cluster") if isinstance(attempt.wishes, Mapping) else None
+        if wished and isinstance(wished, str):
+            cluster = wished
         return self._tasks.started_by(attempt.external_id, cluster)
 
     def census(self) -> dict[str, list[str]]:

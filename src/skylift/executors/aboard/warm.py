@@ -275,7 +275,11 @@ class WarmCompute:
 
     def _kind(self, attempt: Attempt) -> Hashable:
         """What workloads of one container must have in common, beside the installation: what was wished for, and the sharing."""
-        wishes = json.dumps(attempt.wishes, sort_keys=True, default=repr)
+        try:
+            wishes = json.dumps(attempt.wishes, sort_keys=True, default=repr)
+        except (TypeError, ValueError):
+            # No arguments of AWS's: it will be refused.
+            wishes = repr(attempt.wishes)
         return wishes, attempt.queue, tuple(attempt.labels.get(name, "") for name in self._labels)
 
     # Read.

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from skylift.aws.shapes import mistakes
 from skylift.core.errors import Refused
 from skylift.core.settings import Setting, whole_number
-from skylift.executors.options.queues import Layered, Words, merged, own_words
+from skylift.executors.options.layers import layers_of
+from skylift.executors.options.queues import Words, merged, own_words
 from skylift.executors.options.settings import (
     AWS_CONN_ID,
     CAPACITY_FALLBACK,
@@ -68,6 +70,12 @@ BATCH_SETTINGS = (
 
 PLACES = {JOB_QUEUE.name: "jobQueue", JOB_DEFINITION.name: "jobDefinition"}
 """What a fallback may change, and SubmitJob's words for it."""
+
+EXPLICIT: dict[str, Setting[str]] = {"jobQueue": JOB_QUEUE, "jobDefinition": JOB_DEFINITION, "jobName": JOB_NAME}
+"""Options with names of their own, by SubmitJob's words for them."""
+
+OVERRIDES = ("containerOverrides", "ecsPropertiesOverride")
+"""Of these two, one replaces the other: a job definition has one container or several."""
 
 QUEUE_WORDS = (*PLACES, JOB_NAME.name, SUBMIT_JOB_KWARGS.name)
 """What may differ by Airflow's queue."""
@@ -128,7 +136,7 @@ def batch_options(conf: Any) -> BatchOptions:
     """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the option."""
     own = Options(conf, OWN_SECTION)
     fallbacks = own[CAPACITY_FALLBACK]
-    base = _read(conf, fallbacks)
+    base = _read(conf, None, fallbacks)
     queues = {
         queue: _of_queue(conf, queue, words, fallbacks)
         for queue, words in own[QUEUES].items()
@@ -146,23 +154,29 @@ def container_of(request: Mapping[str, Any]) -> str:
         return ""
 
 
+def lay(request: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with other arguments merged over it. The two kinds of overrides replace each other."""
+    gone = {other for one, other in (OVERRIDES, OVERRIDES[::-1]) if one in over}
+    return merged({key: value for key, value in request.items() if key not in gone}, over)
+
+
 def _of_queue(conf: Any, queue: str, words: Words, fallbacks: list[Words]) -> BatchOptions:
     ours = own_words(words, QUEUE_WORDS)
-    if SUBMIT_JOB_KWARGS.name in ours:
-        below: dict[str, Any] = Options(conf, BATCH_SECTION)[SUBMIT_JOB_KWARGS]
-        ours[SUBMIT_JOB_KWARGS.name] = merged(_spelt(below), _spelt(ours[SUBMIT_JOB_KWARGS.name]))
     try:
-        return _read(Layered(conf, BATCH_SECTION, ours), words.get(CAPACITY_FALLBACK.name, fallbacks))
+        return _read(conf, ours, words.get(CAPACITY_FALLBACK.name, fallbacks))
     except Refused as error:
         raise Refused(f"[{OWN_SECTION}] queues, queue {queue!r}: {error}") from error
 
 
-def _read(conf: Any, fallbacks: list[Words]) -> BatchOptions:
+def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> BatchOptions:
     options = Options(conf, BATCH_SECTION)
-    request = _arguments(options)
-    for setting, key in ((JOB_QUEUE, "jobQueue"), (JOB_DEFINITION, "jobDefinition"), (JOB_NAME, "jobName")):
-        given = str(request.get(key) or "")
-        request[key] = options[setting] if options.set(setting) or not given else given
+    request: dict[str, Any] = {}
+    for layer in layers_of(options, BATCH_SECTION, entry, SUBMIT_JOB_KWARGS):
+        explicit = {key: layer.options[setting] for key, setting in EXPLICIT.items() if layer.says(setting)}
+        request = lay(lay(request, layer.arguments(_arguments, SUBMIT_JOB_KWARGS)), explicit)
+    for key, setting in EXPLICIT.items():
+        # A missing one is told here.
+        request[key] = request.get(key) or options[setting]
     changes = [{key: str(words[name]) for name, key in PLACES.items() if name in words} for words in fallbacks]
     return BatchOptions(
         request=request,
@@ -175,36 +189,41 @@ def _read(conf: Any, fallbacks: list[Words]) -> BatchOptions:
     )
 
 
-def _arguments(options: Options) -> dict[str, Any]:
-    """SUBMIT_JOB_KWARGS in SubmitJob's spelling, checked."""
-    given: dict[str, Any] = options[SUBMIT_JOB_KWARGS]
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """SUBMIT_JOB_KWARGS in SubmitJob's spelling, checked. Raises ``ValueError``."""
     request = _spelt(given)
-    where = f"[{BATCH_SECTION}] submit_job_kwargs"
     for key, why in UNSERVED.items():
         if key in request:
-            raise Refused(f"{where}: {key}: {why}")
-    overrides = request.get("containerOverrides", {})
-    if not isinstance(overrides, dict):
-        raise Refused(f"{where}: containerOverrides must be a JSON object")
+            raise ValueError(f"{key}: {why}")
+    if wrong := mistakes("batch", "SubmitJob", request, partial=True):
+        raise ValueError(wrong)
     # The command is the executor's; the provider asks for an empty one here.
-    if overrides.pop("command", None):
-        raise Refused(f"{where}: containerOverrides.command must not be set: the executor decides it")
-    if "ecsPropertiesOverride" in request and not container_of(request):
-        raise Refused(
-            f"{where}: ecsPropertiesOverride must have taskProperties with one element, whose first container has the "
-            "'name' of the one in which Airflow runs"
-        )
+    if request.get("containerOverrides", {}).pop("command", None):
+        raise ValueError("containerOverrides.command must not be set: the executor decides it")
+    if "ecsPropertiesOverride" in request:
+        if not container_of(request):
+            raise ValueError(
+                "ecsPropertiesOverride must have taskProperties with one element, whose first container has the 'name' "
+                "of the one in which Airflow runs"
+            )
+        if request.get("containerOverrides"):
+            raise ValueError(
+                f"{' and '.join(OVERRIDES)} exclude each other: the job definition has one container or several"
+            )
+        request.pop("containerOverrides", None)
     return request
 
 
 def _spelt(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments whose keys may be in snake_case, or begin with a capital, in SubmitJob's spelling; a copy."""
-    request = merged({}, {key[:1].lower() + key[1:]: value for key, value in camel(given).items()})
-    if "parameters" in given:
+    request: dict[str, Any] = {}
+    for word, value in given.items():
+        ((key, spelt),) = camel({word: value}).items()
+        key = key[:1].lower() + key[1:]
         # Keys of parameters are the job definition's own words.
-        request["parameters"] = dict(given["parameters"])
+        request[key] = value if key == "parameters" else spelt
     tags = request.get("tags")
-    if isinstance(tags, list):
+    if isinstance(tags, list) and all(isinstance(one, Mapping) for one in tags):
         # The amazon provider's own example has tags in the shape of other services.
         request["tags"] = {str(one.get("Key", one.get("key"))): str(one.get("Value", one.get("value"))) for one in tags}
-    return request
+    return merged({}, request)

@@ -47,11 +47,6 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
         ) from error
 
 
-def team_of(executor: Any) -> str | None:
-    """The team that an executor is for; ``None`` where Airflow has no teams."""
-    return getattr(executor, "team_name", None)
-
-
 class ConnectionSession:
     """Makes clients as a connection says; stands where a boto3 session would. May be used by several threads.
 

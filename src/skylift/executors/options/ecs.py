@@ -5,13 +5,15 @@ One ``EcsOptions`` for the section, one for each queue of ``[skylift] queues`` t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from skylift.aws.shapes import mistakes
 from skylift.core.errors import Refused
 from skylift.core.settings import Setting, flag, whole_number
-from skylift.executors.options.queues import Layered, Words, merged, own_words
+from skylift.executors.options.layers import layers_of
+from skylift.executors.options.queues import Only, Words, launch_type, merged, own_words
 from skylift.executors.options.settings import (
     AWS_CONN_ID,
     CAPACITY_FALLBACK,
@@ -37,7 +39,12 @@ CONTAINER_NAME = Setting(
 TASK_DEFINITION = Setting(
     "task_definition", str, "", "Family, family:revision or ARN of the ECS task definition to run.", required=True
 )
-LAUNCH_TYPE = Setting("launch_type", str, "", "FARGATE, EC2 or EXTERNAL; not together with capacity_provider_strategy.")
+LAUNCH_TYPE = Setting(
+    "launch_type",
+    launch_type,
+    "",
+    "FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES; not together with capacity_provider_strategy.",
+)
 CAPACITY_PROVIDER_STRATEGY: Setting[list[Any]] = Setting(
     "capacity_provider_strategy",
     json_list,
@@ -91,6 +98,12 @@ PLACE_SETTINGS: tuple[Setting[Any], ...] = (
 )
 """What a fallback may change."""
 
+NETWORK_SETTINGS: dict[str, Setting[Any]] = {"subnets": SUBNETS, "securityGroups": SECURITY_GROUPS}
+"""Lists of the network, by RunTask's names."""
+
+PLACES = ("launchType", "capacityProviderStrategy")
+"""Of these two, one replaces the other."""
+
 QUEUE_SETTINGS: tuple[Setting[Any], ...] = (*PLACE_SETTINGS, CLUSTER, CONTAINER_NAME, RUN_TASK_KWARGS)
 """What may differ by queue."""
 
@@ -111,6 +124,7 @@ class EcsOptions:
         queues: the options of the queues that differ.
         queue: the queue that these are of; "" for the section's own.
         words: the options that the queue's entry sets, by name.
+        team: whose options they are; "" where Airflow has no teams.
     """
 
     request: Mapping[str, Any]
@@ -124,6 +138,7 @@ class EcsOptions:
     queues: Mapping[str, EcsOptions] = field(default_factory=dict)
     queue: str = ""
     words: frozenset[str] = frozenset()
+    team: str = ""
 
     def of(self, queue: str) -> EcsOptions:
         """The options of one of Airflow's queues; the section's own for a queue that has no entry."""
@@ -131,30 +146,30 @@ class EcsOptions:
 
     def source(self, option: str) -> str:
         """Where an option stands, for people."""
+        team = f" of team {self.team!r}" if self.team else ""
         if option in self.words:
-            return f"[{OWN_SECTION}] queues {self.queue!r} {option}"
-        return f"[{ECS_SECTION}] {option}"
+            return f"[{OWN_SECTION}] queues{team} {self.queue!r} {option}"
+        return f"[{ECS_SECTION}] {option}{team}"
 
 
 def ecs_options(conf: Any) -> EcsOptions:
     """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the option."""
     own = Options(conf, OWN_SECTION)
     common = own[CAPACITY_FALLBACK]
-    base = _read(conf, common)
+    base = _read(conf, None, common)
     queues = {queue: words for queue, words in own[QUEUES].items() if _differs(words)}
     return replace(base, queues={queue: _of_queue(conf, queue, words, common) for queue, words in queues.items()})
 
 
-def _read(conf: Any, fallbacks: list[Words]) -> EcsOptions:
+def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> EcsOptions:
     options = Options(conf, ECS_SECTION)
-    given: dict[str, Any] = options[RUN_TASK_KWARGS]
-    request = camel(given)
-    definition = _pick(options, TASK_DEFINITION, request, "taskDefinition")
-    container = _pick(options, CONTAINER_NAME, request, "containerName")
-    cluster = _pick(options, CLUSTER, request, "cluster")
-    request["taskDefinition"] = definition
-    _place(options, request)
-    _network(options, request)
+    request: dict[str, Any] = {}
+    for layer in layers_of(options, ECS_SECTION, entry, RUN_TASK_KWARGS):
+        request = lay(lay(request, layer.arguments(_arguments, RUN_TASK_KWARGS)), _explicit(layer.options, layer.says))
+    cluster = str(request.pop("cluster", "") or "")
+    container = request.pop("containerName", "") or options[CONTAINER_NAME]
+    request["taskDefinition"] = request.get("taskDefinition") or options[TASK_DEFINITION]
+    _settle(request, options)
     return EcsOptions(
         request=request,
         container=container,
@@ -163,7 +178,8 @@ def _read(conf: Any, fallbacks: list[Words]) -> EcsOptions:
         region=options[REGION_NAME] or options[REGION],
         most_attempts=options[MAX_RUN_TASK_ATTEMPTS],
         check_health=options[CHECK_HEALTH],
-        fallbacks=tuple(_fallback(conf, words) for words in fallbacks if own_words(words, _names(PLACE_SETTINGS))),
+        fallbacks=tuple(_fallback(words) for words in fallbacks if own_words(words, _names(PLACE_SETTINGS))),
+        team=options.team,
     )
 
 
@@ -177,74 +193,82 @@ def _differs(words: Words) -> bool:
 
 def _of_queue(conf: Any, queue: str, words: Words, common: list[Words]) -> EcsOptions:
     ours = own_words(words, _names(QUEUE_SETTINGS))
-    if RUN_TASK_KWARGS.name in ours:
-        below: dict[str, Any] = Options(conf, ECS_SECTION)[RUN_TASK_KWARGS]
-        ours[RUN_TASK_KWARGS.name] = merged(camel(below), camel(ours[RUN_TASK_KWARGS.name]))
     try:
-        read = _read(Layered(conf, ECS_SECTION, ours), words.get(CAPACITY_FALLBACK.name, common))
+        read = _read(conf, ours, words.get(CAPACITY_FALLBACK.name, common))
     except Refused as error:
         raise Refused(f"[{OWN_SECTION}] queues, queue {queue!r}: {error}") from error
     return replace(read, queue=queue, words=frozenset(ours))
 
 
-def _fallback(conf: Any, words: Words) -> dict[str, Any]:
-    """What a fallback changes in a request, and nothing else."""
-    options = Options(Layered(conf, ECS_SECTION, own_words(words, _names(PLACE_SETTINGS))), ECS_SECTION)
-    changed: dict[str, Any] = {}
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """RUN_TASK_KWARGS in RunTask's spelling, checked. Raises ``ValueError``."""
+    request = camel(given)
+    container = request.pop("containerName", None)
+    if container is not None and not isinstance(container, str):
+        raise ValueError("container_name must be text")
+    if wrong := mistakes("ecs", "RunTask", request, partial=True):
+        raise ValueError(wrong)
+    if request.pop("count", 1) != 1:
+        raise ValueError("count must not be set: each workload is one ECS task")
+    if all(request.get(place) for place in PLACES):
+        raise ValueError("launchType and capacityProviderStrategy exclude each other: keep one of the two")
+    return request | ({"containerName": container} if container else {})
+
+
+def _explicit(options: Options, says: Callable[[Setting[Any]], bool]) -> dict[str, Any]:
+    """RunTask's arguments, as far as options say them that have names of their own."""
     keys: dict[str, Setting[Any]] = {
         "launchType": LAUNCH_TYPE,
         "capacityProviderStrategy": CAPACITY_PROVIDER_STRATEGY,
         "platformVersion": PLATFORM_VERSION,
         "taskDefinition": TASK_DEFINITION,
+        "containerName": CONTAINER_NAME,
+        "cluster": CLUSTER,
     }
-    for key, setting in keys.items():
-        if setting.name in words:
-            changed[key] = options[setting]
-    network = {
-        key: value
-        for setting, key, value in (
-            (SUBNETS, "subnets", options[SUBNETS]),
-            (SECURITY_GROUPS, "securityGroups", options[SECURITY_GROUPS]),
-            (ASSIGN_PUBLIC_IP, "assignPublicIp", "ENABLED" if options[ASSIGN_PUBLIC_IP] else "DISABLED"),
-        )
-        if setting.name in words
-    }
-    return changed | ({"networkConfiguration": {"awsvpcConfiguration": network}} if network else {})
-
-
-def _pick(options: Options, setting: Setting[str], request: dict[str, Any], key: str) -> str:
-    """The explicit option, else RUN_TASK_KWARGS's own word for it; raises ``Refused`` when it is required and missing."""
-    given = str(request.pop(key, ""))
-    return options[setting] if options.set(setting) or not given else given
-
-
-def _place(options: Options, request: dict[str, Any]) -> None:
-    if options.set(LAUNCH_TYPE) and options.set(CAPACITY_PROVIDER_STRATEGY):
+    request = {key: options[setting] for key, setting in keys.items() if says(setting)}
+    for key, value in request.items():
+        if value and key != "containerName" and (wrong := mistakes("ecs", "RunTask", {key: value}, partial=True)):
+            raise Refused(f"{options.name(keys[key])}: {wrong}")
+    network: dict[str, Any] = {key: options[setting] for key, setting in NETWORK_SETTINGS.items() if says(setting)}
+    if says(ASSIGN_PUBLIC_IP):
+        network["assignPublicIp"] = "ENABLED" if options[ASSIGN_PUBLIC_IP] else "DISABLED"
+    if all(request.get(place) for place in PLACES):
         raise Refused(
-            f"[{ECS_SECTION}] launch_type and capacity_provider_strategy exclude each other: set one of the two"
+            f"{options.name(LAUNCH_TYPE)} and capacity_provider_strategy exclude each other: set one of the two"
         )
-    if options.set(LAUNCH_TYPE):
-        move(request, {"launchType": options[LAUNCH_TYPE]})
-    if options.set(CAPACITY_PROVIDER_STRATEGY):
-        move(request, {"capacityProviderStrategy": options[CAPACITY_PROVIDER_STRATEGY]})
-    # ECS's own default is LATEST, and EC2 refuses any: so it is sent only when somebody wants another.
-    if options.set(PLATFORM_VERSION):
-        request["platformVersion"] = options[PLATFORM_VERSION]
-    if not on_fargate(request):
-        request.pop("platformVersion", None)
+    return request | ({"networkConfiguration": {"awsvpcConfiguration": network}} if network else {})
 
 
-def move(request: dict[str, Any], to: Mapping[str, Any]) -> None:
-    """Sets launch type or strategy in a request, where each replaces the other; removes what the new place does not take."""
-    if to.get("capacityProviderStrategy"):
-        request.pop("launchType", None)
-        request["capacityProviderStrategy"] = to["capacityProviderStrategy"]
-    elif to.get("launchType"):
-        request.pop("capacityProviderStrategy", None)
-        request["launchType"] = to["launchType"]
+def _fallback(words: Words) -> dict[str, Any]:
+    """What a fallback changes in a request, and nothing else."""
+    ours = own_words(words, _names(PLACE_SETTINGS))
+    try:
+        return _explicit(Options(Only(ours), ECS_SECTION, exact=True), lambda setting: setting.name in ours)
+    except Refused as error:
+        raise Refused(f"[{OWN_SECTION}] capacity_fallback: {error}") from error
+
+
+def lay(request: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with other arguments merged over it.
+
+    Launch type and strategy replace each other; an empty one removes both.
+    """
+    below = request
+    if any(place in over for place in PLACES):
+        below = {key: value for key, value in request.items() if key not in PLACES}
+    result = merged(below, over)
+    for place in PLACES:
+        if not result.get(place):
+            result.pop(place, None)
+    return result
+
+
+def settled(request: dict[str, Any]) -> dict[str, Any]:
+    """The request without what its place does not take; changes it."""
     if not on_fargate(request):
         request.pop("platformVersion", None)
         request.get("networkConfiguration", {}).get("awsvpcConfiguration", {}).pop("assignPublicIp", None)
+    return request
 
 
 def on_fargate(request: Mapping[str, Any]) -> bool:
@@ -253,20 +277,18 @@ def on_fargate(request: Mapping[str, Any]) -> bool:
     return request.get("launchType", "FARGATE") == "FARGATE" and all(one.startswith("FARGATE") for one in providers)
 
 
-def _network(options: Options, request: dict[str, Any]) -> None:
-    explicit: dict[str, Any] = {}
-    if options.set(SUBNETS):
-        explicit["subnets"] = options[SUBNETS]
-    if options.set(SECURITY_GROUPS):
-        explicit["securityGroups"] = options[SECURITY_GROUPS]
-    if options.set(ASSIGN_PUBLIC_IP) and on_fargate(request):
-        explicit["assignPublicIp"] = "ENABLED"
-    network = {**request.get("networkConfiguration", {}).get("awsvpcConfiguration", {}), **explicit}
-    if not network:
+def _settle(request: dict[str, Any], options: Options) -> None:
+    """Takes away what an empty value stands for; completes the network. Raises ``Refused``."""
+    # ECS's own default is LATEST, and EC2 refuses any: so it is sent only when somebody wants another.
+    if not request.get("platformVersion"):
+        request.pop("platformVersion", None)
+    network = request.pop("networkConfiguration", {}).get("awsvpcConfiguration", {})
+    network = {key: value for key, value in network.items() if value}
+    if not network or network == {"assignPublicIp": "DISABLED"}:
         return
     if not network.get("subnets"):
         raise Refused(
-            f"[{ECS_SECTION}] subnets is not set: security_groups and assign_public_ip need at least one subnet"
+            f"{options.name(SUBNETS)} is not set: security_groups and assign_public_ip need at least one subnet"
         )
     if on_fargate(request):
         network.setdefault("assignPublicIp", "DISABLED")

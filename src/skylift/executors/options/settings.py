@@ -7,12 +7,14 @@ equals the default counts as not set. Precedence as documented: defaults < RUN_T
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from skylift.core.errors import Refused
 from skylift.core.settings import Setting, flag, whole_number
-from skylift.executors.options.queues import Words, fallback_list, queue_map
+from skylift.executors.options.queues import Only, Words, fallback_list, queue_map
+from skylift.executors.options.teams import sources_of, variable_of
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ def json_list(text: str) -> list[Any]:
 def some_seconds(text: str) -> float:
     """Parses a number of seconds, zero or more."""
     value = float(text)
-    if value < 0:
+    if not 0 <= value < math.inf:
         raise ValueError("expected seconds, zero or more")
     return value
 
@@ -65,7 +67,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 def seconds(text: str) -> float:
     """Parses a number of seconds above zero."""
     value = float(text)
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise ValueError("expected seconds, above zero")
     return value
 
@@ -200,32 +202,52 @@ OWN_SETTINGS = (
 
 
 class Options:
-    """The options of one section as one team sees them.
+    """The options of one section as one team sees them: its own where it sets them, else everybody's.
 
     Args:
         conf: Airflow's ``conf``, or an executor's team-aware ``self.conf``: anything with its ``get``.
+        exact: ``conf`` has only what somebody has set, and no defaults.
     """
 
-    def __init__(self, conf: Any, section: str) -> None:
-        self._conf = conf
+    def __init__(self, conf: Any, section: str, *, exact: bool = False) -> None:
+        self._conf, self._own = sources_of(conf)
         self._section = section
+        self._exact = exact
 
     def __getitem__(self, setting: Setting[T]) -> T:
         """The value.
 
         Raises:
-            Refused: missing or wrong; the text names the option.
+            Refused: missing or wrong; the text names the option, and the team.
         """
-        text = str(self._conf.get(self._section, setting.name, fallback="") or "")
-        name = f"[{self._section}] {setting.name}"
+        text = self._text(setting)
         if text == "":
             if setting.required:
-                raise Refused(f"{name} is not set: {setting.meaning}")
+                raise Refused(f"{self.name(setting)} is not set: {setting.meaning}")
             return setting.default  # type: ignore[return-value]  # as in Setting.read
         try:
             return setting.parse(text)
         except ValueError as error:
-            raise Refused(f"{name}: {text!r} cannot be used: {error}. It is: {setting.meaning}") from error
+            raise Refused(
+                f"{self.name(setting)}: {text!r} cannot be used: {error}. It is: {setting.meaning}"
+            ) from error
+        except RecursionError as error:
+            raise Refused(f"{self.name(setting)}: it is nested too deeply. It is: {setting.meaning}") from error
+
+    def name(self, setting: Setting[Any]) -> str:
+        """The option as people find it: with the team and its variable, where the team sets it, or must."""
+        if isinstance(self._conf, Only):
+            return setting.name
+        name = f"[{self._section}] {setting.name}"
+        team = getattr(self._conf, "team", "")
+        if self._own and (self._own.rules(self._section, setting.name) or not self._text(setting)):
+            team = self._own.team
+        return f"{name} of team {team!r} ({variable_of(team, self._section, setting.name)})" if team else name
+
+    @property
+    def team(self) -> str:
+        """Whose they are; "" where Airflow has no teams."""
+        return self._own.team if self._own else ""
 
     def check(self, declared: Iterable[Setting[Any]]) -> None:
         """Reads all of them, so that a wrong one is told at the start and not when it is needed. Raises ``Refused``."""
@@ -234,8 +256,22 @@ class Options:
 
     def set(self, setting: Setting[T]) -> bool:
         """Whether somebody gave it a value other than the default."""
-        text = self._conf.get(self._section, setting.name, fallback="")
-        return bool(text) and self[setting] != setting.default
+        return bool(self._text(setting)) and self[setting] != setting.default
+
+    def said(self, setting: Setting[Any]) -> bool:
+        """Whether it was set; where that cannot be told from a default (Airflow's conf), whether it differs."""
+        if self._exact:
+            return self._conf.get(self._section, setting.name, fallback=None) is not None
+        return self.set(setting)
+
+    def layers(self) -> list[Options]:
+        """Everybody's options, and then the team's own, which go over them."""
+        everybody = Options(self._conf, self._section, exact=self._exact)
+        return [everybody, Options(self._own, self._section, exact=True)] if self._own else [everybody]
+
+    def _text(self, setting: Setting[Any]) -> str:
+        conf = self._own if self._own and self._own.rules(self._section, setting.name) else self._conf
+        return str(conf.get(self._section, setting.name, fallback="") or "")
 
 
 def camel(keywords: Mapping[str, Any]) -> dict[str, Any]:

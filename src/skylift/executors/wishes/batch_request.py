@@ -12,8 +12,7 @@ from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 from skylift.executors.aboard.payload import Payload
-from skylift.executors.options.batch import UNSERVED, BatchOptions
-from skylift.executors.options.queues import merged
+from skylift.executors.options.batch import OVERRIDES, UNSERVED, BatchOptions, lay
 from skylift.executors.options.settings import OWN_SECTION
 
 MOST_REQUEST_BYTES = 30 * 1024
@@ -41,12 +40,23 @@ def check_wishes(wishes: Any, container: str) -> None:
     for key, why in UNSERVED.items():
         if key in wishes:
             raise Refused(f"executor_config must not set {key!r}: {why}")
-    for key in ("containerOverrides", "ecsPropertiesOverride", "tags"):
-        if not isinstance(wishes.get(key, {}), Mapping):
-            raise Refused(f"executor_config: {key} must be a dict, not {type(wishes[key]).__name__}")
-    if (wishes.get("containerOverrides") or {}).get("command"):
+    # Before anything looks inside.
+    if wrong := mistakes("batch", "SubmitJob", wishes, partial=True):
+        raise Refused(f"executor_config: {wrong}")
+    if all(wishes.get(one) for one in OVERRIDES):
+        raise Refused(
+            f"executor_config: {' and '.join(OVERRIDES)} exclude each other: "
+            "the job definition has one container or several"
+        )
+    if wishes.get("containerOverrides", {}).get("command"):
         raise Refused("executor_config must not set containerOverrides.command: it runs Airflow")
-    for one in _wished_containers(wishes):
+    containers = _wished_containers(wishes)
+    if "ecsPropertiesOverride" in wishes and not containers and not container:
+        raise Refused(
+            "executor_config: ecsPropertiesOverride names no container: name the one in which Airflow runs, as the "
+            "first of taskProperties[0].containers"
+        )
+    for one in containers:
         if "name" not in one:
             raise Refused("executor_config: every container of ecsPropertiesOverride needs its 'name'")
         if one["name"] == container and one.get("command"):
@@ -66,11 +76,7 @@ def submit_request(
         Refused: SubmitJob has no such arguments, or it is longer than Batch takes.
     """
     wishes = attempts[0].wishes
-    request = merged(options.request, wishes)
-    if "ecsPropertiesOverride" in wishes:
-        request.pop("containerOverrides", None)
-    elif "containerOverrides" in wishes:
-        request.pop("ecsPropertiesOverride", None)
+    request = lay(options.request, wishes)
     override = _override_of(request, airflow_container(options, wishes))
     override["command"] = list(payload.command)
     override["environment"] = [
@@ -138,8 +144,9 @@ def token_of(name: str) -> str:
 
 def _head(options: BatchOptions, attempts: Sequence[Attempt], most: int) -> str:
     labels = common(attempts)
-    given = attempts[0].wishes.get("jobName") or options.request.get("jobName") or ""
-    words = [str(given), labels.get("dag_id", ""), labels.get("task_id", "")]
+    wishes = attempts[0].wishes
+    wished = wishes.get("jobName") if isinstance(wishes, Mapping) else None
+    words = [str(wished or options.request.get("jobName") or ""), labels.get("dag_id", ""), labels.get("task_id", "")]
     if not labels.get("dag_id"):
         words.append("callback" if "callback_id" in labels else "airflow")
     return _plain("-".join(filter(None, words)))[:most].strip("-_") or "airflow"

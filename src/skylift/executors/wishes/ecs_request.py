@@ -11,8 +11,7 @@ from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 from skylift.executors.aboard.payload import Payload
-from skylift.executors.options.ecs import CAPACITY_PROVIDER_STRATEGY, RUN_TASK_KWARGS, EcsOptions, move
-from skylift.executors.options.queues import merged
+from skylift.executors.options.ecs import PLACES, RUN_TASK_KWARGS, EcsOptions, lay, settled
 from skylift.executors.options.settings import OWN_SECTION
 
 MOST_OVERRIDE_CHARACTERS = 8192
@@ -37,11 +36,11 @@ def run_task_request(options: EcsOptions, attempt: Attempt, payload: Payload, *,
 def wanted(options: EcsOptions, attempt: Attempt) -> dict[str, Any]:
     """Where and how the container is to run; what it is to do is still open. Raises ``Refused``, as above."""
     check_wishes(attempt.wishes, options.container)
-    request = merged({**_cluster(options), **options.request}, attempt.wishes)
-    move(request, attempt.wishes)
-    request = _fallen_back(request, options, attempt.shortages)
+    request = lay({**_cluster(options), **options.request}, attempt.wishes)
+    # A fallback goes over what the author wished.
+    request = settled(lay(request, fallen_back(options, attempt.shortages) or {}))
     if wrong := mistakes("ecs", "RunTask", request):
-        raise Refused(f"{_guilty(options, attempt.wishes, wrong)}: {wrong}")
+        raise Refused(f"{_guilty(options, attempt.wishes)}: {wrong}")
     return request
 
 
@@ -64,14 +63,21 @@ def loaded(
 
 
 def check_wishes(wishes: Mapping[str, Any], container: str) -> None:
-    """Refuses an ``executor_config`` that would take Airflow's place in the container. It says what to change."""
+    """Refuses an ``executor_config`` that is none, or that would take Airflow's place. It says what to change."""
     if not isinstance(wishes, Mapping):
         raise Refused(f"executor_config must be a dict with arguments of ECS RunTask, not {type(wishes).__name__}")
     for word in ("command", "name"):
         if word in wishes:
             raise Refused(f"executor_config must not set {word!r}: the executor decides what runs in the container")
+    # Before anything looks inside.
+    if wrong := mistakes("ecs", "RunTask", wishes, partial=True):
+        raise Refused(f"executor_config: {wrong}{_spot(wishes)}")
+    if wishes.get("count", 1) != 1:
+        raise Refused("executor_config must not set 'count': each Airflow task is one ECS task")
+    if all(wishes.get(place) for place in PLACES):
+        raise Refused(f"executor_config: {' and '.join(PLACES)} exclude each other: each says where to run")
     names = []
-    for one in _container_overrides(wishes):
+    for one in wishes.get("overrides", {}).get("containerOverrides", ()):
         # An entry without a name is the Airflow container's: its name is not known where a DAG is written.
         names.append(one.get("name", container))
         if names[-1] == container and one.get("command"):
@@ -85,10 +91,11 @@ def check_wishes(wishes: Mapping[str, Any], container: str) -> None:
 
 def check_options(options: EcsOptions) -> None:
     """Refuses options that no RunTask could be made of, with one line that names the option. For the start."""
-    if wrong := mistakes("ecs", "RunTask", {**_cluster(options), **options.request}):
-        raise Refused(f"{_guilty(options, {}, wrong)}: {wrong}")
+    base = {**_cluster(options), **options.request}
+    if wrong := mistakes("ecs", "RunTask", settled(lay(base, {}))):
+        raise Refused(f"{_guilty(options, {})}: {wrong}")
     for change in options.fallbacks:
-        if wrong := mistakes("ecs", "RunTask", merged(options.request, change)):
+        if wrong := mistakes("ecs", "RunTask", settled(lay(base, change))):
             raise Refused(f"[{OWN_SECTION}] capacity_fallback: {wrong}")
     for other in options.queues.values():
         check_options(other)
@@ -98,27 +105,16 @@ def _cluster(options: EcsOptions) -> dict[str, str]:
     return {"cluster": options.cluster} if options.cluster else {}
 
 
-def _guilty(options: EcsOptions, wishes: Mapping[str, Any], wrong: str) -> str:
+def _guilty(options: EcsOptions, wishes: Mapping[str, Any]) -> str:
     """Whose words are wrong: options are checked at the start, so an ``executor_config`` is if there is one."""
-    option = CAPACITY_PROVIDER_STRATEGY if "in capacityProviderStrategy[" in wrong else RUN_TASK_KWARGS
-    return "executor_config" if wishes else options.source(option.name)
+    return "executor_config" if wishes else options.source(RUN_TASK_KWARGS.name)
 
 
-def _container_overrides(wishes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    overrides = wishes.get("overrides") or {}
-    found = overrides.get("containerOverrides") if isinstance(overrides, Mapping) else None
-    # What is no list of dicts, botocore's check names.
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
-
-
-def _fallen_back(request: dict[str, Any], options: EcsOptions, shortages: int) -> dict[str, Any]:
-    """The request with the fallback whose turn it is; after the last comes the first choice again."""
-    change = fallen_back(options, shortages)
-    if change is None:
-        return request
-    changed = merged(request, change)
-    move(changed, change)
-    return changed
+def _spot(wishes: Mapping[str, Any]) -> str:
+    if "SPOT" not in str(wishes.get("launchType")).upper():
+        return ""
+    strategy = '[{"capacityProvider": "FARGATE_SPOT", "weight": 1}]'
+    return f'. Spot is a capacity provider: {{"capacityProviderStrategy": {strategy}}}'
 
 
 def fallen_back(options: EcsOptions, shortages: int) -> Mapping[str, Any] | None:
