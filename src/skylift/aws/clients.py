@@ -13,8 +13,10 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from skylift.aws import models, ready
+from skylift.core.errors import Refused
 
 _USUAL = (5, 60.0, None)
 """What ``client`` is called with by default, but for the region."""
@@ -31,6 +33,9 @@ def client(
         attempts: tries of one call, the first included (1 = no retry).
         read_timeout: seconds to wait for an answer.
         session: a boto3 session whose credentials to use instead of the usual places.
+
+    Raises:
+        Refused: AWS's settings cannot be used: no region, a profile that is not there, an endpoint that is no URL.
     """
     if (attempts, read_timeout, session) == _USUAL and (made := ready.take(service, region)) is not None:
         return made
@@ -43,7 +48,10 @@ def client(
         user_agent_extra="skylift",
         **prefixes,
     )
-    return (session or boto3).client(service, region_name=region, config=config)  # pyright: ignore
+    try:
+        return (session or boto3).client(service, region_name=region, config=config)  # pyright: ignore
+    except (BotoCoreError, ValueError) as error:
+        raise Refused(f"no client for {service}: {str(error).rstrip('.')}{_advice(error)}") from error
 
 
 def is_aws(made: Any) -> bool:
@@ -72,6 +80,12 @@ def forget() -> None:
     """A fresh default session, which reads configuration files again; clients that were ready read another."""
     ready.forget()
     boto3.DEFAULT_SESSION = models.session()
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, NoRegionError):
+        return ": set AWS_REGION, or region_name in the executor's section or connection"
+    return ": see AWS's configuration file, the AWS_* variables, and the connection"
 
 
 def _custom_endpoint(service: str) -> bool:

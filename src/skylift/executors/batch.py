@@ -54,14 +54,16 @@ class AwsBatchExecutor(SkyliftExecutor):
         payloads = payloads_of(own, session, options.region)
         if own[BATCH_ARRAYS] and not payloads.by_reference:
             raise Refused(f"[{OWN_SECTION}] batch_arrays needs payload_url: the children of an array have one command")
+        whose = f" of team {team!r}" if (team := team_of(self)) else ""
         for queue, one in {"": options, **options.queues}.items():
-            self._check(jobs, one, f"[{OWN_SECTION}] queues {queue!r}" if queue else f"[{BATCH_SECTION}]")
+            where = f"[{OWN_SECTION}] queues{whose} {queue!r}" if queue else f"[{BATCH_SECTION}]{whose}"
+            self._check(jobs, one, where)
         if own[BATCH_ARRAYS] and own[WARM_SECONDS]:
             raise Refused(f"[{OWN_SECTION}] batch_arrays and warm_seconds exclude each other: set one of the two")
         witness = BatchWitness(
             BatchEndings(batch), Output(session, options.region), most=own[LAST_LINES], names=options.containers()
         )
-        labels = {"team": team} if (team := team_of(self)) else {}
+        labels = {"team": team} if team else {}
         compute = BatchCompute(
             jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS], labels=labels, witness=witness
         )

@@ -31,6 +31,7 @@ from skylift.executors.last_words.scribe import Scribe
 from skylift.executors.last_words.words import short
 from skylift.executors.options import settings
 from skylift.executors.options.settings import OWN_SECTION, Options
+from skylift.executors.options.teams import team_of
 from skylift.executors.orders import adopted, order_of, orphan, stand_in
 
 MOST_ORDERS = 0.015
@@ -69,6 +70,7 @@ class SkyliftExecutor(BaseExecutor):
         self._began = 0.0
         self._written: list[Any] = []
         self._freed = 0
+        self._cannot_start = ""
 
     def make_compute(self) -> Compute:
         """The compute of the options. Raises ``Refused`` with one line that names a wrong option."""
@@ -105,15 +107,26 @@ class SkyliftExecutor(BaseExecutor):
     def start(self) -> None:
         """Reads the options and starts the background threads.
 
+        A team's mistake fails that team's workloads, each with the reason: the scheduler is everybody's.
+
         Raises:
-            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (a ``SystemExit`` it
-                takes for a shutdown, with exit code 0 and no word), so the line is also logged by itself.
+            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (a ``SystemExit``
+                it takes for a shutdown, with exit code 0 and no word), so the line is also logged by itself.
         """
+        team = team_of(self)
+        whose = f"{type(self).__name__} of team {team!r}" if team else type(self).__name__
         try:
             self._start()
         except Refused as error:
-            self.log.critical("%s cannot start: %s", type(self).__name__, error)
-            raise Refused(str(error)) from None
+            self.log.critical("%s cannot start: %s", whose, error)
+            if not team:
+                raise Refused(str(error)) from None
+            self._cannot_start = f"{whose} cannot start: {error}"
+        except Exception as error:
+            if not team:
+                raise
+            self.log.exception("%s cannot start: a mistake, please report it", whose)
+            self._cannot_start = f"{whose} cannot start: {type(error).__name__}: {error}"
 
     def _start(self) -> None:
         own = Options(self.conf, OWN_SECTION)
@@ -224,6 +237,9 @@ class SkyliftExecutor(BaseExecutor):
                 # The rest stays queued, for the next heartbeat.
                 return
             airflow_compat.unqueue(self, airflow_compat.key_of(workload))
+            if self._cannot_start:
+                self._cannot_run(workload, self._cannot_start)
+                continue
             try:
                 self._order(order_of(workload, lambda: self.jwt_generator))
             except Exception as error:  # noqa: BLE001  this workload's author or we can act; all others must go on
@@ -263,6 +279,9 @@ class SkyliftExecutor(BaseExecutor):
         there is one), a running one's container is looked for by the background thread. The container of one that is
         reset is looked for, too, and stopped: Airflow launches its next try with another id.
         """
+        if self._cannot_start:
+            # Nobody can look for their containers now. They run on, and tell Airflow how they end.
+            return []
         return [ti for ti in tis if not self._adopt(ti)]
 
     def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:

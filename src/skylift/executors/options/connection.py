@@ -28,7 +28,8 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
     """
     if not connection:
         return None
-    where = f"[{section}] conn_id: the connection {connection!r}"
+    whose = f" of team {team!r}" if team else ""
+    where = f"[{section}] conn_id{whose}: the connection {connection!r}"
     try:
         found = airflow_compat.connection_of(connection, team)
     except Exception as error:
@@ -45,6 +46,8 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
         raise Refused(
             f"{where} needs apache-airflow-providers-amazon: install it, or empty or remove the connection"
         ) from error
+    except Exception as error:
+        raise Refused(f"{where} cannot be used: {type(error).__name__}: {error}") from error
 
 
 class ConnectionSession:
