@@ -8,6 +8,7 @@ Option names are those of Airflow 3.3's ``config.yml``; a test holds this table 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from skylift.control.blueprint import BATCH_EXECUTOR, executors
 from skylift.control.scene import Scene, batch_place
@@ -74,9 +75,16 @@ def opinions(scene: Scene) -> dict[str, str]:
         "AIRFLOW__AWS__SESSION_FACTORY": "skylift.runtime.aws_sessions.SessionFactory",
         # The provider's way to CloudWatch, and its names, with half of the calls.
         "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "skylift.runtime.task_logs.LOGGING_CONFIG",
+        # Which environment is this? Airflow's UI shows it in its title and its navigation.
+        **({} if _names_instance(spec.options) else {"AIRFLOW__API__INSTANCE_NAME": spec.name}),
         # Escape codes are noise in CloudWatch.
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
     }
+
+
+def _names_instance(options: Mapping[str, str]) -> bool:
+    """Whether the user has named it, under its present name or the one before Airflow 3.1, which ours would overrule."""
+    return not {"api.instance_name", "webserver.instance_name"}.isdisjoint(option.lower() for option in options)
 
 
 def opinions_of(role: str) -> dict[str, str]:

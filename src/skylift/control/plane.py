@@ -44,7 +44,7 @@ class ControlPlane:
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
         self.signed_routes: dict[str, Asgi] = {
-            PROGRESS_ROUTE: ProgressRoute(self.progress, self.planned, PROGRESS_ROUTE)
+            PROGRESS_ROUTE: ProgressRoute(self.progress, self.planned, PROGRESS_ROUTE, self.cancel)
         }
 
     def start(self) -> None:
@@ -72,9 +72,25 @@ class ControlPlane:
         return {
             "name": row.name,
             "status": str(row.status),
-            "doing": row.progress.get("doing", "waiting for its turn"),
+            "doing": row.progress.get("doing") or self._reconciler.doing(name),
             "parts": row.progress.get("parts", []),
         }
+
+    def cancel(self, name: str) -> dict[str, Any] | None:
+        """Deletes an environment, also one that is still being created; None when there is no such environment.
+
+        MWAA refuses until the creation has ended. Whoever has left a creation behind need not wait for that.
+
+        Raises:
+            Refused: it was changed at the same time.
+        """
+        row = self._store.get(name)
+        if row is None:
+            return None
+        if row.status is not Status.DELETING and not self._store.wish_delete(row):
+            raise Refused(f"environment {name} was changed at the same time; try again")
+        self._bell.set()
+        return {"name": name, "status": str(Status.DELETING)}
 
     def planned(self, name: str) -> dict[str, Any] | None:
         """The dry run for people: name, status, steps [{verb, part, why}]; None when there is no such environment.

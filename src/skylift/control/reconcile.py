@@ -81,6 +81,7 @@ class Reconciler:
         self._next: dict[str, Attention] = {}
         self._prepared = False
         self._late: dict[str, Future[Attention]] = {}
+        self._attended: set[str] = set()  # written by the passes' threads, one name each
         self._passes = ThreadPoolExecutor(16, "skylift-pass")
         # Steps of a pass are a pool of their own: a pass that waits for its steps must not hold their only thread.
         self._steps = ThreadPoolExecutor(8, "skylift-step")
@@ -103,6 +104,13 @@ class Reconciler:
             self._bell.clear()
         self._passes.shutdown(cancel_futures=True)
         self._steps.shutdown(cancel_futures=True)
+
+    def doing(self, name: str) -> str:
+        """What is done for an environment before its first pass has ended, for people."""
+        if name in self._attended:
+            return "looking at its bucket, role and network"
+        others = ", ".join(sorted(self._attended.copy()))
+        return f"waiting for {others}" if others else "waiting for the control plane's next round"
 
     def round(self) -> float:
         """Attends every environment whose time has come; seconds until the next one's has."""
@@ -136,6 +144,13 @@ class Reconciler:
         return attention.generation != row.generation or attention.at <= self._clock()
 
     def _attend(self, row: Row, before: Attention) -> Attention:
+        self._attended.add(row.name)
+        try:
+            return self._attend_to(row, before)
+        finally:
+            self._attended.discard(row.name)
+
+    def _attend_to(self, row: Row, before: Attention) -> Attention:
         stumbles = before.stumbles if before.generation == row.generation else 0
         now = self._clock()
         age = now - row.wished_at.timestamp()

@@ -1,5 +1,6 @@
 """``GET /_skylift/environments/{name}`` and ``.../{name}/plan``: what is being done for an environment, and what would be done
-next, as JSON. MWAA's API has no members for it.
+next, as JSON; ``DELETE .../{name}``: deletes it, also while it is being created. MWAA's API has no members for the first two, and
+refuses the third.
 
 A route of its own rather than a tag or a member of an answer: SDKs parse what they know, and tags belong to the user. It stands
 behind the gate (``wire.app``: signed routes), and yet tells no more than names and states: no facts, no reasons, no ARNs.
@@ -21,17 +22,18 @@ Tell = Callable[[str], dict[str, Any] | None]
 
 
 class ProgressRoute:
-    """An ASGI app over two such functions."""
+    """An ASGI app over such functions: what is being done, what would be done, and (``cancel``) the deletion."""
 
-    def __init__(self, progress: Tell, plan: Tell, prefix: str) -> None:
-        self._progress = progress
-        self._plan = plan
+    def __init__(self, progress: Tell, plan: Tell, prefix: str, cancel: Tell | None = None) -> None:
+        self._tells = {("GET", ""): progress, ("GET", "plan"): plan}
+        if cancel is not None:
+            self._tells["DELETE", ""] = cancel
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answers 200, 404, 409 (AWS refuses the looking) or 503."""
         name, _, rest = unquote(str(scope["path"]).removeprefix(self._prefix)).strip("/").partition("/")
-        tell = {"": self._progress, "plan": self._plan}.get(rest, _nothing)
+        tell = self._tells.get((str(scope["method"]), rest), _nothing)
         try:
             found = await asyncio.to_thread(tell, name)
         except Unavailable:

@@ -37,8 +37,8 @@ class Status(StrEnum):
 ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
     "environment",
     {
-        # No arrow to DELETING: MWAA refuses until the previous operation has ended.
-        Status.CREATING: frozenset({Status.AVAILABLE, Status.CREATE_FAILED, Status.PENDING}),
+        # To DELETING by our own route only: DeleteEnvironment refuses, as in MWAA, until the previous operation has ended.
+        Status.CREATING: frozenset({Status.AVAILABLE, Status.CREATE_FAILED, Status.PENDING, Status.DELETING}),
         # Waits for VPC endpoints of the customer (EndpointManagement=CUSTOMER).
         Status.PENDING: frozenset({Status.CREATING, Status.DELETING}),
         Status.CREATE_FAILED: frozenset({Status.DELETING}),
