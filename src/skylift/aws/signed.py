@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import urllib.error
@@ -51,7 +52,7 @@ def call(method: str, path: str, value: object = None, *, region: str, timeout: 
     except urllib.error.HTTPError as error:
         kind = Refused if error.code < 500 else Unavailable
         raise kind(f"{method} {path}: {_message(error)}") from error
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise Unavailable(f"{method} {path}: no answer ({error})") from error
 
 

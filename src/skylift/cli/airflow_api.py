@@ -5,6 +5,7 @@ With the standard library's HTTP: one caller, small answers, nothing to install.
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -14,6 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skylift.core.errors import Broken, Refused, Unavailable
+
+
+class Conflict(Refused):
+    """What was to be made is there already."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,16 @@ class AirflowApi:
         self._call("PATCH", f"/api/v2/dags/{_quoted(dag_id)}", {"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
-        """Starts a DAG run; returns its id. Its logical date is now, as in Airflow's UI: templates with ``ds`` need one."""
+        """Starts a DAG run; returns its id. May be repeated: where a run of this id is there already, nothing happens.
+
+        Its logical date is now, as in Airflow's UI: templates with ``ds`` need one.
+        """
         now = datetime.now(UTC).isoformat()
         body = {"dag_run_id": run_id, "logical_date": now, "conf": conf}
-        return str(self._call("POST", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns", body)["dag_run_id"])
+        try:
+            return str(self._call("POST", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns", body)["dag_run_id"])
+        except Conflict:
+            return run_id  # an earlier try got through, though its answer was lost
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """queued, running, success or failed."""
@@ -123,18 +134,23 @@ class AirflowApi:
                 found = json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise self._refusal(method, path, error) from error
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             raise Unavailable(f"Airflow's API at {self._url} does not answer: {error}") from error
         if not isinstance(found, dict):
             raise Broken(f"Airflow's API answered {method} {path} with something that is not an object")
         return found
 
     def _refusal(self, method: str, path: str, error: urllib.error.HTTPError) -> Exception:
-        said = error.read().decode(errors="replace")
+        try:
+            said = error.read().decode(errors="replace")
+        except (http.client.HTTPException, OSError):
+            said = str(error.reason)
         if error.code == 401 and path != "/auth/token":
             return PermissionError(said)
         text = f"Airflow's API: {method} {path}: {error.code} {_detail(said)}"
-        return Unavailable(text) if error.code >= 500 or error.code == 429 else Refused(text)
+        if error.code >= 500 or error.code in {408, 429}:
+            return Unavailable(text)
+        return Conflict(text) if error.code == 409 else Refused(text)
 
 
 def _detail(said: str) -> str:

@@ -38,7 +38,7 @@ def run_alone(home: Home, port: int, say: Callable[[str], None]) -> None:
     home.prepare()
     with alone_in(home):
         if port:
-            check_port(home, port)
+            check_port(port)
         asyncio.run(_serve(home, port, say))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.home import Home, read_json, write_private
-from skylift.cli.project import Project, Sync, changed_contents, contents, digest, plan_sync
+from skylift.cli.project import Project, Sync, changed_contents, contents, digest, plan_sync, up_command
 from skylift.core.errors import Refused
 
 
@@ -68,7 +68,7 @@ def sync(s3: Any, home: Home, project: Project) -> Sync:
     if known is not None and known.project.folder != project.folder and known.project.folder.exists():
         raise Refused(
             f"The environment {project.name} belongs to {known.project.folder}. Give this project its own name: "
-            f"skylift up {project.folder} --name {project.name}-2"
+            f"{up_command(Project(project.folder, f'{project.name}-2'))}"
         )
     local = contents(project)
     todo = plan_sync(local, listing(s3, project.bucket), known.keys if known else ())

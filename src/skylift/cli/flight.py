@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,15 @@ from rich.console import Console
 
 from skylift.cli import account, buckets, dagrun, environments
 from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.applied import not_applied
+from skylift.cli.called import activation
 from skylift.cli.connection import ADMIN, Connection
 from skylift.cli.environments import VERSIONED, Foundation
 from skylift.cli.execution_role import Place
+from skylift.cli.failures import print_failures
 from skylift.cli.home import ACCOUNT, REGION
-from skylift.cli.project import Project
-from skylift.cli.terminal import Stages
+from skylift.cli.project import Project, up_command
+from skylift.cli.terminal import Stages, goes_on, plain, print_table
 from skylift.core.errors import Refused
 
 CLUSTER = "skylift"
@@ -29,28 +33,37 @@ class Landed:
     outdated: tuple[str, ...]
 
 
-def bring_up(here: Connection, project: Project, options: dict[str, str], stages: Stages) -> Landed:
+def bring_up(here: Connection, project: Project, options: dict[str, str], stages: Stages, again: str = "") -> Landed:
     """Makes the project's environment, or finds it, and waits until it is available.
+
+    Args:
+        again: the command that comes back to it after Ctrl-C; default: ``skylift up`` of the project.
 
     Raises:
         Refused: it cannot be made; the text is the service's own reason.
     """
+    again = again or up_command(project)
     mwaa, s3 = here.client("mwaa"), here.client("s3")
-    base = _lay_foundation(here, s3, project, stages)
-    found = environments.find(mwaa, project.name)
-    if found is not None and found["Status"] in {"CREATE_FAILED", "DELETING"}:
-        stages.now(
-            f"removing the {'failed' if found['Status'] == 'CREATE_FAILED' else 'old'} environment {project.name}"
-        )
-        _clear_away(mwaa, found, stages)
-        found = None
-    if found is None:
-        stages.now(f"creating environment {project.name}")
-        environments.create(mwaa, environments.creation(project, base, options))
-    ready = environments.wait_available(mwaa, project.name, stages.now, here.progress)
-    wait_for_airflow(here, ready, stages)
+    with goes_on(f"skylift runs on. To come back to environment {project.name}: {again}"):
+        base = _lay_foundation(here, s3, project, stages)
+        found = environments.find(mwaa, project.name)
+        if found is not None and found["Status"] in {"CREATE_FAILED", "DELETING"}:
+            stages.now(
+                f"removing the {'failed' if found['Status'] == 'CREATE_FAILED' else 'old'} environment {project.name}"
+            )
+            environments.delete(mwaa, project.name, stages.now)
+            found = None
+    with goes_on(
+        f"Environment {project.name} goes on being made. See how far: skylift status\n"
+        f"  To come back to it: {again}\n  To give it up: skylift env delete {project.name}"
+    ):
+        if found is None:
+            stages.now(f"creating environment {project.name}")
+            environments.create(mwaa, environments.creation(project, base, options))
+        ready = environments.wait_available(mwaa, project.name, stages.now, here.progress)
+        wait_for_airflow(here, ready, stages)
     stages.done(f"environment {project.name} is AVAILABLE")
-    return Landed(ready, tuple(environments.outdated(ready, base.versions)))
+    return Landed(ready, tuple(not_applied(s3, project, ready)))
 
 
 def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stages) -> None:
@@ -67,25 +80,62 @@ def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stag
 
 
 def run_project_dag(
-    here: Connection, environment: dict[str, Any], dag_id: str | None, conf: dict[str, Any], stages: Stages
+    here: Connection,
+    environment: dict[str, Any],
+    dag_id: str | None,
+    conf: dict[str, Any],
+    stages: Stages,
+    run_id: str | None = None,
 ) -> dagrun.RunResult:
-    """Triggers a DAG (``None``: the only one), follows it to its end."""
-    wait_for_airflow(here, environment, stages)
-    api = here.airflow(environment)
-    chosen = dagrun.choose_dag(api, dag_id, stages.now)
-    stages.now(f"starting a run of {chosen}")
-    return dagrun.run_dag(api, here.client("ecs"), CLUSTER, chosen, conf, stages.now)
+    """Triggers a DAG (``None``: the only one), follows it to its end.
+
+    Args:
+        run_id: of a run that was started before, to follow instead.
+    """
+    name = environment["Name"]
+    project = buckets.followed(here.home).get(name)
+    with goes_on("No run was started."):
+        wait_for_airflow(here, environment, stages)
+        api = here.ask(lambda: here.airflow(environment), stages.now, "Secrets Manager")
+        folder = project.project.folder if project else None
+        chosen = dagrun.choose_dag(api, dag_id, stages.now, folder=folder, ask=here.ask)
+    followed = run_id or dagrun.new_run_id()
+    back = shlex.join(["skylift", "env", "run", chosen, "--env", name, "--follow", followed])
+    ecs = here.client("ecs")
+    with goes_on(f"Run {followed} of {chosen} goes on. To come back to it: {back}"):
+        if run_id:
+            stages.now(f"following run {run_id} of {chosen}")
+            return dagrun.follow_run(api, ecs, CLUSTER, chosen, run_id, stages.now, here.ask)
+        stages.now(f"starting a run of {chosen}")
+        return dagrun.run_dag(api, ecs, CLUSTER, chosen, conf, stages.now, here.ask, followed)
+
+
+def print_run(console: Console, here: Connection, environment: str, result: dagrun.RunResult) -> None:
+    """The run's Airflow tasks, and why it failed if it did."""
+    print_table(console, dagrun.table(result))
+    if result.state != "success":
+        only = environments.names(here.client("mwaa")) == [environment]
+        print_failures(console, here.client("logs"), result, environment, only)
+
+
+def tell_end(stages: Stages, result: dagrun.RunResult) -> None:
+    """Says for good how a run has ended."""
+    (stages.done if result.state == "success" else stages.failed)(
+        f"run {result.run_id} of {result.dag_id}: {result.state}"
+    )
 
 
 def print_addresses(console: Console, here: Connection, environment: dict[str, Any]) -> None:
     """Where things are, how to log in, how to stop."""
     name = environment["Name"]
-    rows = (
+    rows = [
         ("Airflow UI", environments.web_url(environment)),
         ("log in", f"as {ADMIN}, with the password that this prints: skylift env password {name}"),
         ("API endpoint", f'{here.server.endpoint}   (AWS tools: eval "$(skylift shellenv)")'),
         ("stop", "skylift down   (nothing is lost; skylift up brings it back)"),
-    )
+    ]
+    if line := activation():
+        rows.append(("type less", f"{line}   (then skylift alone is enough in this shell)"))
     for label, text in rows:
         console.print(f"  [bold]{label:<13}[/] {text}")
 
@@ -93,12 +143,7 @@ def print_addresses(console: Console, here: Connection, environment: dict[str, A
 def print_outdated(console: Console, project: Project, outdated: tuple[str, ...]) -> None:
     """Says plainly that changed requirements are not applied, and how to apply them."""
     if outdated:
-        files = ", ".join(outdated)
-        console.print(
-            f"[yellow]Note:[/] {files} changed since the environment {project.name} was made, and it still runs with what it "
-            f"had.\n  This release cannot update an environment (UpdateEnvironment comes with a later one). To apply the "
-            f"change now, giving up its run history:\n  skylift env delete {project.name} && skylift up {project.folder}"
-        )
+        console.print(f"[yellow]Note:[/] {plain(environments.outdated_text(project, outdated))}")
 
 
 def _lay_foundation(here: Connection, s3: Any, project: Project, stages: Stages) -> Foundation:
@@ -114,12 +159,3 @@ def _lay_foundation(here: Connection, s3: Any, project: Project, stages: Stages)
         stages.done(f"{len(done.put)} files put, {len(done.remove)} removed in s3://{project.bucket}")
     versions = {key: buckets.version_of(s3, project.bucket, key) for key in VERSIONED}
     return Foundation(role, network, versions)
-
-
-def _clear_away(mwaa: Any, found: dict[str, Any], stages: Stages) -> None:
-    try:
-        environments.delete(mwaa, found["Name"], stages.now)
-    except Refused:
-        # It may have gone in between; anything else stands in the way and is said.
-        if environments.find(mwaa, found["Name"]) is not None:
-            raise

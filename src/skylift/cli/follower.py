@@ -15,7 +15,7 @@ from watchfiles import awatch
 
 from skylift.cli.buckets import Followed, followed, sync, sync_paths
 from skylift.cli.home import Home
-from skylift.cli.project import Project, belongs
+from skylift.cli.project import SINGLES, Project, belongs
 from skylift.core.errors import SkyliftError
 
 STEP_MILLISECONDS = 50
@@ -27,12 +27,20 @@ RETRY_SECONDS = 2.0
 
 
 class Follower:
-    """Follows every project on record; notices when the record changes."""
+    """Follows every project on record; notices when the record changes.
 
-    def __init__(self, home: Home, s3: Any, say: Callable[[str], None]) -> None:
+    Args:
+        say: told what was done.
+        warn: what there is to say of a project after one of the files changed that an environment pins; "": nothing.
+    """
+
+    def __init__(
+        self, home: Home, s3: Any, say: Callable[[str], None], warn: Callable[[Project], str] = lambda _project: ""
+    ) -> None:
         self._home = home
         self._s3 = s3
         self._say = say
+        self._warn = warn
         self._stop = asyncio.Event()
         self._following: dict[str, tuple[Path, asyncio.Task[None]]] = {}
 
@@ -109,4 +117,14 @@ class Follower:
             for verb, keys in (("put", done.put), ("removed", done.remove)):
                 for key in keys:
                     self._say(f"{project.name}: {verb} {key}")
+            if not set(SINGLES).isdisjoint({*done.put, *done.remove}):
+                await self._tell(project)
             return
+
+    async def _tell(self, project: Project) -> None:
+        try:
+            warning = await asyncio.to_thread(self._warn, project)
+        except SkyliftError as error:
+            warning = f"whether {', '.join(SINGLES)} are applied cannot be said: {error}"
+        if warning:
+            self._say(f"{project.name}: {warning}")

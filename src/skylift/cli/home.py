@@ -17,6 +17,8 @@ from skylift.core.errors import Refused
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 DEFAULT_PORT = 4747
+LOCK = "server.lock"
+"""Name of the file that the one server of a home holds open and locked."""
 FOREIGN_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -53,8 +55,8 @@ class Home:
 
     @property
     def lock_file(self) -> Path:
-        """Held (flock) by the one server of this home."""
-        return self.folder / "server.lock"
+        """Held (flock) by the one server of this home, whose pid is in it."""
+        return self.folder / LOCK
 
     @property
     def credentials(self) -> Path:
@@ -106,11 +108,23 @@ class Home:
 
 
 def find_home(environ: Mapping[str, str]) -> Home:
-    """``$SKYLIFT_HOME``; else ``skylift`` in the XDG data folder (default ``~/.local/share``)."""
-    if chosen := environ.get("SKYLIFT_HOME"):
-        return Home(Path(chosen).expanduser().absolute())
-    shared = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "share")
-    return Home(Path(shared).absolute() / "skylift")
+    """``$SKYLIFT_HOME``; else ``skylift`` in the XDG data folder (default ``~/.local/share``).
+
+    Raises:
+        Refused: nobody says where this user's home is.
+    """
+    chosen = environ.get("SKYLIFT_HOME")
+    shared = environ.get("XDG_DATA_HOME")
+    try:
+        if chosen:
+            return Home(Path(chosen).expanduser().absolute())
+        folder = Path(shared) if shared else Path(environ.get("HOME") or "~").expanduser() / ".local" / "share"
+        return Home(folder.absolute() / "skylift")
+    except RuntimeError as error:  # a ~ of a user who is not in the passwd file
+        raise Refused(
+            "This user has no home folder: HOME is not set, and the passwd file does not know the user. "
+            "Set SKYLIFT_HOME to a folder that you may write to."
+        ) from error
 
 
 def endpoint(port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -11,20 +12,30 @@ from pathlib import Path
 
 import click
 
+from skylift.cli.called import as_typed, word
 from skylift.cli.commands import cloud, down, env, fault, iam_policy, image, logs, machine, serving, status, up
 from skylift.cli.commands import exec as execute
+from skylift.cli.entry import INTERRUPTED
 from skylift.cli.home import find_home
-from skylift.cli.terminal import err
+from skylift.cli.terminal import Left, err, plain
+from skylift.cli.words import Commands
 from skylift.core.errors import Broken, SkyliftError
+from skylift.localcloud.installing import install_line
 
 UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR})
 """Of a file or folder: whoever owns this machine can act, not we."""
 
 
+COMPLETION = "_SKYLIFT_COMPLETE"
+"""Set by a shell that asks for completions (click's name for it)."""
+
+
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage. State lives in $SKYLIFT_HOME. "
-    'Shell completion: eval "$(_SKYLIFT_COMPLETE=bash_source skylift)" (zsh, fish likewise).',
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 left with Ctrl-C. State lives in $SKYLIFT_HOME "
+    "(default ~/.local/share/skylift). NO_COLOR turns colours off.\n\n\b\n"
+    f'Shell completion (or zsh_source, fish_source):\n  eval "$({COMPLETION}=bash_source {word()})"',
 )
 @click.version_option(version("skylift"), prog_name="skylift")
 def cli() -> None:
@@ -56,16 +67,27 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command line. Returns the exit code; never raises."""
+    if arguments == ["version"]:
+        arguments = ["--version"]
+    _write_help_as_typed(cli)
+    # A shell completes the name that it knows the command by.
+    name = "skylift" if COMPLETION in os.environ else word()
     try:
-        return int(cli.main(arguments, prog_name="skylift", standalone_mode=False) or 0)
+        return int(cli.main(arguments, prog_name=name, complete_var=COMPLETION, standalone_mode=False) or 0)
     except click.exceptions.Exit as asked:
         return asked.exit_code
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        sys.stderr.write(as_typed(shown.getvalue()))
         return error.exit_code
+    except Left as left:
+        if str(left):
+            _say(str(left))
+        return INTERRUPTED
     except (click.Abort, KeyboardInterrupt):
         _say("stopped.")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (``skylift logs | head``): Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,7 +100,7 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("skylift"):
             return _report_bug(error)
-        _say(f'{error.name} is missing: pip install "skylift[local]".')
+        _say(f"{error.name} is missing. Install it with: {install_line()}")
         return 1
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -92,6 +114,15 @@ def run(arguments: list[str]) -> int:
         return _report_bug(error)
 
 
+def _write_help_as_typed(command: click.Command) -> None:
+    command.help = as_typed(command.help or "") or None
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.help:
+            parameter.help = as_typed(parameter.help)
+    for child in command.commands.values() if isinstance(command, click.Group) else ():
+        _write_help_as_typed(child)
+
+
 def _unusable(error: OSError) -> str:
     folder = find_home(os.environ).folder
     text = f"{error.filename} cannot be used ({error.strerror})."
@@ -101,14 +132,14 @@ def _unusable(error: OSError) -> str:
 
 
 def _say(text: str) -> None:
-    err().print(f"[bold red]skylift:[/] {text.replace('[', chr(92) + '[')}")
+    err().print(f"[bold red]skylift:[/] {plain(text)}")
 
 
 def _report_bug(error: BaseException) -> int:
-    home = find_home(os.environ)
-    log = home.folder / "cli.log"
     try:
+        home = find_home(os.environ)
         home.prepare()
+        log = home.folder / "cli.log"
         with log.open("a") as file:
             traceback.print_exception(error, file=file)
         where = f"Details are in {log}."

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -67,13 +68,38 @@ def open_project(folder: Path, name: str = "") -> Project:
         )
     if (folder / "plugins").is_dir() and (folder / "plugins.zip").exists():
         raise Refused(f"{folder} has both plugins/ and plugins.zip. Keep one of them.")
-    chosen = name or re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
+    chosen = name or default_name(folder)
     if not ENVIRONMENT_NAME.fullmatch(chosen) or len(chosen) > 55 or chosen[-1] in "-_":
         raise Refused(
             f"{chosen!r} cannot be an environment's name: it begins with a letter, has letters, digits, - and _, ends with "
             "a letter or digit, and has at most 55 characters. Give one with --name."
         )
     return Project(folder, chosen)
+
+
+def default_name(folder: Path) -> str:
+    """The environment's name where none is given: the folder's, in letters that MWAA allows."""
+    return re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
+
+
+def up_line() -> str:
+    """A command that makes an environment from where the user is: of this folder, if it is a project, else of our example."""
+    if Path("dags").is_dir():
+        return "skylift up ."
+    example = Path(__file__).parents[3] / "examples" / "quickstart"
+    if not (example / "dags").is_dir():
+        return "skylift up, and the folder of your project (one with dags/ in it)"
+    shown = example.relative_to(Path.cwd()) if example.is_relative_to(Path.cwd()) else example
+    return f"skylift up {shlex.quote(str(shown))} (or the folder of your own project, with dags/ in it)"
+
+
+def up_command(project: Project, run_it: bool = False, dag_id: str | None = None) -> str:
+    """The command that brings this project up again, or to its end what was begun."""
+    words = ["skylift", "up", str(project.folder)]
+    words += ["--name", project.name] if project.name != default_name(project.folder) else []
+    words += ["--run"] if run_it else []
+    words += ["--dag", dag_id] if dag_id else []
+    return shlex.join(words)
 
 
 def contents(project: Project) -> dict[str, bytes]:

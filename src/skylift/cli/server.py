@@ -6,21 +6,27 @@ running only when it answers with that pid.
 
 from __future__ import annotations
 
+import fcntl
+import http.client
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from skylift.cli.home import Home, endpoint, read_json, write_private
+from skylift.cli.home import LOCK, Home, endpoint, read_json, write_private
 
 HEALTH = "/_skylift/health"
 """Unsigned: status, version, pid."""
 IMAGE = "/_skylift/image"
 """Signed: what is being done for an image."""
+
+PATIENCE_SECONDS = 20.0
+"""So long a server that lives may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,45 @@ class Server:
         return endpoint(self.port)
 
 
-def running(home: Home) -> Server | None:
-    """The server of this home, when it is alive and answers."""
-    server = recorded(home)
-    if server is None or start_time(server.pid) != server.started:
-        return None
-    answer = health(server.port)
-    return server if answer is not None and answer.get("pid") == server.pid else None
+def running(home: Home, patience: float = PATIENCE_SECONDS) -> Server | None:
+    """The server of this home, when it is alive and answers.
+
+    Args:
+        patience: seconds in which one that lives may answer: on a busy machine the first try may come to nothing.
+    """
+    deadline = time.monotonic() + patience
+    while (server := recorded(home)) is not None and alive(server):
+        answer = health(server.port)
+        if answer is not None:
+            return server if answer.get("pid") == server.pid else None
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.1)
+    return None
+
+
+def holder(home: Home) -> int | None:
+    """The process that serves this home, also while it is still starting or stopping; none when nobody has the home's lock."""
+    for _ in range(20):
+        try:
+            with home.lock_file.open() as lock:
+                if _free(lock):
+                    return None
+                pid = int(lock.read() or 0)
+        except (OSError, ValueError):
+            return None
+        if pid and start_time(pid) is not None:
+            return pid
+        time.sleep(0.05)  # it has the lock, and has not written who it is yet
+    return None
+
+
+def _free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def recorded(home: Home) -> Server | None:
@@ -82,12 +120,22 @@ def package_version() -> str:
 
 
 def home_of(pid: int) -> str:
-    """The home that a server serves (its working folder); empty when it is another user's, or gone."""
+    """The home that a server serves: the folder of the lock that it holds open, else its working folder if that is a home;
+    empty when it is another user's, or gone."""
     try:
-        folder = os.readlink(f"/proc/{pid}/cwd")
+        entries = [*Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
         return ""
-    return folder if (Path(folder) / "server.json").exists() else ""
+    locked = next((one for entry in entries if (one := _target(entry)).endswith(f"/{LOCK}")), "")
+    folder = _target(Path(f"/proc/{pid}/cwd"))
+    return str(Path(locked).parent) if locked else (folder if (Path(folder) / "server.json").exists() else "")
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def start_time(pid: int) -> int | None:
@@ -106,6 +154,6 @@ def health(port: int, timeout: float = 2.0) -> dict[str, Any] | None:
     try:
         with direct.open(endpoint(port) + HEALTH, timeout=timeout) as answer:
             found = json.loads(answer.read())
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
     return found if isinstance(found, dict) and "pid" in found else None

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
+import click
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from skylift.cli.called import as_typed
 from skylift.core.clock import Clock
+from skylift.core.errors import Refused
 
 BESIDE = 14
 """Columns that spinner and clock take beside the text of the live line."""
@@ -24,14 +31,54 @@ DETAIL_SECONDS = 3.0
 """In a file or a CI log, at most one line about the details of one subject in so long."""
 
 
+class ForPeople(Console):
+    """A console on which each command of ours stands as it can be typed."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich's."""
+        super().print(*(as_typed(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+class Left(Exception):
+    """Ctrl-C, where something goes on without the command. Its text says what, and how to come back; empty: nothing to say."""
+
+
+@contextmanager
+def goes_on(text: str | Callable[[], str]) -> Iterator[None]:
+    """While this is entered, Ctrl-C ends the command with this text (see ``Left``)."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        raise Left(text if isinstance(text, str) else text()) from None
+
+
+YES_OPTION = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+def agree(question: str, yes: bool, otherwise: str) -> None:
+    """Asks, unless that was answered beforehand or nobody sits there (standard input is no terminal): a script means what it says.
+
+    Args:
+        otherwise: what to say when the answer is no.
+
+    Raises:
+        Refused: the answer is no.
+    """
+    if yes or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        return
+    with goes_on(otherwise):
+        if not click.confirm(question, err=True):
+            raise Refused(otherwise)
+
+
 def out() -> Console:
-    """The console for results (standard output). Width is only limited on a terminal, so that pipes get whole lines."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """The console for results (standard output). No line is cut or wrapped: what is copied from it is whole."""
+    return ForPeople(highlight=False, soft_wrap=True)
 
 
 def err() -> Console:
     """The console for progress and errors (standard error)."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return ForPeople(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -76,14 +123,25 @@ class Stages:
         self._now = text
         if self._live is not None:
             room = max(20, self._console.width - BESIDE)
-            self._live.update(self._line, description=_plain(text if len(text) <= room else text[: room - 1] + "…"))
+            self._live.update(self._line, description=plain(text if len(text) <= room else text[: room - 1] + "…"))
         elif self._is_news(text):
             self._console.print(f"[{seconds(self.elapsed)}] {text}", markup=False)
 
     def done(self, text: str) -> None:
         """Says for good that something is done, with the time since the beginning."""
+        self._keep("[green]✓[/]", text)
+
+    def failed(self, text: str) -> None:
+        """Says for good that something has failed, with the time since the beginning."""
+        self._keep("[bold red]✗[/]", text)
+
+    def note(self, text: str) -> None:
+        """Says for good what the user should know, though nothing has failed."""
+        self._console.print(f"[yellow]![/] {plain(text)}")
+
+    def _keep(self, mark: str, text: str) -> None:
         self._now = ""
-        self._console.print(f"[green]✓[/] {_plain(text)} [dim]({seconds(self.elapsed)})[/]")
+        self._console.print(f"{mark} {plain(text)} [dim]({seconds(self.elapsed)})[/]")
 
     def _is_news(self, text: str) -> bool:
         """Whether a plain line is worth it: another subject (all before the last colon), or some time has passed."""
@@ -110,6 +168,6 @@ class Stages:
             self._live.stop()
 
 
-def _plain(text: str) -> str:
-    """Text from elsewhere must not be read as rich's markup."""
-    return text.replace("[", r"\[")
+def plain(text: str) -> str:
+    """The text as rich's markup: what looks like markup in it is none."""
+    return escape(text)

@@ -7,17 +7,27 @@ import os
 import click
 
 from skylift.cli import daemon
+from skylift.cli.connection import connection
 from skylift.cli.doctor import leftovers
 from skylift.cli.home import Home, find_home
-from skylift.cli.terminal import Stages, err
+from skylift.cli.interrupting import running_work
+from skylift.cli.server import running
+from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on
+from skylift.core.errors import Refused, Unavailable
 
 
 @click.command()
-def down() -> None:
-    """Stop skylift. Nothing is lost: the next "up" finds buckets, environments and run history again."""
+@YES_OPTION
+def down(yes: bool) -> None:
+    """Stop skylift. Nothing is lost: the next "up" finds buckets, environments and run history again.
+
+    If Airflow tasks or other ECS tasks are running, it says which, and asks. It does not ask with --yes, or where standard input is
+    no terminal. An Airflow task that is stopped runs again after the next "up" if it has retries left; otherwise it has failed.
+    """
     home = find_home(os.environ)
-    with Stages(err()) as stages:
-        if daemon.stop(home, stages.now) is not None:
+    _agree(home, yes)
+    with Stages(err()) as stages, goes_on("skylift goes on stopping. See whether it has ended: skylift status"):
+        if daemon.stop(home, stages.now):
             stages.done(f"skylift stopped; its state stays in {home.folder}")
         elif leftovers(home):
             stages.now("a server of this home was killed: ending what it left")
@@ -25,6 +35,22 @@ def down() -> None:
             stages.done(f"what a killed server had left is ended; state stays in {home.folder}")
         else:
             stages.done(f"skylift does not run (home {home.folder})")
+
+
+def _agree(home: Home, yes: bool) -> None:
+    server = running(home, patience=0)
+    if server is None:
+        return
+    try:
+        found = running_work(connection(home, server).client("ecs"))
+    except (Refused, Unavailable):
+        return  # a server that cannot even tell is stopped
+    if found:
+        console = err()
+        console.print("This stops what runs now:")
+        for line in found:
+            console.print(f"  {line}", markup=False)
+        agree("Stop it?", yes, "Nothing was stopped.")
 
 
 def _end_leftovers(home: Home, stages: Stages) -> None:

@@ -6,22 +6,28 @@ import json
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from skylift.cli import buckets, environments, flight
+from skylift.cli.applied import of_environment
+from skylift.cli.commands.logs import log_options
+from skylift.cli.commands.logs import show as show_logs
 from skylift.cli.commands.up import check_disk
-from skylift.cli.connection import ADMIN, connect
-from skylift.cli.dagrun import RunResult, table
-from skylift.cli.logview import COMPONENTS, show_component
-from skylift.cli.project import open_project
-from skylift.cli.terminal import Stages, err, out, print_table
+from skylift.cli.connection import ADMIN, Connection, connect
+from skylift.cli.dagrun import RunResult
+from skylift.cli.interrupting import running_work
+from skylift.cli.logview import COMPONENTS
+from skylift.cli.project import open_project, up_line
+from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out
+from skylift.cli.words import Commands
 
 ENV_OPTION = click.option("--env", "name", help="Environment; default the only one.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def env() -> None:
     """List, show, create, delete and use environments."""
 
@@ -30,16 +36,23 @@ def env() -> None:
 @JSON_OPTION
 def list_all(as_json: bool) -> None:
     """List environments with their state and address."""
-    mwaa = connect().client("mwaa")
+    here = connect()
+    mwaa = here.client("mwaa")
     found = [one for name in environments.names(mwaa) if (one := environments.find(mwaa, name))]
+    pending = [of_environment(here, one) for one in found]
     if as_json:
-        rows = [{"name": one["Name"], "status": one["Status"], "url": environments.web_url(one)} for one in found]
+        rows = [
+            {"name": one["Name"], "status": one["Status"], "url": environments.web_url(one), "not_applied": files}
+            for one, (files, _) in zip(found, pending, strict=True)
+        ]
         click.echo(json.dumps(rows, indent=2))
         return
-    for one in found:
+    for one, (_, notice) in zip(found, pending, strict=True):
         click.echo(f"{one['Name']}  {one['Status']}  {environments.web_url(one) or '-'}")
+        if notice:
+            out().print(f"  ! {notice}", markup=False)
     if not found:
-        err().print("No environments. To make one: skylift up PROJECT")
+        err().print(f"No environments. To make one: {up_line()}", markup=False)
 
 
 @env.command()
@@ -48,7 +61,7 @@ def list_all(as_json: bool) -> None:
 def show(name: str | None, as_json: bool) -> None:
     """Show one environment as GetEnvironment gives it."""
     mwaa = connect().client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name))
+    found = environments.get(mwaa, _chosen(mwaa, name))
     if as_json:
         click.echo(json.dumps(found, indent=2, default=str))
         return
@@ -63,7 +76,7 @@ def show(name: str | None, as_json: bool) -> None:
 def plan(name: str | None, as_json: bool) -> None:
     """Print what the control plane would do next for an environment. Looks, and changes nothing."""
     here = connect()
-    found = here.plan(environments.get(here.client("mwaa"), environments.the_one(here.client("mwaa"), name))["Name"])
+    found = here.plan(environments.get(here.client("mwaa"), _chosen(here.client("mwaa"), name))["Name"])
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -92,13 +105,29 @@ def create(name: str, folder: Path, options: tuple[str, ...]) -> None:
 
 @env.command()
 @click.argument("name")
-def delete(name: str) -> None:
-    """Delete an environment with its database. Its bucket and its project folder stay."""
+@YES_OPTION
+def delete(name: str, yes: bool) -> None:
+    """Delete an environment with its database. Its bucket and its project folder stay.
+
+    It asks first, but not with --yes, or where standard input is no terminal.
+    """
     here = connect()
-    with Stages(err()) as stages:
-        environments.delete(here.client("mwaa"), name, stages.now)
+    found = environments.get(here.client("mwaa"), name)
+    if found["Status"] != "DELETING":
+        _agree_to_delete(here, name, yes)
+    with Stages(err()) as stages, goes_on(f"Environment {name} goes on being deleted. See: skylift env list"):
+        environments.ask_to_delete(here.client("mwaa"), name, here.cancel)
         buckets.forget(here.home, name)
+        environments.wait_gone(here.client("mwaa"), name, stages.now)
         stages.done(f"environment {name} is deleted; its bucket and files stay")
+
+
+def _agree_to_delete(here: Connection, name: str, yes: bool) -> None:
+    work = running_work(here.client("ecs"), name)
+    for line in work:
+        err().print(f"This ends {line}.", markup=False)
+    question = f"Delete environment {name} with its database (run history, variables, connections)?"
+    agree(question, yes, "Nothing was deleted.")
 
 
 @env.command("open")
@@ -106,9 +135,9 @@ def delete(name: str) -> None:
 def open_ui(name: str | None) -> None:
     """Open Airflow's UI in a browser."""
     mwaa = connect().client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name))
+    found = environments.get(mwaa, _chosen(mwaa, name))
     url = environments.web_url(found)
-    click.echo(f"{url}   (user {ADMIN}; the password: skylift env password {found['Name']})")
+    out().print(f"{url}   (user {ADMIN}; the password: skylift env password {found['Name']})")
     if not webbrowser.open(url):
         err().print("No browser could be started here: open the address yourself.")
 
@@ -118,40 +147,48 @@ def open_ui(name: str | None) -> None:
 def password(name: str | None) -> None:
     """Print the password of the user admin. The only command that prints a secret."""
     here = connect()
-    click.echo(here.password(environments.the_one(here.client("mwaa"), name)))
+    click.echo(here.password(_chosen(here.client("mwaa"), name)))
 
 
 @env.command("run")
 @click.argument("dag_id")
 @ENV_OPTION
-@click.option("--conf", default="{}", help="JSON object for the DAG run.")
+@click.option("--conf", help="JSON object for the DAG run.")
+@click.option("--follow", metavar="RUN_ID", help="Follow this run, which was started before, instead of starting one.")
 @JSON_OPTION
-def run_dag(dag_id: str, name: str | None, conf: str, as_json: bool) -> int:
-    """Trigger DAG_ID, follow the run, print its tasks. Exit code 0 only if it succeeded."""
-    given = _conf(conf)
+def run_dag(dag_id: str, name: str | None, conf: str | None, follow: str | None, as_json: bool) -> int:
+    """Trigger DAG_ID, follow the run, print its tasks. Exit code 0 only if it succeeded.
+
+    Ctrl-C ends the following, not the run.
+    """
+    if conf and follow:
+        raise click.UsageError("--conf is for a run that is started, not for one that is followed.")
+    given = _conf(conf or "{}")
     here = connect()
     mwaa = here.client("mwaa")
     found = environments.get(mwaa, environments.the_one(mwaa, name))
     with Stages(err()) as stages:
-        result = flight.run_project_dag(here, found, dag_id, given, stages)
-        stages.done(f"run {result.run_id} of {result.dag_id}: {result.state}")
+        if notice := of_environment(here, found)[1]:
+            stages.note(notice)
+        result = flight.run_project_dag(here, found, dag_id, given, stages, follow)
+        flight.tell_end(stages, result)
     if as_json:
         click.echo(json.dumps(_as_json(result), indent=2, default=str))
     else:
-        print_table(out(), table(result))
+        flight.print_run(out(), here, found["Name"], result)
     return 0 if result.state == "success" else 1
 
 
 @env.command()
-@click.argument("component", type=click.Choice(list(COMPONENTS)), default="scheduler")
-@ENV_OPTION
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(1, 100_000), default=100, help="How many lines back; default 100.")
-def logs(component: str, name: str | None, follow: bool, lines: int) -> None:
-    """Show the log of one component (default: scheduler)."""
-    here = connect()
-    chosen = environments.the_one(here.client("mwaa"), name)
-    show_component(here.client("logs"), chosen, component, lines, follow, click.echo)
+@click.argument("component", type=click.Choice(list(COMPONENTS)), required=False)
+@log_options
+def logs(component: str | None, **how: Any) -> None:
+    """Show the log of one component (default: scheduler), or with --dag of an Airflow task."""
+    show_logs(component or ("task" if how["dag"] else "scheduler"), **how)
+
+
+def _chosen(mwaa: Any, name: str | None) -> str:
+    return environments.the_one(mwaa, name, f"{click.get_current_context().command_path} {{}}")
 
 
 def _option(text: str) -> tuple[str, str]:

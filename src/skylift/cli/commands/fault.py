@@ -11,12 +11,13 @@ import click
 from skylift.aws import signed
 from skylift.cli.connection import connect
 from skylift.cli.home import REGION
+from skylift.cli.words import Commands
 from skylift.localcloud.faults.kinds import KINDS, Kind
 
 ROUTE = "/_skylift/faults"
 
 
-@click.group()
+@click.group(cls=Commands)
 def fault() -> None:
     """Make the local cloud misbehave as AWS does: throttle, delay, cut, refuse, forget, take away.
 
@@ -48,7 +49,7 @@ def clear(name: str | None) -> None:
     click.echo(f"{ended} ended")
 
 
-@fault.group(name="set")
+@fault.group(name="set", cls=Commands)
 def set_() -> None:
     """Set a fault. Each kind has its own --help."""
 

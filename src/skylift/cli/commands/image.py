@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from skylift.cli.home import find_home
+from skylift.cli.words import Commands
 from skylift.localcloud.images.registry import ImageRegistry, NamedImage
 
 
-@click.group()
+@click.group(cls=Commands)
 def image() -> None:
     """Name virtual environments, so that containers of your own images start in the local cloud."""
 

@@ -1,27 +1,91 @@
-"""``skylift logs`` and ``skylift env logs``: what components say, from CloudWatch Logs."""
+"""``skylift logs`` and ``skylift env logs``: what components and Airflow tasks say, from CloudWatch Logs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from skylift.cli import environments
+from skylift.cli.buckets import followed
 from skylift.cli.connection import connect
 from skylift.cli.home import find_home
-from skylift.cli.logview import COMPONENTS, follow_file, show_component
+from skylift.cli.logline import of_project
+from skylift.cli.logview import COMPONENTS, follow_file, show_component, show_tries
+from skylift.cli.tasklogs import Which
+from skylift.cli.terminal import goes_on
+
+SERVER, TASK = "server", "task"
+LINES = 100
+_OPTIONS = (
+    click.option("--env", "name", help="Environment; default the only one."),
+    click.option("--dag", metavar="DAG_ID", help="The log of an Airflow task of this DAG."),
+    click.option("--run", metavar="RUN_ID", help="With --dag: of this run; default the newest."),
+    click.option("--task", metavar="TASK_ID", help="With --dag: of this Airflow task; default all."),
+    click.option("--try", "number", type=click.IntRange(1), help="With --dag: this try; default the last."),
+    click.option("--map-index", type=click.IntRange(0), help="With --dag: of this mapped one; default all."),
+    click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C."),
+    click.option(
+        "-n",
+        "--lines",
+        type=click.IntRange(1, 100_000),
+        help=f"How many lines back; default {LINES}, and all with --dag.",
+    ),
+)
+
+
+def log_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What ``skylift logs`` and ``skylift env logs`` have in common."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("component", type=click.Choice(["server", *COMPONENTS]), default="server")
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(1, 100_000), default=100, help="How many lines back; default 100.")
-@click.option("--env", "name", help="Environment; default the only one.")
-def logs(component: str, follow: bool, lines: int, name: str | None) -> None:
-    """Show logs of COMPONENT: skylift's own server (default), or a part of an environment."""
-    if component == "server":
-        follow_file(find_home(os.environ).server_log, lines, follow, click.echo)
-        return
-    here = connect()
-    chosen = environments.the_one(here.client("mwaa"), name)
-    show_component(here.client("logs"), chosen, component, lines, follow, click.echo)
+@click.argument("component", type=click.Choice([SERVER, *COMPONENTS]), required=False)
+@log_options
+def logs(component: str | None, **how: Any) -> None:
+    """Show logs of COMPONENT: skylift's own server (default), a part of an environment, or its Airflow tasks.
+
+    With --dag: the log of one Airflow task, tracebacks as text.
+
+    \b
+      skylift logs --dag quickstart --task draw
+      skylift logs scheduler -f
+    """
+    show(component or (TASK if how["dag"] else SERVER), **how)
+
+
+def show(
+    component: str,
+    name: str | None,
+    dag: str | None,
+    run: str | None,
+    task: str | None,
+    number: int | None,
+    map_index: int | None,
+    follow: bool,
+    lines: int | None,
+) -> None:
+    """Shows what was asked for. Raises ``click.UsageError`` for options that do not go together."""
+    if dag is None and any(one is not None for one in (run, task, number, map_index)):
+        raise click.UsageError("--run, --task, --try and --map-index say which log of a DAG: give --dag, too.")
+    if dag is not None and component != TASK:
+        raise click.UsageError(f"--dag shows the log of Airflow tasks, not of {component}: leave {component} away.")
+    if component == SERVER and name is not None:
+        raise click.UsageError(f"--env needs a component, one of {', '.join(COMPONENTS)}: the server is one for all.")
+    with goes_on(""):
+        if component == SERVER:
+            follow_file(find_home(os.environ).server_log, lines or LINES, follow, click.echo)
+            return
+        here = connect()
+        chosen = environments.the_one(here.client("mwaa"), name)
+        project = followed(here.home).get(chosen)
+        rename = of_project(project.project.folder if project else None)
+        client = here.client("logs")
+        if dag is None:
+            show_component(client, chosen, component, lines or LINES, follow, click.echo, rename)
+        else:
+            show_tries(client, chosen, Which(dag, run, task, number, map_index), lines, follow, click.echo, rename)

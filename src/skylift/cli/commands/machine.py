@@ -6,10 +6,11 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
+from skylift.cli.called import as_typed
 from skylift.cli.doctor import Level, examine, measure
 from skylift.cli.home import Home, find_home, foreign_variables
 from skylift.cli.server import recorded, running
@@ -23,7 +24,8 @@ MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.BAD: "
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def doctor(as_json: bool) -> int:
     """Say whether this machine is fit for skylift: one line per finding, and what to do. Exit code 1 if unfit."""
-    findings = examine(measure(find_home(os.environ), os.environ))
+    found = examine(measure(find_home(os.environ), os.environ))
+    findings = [replace(one, advice=as_typed(one.advice)) for one in found]
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -43,7 +45,7 @@ def shellenv(shell: str) -> None:
     Use it as: eval "$(skylift shellenv)". It prints no secrets: keys stay in a file that only you can read.
     """
     home = find_home(os.environ)
-    server = running(home) or recorded(home)
+    server = running(home, patience=0) or recorded(home)
     if server is None:
         raise Refused("skylift does not run here, so it has no address yet. Start it with: skylift up")
     click.echo(render(home, server.port, shell, os.environ))

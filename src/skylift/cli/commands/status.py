@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from skylift.cli import environments
+from skylift.cli.applied import of_environment
 from skylift.cli.buckets import followed
+from skylift.cli.called import as_typed
 from skylift.cli.commands.fault import faults, line
 from skylift.cli.connection import Connection, connection
 from skylift.cli.home import find_home
-from skylift.cli.server import running
+from skylift.cli.project import up_line
+from skylift.cli.server import holder, running
 from skylift.cli.terminal import out
 
 
@@ -25,6 +28,8 @@ def status(as_json: bool) -> int:
     server = running(home)
     if server is None:
         shown: dict[str, Any] = {"running": False, "home": str(home.folder)}
+        if (pid := holder(home)) is not None:
+            shown["pid"] = pid
     else:
         shown = _describe(connection(home, server))
     if as_json:
@@ -54,12 +59,15 @@ def _environments(here: Connection) -> list[dict[str, Any]]:
         one = environments.find(mwaa, name)
         if one is not None:
             project = projects.get(name)
+            files, notice = of_environment(here, one)
             found.append(
                 {
                     "name": name,
                     "status": one["Status"],
                     "url": environments.web_url(one),
                     "project": str(project.project.folder) if project else "",
+                    "not_applied": files,
+                    "notice": as_typed(notice),
                 }
             )
     return found
@@ -67,6 +75,10 @@ def _environments(here: Connection) -> list[dict[str, Any]]:
 
 def _print(shown: dict[str, Any]) -> None:
     console = out()
+    if "pid" in shown and not shown["running"]:
+        text = "is starting or stopping just now, or does not answer"
+        console.print(f"skylift {text} (home {shown['home']}, pid {shown['pid']})", markup=False)
+        return
     if not shown["running"]:
         console.print(f"skylift does not run (home {shown['home']}). Start it with: skylift up", markup=False)
         return
@@ -77,7 +89,9 @@ def _print(shown: dict[str, Any]) -> None:
         console.print(
             f"environment {one['name']}: {one['status']}, {one['url'] or 'no address yet'}{project}", markup=False
         )
+        if one["notice"]:
+            console.print(f"  ! {one['notice']}", markup=False)
     for one in shown["faults"]:
         console.print(f"fault {line(one)}", markup=False)
     if not shown["environments"]:
-        console.print("no environments; make one with: skylift up PROJECT")
+        console.print(f"no environments; make one with: {up_line()}", markup=False)

@@ -9,12 +9,12 @@ import click
 
 from skylift.cli import daemon, flight
 from skylift.cli.connection import Connection, connection
-from skylift.cli.dagrun import RunResult, table
+from skylift.cli.dagrun import RunResult
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
-from skylift.cli.project import Project, open_project
+from skylift.cli.project import Project, open_project, up_command
 from skylift.cli.server import package_version
-from skylift.cli.terminal import Stages, err, out, print_table
+from skylift.cli.terminal import Stages, err, goes_on, out
 from skylift.core.errors import Refused
 from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
 
@@ -33,6 +33,7 @@ from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
 @click.option(
     "--runner",
     type=click.Choice([PROCESS, PODMAN, DOCKER]),
+    envvar=RUNNER.env,
     help=f"What runs containers (or ${RUNNER.env}); remembered; at first processes of this machine.",
 )
 def up(
@@ -45,13 +46,15 @@ def up(
     """
     if folder is None and (run_it or name or dag_id):
         raise click.UsageError("--run, --dag and --name need a PROJECT.")
+    if dag_id and not run_it:
+        raise click.UsageError("--dag says which DAG --run is to run: give --run, too.")
     project = open_project(folder, name or "") if folder is not None else None
     home = find_home(os.environ)
     check_disk(home)
     if runner is not None:
         os.environ[RUNNER.env] = runner  # the server inherits it
     with Stages(err()) as stages:
-        here = start(home, port, stages)
+        here = start(home, port, stages, runner)
         if project is None:
             return 0
         flown = _fly(here, project, run_it, dag_id, stages)
@@ -59,13 +62,14 @@ def up(
     return _show(here, project, *flown)
 
 
-def start(home: Home, port: int | None, stages: Stages) -> Connection:
+def start(home: Home, port: int | None, stages: Stages, runner: str | None = None) -> Connection:
     """The running server, started when there was none."""
-    server, fresh = daemon.start(home, port, stages.now)
+    with goes_on("skylift goes on starting in the background. See how far: skylift status; to end it: skylift down"):
+        server, fresh = daemon.start(home, port, stages.now, stages.note, runner)
     stages.done(f"skylift {'started' if fresh else 'runs already'}: {server.endpoint} (home {home.folder})")
     if server.version != package_version():
-        stages.done(
-            f"note: it is skylift {server.version}, this command {package_version()}; skylift down, then up, renews it"
+        stages.note(
+            f"it is skylift {server.version}, this command {package_version()}. To renew it: skylift down && skylift up"
         )
     return connection(home, server)
 
@@ -83,18 +87,18 @@ def check_disk(home: Home) -> None:
 def _fly(
     here: Connection, project: Project, run_it: bool, dag_id: str | None, stages: Stages
 ) -> tuple[flight.Landed, RunResult | None]:
-    landed = flight.bring_up(here, project, {}, stages)
+    landed = flight.bring_up(here, project, {}, stages, up_command(project, run_it, dag_id))
     if not run_it:
         return landed, None
     result = flight.run_project_dag(here, landed.environment, dag_id, {}, stages)
-    stages.done(f"run {result.run_id} of {result.dag_id}: {result.state}")
+    flight.tell_end(stages, result)
     return landed, result
 
 
 def _show(here: Connection, project: Project, landed: flight.Landed, result: RunResult | None) -> int:
     console = out()
     if result is not None:
-        print_table(console, table(result))
+        flight.print_run(console, here, project.name, result)
     flight.print_addresses(console, here, landed.environment)
     flight.print_outdated(console, project, landed.outdated)
     return 0 if result is None or result.state == "success" else 1

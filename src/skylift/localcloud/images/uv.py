@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from skylift.core.errors import Broken, Refused, SkyliftError, Unavailable
+from skylift.localcloud.installing import install_line
 
 _NETWORK = (
     "error sending request",
@@ -70,7 +71,7 @@ def find_uv() -> Path:
     beside = Path(sys.executable).with_name("uv")
     found = beside if beside.is_file() else shutil.which("uv")
     if found is None:
-        raise Refused("uv is not installed, and images are built by it: pip install 'skylift[local]'")
+        raise Refused(f"uv is not installed, and images are built by it. Install it with: {install_line()}")
     return Path(found)
 
 

