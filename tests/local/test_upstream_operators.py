@@ -40,8 +40,16 @@ def test_run_task_operator_fetches_logs_and_gives_the_last_line(answers: dict[st
     assert answers["ecs_logs"]["arn"].startswith("arn:aws:ecs:us-east-1:000000000000:task/default/")
     assert "] one" in answers["log"]
     assert "] two" in answers["log"]
+
+
+def test_deferrable_operators_and_sensors_wait_in_their_triggers(answers: dict[str, Any]) -> None:
+    assert answers["ecs_deferred"]["trigger"] == "TaskDoneTrigger"
     assert answers["ecs_deferred"]["gave"] == "two"
     assert answers["ecs_deferred"]["stream"].startswith("p/main/")
+    assert answers["batch_deferred"]["trigger"] == "BatchJobTrigger"
+    assert len(answers["batch_deferred"]["gave"]) == 36, "the Batch job's id"
+    waited = {"key": "S3KeyTrigger", "message": "SqsSensorTrigger", "job": "BatchJobTrigger"}
+    assert answers["deferred_sensors"] == waited
 
 
 def test_run_task_operator_fails_with_the_reason(answers: dict[str, Any]) -> None:
@@ -80,7 +88,6 @@ def test_batch_operator_ends_well(answers: dict[str, Any]) -> None:
         assert answers[scene].startswith("gave "), answers[scene]
     assert {"batch says override", "it was parameter"} <= set(answers["batch_lines"])
     assert "] batch says override" in answers["log"], "BatchOperator did not fetch the log"
-    assert answers["batch_deferred"] == {"same": True}
 
 
 def test_batch_operator_fails_with_the_reason(answers: dict[str, Any]) -> None:

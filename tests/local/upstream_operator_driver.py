@@ -5,6 +5,7 @@ Use: ``upstream_operator_driver.py ANSWER``. Nothing of skylift is imported here
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -28,7 +29,11 @@ from airflow.providers.amazon.aws.operators.ecs import (
 )
 from airflow.providers.amazon.aws.sensors.batch import BatchComputeEnvironmentSensor, BatchJobQueueSensor, BatchSensor
 from airflow.providers.amazon.aws.sensors.ecs import EcsTaskStateSensor
+from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
+from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
+from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.exceptions import TaskDeferred
+from airflow.triggers.base import BaseTrigger
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
 LOG_GROUP, LOG_PREFIX = "/test/ecs", "p"
@@ -115,18 +120,52 @@ def reattached() -> dict[str, Any]:
     }
 
 
-def deferred_ecs() -> dict[str, Any]:
-    operator = ecs("deferred", logs=True, deferrable=True)
+async def first_event(trigger: BaseTrigger) -> Any:
+    """What the trigger tells first, as the triggerer hears it."""
+    async for event in trigger.run():
+        return event.payload
+    raise AssertionError("the trigger told nothing")
+
+
+def asked_to_wait(operator: Any) -> TaskDeferred | None:
+    """What the operator asks the triggerer to wait for; ``None``: it ended without."""
     try:
         operator.execute(surroundings(operator))
-    except TaskDeferred as deferred:
-        trigger = deferred.trigger.serialize()[1]
-        where = {"cluster": trigger["cluster"], "tasks": [trigger["task_arn"]]}
-        # The wait that the trigger does with aiobotocore, which is not a dependency of ours.
-        boto3.client("ecs").get_waiter("tasks_stopped").wait(**where, WaiterConfig={"Delay": 1})
-        event = {"status": "success", "task_arn": trigger["task_arn"], "cluster": trigger["cluster"]}
-        return {"gave": operator.execute_complete(surroundings(operator), event), "stream": trigger["log_stream"]}
-    return {"gave": "it did not defer"}
+    except TaskDeferred as asked:
+        return asked
+    return None
+
+
+def resumed(operator: Any, asked: TaskDeferred) -> dict[str, Any]:
+    """Runs the trigger as the triggerer does, made anew from what was serialised, with aiobotocore; then the operator again."""
+    path, fields = asked.trigger.serialize()
+    event = asyncio.run(first_event(import_string(path)(**fields)))
+    gave = getattr(operator, asked.method_name)(surroundings(operator), event=event, **(asked.kwargs or {}))
+    return {"trigger": path.rpartition(".")[2], "gave": gave, "stream": fields.get("log_stream")}
+
+
+def deferred(operator: Any) -> dict[str, Any]:
+    asked = asked_to_wait(operator)
+    return resumed(operator, asked) if asked else {"trigger": "it did not defer"}
+
+
+def deferred_sensors() -> dict[str, Any]:
+    """Each waits for what comes after it has deferred."""
+    place = {"region_name": "us-east-1", "poke_interval": 1, "deferrable": True}
+    s3, sqs, batch_client = boto3.client("s3"), boto3.client("sqs"), boto3.client("batch")
+    s3.create_bucket(Bucket="awaited")
+    queue = sqs.create_queue(QueueName="awaited")["QueueUrl"]
+    where = {"jobName": "sensed", "jobQueue": "q", "jobDefinition": "shell"}
+    job = batch_client.submit_job(**where, containerOverrides={"command": ["sleep", "10"]})["jobId"]
+    sensors: list[Any] = [
+        S3KeySensor(task_id="key", bucket_key="s3://awaited/a/*.csv", wildcard_match=True, **place),
+        SqsSensor(task_id="message", sqs_queue=queue, **place),
+        BatchSensor(task_id="job", job_id=job, **place),
+    ]
+    waits = [asked_to_wait(one) for one in sensors]
+    s3.put_object(Bucket="awaited", Key="a/b.csv", Body=b"1")
+    sqs.send_message(QueueUrl=queue, MessageBody="it is there")
+    return {one.task_id: resumed(one, asked)["trigger"] for one, asked in zip(sensors, waits, strict=True) if asked}
 
 
 def clusters() -> dict[str, Any]:
@@ -163,18 +202,6 @@ def array_that_fails() -> str:
     return ended(
         batch("array_bad", "sh", "-c", "exit $((AWS_BATCH_JOB_ARRAY_INDEX == 2))", array_properties={"size": 4})
     )
-
-
-def deferred_batch() -> dict[str, Any]:
-    operator = batch("deferred_batch", "sh", "-c", "sleep 4", deferrable=True)
-    try:
-        operator.execute(surroundings(operator))
-    except TaskDeferred as deferred:
-        job_id = deferred.trigger.serialize()[1]["job_id"]
-        waiters().get_waiter("JobComplete").wait(jobs=[job_id])
-        event = {"status": "success", "job_id": job_id}
-        return {"same": operator.execute_complete(surroundings(operator), event) == job_id}
-    return {"same": "it did not defer"}
 
 
 def environment() -> dict[str, Any]:
@@ -220,7 +247,8 @@ SCENES: dict[str, Callable[[], Any]] = {
     "ecs_no_cluster": lambda: ended(ecs("no_cluster", cluster="nowhere")),
     "ecs_on_ec2": lambda: ended(ecs("on_ec2", task_definition="host", launch_type="EC2", network_configuration=None)),
     "ecs_reattached": reattached,
-    "ecs_deferred": deferred_ecs,
+    "ecs_deferred": lambda: deferred(ecs("deferred", logs=True, deferrable=True)),
+    "deferred_sensors": deferred_sensors,
     "ecs_clusters": clusters,
     "batch_waited": lambda: ended(
         batch("waited", "sh", "-c", "echo batch says $WORD; sleep 1", waiters=waiters(), awslogs_enabled=True)
@@ -233,7 +261,7 @@ SCENES: dict[str, Callable[[], Any]] = {
     ),
     "batch_array": array,
     "batch_array_failed": array_that_fails,
-    "batch_deferred": deferred_batch,
+    "batch_deferred": lambda: deferred(batch("deferred_batch", "sh", "-c", "sleep 4", deferrable=True)),
     "batch_environment": environment,
     "batch_waiters": batch_waiters,
 }
