@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,7 +18,9 @@ from xml.sax.saxutils import escape
 from skylift.core.errors import Refused
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
-from skylift.localcloud.emulators.table import Scope, Server, scope_of, served
+from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
+from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
+from skylift.localcloud.emulators.table import Scope, Served, Server, scope_of, served
 from skylift.wire.app import MOST_BUFFERED_BYTES
 from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, replayed, send_answer
 from skylift.wire.keys import Key
@@ -71,15 +74,42 @@ class RestOfAws:
         row = served(wanted.service or "s3")
         if row is None or row.server is Server.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
             await _not_served(scope, wanted, send)
+        elif row.server is Server.NOBODY:
+            await _refuse(scope, wanted, f"skylift's local cloud does not serve {row.names[0]}. {row.note}", send)
         elif wanted.service == "sts" and "skylift.caller" in scope:
             await self._sts(scope, receive, send)
-        elif row.server is Server.MOTO:
+        elif wanted.service in LOOKED_INTO:
+            await self._looked_into(wanted, row, scope, receive, send)
+        else:
+            await self._emulated(wanted, row, scope, receive, send)
+
+    async def _looked_into(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
+        """A request that may ask for what cannot come about here."""
+        body = await read_body(receive, MOST_BUFFERED_BYTES)
+        target = next((value for name, value in scope["headers"] if name.lower() == b"x-amz-target"), b"")
+        operation = operation_of(wanted.service, scope["method"], scope["path"], target.decode("latin-1"))
+        words = not_here(wanted.service, operation, body)
+        if words:
+            await _refuse(scope, wanted, words, send)
+        else:
+            await self._emulated(wanted, row, scope, replayed(body, receive), send)
+
+    async def _emulated(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
+        told = telling(row.names[0], send, partial(self._ran, wanted))
+        if row.server is Server.MOTO:
             try:
-                await self._moto.serve(row.host, wanted.region or self._region, scope, receive, send)
+                await self._moto.serve(row.host, wanted.region or self._region, scope, receive, told)
             except NotImplementedError as error:
                 await _refuse(scope, wanted, f"{wanted.service}: {error} (by moto, which answers for it here).", send)
         else:
-            await self._ministack.app(_signed_by_header(_bucket_named_health(scope, wanted)), receive, send)
+            await self._ministack.app(_signed_by_header(_bucket_named_health(scope, wanted)), receive, told)
+
+    def _ran(self, wanted: Scope, told: Mapping[str, Any]) -> bool:
+        """Whether an emulator really did what an object of its answer says."""
+        if wanted.service == "glue":
+            with self._ministack.scope(wanted.region):
+                return glue_ran(self._ministack.service("glue"), str(told.get("JobName", "")))
+        return wanted.service == "athena" and told.get("StatementType") == "DDL"
 
     async def _sts(self, scope: Message, receive: Receive, send: Send) -> None:
         """STS, but for "who am I": of the keys that skylift itself issued, only the wire knows whose they are."""

@@ -19,6 +19,7 @@ class Server(StrEnum):
     SKYLIFT = "skylift"
     MINISTACK = "ministack"
     MOTO = "moto"
+    NOBODY = "nobody"
 
 
 class Depth(StrEnum):
@@ -26,6 +27,7 @@ class Depth(StrEnum):
 
     WORKS = "works"
     ANSWERS = "answers"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Served:
         keeps: what survives a restart of skylift.
         module: ministack's module (for what must be saved), when it is not the name.
         host: first labels of AWS's host name, when they are not the name (moto finds services by host).
+        note: what the answers of this service leave out; of a refused one, what to use instead.
     """
 
     names: tuple[str, ...]
@@ -48,14 +51,22 @@ class Served:
     keeps: str = "all"
     module: str = ""
     host: str = ""
+    note: str = ""
 
 
-def _ministack(*names: str, module: str = "", depth: Depth = Depth.WORKS, keeps: str = "all") -> Served:
-    return Served(names, Server.MINISTACK, depth, keeps, module or names[0].replace("-", "_"))
+def _ministack(*names: str, module: str = "", depth: Depth = Depth.WORKS, keeps: str = "all", note: str = "") -> Served:
+    return Served(names, Server.MINISTACK, depth, keeps, module or names[0].replace("-", "_"), note=note)
 
 
-def _moto(*names: str, host: str = "") -> Served:
-    return Served(names, Server.MOTO, Depth.ANSWERS, "nothing", host=host or names[0])
+def _moto(*names: str, host: str = "", note: str = "") -> Served:
+    return Served(names, Server.MOTO, Depth.ANSWERS, "nothing", host=host or names[0], note=note)
+
+
+def _refused(*names: str, instead: str) -> Served:
+    return Served(names, Server.NOBODY, Depth.REFUSED, "nothing", note=instead)
+
+
+NO_JOBS = "no job runs; the reason beside its state says so"
 
 
 TABLE: tuple[Served, ...] = (
@@ -70,34 +81,63 @@ TABLE: tuple[Served, ...] = (
     _ministack("ssm"),
     _ministack("logs", module="cloudwatch_logs", keeps="all; journalled before the answer"),
     _ministack("monitoring", "cloudwatch", module="cloudwatch"),
-    _ministack("events", module="eventbridge"),
-    _ministack("scheduler"),
-    _ministack("pipes"),
+    _ministack("events", module="eventbridge", note="a target that is an ECS task or a Batch job is refused"),
+    _ministack("scheduler", note="a target that is an ECS task or a Batch job is refused"),
+    _ministack("pipes", note="a target that is an ECS task or a Batch job is refused"),
     _ministack("sts", keeps="session keys that it issued"),
     _ministack("iam"),
-    _ministack("ec2", keeps="VPCs, subnets, security groups, addresses, ..."),
+    _ministack(
+        "ec2", keeps="VPCs, subnets, security groups, addresses, ...", note="an instance is a record: nothing boots"
+    ),
     _ministack("kms"),
     _ministack("dynamodb"),
     _ministack("streams.dynamodb", "dynamodbstreams", module="dynamodb_streams"),
     _ministack("kinesis"),
     _ministack("firehose", "kinesis-firehose"),
-    _ministack("states", "stepfunctions", module="stepfunctions"),
-    _ministack("lambda", module="lambda_svc", depth=Depth.ANSWERS),
-    _ministack("cloudformation", depth=Depth.ANSWERS),
-    _ministack("cloudcontrol", "cloudcontrolapi", depth=Depth.ANSWERS),
+    _ministack(
+        "states",
+        "stepfunctions",
+        module="stepfunctions",
+        note="a state machine that calls ECS, Batch, Elastic Load Balancing or MWAA is refused; jobs of Glue, EMR, Athena as there",
+    ),
+    _ministack(
+        "lambda",
+        module="lambda_svc",
+        depth=Depth.ANSWERS,
+        note="zip functions of Python and Node.js run as processes, others fail",
+    ),
+    _refused(
+        "cloudformation",
+        instead="Make the resources with Terraform (examples/terraform), boto3 or the AWS CLI: those calls reach "
+        "the services that run here. `cdk synth` works without it.",
+    ),
+    _refused(
+        *("cloudcontrol", "cloudcontrolapi"),
+        instead="Call the service itself, e.g. ecs CreateCluster. In Terraform take the provider aws, not awscc.",
+    ),
     _ministack("acm"),
-    _ministack("route53"),
-    _ministack("servicediscovery"),
+    _ministack("route53", note="no DNS behind it: records are kept, names do not resolve"),
+    _ministack("servicediscovery", note="no DNS behind it: DiscoverInstances answers, names do not resolve"),
     _ministack("resource-groups"),
     _ministack("tagging", "resourcegroupstaggingapi"),
     _ministack("ecr", depth=Depth.ANSWERS),
     _ministack("elasticfilesystem", "efs", module="efs", depth=Depth.ANSWERS),
-    _ministack("rds", depth=Depth.ANSWERS),
-    _ministack("glue", depth=Depth.ANSWERS),
-    _ministack("athena", depth=Depth.ANSWERS),
-    _ministack("elasticmapreduce", "emr", module="emr", depth=Depth.ANSWERS),
-    _ministack("eks", depth=Depth.ANSWERS),
-    _ministack("autoscaling", depth=Depth.ANSWERS),
+    _ministack("rds", depth=Depth.ANSWERS, note="no database runs, whatever the status says"),
+    _ministack(
+        "glue",
+        depth=Depth.ANSWERS,
+        note="Python shell scripts run as processes; Spark jobs and crawlers do not, and the reason beside their state says so",
+    ),
+    _ministack(
+        "athena",
+        depth=Depth.ANSWERS,
+        note="DDL changes the Glue catalog; SELECT gives made-up rows, and the reason beside the state says so",
+    ),
+    _ministack("elasticmapreduce", "emr", module="emr", depth=Depth.ANSWERS, note=NO_JOBS),
+    _ministack("eks", depth=Depth.ANSWERS, note="no Kubernetes runs, whatever the status says"),
+    _ministack(
+        "autoscaling", depth=Depth.ANSWERS, note="an instance is a record: nothing boots, ECS gets no capacity by it"
+    ),
     _ministack("apigateway", "apigatewayv2", depth=Depth.ANSWERS),
     _ministack("cognito-idp", module="cognito", depth=Depth.ANSWERS),
     _ministack("cognito-identity", module="cognito", depth=Depth.ANSWERS),
@@ -105,23 +145,23 @@ TABLE: tuple[Served, ...] = (
     _ministack("cloudtrail", depth=Depth.ANSWERS),
     _ministack("organizations", depth=Depth.ANSWERS),
     _ministack("account", depth=Depth.ANSWERS),
-    _moto("application-autoscaling"),
-    _moto("emr-serverless"),
-    _moto("emr-containers"),
-    _moto("sagemaker", host="api.sagemaker"),
-    _moto("redshift"),
-    _moto("redshift-data"),
+    _moto("application-autoscaling", note="nothing is scaled; ECS services are refused"),
+    _moto("emr-serverless", note=NO_JOBS),
+    _moto("emr-containers", note=NO_JOBS),
+    _moto("sagemaker", host="api.sagemaker", note=NO_JOBS),
+    _moto("redshift", note="no database runs, whatever the status says"),
+    _moto("redshift-data", note=NO_JOBS),
     _moto("databrew"),
-    _moto("dms"),
-    _moto("comprehend"),
+    _moto("dms", note=NO_JOBS),
+    _moto("comprehend", note=NO_JOBS),
     _moto("quicksight"),
     _moto("appmesh"),
-    _moto("datasync"),
+    _moto("datasync", note=NO_JOBS),
     _moto("servicequotas"),
     _moto("glacier"),
     _moto("lakeformation"),
     _moto("ce"),
-    _moto("synthetics"),
+    _moto("synthetics", note=NO_JOBS),
 )
 
 _BY_NAME = {name: row for row in TABLE for name in row.names}
@@ -137,13 +177,15 @@ def page() -> str:
     lines = [
         "# What the local cloud serves",
         "",
-        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results.",
+        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results. "
+        "*refused*: every call gets `NotImplemented` (501) with the note's advice, because an emulator would claim to have made "
+        "what no service here knows.",
         "Generated from `skylift.localcloud.emulators.table`; a service that is not here is refused with `NotImplemented` (501).",
         "",
-        "| service | served by | worth | survives a restart |",
-        "|---|---|---|---|",
+        "| service | served by | worth | survives a restart | note |",
+        "|---|---|---|---|---|",
     ]
-    lines += [f"| {', '.join(row.names)} | {row.server} | {row.depth} | {row.keeps} |" for row in TABLE]
+    lines += [f"| {', '.join(row.names)} | {row.server} | {row.depth} | {row.keeps} | {row.note} |" for row in TABLE]
     return "\n".join(lines) + "\n"
 
 
