@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -37,10 +38,22 @@ class World(Protocol):
 
     def exit(self, ref: str, token: str, code: int) -> None: ...
 
+    def by_reference(self, on: bool) -> None:
+        """Whether workloads lie where they can be put again."""
+
+    def renewed(self, ref: str) -> list[str]:
+        """Workloads that were put again for this container."""
+
 
 class FakeWorld:
     def __init__(self) -> None:
         self.compute = FakeCompute()
+
+    def by_reference(self, on: bool) -> None:
+        self.compute.by_reference = on
+
+    def renewed(self, ref: str) -> list[str]:
+        return [self.compute.documents[one] for one in self.compute.renewals if one == ref]
 
     def run(self, ref: str, token: str) -> None:
         self.compute.run(ref)
@@ -49,14 +62,31 @@ class FakeWorld:
         self.compute.exit(ref, code)
 
 
-class EcsWorld:
-    """Containers that wait for a file with their exit code."""
+class Waiting:
+    """``Payloads`` whose command waits for a file with its exit code; the document is in it, as in an inline payload."""
 
-    by_reference = False
+    def __init__(self, folder: Path) -> None:
+        self.by_reference = False
+        self.renewed: list[str] = []
+        self._folder = folder
+
+    def prepare(self, attempt: Attempt) -> Payload:
+        text = WAITS.format(file=str(self.file(attempt.token)))
+        return Payload(("python", "-c", f"# {attempt.document()}\n{text}"), {})
+
+    def renew(self, attempt: Attempt) -> None:
+        self.renewed.append(attempt.document())
+
+    def file(self, token: str) -> Path:
+        return self._folder / token.replace(".", "-")
+
+
+class EcsWorld:
+    """Containers of ECS tasks."""
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         ecs = cloud.client()
-        self._folder = folder
+        self._payloads = Waiting(folder)
         request: dict[str, Any] = {
             "launchType": "FARGATE",
             "networkConfiguration": NETWORK,
@@ -64,22 +94,20 @@ class EcsWorld:
         }
         options = ecs_options(ecs_conf(cluster="default", container_name="main"))
         options = EcsOptions(**{**vars(options), "request": request})
-        self.compute = EcsCompute(EcsTasks(ecs, "default"), options, self)  # type: ignore[arg-type]
-
-    def prepare(self, attempt: Attempt) -> Payload:
-        """As ``Payloads``, with a command that waits; the document is in it, as in an inline payload."""
-        text = WAITS.format(file=str(self._file(attempt.token)))
-        return Payload(("python", "-c", f"# {attempt.document()}\n{text}"), {})
+        self.compute = EcsCompute(EcsTasks(ecs, "default"), options, self._payloads)  # type: ignore[arg-type]
 
     def run(self, ref: str, token: str) -> None: ...
 
     def exit(self, ref: str, token: str, code: int) -> None:
-        half = self._file(token).with_suffix(".half")
+        half = self._payloads.file(token).with_suffix(".half")
         half.write_text(str(code))
-        half.rename(self._file(token))
+        half.rename(self._payloads.file(token))
 
-    def _file(self, token: str) -> Path:
-        return self._folder / token.replace(".", "-")
+    def by_reference(self, on: bool) -> None:
+        self._payloads.by_reference = on
+
+    def renewed(self, ref: str) -> list[str]:
+        return self._payloads.renewed
 
 
 class BatchWorld(EcsWorld):
@@ -87,13 +115,11 @@ class BatchWorld(EcsWorld):
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         batch = cloud.client("batch")
-        self._folder = folder
+        self._payloads = Waiting(folder)
         batch_cloud.prepare(batch)
         batch_cloud.define(batch, "true")
         options = batch_options(batch_conf(job_queue="q", job_definition="work"))
-        self.compute = BatchCompute(BatchJobs(batch), options, self)  # type: ignore[arg-type]
-
-    by_reference = False
+        self.compute = BatchCompute(BatchJobs(batch), options, self._payloads)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -201,19 +227,36 @@ def test_nothing_is_found_of_what_was_never_asked_for(world: World) -> None:
     assert world.compute.find(attempt()) == []
 
 
-def test_an_end_can_be_explained_and_what_waits_can_be_renewed_or_not(world: World) -> None:
+def test_what_waits_can_be_renewed_where_it_lies_apart_from_the_command(world: World) -> None:
     one = attempt()
     ref = placed(world, one)
-    assert world.compute.renew(one, ref) in {True, False}
+    assert world.compute.renew(one, ref) is False, "it stands in the command"
+    world.by_reference(True)
+    try:
+        fresh = replace(one, document=lambda: "a fresh token")
+        assert world.compute.renew(fresh, ref) is True
+        assert world.renewed(ref)[-1:] == ["a fresh token"]
+    finally:
+        world.by_reference(False)
+    world.compute.stop(ref, "test")
+
+
+def test_an_end_of_which_nobody_found_more_out_is_explained_by_nothing(world: World) -> None:
+    ref = placed(world, attempt())
     world.compute.stop(ref, "test")
     seen(world, ref, lambda o: o.phase is Phase.STOPPED)
-    assert isinstance(world.compute.explain(ref), str)
+    assert world.compute.explain(ref) == ""
 
 
-def test_kin_is_a_pure_answer(world: World) -> None:
-    one = attempt()
-    assert world.compute.kin(one) == world.compute.kin(one)
-    assert world.compute.most_per_submit >= 1
+def test_kin_may_go_together_and_no_more_than_fit(world: World) -> None:
+    """What a compute puts together, it can submit together; one that submits alone has no kin."""
+    one, other = attempt(), attempt()
+    assert world.compute.most_per_submit == 1
+    assert (world.compute.kin(one), world.compute.kin(other)) == (None, None)
+    answers = [answer.ref for each in (one, other) for answer in world.compute.submit([each])]
+    assert len({*answers} - {""}) == 2
+    for ref in answers:
+        world.compute.stop(ref, "test")
 
 
 def test_a_census_has_what_is_alive_under_its_external_id(world: World) -> None:

@@ -110,7 +110,7 @@ def test_definitions_are_refused(request_: dict[str, Any], text: str) -> None:
     ],
 )
 def test_definitions_are_accepted(request_: dict[str, Any]) -> None:
-    check_definition(request_)
+    assert check_definition(request_) is None, "nothing is said against it"
 
 
 WRONG_SUBMISSIONS = [

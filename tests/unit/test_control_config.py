@@ -44,9 +44,17 @@ def test_airflow_knows_every_option() -> None:
 
 def test_the_runtime_knows_every_variable_of_ours() -> None:
     known = {setting.env for setting in CONTAINER_SETTINGS}
-    for role in ROLES:
-        told = {*variables(scene(), role), *secrets(scene(), role)}
-        assert {name for name in told if name.startswith("SKYLIFT_")} <= known
+    told = {role: {*variables(scene(), role), *secrets(scene(), role)} for role in ROLES}
+    ours = {role: {name for name in names if name.startswith("SKYLIFT_")} for role, names in told.items()}
+    inside = {"SKYLIFT_ENVIRONMENT", "SKYLIFT_DAGS", "SKYLIFT_LAYER", "SKYLIFT_STARTUP_SCRIPT"}
+    assert ours == {
+        **dict.fromkeys(COMPONENTS, inside),
+        Command.API_SERVER: inside | {"SKYLIFT_ADMIN_PASSWORD"},
+        EXECUTOR_ROLE: inside,
+        Command.MIGRATE: {"SKYLIFT_ENVIRONMENT", "SKYLIFT_DAGS"},
+        Command.BUILD_LAYER: {"SKYLIFT_ENVIRONMENT", "SKYLIFT_DAGS"},
+    }
+    assert inside | {"SKYLIFT_ADMIN_PASSWORD"} < known
 
 
 @pytest.mark.parametrize("role", [EXECUTOR_ROLE, Command.BUILD_LAYER])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.toothless import toothless
 
 SRC = Path(__file__).parents[2] / "src" / "skylift"
 LAYERS = {
@@ -110,10 +111,39 @@ def _top_level_imports(path: Path) -> Iterator[tuple[int, str]]:
 def test_tests_never_patch() -> None:
     """Real boto3 against our own wire instead of mocks: a patched test proves only the patch."""
     banned = ("mock.patch", "monkeypatch.setattr", "from unittest", "import unittest")
-    for path in (SRC.parents[1] / "tests").rglob("*.py"):
-        if path.name != "test_law.py":
-            found = [word for word in banned if word in path.read_text()]
-            assert not found, f"{path}: {found}"
+    paths = [path for path in (SRC.parents[1] / "tests").rglob("*.py") if path.name != "test_law.py"]
+    found = {path.name: [word for word in banned if word in path.read_text()] for path in paths}
+    assert len(found) > 100
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_every_test_can_fail() -> None:
+    paths = sorted((SRC.parents[1] / "tests").rglob("*.py"))
+    assert list(toothless({path: ast.parse(path.read_text()) for path in paths})) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("run()", "asserts nothing"),
+        ("assert True", "always true"),
+        ("assert (x, 'told')", "always true"),
+        ("assert run() in {True, False}", "always true"),
+        ("assert MOST == MOST", "always true"),
+        ("for one in run(): assert one", "may be empty"),
+        ("assert all(one for one in run())", "may be empty"),
+        ("for _ in range(3):\n  for one in run(): assert one", "may be empty"),
+        ("assert run()", ""),
+        ("judge()", ""),
+        ("with pytest.raises(OSError): run()", ""),
+        ("found = [1, 2]\nfor one in found: assert one", ""),
+        ("found = run()\nassert len(found) == 2\nfor one in found: assert one", ""),
+    ],
+)
+def test_a_test_that_cannot_fail_is_found(body: str, why: str) -> None:
+    text = "def judge():\n assert x\ndef test_it():\n" + "\n".join(f" {line}" for line in body.splitlines())
+    found = list(toothless({Path("test_x.py"): ast.parse(text)}))
+    assert [why in one for one in found] == ([True] if why else [])
 
 
 def test_test_files_have_names_of_their_own() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.unit.executor_airflow import callback_workload, ecs_conf, task_workload
 from tests.unit.executor_tower import Tower
 from tests.unit.test_executor_heartbeat import TestedExecutor, botocore_errors, makers, queue, until
+from tests.unit.test_executor_reason import instance
 
 from skylift.aws.ecs_tasks import EcsTasks
 from skylift.core.attempt import Attempt, Exit, Observation, Submission
@@ -98,7 +99,9 @@ CALLS: dict[str, Callable[[EcsCompute], Any]] = {
 
 @pytest.mark.parametrize("verb", CALLS)
 def test_r1_ecs_lets_nothing_out_but_the_errors_of_the_house(verb: str) -> None:
-    for error in botocore_errors():
+    errors = botocore_errors()
+    assert len(errors) > 30
+    for error in errors:
         compute = EcsCompute(EcsTasks(Raising(error)), ecs_options(ecs_conf(launch_type="FARGATE")), Payloads())
         with suppress(SkyliftError):
             CALLS[verb](compute)
@@ -166,8 +169,9 @@ def test_r1_no_call_of_the_scheduler_raises_when_every_verb_does(made: Callable[
         executor.heartbeat()
         gone = SimpleNamespace(external_executor_id=f"gone{number}", state="queued", key=("gone", number))
         assert executor.try_adopt_task_instances([gone]) == [gone]
-        messages, _ = executor.get_task_log(SimpleNamespace(external_executor_id="x", state="running"), 1)
-        assert all("Traceback" not in line for line in messages)
+        messages, _ = executor.get_task_log(instance(external_executor_id=f"shown{number}"), 1)
+        assert len(messages) == 1, messages
+        assert messages[0].startswith("Nothing can be said of the container: ")
     # Lanes that fail rest longer each time; each error of each verb has a test of its own, without threads.
     until(lambda: all(compute.raised[verb] for verb in ("submit", "observe", "find")), executor, 60)
     # Some are placed by now, so that there is something to stop.
@@ -188,9 +192,9 @@ class OddExecutor(TestedExecutor):
 
 
 def test_r1_a_log_is_read_also_where_the_options_are_wrong() -> None:
-    messages, lines = OddExecutor(FakeCompute()).get_task_log(SimpleNamespace(external_executor_id="x"), 1)
+    messages, lines = OddExecutor(FakeCompute()).get_task_log(instance(), 1)
     assert lines == []
-    assert isinstance(messages, list)
+    assert messages == ["Nothing can be said of the container: [aws_ecs_executor] cluster is not set"]
 
 
 def test_r1_end_and_terminate_before_the_start_do_nothing() -> None:
@@ -313,16 +317,17 @@ def test_r2_news_that_would_take_too_long_wait_for_the_next_heartbeat(made: Call
         compute.exit(ref, 137, "all at once")
     until(lambda: len(executor._fleet._field.news) + len(executor._told) > 500, None, 90)  # type: ignore[union-attr]
     executor.log_task_event(event="the first makes SQLAlchemy's mappers", extra="", ti_key=key_of(task_workload()))
-    beats = 0
+    took: list[float] = []
     deadline = time.monotonic() + 120
     while executor.running or executor._unwritten:
         began = time.thread_time()
         executor.heartbeat()
-        assert time.thread_time() - began < 0.2, "one heartbeat must not carry it all"
-        beats += 1
+        took.append(time.thread_time() - began)
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert beats > 1
+    assert len(took) > 1, "one heartbeat must not carry it all"
+    # Of most: a busy machine, or Python's garbage collection, can make any single one long.
+    assert sorted(took)[len(took) // 2] < 0.2
     assert len(executor.event_buffer) == 1_000
 
 
