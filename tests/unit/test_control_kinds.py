@@ -14,10 +14,10 @@ from skylift.aws.ecs_tasks import EcsContainer, EcsTask
 from skylift.aws.s3 import Found
 from skylift.control.blueprint import Kind, Part, blueprint
 from skylift.control.parts.health import unwell
-from skylift.control.parts.layer import MOST_TRIES, LayerParts, layer_digest
+from skylift.control.parts.layer import LayerParts, layer_digest
 from skylift.control.parts.migration import MigrationParts
 from skylift.control.parts.once import Once, failure_text
-from skylift.control.parts.service import MOST_FAILURES, ServiceParts
+from skylift.control.parts.service import ServiceParts
 from skylift.control.parts.source import SourceParts
 from skylift.control.plan import Phase, Seen
 from skylift.control.scene import Scene
@@ -125,7 +125,7 @@ class TestLayer:
 
     def test_a_builder_that_could_not_work_is_started_again_but_not_for_ever(self) -> None:
         stage = self.begun()
-        for _ in range(MOST_TRIES - 1):
+        for _ in range(2):
             self.world.task = stopped(75)
             assert self.look(stage).phase is Phase.ABSENT
             stage = knowing(stage, self.parts.put(stage, self.part))
@@ -133,9 +133,9 @@ class TestLayer:
         fault = self.look(stage).fault
         assert fault is not None
         assert fault.code == "LAYER_FAILED", "the requirements are not to blame"
-        assert f"({MOST_TRIES} tries)" in fault.message
+        assert "(3 tries)" in fault.message
         tokens = [run["clientToken"] for run in self.world.runs]
-        assert len(set(tokens)) == len(tokens) == MOST_TRIES
+        assert len(set(tokens)) == len(tokens) == 3
 
     def test_a_crash_before_the_record_repeats_the_same_token(self) -> None:
         self.begun()
@@ -216,13 +216,17 @@ class TestMigration:
         assert self.world.read == [], "what never ran has no log"
 
     def test_one_whose_place_was_taken_away_is_run_again_but_not_for_ever(self) -> None:
-        stage = self.stage
+        stage, phases, tries = self.stage, [], []
         for _ in range(3):
             stage = knowing(stage, self.parts.put(stage, self.part))
+            tries.append(stage.fact("migration.tries"))
             self.world.task = stopped(143, "TerminationNotice", "The local cloud is shutting down.")
-            last = self.look(stage).phase
-        assert last is Phase.FAILED
+            phases.append(self.look(stage).phase)
+        assert phases == [Phase.ABSENT, Phase.ABSENT, Phase.FAILED]
+        assert tries == ["1", "2", "3"]
         assert len({run["clientToken"] for run in self.world.runs}) == 3
+        moved = self.parts.put(knowing(stage, {"database.name": "another"}), self.part)
+        assert moved["migration.tries"] == "1", "another database's migration begins anew"
 
 
 class TestService:
@@ -248,9 +252,9 @@ class TestService:
     def test_one_that_keeps_dying_has_failed(self) -> None:
         dying = replace(self.service, running=0, failed=5, settled=False)
         self.world.task = stopped(1)
-        self.world.dead = MOST_FAILURES - 1
+        self.world.dead = 2
         assert self.look(dying).phase is Phase.MOVING
-        self.world.dead = MOST_FAILURES
+        self.world.dead = 3
         fault = self.look(dying).fault
         assert fault is not None
         assert fault.code == "COMPONENT_FAILED"

@@ -48,3 +48,23 @@ assert heard
 def test_a_stop_that_comes_before_the_supervisor_listens_is_heard_by_it() -> None:
     done = subprocess.run([sys.executable, "-c", TOO_EARLY], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+ENDS = """
+import os, signal, sys
+from skylift.executors.aboard import in_container_stay as stay
+
+def killed(number):
+    os.kill(os.getpid(), number)
+
+assert stay.apart(lambda: killed(signal.SIGKILL)) == 137, "out of memory: the reason has to name SIGKILL"
+assert stay.apart(lambda: killed(signal.SIGSEGV)) == 139
+assert stay.apart(lambda: sys.exit(3)) == 3
+assert stay.CHILDREN == []
+assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, []), "a stop would never arrive again"
+"""
+
+
+def test_a_workload_that_a_signal_killed_ends_as_in_a_container_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
