@@ -26,7 +26,7 @@ TESTS = tests/unit tests/contract tests/local
 # Beside the one in uv.lock; each has its lock in tests/airflow.
 AIRFLOWS = 3.1 3.2
 
-.PHONY: help run test check format bench bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
+.PHONY: help run test check format mutants bench bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -68,6 +68,10 @@ bench-executors: install-dev ## Measure our executors beside the amazon provider
 
 docs: install-dev ## Write the generated pages of docs/.
 	$(BIN)/python -m docs.generate
+
+mutants: install-dev ## Plant one-line mistakes in what changed, and tell which no test notices (BASE=main; SAMPLE=200 of all, SEED=1, ROOMS="core wire").
+	@nice -n 10 $(BIN)/python -m tools.mutants $(ROOMS) $(if $(BASE),--base $(BASE)) $(if $(SAMPLE),--sample $(SAMPLE)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(LINE),--line $(LINE)) $(if $(TESTS_TOO),--tests-too $(TESTS_TOO))
 
 test-browser: install-browser ## Airflow's UI in Chromium (Debian's package chromium).
 	@$(BIN)/python -m pytest tests/browser

@@ -77,7 +77,8 @@ class Stack:
 @contextmanager
 def running(home: Path) -> Iterator[Stack]:
     """Starts skylift on a free port; takes it down at the end, whatever happened."""
-    unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHONDONTWRITEBYTECODE")
+    # Not what records which test runs which line: this server outlives the test that asks for it first.
+    unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHONDONTWRITEBYTECODE", "COVERAGE_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     stack = Stack(home, environ | {"SKYLIFT_HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1"})
     try:

@@ -76,7 +76,9 @@ def _always_true(test: ast.expr) -> bool:
 def _is_sure(node: ast.AST, judges: set[str], known: Mapping[str, ast.expr]) -> bool:
     """Whether an assert in this statement is reached, as far as can be read."""
     if isinstance(node, ast.For | ast.AsyncFor):
-        return _has_some(node.iter, known) and any(_is_sure(inner, judges, known) for inner in node.body)
+        # What a written table holds is taken for more than nothing, too.
+        held = {name.id: node.iter for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+        return _has_some(node.iter, known) and any(_is_sure(inner, judges, {**known, **held}) for inner in node.body)
     if isinstance(node, ast.Assert):
         test = node.test
         if isinstance(test, ast.Call) and _called(test) == "all" and isinstance(test.args[0], ast.GeneratorExp):

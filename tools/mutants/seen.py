@@ -1,0 +1,196 @@
+"""Which test runs which line: recorded by one run of the tests under coverage, kept in ``.mutants/``, renewed where test files changed."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools.mutants.trials import ROOT, Tests
+
+FILE = ROOT / ".mutants" / "seen.json"
+# They read the source text itself, so they notice a file rather than a mistake.
+NOT_THESE = ("tests/unit/test_law.py", "tests/unit/test_docs.py")
+
+
+@dataclass
+class Seen:
+    """For each line of the source as it was recorded, the tests that ran it; asked by lines of the source as it is."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    ran: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def tests_of(self, file: str, line: int, most_seconds: float) -> Tests:
+        """The tests that run this line, likeliest to notice first: those that run few lines in all."""
+        found = self._tests_of(file, line)
+        chosen, seconds = [], 0.0
+        for test in sorted(found, key=lambda test: (self._reach[test] / 500 + self.seconds[test], test)):
+            seconds += self.seconds[test]
+            if chosen and seconds > most_seconds:
+                break
+            chosen.append(test)
+        return Tests(tuple(chosen), seconds, len(found))
+
+    def __post_init__(self) -> None:
+        self._reach: Counter[str] = Counter()
+        for lines in self.ran.values():
+            for tests in lines.values():
+                self._reach.update(tests)
+
+    def _tests_of(self, file: str, line: int) -> set[str]:
+        source = (ROOT / file).read_text()
+        first, last, names = _statement(source, line)
+        exact = self._ran(file, [line])
+        if names is None:
+            return exact or self._ran(file, range(first, last + 1))
+        return exact | self._users(file, names)
+
+    def _users(self, file: str, names: set[str]) -> set[str]:
+        """What runs once, at import, is noticed by those who run the lines that use it."""
+        word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b") if names else None
+        found: set[str] = set()
+        for other in self.ran if word else ():
+            if (ROOT / other).is_file():
+                lines = (ROOT / other).read_text().splitlines()
+                found |= self._ran(other, [n for n, text in enumerate(lines, 1) if word and word.search(text)])
+        return found or {test for tests in self.ran.get(file, {}).values() for test in tests if test in self.seconds}
+
+    def _ran(self, file: str, lines: Iterable[int]) -> set[str]:
+        ran = self.ran.get(file, {})
+        then = self._then(file)
+        return {test for line in lines for test in ran.get(then.get(line, 0), ()) if test in self.seconds}
+
+    def _then(self, file: str) -> dict[int, int]:
+        """Today's line -> the same line when it was recorded (a changed line counts as the one that it replaced)."""
+        old, new = self.texts.get(file, "").splitlines(), (ROOT / file).read_text().splitlines()
+        if old == new:
+            return {line: line for line in range(1, len(new) + 1)}
+        found = {}
+        for _, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            for at in range(c, d):
+                if b > a:
+                    found[at + 1] = min(a + at - c, b - 1) + 1
+        return found
+
+
+def renewed(folders: Sequence[str]) -> Seen:
+    """What is known, after the test files that are new or changed since have been run once more."""
+    seen = _read()
+    digests = {
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in ([ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).glob("test_*.py")))
+        if str(path.relative_to(ROOT)) not in NOT_THESE
+    }
+    stale = [name for name, digest in digests.items() if seen.digests.get(name) != digest]
+    gone = [name for name in seen.digests if not (ROOT / name).is_file()]
+    if stale or gone:
+        print(f"recording which lines {len(stale)} test files run ...", flush=True)
+        seen = _merged(seen, {*stale, *gone}, _record(stale) if stale else {"seconds": {}, "ran": {}})
+        seen.digests = {name: d for name, d in (seen.digests | digests).items() if name not in gone}
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_text(
+            json.dumps({name: getattr(seen, name) for name in ("seconds", "texts", "digests")} | _packed(seen.ran))
+        )
+    return seen
+
+
+def _read() -> Seen:
+    if not FILE.exists():
+        return Seen()
+    kept = json.loads(FILE.read_text())
+    ids = kept.pop("ids")
+    kept["ran"] = {
+        file: {int(n): [ids[test] for test in tests] for n, tests in lines.items()}
+        for file, lines in kept["ran"].items()
+    }
+    return Seen(**kept)
+
+
+def _packed(ran: dict[str, dict[int, list[str]]]) -> dict[str, Any]:
+    """Each test's long id once."""
+    ids: dict[str, int] = {}
+    numbers = {
+        file: {line: [ids.setdefault(test, len(ids)) for test in tests] for line, tests in lines.items()}
+        for file, lines in ran.items()
+    }
+    return {"ids": list(ids), "ran": numbers}
+
+
+def _record(files: Sequence[str]) -> dict[str, Any]:
+    target = FILE.with_name("recorded.json")
+    target.parent.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tools.mutants.recording", "-q", "--timeout=600", "-m", "not long and not soak", *files],
+        cwd=ROOT, env={**os.environ, "MUTANTS_RECORD": str(target)}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        print("\n".join((done.stdout + done.stderr).splitlines()[-15:]))
+        print("What fails without any mistake is left out.", flush=True)
+    recorded: dict[str, Any] = json.loads(target.read_text())
+    target.unlink()
+    return recorded
+
+
+def _merged(seen: Seen, stale: set[str], new: dict[str, Any]) -> Seen:
+    """Old lines are carried over to today's numbers, so that old and new can be told in one way."""
+    files = {*seen.ran, *new["ran"]}
+    ran: dict[str, dict[int, list[str]]] = {}
+    for file in files:
+        if not (ROOT / file).is_file():
+            continue
+        then = seen._then(file)
+        count = len((ROOT / file).read_text().splitlines())
+        lines = {}
+        for line in range(1, count + 1):
+            old = [t for t in seen.ran.get(file, {}).get(then.get(line, 0), ()) if t.split("::")[0] not in stale]
+            tests = [*old, *new["ran"].get(file, {}).get(str(line), ())]
+            if tests:
+                lines[line] = tests
+        ran[file] = lines
+    kept = {test: took for test, took in seen.seconds.items() if test.split("::")[0] not in stale}
+    texts = {file: (ROOT / file).read_text() for file in ran}
+    return Seen(kept | new["seconds"], ran, texts, seen.digests)
+
+
+def _statement(source: str, line: int) -> tuple[int, int, set[str] | None]:
+    """The statement around a line: its first and last line; the names that it binds, if it runs at import, else None."""
+    first = last = line
+    names: set[str] | None = set()
+    body: list[ast.stmt] = ast.parse(source).body
+    while body:
+        node = next((n for n in body if _begin(n) <= line <= (n.end_lineno or 0)), None)
+        if node is None:
+            break
+        first, last, body = _begin(node), node.end_lineno or 0, []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if line < node.body[0].lineno:
+                return first, last, {node.name}
+            names, body = None, node.body
+        elif isinstance(node, ast.ClassDef):
+            names, body = {node.name}, node.body
+        elif names is not None and isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            return first, last, {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        else:
+            body = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+            for handler in getattr(node, "handlers", ()):
+                body = [*body, *handler.body]
+            for case in getattr(node, "cases", ()):
+                body = [*body, *case.body]
+    return first, last, names
+
+
+def _begin(node: ast.stmt) -> int:
+    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
