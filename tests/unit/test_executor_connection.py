@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from time import sleep
 from typing import Any
 
 import boto3
@@ -17,7 +20,7 @@ from airflow.models.connection import Connection  # isort: skip
 
 from skylift.aws.clients import client
 from skylift.aws.errors import translate
-from skylift.aws.sessions import following
+from skylift.aws.sessions import RETRY, following
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.options.connection import ConnectionSession, session_of
 from skylift.executors.options.ecs import ecs_options
@@ -165,7 +168,12 @@ def test_a_fetch_that_fails_leaves_the_old_ones_until_they_are_too_old_and_then_
     with pytest.raises(CredentialRetrievalError, match="secrets backend") as raised:
         key_of(session)
     assert isinstance(translate(raised.value, "ecs RunTask"), Unavailable)
+    asked = keys.asked
+    with pytest.raises(CredentialRetrievalError, match="secrets backend"):
+        key_of(session)
+    assert keys.asked == asked, "what has just failed is not tried again at once"
     keys.error = None
+    clock.wait(RETRY)
     assert key_of(session).startswith("key-")
 
 
@@ -174,3 +182,35 @@ def test_no_credentials_at_all_is_botocores_own_error() -> None:
     with pytest.raises(NoCredentialsError):
         session.client("ecs").list_clusters()
     assert isinstance(session, boto3.Session)
+
+
+def test_clients_are_made_one_at_a_time_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the lock is for: a boto3 session must not make clients in several threads at once."""
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", EXTRA)
+    session = ConnectionSession("mine", "eu-west-1")
+    inside, most, together = 0, 0, Barrier(8)
+
+    class Watched:
+        """The session, which sees how many are in it."""
+
+        def client(self, *names: Any, **options: Any) -> Any:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            # Long enough for all the others to come, if they may.
+            sleep(0.02)
+            made = real.client(*names, **options)
+            inside -= 1
+            return made
+
+    real, session._session = session._session, Watched()
+    services = ("ecs", "batch", "sqs", "logs", "s3", "ecs", "batch", "sqs")
+
+    def make(service: str) -> Any:
+        together.wait(60)
+        return session.client(service)
+
+    with ThreadPoolExecutor(len(services)) as pool:
+        made = list(pool.map(make, services))
+    assert [one.meta.service_model.service_name for one in made] == list(services)
+    assert most == 1

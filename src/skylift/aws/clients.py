@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, NoRegionError
 
 from skylift.aws import models, ready
 from skylift.core.errors import Refused
+from skylift.core.partitions import SUFFIXES
 
 _USUAL = (5, 60.0, None)
 """What ``client`` is called with by default, but for the region."""
@@ -57,7 +58,7 @@ def client(
 def is_aws(made: Any) -> bool:
     """Whether a client talks to AWS itself (VPC endpoints too), and not to another endpoint, which has no AWS console."""
     host = str(made.meta.endpoint_url).partition("//")[2].partition("/")[0].partition(":")[0]
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+    return host.endswith(tuple(f".{suffix}" for suffix in SUFFIXES))
 
 
 def preload(*services: str) -> None:

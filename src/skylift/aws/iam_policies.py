@@ -13,37 +13,48 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skylift.core.errors import Refused
-from skylift.core.names import split_s3_url
+from skylift.core.names import arn, split_s3_url
+from skylift.core.partitions import find
 
 ACCOUNT = re.compile(r"[0-9]{12}")
-REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+REGION = re.compile(r"[a-z]{2,8}(-[a-z]+)+-[0-9]+")
+PARTITION = re.compile(r"aws(-[a-z]+)*")
 
 
 @dataclass(frozen=True)
 class Place:
     """The account and region that the ARNs of a policy name.
 
+    Attributes:
+        partition: of the region; needed only for a region that is newer than this skylift.
+
     Raises:
-        Refused: an account that has not 12 digits, a region that does not look like one.
+        Refused: an account that has not 12 digits, a region that does not look like one or is in another partition.
     """
 
     account: str
     region: str
-    partition: str = "aws"
+    partition: str = ""
 
     def __post_init__(self) -> None:
         if not ACCOUNT.fullmatch(self.account):
             raise Refused(f"account {self.account!r}: an AWS account id has 12 digits (aws sts get-caller-identity)")
         if not REGION.fullmatch(self.region):
             raise Refused(f"region {self.region!r}: a region looks like eu-central-1")
+        known = find(self.region)
+        if self.partition and not PARTITION.fullmatch(self.partition):
+            raise Refused(f"partition {self.partition!r}: a partition looks like aws, aws-cn or aws-us-gov")
+        if known is None and not self.partition:
+            raise Refused(f"region {self.region!r} is in no partition that skylift knows: name it with --partition")
+        if known and self.partition and known.name != self.partition:
+            raise Refused(f"region {self.region!r} is in partition {known.name}, not in {self.partition}")
 
     def arn(self, service: str, rest: str) -> str:
         """An ARN here; S3 buckets and IAM roles have no region, S3 buckets no account."""
         if rest.startswith("arn:"):
             return rest
-        region = "" if service in {"s3", "iam"} else self.region
-        account = "" if service == "s3" else self.account
-        return f"arn:{self.partition}:{service}:{region}:{account}:{rest}"
+        made = arn(service, self.region, self.account, rest)
+        return made.replace("arn:aws:", f"arn:{self.partition}:", 1) if self.partition else made
 
 
 @dataclass(frozen=True)

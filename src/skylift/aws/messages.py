@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.aws.errors import calling
+from skylift.core.partitions import SUFFIXES
 
 MOST_PER_CALL = 10
 """Messages of one ReceiveMessage, entries of one batch (botocore model ``sqs/2012-11-05``)."""
@@ -19,7 +20,11 @@ HIDDEN = 30
 """Seconds for which a received message is nobody else's: time to hand it over and delete it. Also how long one is out of sight
 whose reader was killed while it waited for it."""
 
-_URL_REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
+_OURS = "|".join(map(re.escape, SUFFIXES))
+_URL_REGION = re.compile(
+    rf"https?://(?:(?:[a-z0-9-]+\.)?sqs\.([a-z0-9-]+)(?:\.vpce)?|([a-z0-9-]+)\.queue)\.(?:{_OURS})(?:[:/]|$)"
+)
+"""Of a queue's URL: AWS's own host, an older one, or that of a VPC endpoint."""
 
 
 @dataclass(frozen=True)

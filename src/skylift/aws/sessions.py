@@ -8,11 +8,15 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.credentials import DeferredRefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
 
 LIFE = 900.0
 """Seconds for which fetched credentials are used at most, whatever they say themselves."""
+
+RETRY = 5.0
+"""Seconds after a fetch that failed in which the next is not tried: whoever needs credentials gets the same error at once."""
 
 FRESH = 300.0
 """Seconds after which one call fetches them again; a fetch that fails before ``LIFE`` is over leaves the old ones in use."""
@@ -26,6 +30,7 @@ def following(
     life: float = LIFE,
     fresh: float = FRESH,
     core: Any = None,
+    source: str = "Airflow connection",
 ) -> Any:
     """A session that asks for its credentials, the first time when a call needs them.
 
@@ -34,10 +39,20 @@ def following(
         region: of its clients; ``None`` as AWS's own settings say.
         now: the time.
         core: the session of botocore's to use; ``None``: a new one.
+        source: where they come from, for errors.
     """
+    failed: list[tuple[datetime, Exception]] = []
 
+    # botocore calls it under its own lock, one thread at a time.
     def refreshed() -> dict[str, str | None]:
-        frozen = _frozen(fetch)
+        if failed and now() < failed[0][0] + timedelta(seconds=RETRY):
+            raise failed[0][1]
+        failed.clear()
+        try:
+            frozen = _frozen(fetch, source)
+        except Exception as error:
+            failed.append((now(), error))
+            raise
         expiry = now() + timedelta(seconds=life)
         return {
             "access_key": frozen.access_key,
@@ -54,14 +69,20 @@ def following(
     return boto3.Session(botocore_session=session, region_name=region)
 
 
-def _frozen(fetch: Callable[[], Any]) -> Any:
+def patient(said: Any) -> Any:
+    """botocore's settings for a call that others wait for: it ends within half a minute, where ``said`` says nothing else."""
+    config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+    return config.merge(said) if said else config
+
+
+def _frozen(fetch: Callable[[], Any], source: str) -> Any:
     try:
         found = fetch()
         if found is None:
             raise NoCredentialsError
         return found.get_frozen_credentials()
-    except (BotoCoreError, ClientError):
+    except (NoCredentialsError, CredentialRetrievalError, ClientError):
         raise
     except Exception as error:
-        # A database or a secrets backend that does not answer: whoever called AWS waits, as for AWS itself.
-        raise CredentialRetrievalError(provider="Airflow connection", error_msg=str(error)) from error
+        # A database, a secrets backend or an STS that does not answer: whoever called AWS waits, as for AWS itself.
+        raise CredentialRetrievalError(provider=source, error_msg=str(error)) from error

@@ -9,9 +9,11 @@ from typing import Any
 
 from skylift.aws.errors import calling
 from skylift.cli.account import Network, exists
+from skylift.cli.home import REGION
 from skylift.cli.patience import patiently
 from skylift.cli.project import Project, up_command, up_line
 from skylift.core.errors import Refused, Unavailable
+from skylift.core.names import arn
 
 WAIT_SECONDS = 1200.0
 """Most that an environment may take to become AVAILABLE or to go; MWAA itself needs 20 to 30 minutes."""
@@ -85,7 +87,7 @@ def creation(project: Project, base: Foundation, options: dict[str, str]) -> dic
     request: dict[str, Any] = {
         "Name": project.name,
         "ExecutionRoleArn": base.role,
-        "SourceBucketArn": f"arn:aws:s3:::{project.bucket}",
+        "SourceBucketArn": arn("s3", REGION, "", project.bucket),
         "DagS3Path": "dags",
         "NetworkConfiguration": {
             "SubnetIds": list(base.network.subnets),

@@ -93,8 +93,8 @@ def task_execution_policy(account: str, region: str) -> dict[str, Any]:
 
 
 def _files(place: Place) -> list[dict[str, Any]]:
-    own = [f"arn:aws:s3:::{place.bucket}", f"arn:aws:s3:::{place.bucket}/*"]
-    control = f"arn:aws:s3:::{place.control_bucket}"
+    own = [place.arn("s3", place.bucket), place.arn("s3", f"{place.bucket}/*")]
+    control = place.arn("s3", place.control_bucket)
     return [
         # MWAA's role only reads; most people's DAGs write their results beside them, and so does our quickstart.
         _allow(["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"], own),
@@ -134,7 +134,7 @@ def _ecs_tasks(place: Place) -> list[dict[str, Any]]:
     within = {"ArnEquals": {"ecs:cluster": cluster}}
     running = [place.arn("ecs", f"task/{place.cluster}/*")]
     definitions = [place.arn("ecs", f"task-definition/skylift-{place.environment}-task:*")]
-    role = f"arn:aws:iam::{place.account}:role/{role_name(place.environment)}"
+    role = place.arn("iam", f"role/{role_name(place.environment)}")
     return [
         _allow(["ecs:RunTask"], definitions, within),
         _allow(["ecs:DescribeTasks", "ecs:StopTask"], running, within),
@@ -159,7 +159,7 @@ def _batch_jobs(place: Place) -> list[dict[str, Any]]:
         # Which child of which array an Airflow task is, is looked up there after a restart.
         _allow(
             ["s3:ListBucket"],
-            [f"arn:aws:s3:::{place.control_bucket}"],
+            [place.arn("s3", place.control_bucket)],
             {"StringLike": {"s3:prefix": f"workloads/{place.environment}/*"}},
         ),
     ]

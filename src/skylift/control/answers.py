@@ -26,7 +26,7 @@ def environment(row: Row, settings: ControlSettings) -> dict[str, Any]:
         "ServiceRoleArn": _service_role(settings),
         "KmsKey": spec.kms_key or None,
         "AirflowVersion": spec.airflow_version,
-        "SourceBucketArn": f"arn:aws:s3:::{spec.bucket}",
+        "SourceBucketArn": arn("s3", settings.region, "", spec.bucket),
         "DagS3Path": spec.dag_path,
         **_object(row, "Requirements", "requirements", spec.requirements),
         **_object(row, "Plugins", "plugins", spec.plugins),
@@ -54,7 +54,7 @@ def environment(row: Row, settings: ControlSettings) -> dict[str, Any]:
 
 def _service_role(settings: ControlSettings) -> str:
     path = "role/aws-service-role/airflow.amazonaws.com/AWSServiceRoleForAmazonMWAA"
-    return f"arn:aws:iam::{settings.account}:{path}"
+    return arn("iam", settings.region, settings.account, path)
 
 
 def _object(row: Row, member: str, fact: str, one: S3Object | None) -> dict[str, str]:

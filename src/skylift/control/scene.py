@@ -38,7 +38,7 @@ class Scene:
 
 
 def environment_arn(name: str, settings: ControlSettings) -> str:
-    """``arn:aws:airflow:{region}:{account}:environment/{name}``."""
+    """``arn:aws:airflow:{region}:{account}:environment/{name}``, in the region's partition."""
     return arn("airflow", settings.region, settings.account, f"environment/{name}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.core.names import TASK_EXECUTION_ROLE
+from skylift.core.names import TASK_EXECUTION_ROLE, arn
 from skylift.core.settings import Setting, flag, read_all, whole_number
 
 
@@ -107,7 +107,7 @@ class ControlSettings:
     @property
     def starting_role(self) -> str:
         """ARN of the task execution role."""
-        return self.task_execution_role or f"arn:aws:iam::{self.account}:role/{TASK_EXECUTION_ROLE}"
+        return self.task_execution_role or arn("iam", self.region, self.account, f"role/{TASK_EXECUTION_ROLE}")
 
     def image_of(self, version: str) -> str:
         """Image reference for an Airflow version."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from skylift.core.partitions import partition_of
+
 ENVIRONMENT_NAME = re.compile(r"[a-zA-Z][0-9a-zA-Z\-_]{0,79}")
 """EnvironmentName of the MWAA API: 1 to 80 characters (botocore model ``mwaa/2020-07-01``)."""
 
@@ -25,9 +27,20 @@ def log_group(environment: str, module: str) -> str:
     return f"airflow-{environment}-{LOG_MODULES[module]}"
 
 
+REGIONLESS = frozenset({"iam", "sts", "s3"})
+"""Services whose ARNs have no region."""
+
+
 def arn(service: str, region: str, account: str, resource: str) -> str:
-    """An ARN of the ``aws`` partition: ``arn:aws:{service}:{region}:{account}:{resource}``."""
-    return f"arn:aws:{service}:{region}:{account}:{resource}"
+    """``arn:{partition}:{service}:{region}:{account}:{resource}``, in the partition of the region.
+
+    Args:
+        service: as in ARNs. Those of IAM, STS and S3 have no region, and S3's no account, whatever is given here.
+        region: "" for AWS's own partition.
+    """
+    shown = "" if service in REGIONLESS else region
+    whose = "" if service == "s3" else account
+    return f"arn:{partition_of(region)}:{service}:{shown}:{whose}:{resource}"
 
 
 def s3_url(bucket: str, key: str) -> str:

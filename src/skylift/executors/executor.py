@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from airflow.executors.base_executor import BaseExecutor
 from sqlalchemy.exc import SQLAlchemyError
 
+from skylift.aws.quiet import settle_down
 from skylift.core.attempt import Compute
 from skylift.core.errors import Broken, Refused
 from skylift.executors import airflow_compat
@@ -129,6 +130,7 @@ class SkyliftExecutor(BaseExecutor):
             self._cannot_start = f"{whose} cannot start: {type(error).__name__}: {error}"
 
     def _start(self) -> None:
+        settle_down()
         own = Options(self.conf, OWN_SECTION)
         own.check(settings.OWN_SETTINGS)
         most = own[settings.END_SECONDS]

@@ -57,7 +57,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("role", type=click.Choice([*ROLES, "trust"]))
 @click.option("--account", help="AWS account id, 12 digits.")
 @click.option("--region", help="AWS region.")
-@click.option("--partition", default="aws", help="aws, aws-cn or aws-us-gov.")
+@click.option("--partition", default="", help="AWS partition; only for a region that is newer than this skylift.")
 @_options
 def iam_policy(role: str, account: str | None, region: str | None, partition: str, **uses: Any) -> None:
     """Print the IAM policy of ROLE as JSON, least privilege, for Airflow with skylift's executors.

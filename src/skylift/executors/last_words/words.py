@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
+from skylift.core.partitions import BY_NAME
+
 LAST_LINES = "Last lines of the container's log"
 """How the part with the lines begins."""
 
@@ -24,9 +26,6 @@ MOST_SHORT = 1000
 
 TOKEN = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 """A JWT: Airflow's tokens are such."""
-
-DOMAINS = {"aws": "aws.amazon.com", "aws-cn": "amazonaws.cn", "aws-us-gov": "amazonaws-us-gov.com"}
-"""Of the AWS console by partition (amazon provider 9.39, ``links/base_aws.py``); other partitions have none that is public."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def console_link(arn: str, path: str) -> str:
         path: after the host; ``{region}`` in it is replaced.
     """
     _, partition, _, region, *_ = [*arn.split(":"), "", "", "", ""]
-    domain = DOMAINS.get(partition)
-    return f"https://console.{domain}{path.replace('{region}', region)}" if domain and region else ""
+    host = BY_NAME[partition].console if partition in BY_NAME else ""
+    return f"https://{host}{path}".replace("{region}", region) if host and region else ""
 
 
 def ecs_link(arn: str, cluster: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any
 
-from skylift.aws.sessions import following
+from skylift.aws.sessions import following, patient
 from skylift.core.errors import Refused
 from skylift.executors import airflow_compat
 from skylift.executors.options.settings import CONN_ID
@@ -54,6 +54,7 @@ class ConnectionSession:
     """Makes clients as a connection says; stands where a boto3 session would. May be used by several threads.
 
     Credentials follow the connection: a key that is rotated there is in use minutes later. The other things are read once.
+    The lock is for making clients; credentials are fetched under botocore's own.
     """
 
     def __init__(self, connection: str, region: str, team: str | None = None) -> None:
@@ -64,13 +65,15 @@ class ConnectionSession:
         self._read: tuple[str, Any] = ("", None)
         self._says = self._wrapped(airflow_compat.connection_of(connection, team))
         self.region_name = self._says.region_name
-        self._session = following(self.get_credentials, self.region_name)
+        source = f"the Airflow connection {connection!r}"
+        self._session = following(self.get_credentials, self.region_name, source=source)
 
     def client(self, service: str, region_name: str | None = None, config: Any = None) -> Any:
         """As boto3's; what the connection says of botocore goes below ``config``."""
         said = self._says.botocore_config
         merged = said.merge(config) if said and config else said or config
-        # boto3 sessions must not make clients in several threads at once.
+        # boto3 sessions must not make clients in several threads at once: they share a loader of models and a registry of
+        # events, which making a client changes.
         with self._lock:
             return self._session.client(
                 service,
@@ -102,7 +105,8 @@ class ConnectionSession:
 def _session(says: Any) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import SessionFactory  # lazy: slow to import
 
-    return SessionFactory(conn=says, region_name=says.region_name, config=says.botocore_config).create_session()
+    factory = SessionFactory(conn=says, region_name=says.region_name, config=patient(says.botocore_config))
+    return factory.create_session()
 
 
 def _says_something(found: Any) -> bool:

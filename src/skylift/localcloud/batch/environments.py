@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from skylift.core.names import arn
 from skylift.localcloud.batch.operations import Operations, Request
 from skylift.localcloud.batch.shapes import NAME, batch_arn, executing, merged_tags, name_of, page, refused
 from skylift.localcloud.batch.store import ENVIRONMENT
@@ -110,7 +111,7 @@ class EnvironmentOperations(Operations):
 
     def _service_role(self) -> str:
         name = "aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
-        return f"arn:aws:iam::{self.place.account}:role/{name}"
+        return arn("iam", self.place.region, self.place.account, f"role/{name}")
 
 
 def _environments_of(queue: Document) -> list[str]:

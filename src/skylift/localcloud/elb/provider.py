@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from skylift.core import names
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.elb import shapes
@@ -333,7 +334,7 @@ class ElbProvider:
 
 
 def _arn(caller: Caller, resource: str) -> str:
-    return f"arn:aws:elasticloadbalancing:{caller.region}:{caller.account}:{resource}"
+    return names.arn("elasticloadbalancing", caller.region, caller.account, resource)
 
 
 def _id() -> str:
@@ -348,11 +349,11 @@ def _known(thing: T | None, code: str, message: str) -> T:
 
 def _chosen(known: Iterable[Any], wanted: Mapping[str, list[str] | None], code: str, message: str) -> list[Any]:
     found = list(known)
-    for member, names in wanted.items():
-        if names:
-            if set(names) - {one.shown[member] for one in found}:
+    for member, asked in wanted.items():
+        if asked:
+            if set(asked) - {one.shown[member] for one in found}:
                 raise AwsError(code, message)
-            found = [one for one in found if one.shown[member] in names]
+            found = [one for one in found if one.shown[member] in asked]
     return found
 
 

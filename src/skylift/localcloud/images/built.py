@@ -21,6 +21,7 @@ from pathlib import Path
 from skylift.core import templates
 from skylift.core.containers import DAG_CACHE, ENTRYPOINT, LAYER_CACHE
 from skylift.core.errors import Refused
+from skylift.core.partitions import SUFFIXES
 from skylift.localcloud.images.build import (
     SYSTEM,
     Base,
@@ -43,7 +44,8 @@ KEPT = 2
 """How many images, and how many bases, stay when a new one is built: the newest, and the one before it."""
 
 _REFERENCE = re.compile(
-    r"(?:\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/)?skylift/(?P<name>[a-z0-9._-]+):(?P<tag>[\w][\w.-]{0,127})"
+    rf"(?:\d{{12}}\.dkr\.ecr\.[a-z0-9-]+\.(?:{'|'.join(map(re.escape, SUFFIXES))})/)?"
+    r"skylift/(?P<name>[a-z0-9._-]+):(?P<tag>[\w][\w.-]{0,127})"
 )
 
 
