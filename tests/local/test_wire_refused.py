@@ -230,3 +230,17 @@ def test_the_connection_lives_on_after_a_refusal(cloud: Cloud) -> None:
         refused(lambda: wrong.get_environment(Name="a"), cloud)
     assert made.get_environment(Name="a")["ResponseMetadata"]["HTTPStatusCode"] == 200
     cloud.providers["mwaa"].calls.clear()
+
+
+def test_a_bug_of_ours_is_a_500_in_the_form_of_aws_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_: Scope, __: Receive, ___: Send) -> None:
+        raise KeyError("our bug")
+
+    with serving(WireApp([], KEYS, fallback=broken)) as url:
+        for service, code in (("s3", "InternalError"), ("sqs", "InternalFailure"), ("iam", "InternalFailure")):
+            with pytest.raises(ClientError) as error:
+                CALLS[service](client(service, url, KEY))
+            answered = error.value.response
+            assert (answered["Error"]["Code"], answered["ResponseMetadata"]["HTTPStatusCode"]) == (code, 500)
+            assert "our bug" not in str(answered)
+    assert sum("our bug" in str(record.exc_info) for record in caplog.records) == 3

@@ -24,6 +24,7 @@ from skylift.wire.asgi import (
     Head,
     Inbox,
     Message,
+    Outbox,
     Receive,
     Scope,
     Send,
@@ -39,7 +40,7 @@ from skylift.wire.errors import AwsError
 from skylift.wire.gate import Gate, Visit, dialect_of
 from skylift.wire.intercept import Call, ConnectionCut, Course, Interceptor, cut_connection, operation_of
 from skylift.wire.keys import Keyring
-from skylift.wire.protocols import refuse_json, refuse_query
+from skylift.wire.protocols import is_cbor, refuse_cbor, refuse_json, refuse_query
 from skylift.wire.provider import Provider
 from skylift.wire.refusals import Dialect, Fault, Rejection, refusal
 from skylift.wire.s3_errors import refuse_s3
@@ -107,7 +108,10 @@ class WireApp:
         if route is not None:
             return await route(scope, receive, send)
         head, request_id = head_of(scope), str(uuid.uuid4())
-        inbox = Inbox(receive)
+        inbox, outbox = Inbox(receive), Outbox(send)
+        return await self._answer(scope, inbox, outbox, head, request_id)
+
+    async def _answer(self, scope: Scope, inbox: Inbox, send: Outbox, head: Head, request_id: str) -> None:
         try:
             signed = _route(self._signed_routes, scope["path"])
             if signed is not None:
@@ -119,6 +123,12 @@ class WireApp:
             await cut_connection(scope, inbox)
         except ClientGone:
             log.debug("%s %s: the client went away", head.method, head.path)
+        except Exception:  # whatever comes here is our bug: the caller is told so in AWS's form, the log says what
+            if send.begun:
+                raise
+            log.exception("request %s failed by a mistake of ours", request_id)
+            broken = refusal(Fault.BROKEN, dialect_of(head, None))
+            await _send_unread(inbox, send, head, _refuse(broken, head, request_id))
 
     def close(self) -> None:
         """Ends the providers' threads."""
@@ -158,7 +168,11 @@ class WireApp:
     ) -> None:
         body = await read_body(receive, MOST_PROVIDER_BYTES)
         visit.prove(hashlib.sha256(body).hexdigest())
-        if service.wants(visit.head, body):
+        try:
+            wanted = service.wants(visit.head, body)
+        except AwsError as error:
+            return await send_answer(send, service.refuse(error, request_id))
+        if wanted:
             answer = await service.answer(visit.head, body, visit.caller, request_id)
             return await send_answer(send, answer)
         return await self._call_fallback(scope, replayed(body, receive), send, visit, body)
@@ -207,7 +221,10 @@ class WireApp:
             text = f"The service {visit.service} is not served here."
             raise Rejection("UnknownService", text, 501, visit.dialect)
         course = await self._course(visit, start)
-        await self._fallback({**scope, CALLER: visit.caller}, receive, _into_nowhere if course.cut else send)
+        try:
+            await self._fallback({**scope, CALLER: visit.caller}, receive, _into_nowhere if course.cut else send)
+        except AwsError as error:
+            raise Rejection(error.code, error.message, error.status, visit.dialect) from error
         if course.cut:
             raise ConnectionCut
 
@@ -239,6 +256,8 @@ def _refuse(error: Rejection, head: Head, request_id: str) -> Answer:
         return refuse_s3(error, head, request_id)
     if error.dialect is Dialect.QUERY:
         return refuse_query(error.code, error.message, error.status, "", request_id)
+    if is_cbor(head):
+        return refuse_cbor(error, request_id)
     asked = head.headers.get("content-type", "")
     return refuse_json(error, asked if asked in _JSON_TYPES else "application/json", request_id)
 

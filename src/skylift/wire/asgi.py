@@ -121,6 +121,19 @@ class Inbox:
         return message
 
 
+class Outbox:
+    """A ``send`` that knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        """Sends."""
+        self.begun = True
+        await self._send(message)
+
+
 async def drain(receive: Inbox, head: Head) -> bool:
     """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, close instead."""
     if receive.ended:

@@ -7,7 +7,7 @@ rest is the server's duty. Types are checked where a request is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
@@ -29,11 +29,25 @@ class Checks(Compiled[Check]):
 
     Args:
         unchecked: names of shapes that may have any value of their type.
+        rules: false: only look whether required members are there, as botocore's own client does.
+        patterns: false: try no regular expressions. Those of services that are not ours may be such that Python cannot say them, or
+            that a short text keeps them busy for ever.
+        required: further members, by shape, that must be there.
     """
 
-    def __init__(self, unchecked: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        unchecked: frozenset[str] = frozenset(),
+        *,
+        rules: bool = True,
+        patterns: bool = True,
+        required: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         super().__init__()
+        self._required = required or {}
         self._unchecked = unchecked
+        self._rules = rules
+        self._patterns = patterns
 
     def _compile(self, shape: Shape) -> Check:
         if shape.name in self._unchecked:
@@ -44,12 +58,12 @@ class Checks(Compiled[Check]):
             return self._list(shape)
         if isinstance(shape, MapShape):
             return self._map(shape)
-        return _scalar(shape)
+        return _scalar(shape, patterns=self._patterns) if self._rules else _nothing
 
     def _structure(self, shape: StructureShape) -> Check:
         members = [(name, _camel(name), self.of(member)) for name, member in shape.members.items()]
         members = [member for member in members if member[2] is not _nothing]
-        required = [(name, _camel(name)) for name in shape.required_members]
+        required = [(name, _camel(name)) for name in (*shape.required_members, *self._required.get(shape.name, ()))]
 
         def check(value: dict[str, Any], path: str) -> Iterator[str]:
             for name, shown in required:
@@ -64,7 +78,7 @@ class Checks(Compiled[Check]):
 
     def _list(self, shape: ListShape) -> Check:
         item = self.of(shape.member)
-        length = _length(shape)
+        length = _length(shape) if self._rules else _nothing
 
         def check(value: list[Any], path: str) -> Iterator[str]:
             yield from length(value, path)
@@ -76,7 +90,7 @@ class Checks(Compiled[Check]):
 
     def _map(self, shape: MapShape) -> Check:
         key_check, value_check = self.of(shape.key), self.of(shape.value)
-        length = _length(shape)
+        length = _length(shape) if self._rules else _nothing
 
         def check(value: dict[str, Any], path: str) -> Iterator[str]:
             yield from length(value, path.removesuffix("."))
@@ -95,17 +109,17 @@ def _nothing(_value: Any, _path: str) -> Iterator[str]:
     return iter(())
 
 
-def _scalar(shape: Shape) -> Check:
+def _scalar(shape: Shape, *, patterns: bool) -> Check:
     if isinstance(shape, StringShape):
-        return _string(shape)
+        return _string(shape, patterns=patterns)
     if shape.type_name in _SCALARS:
         return _range(shape)
     return _length(shape) if shape.type_name == "blob" else _nothing
 
 
-def _string(shape: StringShape) -> Check:
+def _string(shape: StringShape, *, patterns: bool) -> Check:
     """Lengths first: a pattern is only tried on a text of lawful length, so that no long text can keep it busy."""
-    length, words, pattern = _length(shape), shape.enum, shape.metadata.get("pattern")
+    length, words, pattern = _length(shape), shape.enum, shape.metadata.get("pattern") if patterns else None
     expression = compile_pattern(pattern) if pattern else None
     if length is _nothing and not words and expression is None:
         return _nothing

@@ -22,7 +22,11 @@ class Compiled(ABC, Generic[F]):
         name = shape.name
         if name not in self._made:
             self._made[name] = self._later(name)
-            self._made[name] = self._compile(shape)
+            try:
+                self._made[name] = self._compile(shape)
+            except BaseException:
+                del self._made[name]  # it would wait for itself for ever
+                raise
         return self._made[name]
 
     def _later(self, name: str) -> F:

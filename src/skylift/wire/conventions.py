@@ -1,7 +1,8 @@
-"""How each service names its own general errors, and where it is milder than its model; the model does not say."""
+"""How each service names its own general errors, and where it is milder or stricter than its model; the model does not say."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -13,19 +14,30 @@ class Convention:
         invalid: a request breaks the model's rules.
         internal: our bug.
         unchecked: shapes whose limits the service does not hold its callers to.
+        required: members, by shape, that the service wants though its model does not say so.
     """
 
     invalid: str
     internal: str
     unchecked: frozenset[str] = field(default_factory=frozenset)
+    required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 CONVENTIONS = {
     "mwaa": Convention("ValidationException", "InternalServerException"),
-    "ecs": Convention("InvalidParameterException", "ServerException"),
+    "ecs": Convention("InvalidParameterException", "ServerException", required={"Tag": ("key",)}),
     # BatchOperator sends tags={} by default (the model wants one); "the values aren't case sensitive" (EvaluateOnExit's action).
     "batch": Convention("ClientException", "ServerException", frozenset({"TagrisTagsMap", "RetryAction"})),
-    "elbv2": Convention("ValidationError", "InternalFailure"),
+    "elbv2": Convention(
+        "ValidationError",
+        "InternalFailure",
+        required={
+            "LoadBalancerAttribute": ("Key",),
+            "TargetGroupAttribute": ("Key",),
+            "ListenerAttribute": ("Key",),
+            "TargetGroupTuple": ("TargetGroupArn",),
+        },
+    ),
 }
 """By botocore's service name."""
 

@@ -67,6 +67,15 @@ class Readers(Compiled[Convert]):
         return read
 
 
+class NativeReaders(Readers):
+    """As ``Readers``, for documents in which blobs and times have types of their own (CBOR)."""
+
+    def _compile(self, shape: Shape) -> Convert:
+        if shape.type_name == "blob":
+            return _read_native_blob
+        return _read_native_time if shape.type_name == "timestamp" else super()._compile(shape)
+
+
 class Writers(Compiled[Convert]):
     """Python to what ``json.dumps`` takes, for one service's shapes."""
 
@@ -176,6 +185,16 @@ def _read_blob(wanted: str) -> Convert:
             raise AwsError("SerializationException", "a blob must be base64") from None
 
     return read
+
+
+def _read_native_blob(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    raise wrong_type(value, "blob")
+
+
+def _read_native_time(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else parse_timestamp(value)
 
 
 def _read_timestamp(_: str) -> Convert:

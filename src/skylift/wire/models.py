@@ -27,7 +27,7 @@ def model_of(service: str) -> ServiceModel:
     Args:
         service: boto3's name, e.g. ``ecs``.
     """
-    return ServiceModel(Loader(file_loader=_Files()).load_service_model(service, "service-2"), service)
+    return ServiceModel(Loader(file_loader=SlimFiles()).load_service_model(service, "service-2"), service)
 
 
 def metadata_of(service: str) -> dict[str, Any] | None:
@@ -53,7 +53,9 @@ def metadata_of(service: str) -> dict[str, Any] | None:
     return None
 
 
-class _Files(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+class SlimFiles(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+    """Reads models without documentation."""
+
     def load_file(self, file_path: str) -> Any:
         """As botocore's, without documentation."""
         for form, opened in _FORMS:

@@ -240,6 +240,19 @@ def refuse_query(code: str, message: str, status: int, namespace: str, request_i
     return Answer(status, _headers("text/xml", request_id), xml.encode())
 
 
+def is_cbor(head: Head) -> bool:
+    """Whether a request speaks smithy-rpc-v2 with CBOR."""
+    return "cbor" in head.headers.get("content-type", "") or "cbor" in head.headers.get("smithy-protocol", "")
+
+
+def refuse_cbor(error: AwsError, request_id: str) -> Answer:
+    """An error in CBOR."""
+    texts = ("__type", error.code, "message", error.message)
+    encoded = (text.encode("utf-8", "replace") for text in texts)
+    body = b"\xa2" + b"".join(b"\x7a" + len(text).to_bytes(4, "big") + text for text in encoded)
+    return Answer(error.status, _headers("application/cbor", request_id) | {"smithy-protocol": "rpc-v2-cbor"}, body)
+
+
 def refuse_json(error: AwsError, content_type: str, request_id: str) -> Answer:
     """An error in JSON of which no model knows more."""
     body = {"__type": error.code, "message": error.message, **error.members}

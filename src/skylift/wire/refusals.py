@@ -14,6 +14,9 @@ _BAD_TOKEN = "The security token included in the request is invalid."  # noqa: S
 _OLD_TOKEN = "The security token included in the request is expired"  # noqa: S105 -- a message, not a token
 
 
+_INTERNAL = "The request processing has failed because of an unknown error, exception or failure."
+
+
 class Dialect(StrEnum):
     """Whose words."""
 
@@ -23,7 +26,7 @@ class Dialect(StrEnum):
 
 
 class Fault(StrEnum):
-    """What is wrong with a request's signature."""
+    """What is wrong with a request, or with us."""
 
     UNSIGNED = "unsigned"
     INCOMPLETE = "incomplete"
@@ -35,6 +38,7 @@ class Fault(StrEnum):
     HEADER_NOT_SIGNED = "header not signed"
     WRONG_BODY = "wrong body"
     TOO_LONG = "too long"
+    BROKEN = "broken"
 
 
 _WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
@@ -107,6 +111,11 @@ _WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
         Dialect.JSON: ("RequestEntityTooLargeException", 413, "The request is too long."),
         Dialect.QUERY: ("RequestEntityTooLarge", 413, "The request is too long."),
         Dialect.S3: ("EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed size"),
+    },
+    Fault.BROKEN: {
+        Dialect.JSON: ("InternalFailure", 500, _INTERNAL),
+        Dialect.QUERY: ("InternalFailure", 500, _INTERNAL),
+        Dialect.S3: ("InternalError", 500, "We encountered an internal error. Please try again."),
     },
 }
 

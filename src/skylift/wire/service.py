@@ -38,7 +38,7 @@ class Service:
         self._model = model_of(self.name)
         self._speech = speech_of(self._model)
         self._convention = CONVENTIONS.get(self.name, USUAL)
-        self._checks = Checks(self._convention.unchecked)
+        self._checks = Checks(self._convention.unchecked, required=self._convention.required)
         threads = f"wire-{self.name}"
         self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=threads) if provider.blocking else None
 

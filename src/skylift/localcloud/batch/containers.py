@@ -6,6 +6,7 @@ Sources: "Job definition parameters", "Job environment variables" in the AWS Bat
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,11 +58,18 @@ def overridden_names(request: Mapping[str, Any]) -> set[str]:
 
 
 def size_of(containers: Sequence[Document]) -> Size:
-    """The sum of what containers ask for."""
+    """The sum of what containers ask for. Raises ``ValueError`` for what is no number."""
     return Size(
-        sum(float(_asked(item, "VCPU") or 0) for item in containers),
-        sum(int(float(_asked(item, "MEMORY") or 0)) for item in containers),
+        sum(_number(_asked(item, "VCPU")) for item in containers),
+        sum(int(_number(_asked(item, "MEMORY"))) for item in containers),
     )
+
+
+def _number(text: str | None) -> float:
+    value = float(text or 0)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def ecs_request(definition: Document, region: str) -> Document:

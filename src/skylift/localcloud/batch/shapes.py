@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from skylift.core.names import arn
+from skylift.core.numbers import natural
 from skylift.localcloud.ports import Document, Place
 from skylift.wire.errors import AwsError
 
@@ -63,10 +64,10 @@ def page_size(request: Mapping[str, Any], most: int = 100) -> int:
 
 def position(request: Mapping[str, Any]) -> int:
     """The number in ``nextToken``; 0 without one. Raises ``ClientException`` when it is not ours."""
-    token = request.get("nextToken") or "0"
-    if not (token.isascii() and token.isdecimal()):
+    begin = natural(request.get("nextToken") or "0")
+    if begin is None:
         raise refused("Invalid nextToken")
-    return int(token)
+    return begin
 
 
 def merged_tags(present: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skylift.core.errors import Unavailable
+from skylift.core.numbers import natural
 from skylift.localcloud.batch.model import ArrayJob, BatchJob, Submission, packed, unpack
 from skylift.localcloud.events import INSERT, OUTBOX
 from skylift.localcloud.ports import Document
@@ -117,9 +118,10 @@ class Store:
         job = self.jobs.get(name)
         if not index or job is None:
             return job
-        if not isinstance(job, ArrayJob) or not index.isdecimal() or int(index) >= job.size:
+        number = natural(index)
+        if not isinstance(job, ArrayJob) or number is None or number >= job.size:
             return None
-        return job.child(int(index))
+        return job.child(number)
 
     def close(self) -> None:
         """Writes what is owed, if the disk takes it, and closes the file. Safe to call twice."""

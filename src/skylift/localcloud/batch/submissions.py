@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skylift.core.numbers import natural
 from skylift.localcloud.batch.checks import check_submission
 from skylift.localcloud.batch.lifecycle import JobState
 from skylift.localcloud.batch.model import ArrayJob, BatchJob, Submission
@@ -142,9 +143,10 @@ def _filter(said: Mapping[str, Any]) -> Callable[[BatchJob], bool]:
         return lambda job: any(_like(value, job.submission.request["jobName"].lower()) for value in wanted)
     if name == "JOB_DEFINITION":
         return lambda job: any(_of_definition(value, job.submission.definition) for value in values)
-    if not all(value.isascii() and value.isdecimal() for value in values):
+    moments = [natural(value) for value in values]
+    if None in moments:
         raise executing(f"The value of {name} must be milliseconds since the epoch.")
-    moment = int(values[0])
+    moment = moments[0] or 0
     if name == "BEFORE_CREATED_AT":
         return lambda job: milliseconds(job.submission.at) < moment
     return lambda job: milliseconds(job.submission.at) > moment

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from skylift.core import names
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
+from skylift.core.numbers import natural
 from skylift.localcloud.elb import shapes
 from skylift.localcloud.elb.health import Health
 from skylift.localcloud.elb.store import ElbStore, Listener, LoadBalancer, TargetGroup, Thing, forwarded_to
@@ -358,7 +359,10 @@ def _chosen(known: Iterable[Any], wanted: Mapping[str, list[str] | None], code: 
 
 
 def _paged(member: str, found: list[Request], request: Request) -> Request:
-    begin = int(request.get("Marker") or 0)
+    marker = request.get("Marker") or "0"
+    begin = natural(marker)
+    if begin is None:
+        raise shapes.invalid(f"The marker '{marker[:64]}' is not valid: give the NextMarker of an answer, or none")
     end = begin + request.get("PageSize", PAGE)
     return {member: found[begin:end], **({"NextMarker": str(end)} if end < len(found) else {})}
 

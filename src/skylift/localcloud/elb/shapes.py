@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from skylift.core.numbers import natural
 from skylift.localcloud.elb.health import is_matcher
 from skylift.wire.errors import AwsError
 
@@ -112,7 +113,7 @@ def check_health(shown: Request) -> None:
     if shown["HealthCheckTimeoutSeconds"] >= shown["HealthCheckIntervalSeconds"] and shown["Protocol"] == "HTTP":
         raise invalid("Health check interval must be greater than the timeout.")
     port = shown["HealthCheckPort"]
-    if port != "traffic-port" and not (port.isdigit() and 1 <= int(port) <= 65535):
+    if port != "traffic-port" and not 1 <= (natural(port) or 0) <= 65535:
         raise invalid(f"Health check port '{port}' must be 'traffic-port' or in the range 1-65535")
     if not is_matcher(shown.get("Matcher", {}).get("HttpCode", "200")):
         raise invalid(

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
 from skylift.localcloud.emulators.changes import action_of, promised, touched
+from skylift.localcloud.emulators.crashes import caught
 from skylift.localcloud.emulators.log_journal import Change, JournalTime, LogJournal, replay
 from skylift.localcloud.emulators.log_keeping import LogKeeping, copied, journal_number
 from skylift.localcloud.emulators.log_sizes import count_once
@@ -314,9 +315,8 @@ class Ministack:
         count_once(self.service(LOGS))
         operations: MutableMapping[str, Operation] = self._server.SERVICE_HANDLERS
         for name, row in self._server.SERVICE_REGISTRY.items():
-            module = row["module"]
-            watched = self._journalled if module == LOGS else self._saved
-            operations[name] = watched(row.get("state_key", module), operations[name])
+            watched = self._journalled if (module := row["module"]) == LOGS else self._saved
+            operations[name] = watched(row.get("state_key", module), caught(operations[name], files=module == "s3"))
 
     def _saved(self, key: str, operation: Operation) -> Operation:
         async def perform(

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
+from skylift.localcloud.emulators.edge import Edge
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
 from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
@@ -56,6 +57,7 @@ class RestOfAws:
         self._region = region
         self._ministack = Ministack(home, account, region, endpoint)
         self._moto = Moto(account)
+        self._edge = Edge()
 
     async def start(self) -> None:
         """Loads what was saved. Raises ``Refused`` when another one runs in this process."""
@@ -76,7 +78,12 @@ class RestOfAws:
             await _not_served(scope, wanted, send)
         elif row.server is Server.NOBODY:
             await _refuse(scope, wanted, f"skylift's local cloud does not serve {row.names[0]}. {row.note}", send)
-        elif wanted.service == "sts" and "skylift.caller" in scope:
+        else:
+            inner, scope = partial(self._asked, wanted, row), _signed_by_header(_bucket_named_health(scope, wanted))
+            await self._edge.serve(row, inner, scope, receive, send)
+
+    async def _asked(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
+        if wanted.service == "sts" and "skylift.caller" in scope:
             await self._sts(scope, receive, send)
         elif wanted.service in LOOKED_INTO:
             await self._looked_into(wanted, row, scope, receive, send)
@@ -102,7 +109,7 @@ class RestOfAws:
             except NotImplementedError as error:
                 await _refuse(scope, wanted, f"{wanted.service}: {error} (by moto, which answers for it here).", send)
         else:
-            await self._ministack.app(_signed_by_header(_bucket_named_health(scope, wanted)), receive, told)
+            await self._ministack.app(scope, receive, told)
 
     def _ran(self, wanted: Scope, told: Mapping[str, Any]) -> bool:
         """Whether an emulator really did what an object of its answer says."""

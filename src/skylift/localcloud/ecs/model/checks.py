@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from skylift.core.numbers import natural
 from skylift.localcloud.containers.ulimits import refused, ulimits_of
 from skylift.localcloud.ecs.model.health import refuse_bad_check
 from skylift.localcloud.ecs.model.shapes import client_error, invalid
@@ -100,10 +101,10 @@ def _amount(text: str | None, unit: str, factor: int, what: str) -> int | None:
     if match := re.fullmatch(rf"([0-9.]+?){unit}", text, re.IGNORECASE):
         try:
             return round(float(match[1]) * factor)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
-    elif text.isdecimal():
-        return int(text)
+    elif (amount := natural(text)) is not None:
+        return amount
     raise client_error(f"Invalid '{what}' setting for task: {text}")
 
 

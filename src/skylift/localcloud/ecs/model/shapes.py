@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from skylift.core.names import arn
+from skylift.core.numbers import natural
 from skylift.localcloud.ports import Document, Place
 from skylift.wire.errors import AwsError
 
@@ -73,10 +74,10 @@ def page(items: Iterable[T], request: Mapping[str, Any], most: int = 100) -> tup
         AwsError: ``InvalidParameterException`` for a token that we did not give.
     """
     everything = list(items)
-    token = request.get("nextToken") or "0"
-    if not token.isdecimal() or int(token) > len(everything):
+    start = natural(request.get("nextToken") or "0")
+    if start is None or start > len(everything):
         raise invalid("Invalid token.")
-    start, size = int(token), min(request.get("maxResults") or most, most)
+    size = min(request.get("maxResults") or most, most)
     end = start + size
     return everything[start:end], ({"nextToken": str(end)} if end < len(everything) else {})
 

@@ -1,0 +1,205 @@
+"""Between the wire and the emulators: a request is looked at before it comes in, and a crash becomes an error in AWS's words.
+
+Before: bodies are unpacked (bounded, off the event loop), and JSON must have the operation's types and required members, as AWS's
+front ends see to: otherwise an emulator would keep what it can never give back. After: what an emulator stumbled over is explained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from botocore.parsers import RpcV2CBORParser
+
+from skylift.localcloud.emulators import crashes
+from skylift.localcloud.emulators.inputs import Asked, RestModels, protocol_of
+from skylift.localcloud.emulators.table import Served
+from skylift.wire.asgi import Asgi, BodyTooLong, Head, Message, Receive, Send, head_of, read_body, replayed
+from skylift.wire.checks import Check
+from skylift.wire.errors import AwsError
+from skylift.wire.protocols import is_cbor, load_object
+from skylift.wire.query_shapes import read_structure, tree_of
+from skylift.wire.refusals import Dialect, Fault, refusal
+
+S3 = "s3"
+MOST_BODY_BYTES = 128 * 1024 * 1024
+"""Of a request to anything but S3. AWS's largest is Lambda's 50 MB of code, in base64."""
+MOST_UNPACKED_BYTES = 16 * 1024 * 1024
+"""Of a packed body. AWS takes 1 MB (PutMetricData, the only operation whose requests SDKs pack)."""
+_PIECE = 1024 * 1024
+_JSON = ("json", "rest-json", "smithy-rpc-v2-cbor")
+_MALFORMED = "The request could not be read as it was sent."
+
+
+class Edge:
+    """Looks at requests to emulators."""
+
+    def __init__(self) -> None:
+        self._models = RestModels()
+
+    async def serve(self, row: Served, inner: Asgi, scope: Message, receive: Receive, send: Send) -> None:
+        """One request, to ``inner``, which the emulator of a row is.
+
+        Raises:
+            AwsError: the request is refused; nothing has been sent.
+            NotImplementedError: as ``inner``.
+        """
+        head, body = head_of(scope), b""
+        if S3 not in row.names:
+            body = await _body(receive)
+            scope, head, body = await _unpacked(scope, head, body)
+            await self._look(row, head, body)
+            receive = replayed(body, receive)
+        seen, begun, dropped = crashes.watching(), False, False
+
+        async def send_unless_crashed(message: Message) -> None:
+            nonlocal begun, dropped
+            if message["type"] == "http.response.start":
+                dropped = bool(seen) and message["status"] == crashes.CRASHED[0]
+                begun = not dropped
+            if not dropped:
+                await send(message)
+
+        try:
+            await inner(scope, receive, send_unless_crashed)
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            if begun or not crashes.is_theirs(error):
+                raise
+            seen.append(error)
+        if seen and not begun:
+            raise await self._explained(row, head, body, seen[-1])
+
+    async def _look(self, row: Served, head: Head, body: bytes) -> None:
+        names = [name for name in self._models.candidates(row.names, head) if protocol_of(name) in _JSON]
+        asked = await self._asked(names, head, {})
+        if asked is None or asked.body_shape is None or (is_form(head) and asked.protocol == "json"):
+            return
+        value = _read(asked, head, body)
+        failures = _failures(asked, asked.inputs.required.of(asked.body_shape), value)
+        if failures:
+            raise _invalid(asked, failures)
+
+    async def _asked(self, names: Iterable[str], head: Head, fields: Mapping[str, str]) -> Asked | None:
+        names = list(names)
+        for name in self._models.unread(names):
+            await asyncio.to_thread(self._models.read, name)
+        return self._models.asked(names, head, fields)
+
+    async def _explained(self, row: Served, head: Head, body: bytes, error: Exception) -> AwsError:
+        """What the model has against the request; else that the emulator stumbled."""
+        fields = _fields(head, body)
+        asked = await self._asked(self._models.candidates(row.names, head), head, fields)
+        crashes.note(error, row.names[0], asked.operation.name if asked else head.method)
+        if asked is None:
+            return AwsError("InvalidRequest" if S3 in row.names else "ValidationException", _MALFORMED)
+        try:
+            failures = _all_failures(asked, head, body, fields)
+        except AwsError as wrong:
+            return wrong
+        if failures:
+            return _invalid(asked, failures)
+        why = f"{type(error).__name__}: {error}"[:200]
+        text = f"{asked.operation.name} cannot take this request ({row.server}, which answers for {row.names[0]} here: {why})"
+        return AwsError("InvalidRequest" if S3 in row.names else asked.invalid, text)
+
+
+def is_form(head: Head) -> bool:
+    """Whether the body is a form's fields."""
+    return head.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
+async def _body(receive: Receive) -> bytes:
+    try:
+        return await read_body(receive, MOST_BODY_BYTES)
+    except BodyTooLong:
+        raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
+
+
+async def _unpacked(scope: Message, head: Head, body: bytes) -> tuple[Message, Head, bytes]:
+    """The request with its body as it was before it was packed."""
+    packings = [word.strip().lower() for word in head.headers.get("content-encoding", "").split(",") if word.strip()]
+    if not packings or not body:
+        return scope, head, body
+    if packings != ["gzip"]:
+        raise AwsError(
+            "SerializationException", f"Content-Encoding {', '.join(packings)[:80]!r} is not served: use gzip.", 415
+        )
+    whole = await asyncio.to_thread(_gunzip, body)
+    headers = [pair for pair in scope["headers"] if pair[0].lower() not in {b"content-encoding", b"content-length"}]
+    scope = {**scope, "headers": [*headers, (b"content-length", str(len(whole)).encode())]}
+    return scope, head_of(scope), whole
+
+
+def _gunzip(body: bytes) -> bytes:
+    """Unpacks at most so much. Raises ``AwsError``."""
+    unpack, pieces, length = zlib.decompressobj(wbits=31), [], 0
+    rest = body
+    try:
+        while rest and not unpack.eof:
+            piece = unpack.decompress(rest, _PIECE)
+            length += len(piece)
+            if length > MOST_UNPACKED_BYTES:
+                raise refusal(Fault.TOO_LONG, Dialect.JSON)
+            pieces.append(piece)
+            rest = unpack.unconsumed_tail
+    except zlib.error:
+        raise AwsError(
+            "SerializationException", "The body is not in gzip's format, as Content-Encoding says."
+        ) from None
+    if not unpack.eof:
+        raise AwsError("SerializationException", "The body ends before what gzip packed does.")
+    return b"".join(pieces)
+
+
+def _fields(head: Head, body: bytes) -> dict[str, str]:
+    text = body.decode("utf-8", "replace") if is_form(head) else ""
+    return dict(parse_qsl(head.query, keep_blank_values=True) + parse_qsl(text, keep_blank_values=True))
+
+
+def _read(asked: Asked, head: Head, body: bytes) -> Any:
+    """The body by its types. Raises ``AwsError`` (SerializationException)."""
+    assert asked.body_shape is not None
+    try:
+        if is_cbor(head):
+            return asked.inputs.cbor_readers.of(asked.body_shape)(_cbor(body))
+        return asked.inputs.readers.of(asked.body_shape)(load_object(body))
+    except RecursionError:
+        raise AwsError("SerializationException", _MALFORMED) from None
+
+
+def _cbor(body: bytes) -> Any:
+    parser = RpcV2CBORParser()
+    try:
+        value = parser.parse_data_item(parser.get_peekable_stream_from_bytes(body)) if body else {}
+    except Exception:  # noqa: BLE001 - botocore's parser is for answers of AWS, and trusts them
+        value = None
+    if not isinstance(value, dict):
+        raise AwsError("SerializationException", "The body is not valid CBOR.")
+    return value
+
+
+def _failures(asked: Asked, check: Check, value: Any) -> list[str]:
+    """What a check has against the body's members; those of the path and the headers were looked at by the route."""
+    outside = {f"'{name[:1].lower()}{name[1:]}'" for name in asked.outside}
+    return [text for text in check(value, "") if not any(name in text for name in outside)][:10]
+
+
+def _all_failures(asked: Asked, head: Head, body: bytes, fields: Mapping[str, str]) -> list[str]:
+    shape = asked.body_shape
+    if shape is None or asked.protocol in {"ec2", "rest-xml"}:
+        return []
+    if asked.protocol == "query":
+        value = read_structure(shape, tree_of(list(fields.items())))
+    else:
+        value = _read(asked, head, body)
+    return _failures(asked, asked.inputs.rules.of(shape), value)
+
+
+def _invalid(asked: Asked, failures: list[str]) -> AwsError:
+    noun = "error" if len(failures) == 1 else "errors"
+    return AwsError(asked.invalid, f"{len(failures)} validation {noun} detected: {'; '.join(failures)}")
