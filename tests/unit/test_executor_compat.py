@@ -67,12 +67,10 @@ def test_the_external_id_goes_along_and_stays_out_of_the_document() -> None:
 def test_each_queuing_has_an_external_id_of_its_own_in_the_database() -> None:
     """By Airflow's scheduler or by us; a deferred task instance comes back with the old one."""
     session, workload = Session(), task_workload()
-    first = airflow_compat.pre_assigned(workload, session)
-    second = airflow_compat.pre_assigned(first, session)
-    if airflow_compat.SCHEDULER_PRE_ASSIGNS:
-        assert (first, second) == (workload, workload)
-        assert not session.executed
-        return
+    assert airflow_compat.pre_assigned(workload, session, assigned=True) is workload
+    assert not session.executed, "the scheduler has done it"
+    first = airflow_compat.pre_assigned(workload, session, assigned=False)
+    second = airflow_compat.pre_assigned(first, session, assigned=False)
     ids = [airflow_compat.external_id_of(one) for one in (workload, first, second)]
     assert len(set(ids)) == 3
     assert all(uuid.UUID(one) for one in ids)

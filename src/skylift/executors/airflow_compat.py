@@ -12,11 +12,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from configparser import ConfigParser
+from functools import cache
 from typing import Any
 
 from airflow.configuration import conf
 from airflow.exceptions import AirflowNotFoundException
 from airflow.executors import base_executor, workloads
+from airflow.executors.executor_loader import ExecutorLoader
 from airflow.executors.workloads import ExecuteTask
 from airflow.models.connection import Connection
 from airflow.models.taskinstancekey import TaskInstanceKey
@@ -31,7 +33,7 @@ TestConnection: type | None = getattr(workloads, "TestConnection", None)
 """Since 3.3."""
 
 SCHEDULER_PRE_ASSIGNS = hasattr(base_executor.BaseExecutor, "pre_assigns_external_executor_id")
-"""Since 3.2.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when the executor asks for it."""
+"""Since 3.2.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when executors ask for it."""
 
 stats: Any = base_executor.stats if hasattr(base_executor, "stats") else base_executor.Stats
 """``incr``, ``gauge``, ``timing``, ``timer``: the ones that this process has set up. A module since 3.3, a class before, at
@@ -89,21 +91,38 @@ def unqueue(executor: Any, key: Any) -> None:
         getattr(executor, name, {}).pop(key, None)
 
 
-def pre_assigned(workload: Any, session: Any) -> Any:
+@cache
+def scheduler_assigns_all() -> bool:
+    """Whether this scheduler writes a new external id for every task instance that it queues.
+
+    It does where all its executors ask for it. Beside another executor (3.3.2, ``_executable_task_instances_to_queued``)
+    it passes over those that name ours by its class alone, and those for which ours is a team's default.
+    """
+    if not SCHEDULER_PRE_ASSIGNS:
+        return False
+    try:
+        classes = [ExecutorLoader.import_executor_cls(name)[0] for name in ExecutorLoader.get_executor_names()]
+    except Exception:  # noqa: BLE001  whatever is wrong with another executor: then we assign
+        return False
+    return all(getattr(one, "pre_assigns_external_executor_id", False) for one in classes)
+
+
+def pre_assigned(workload: Any, session: Any, *, assigned: bool) -> Any:
     """The workload with an external id that is committed together with QUEUED.
 
-    The scheduler of 3.1, 3.2.0 and 3.2.1 does not assign one, and a deferred or rescheduled task instance keeps its id, its
-    try, and the external id of its last launch. So a new one is written here, in the session in which the scheduler has
-    just set QUEUED (``_critical_section_enqueue_task_instances``: the row is locked by it already), and goes along in the
-    workload. It is no part of the JSON: pydantic writes the fields of the declared class, not of ours.
+    The scheduler of 3.1, 3.2.0 and 3.2.1 does not assign one, later ones not always, and a deferred or rescheduled task
+    instance keeps its id, its try, and the external id of its last launch. So a new one is written here, in the session in
+    which the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances``: the row is locked by it already),
+    and goes along in the workload. It is no part of the JSON: pydantic writes the fields of the declared class, not of ours.
 
     Args:
         workload: as the scheduler queues it.
         session: the one that ``queue_workload`` was given; without one, nothing is assigned.
+        assigned: the scheduler has done it (``scheduler_assigns_all``).
     """
-    if SCHEDULER_PRE_ASSIGNS or session is None or not isinstance(workload, ExecuteTask):
+    if assigned or session is None or not isinstance(workload, ExecuteTask):
         return workload
-    from airflow.models.taskinstance import TaskInstance  # lazy: slow, and only old versions need it
+    from airflow.models.taskinstance import TaskInstance  # lazy: slow, and few need it
 
     external_id = str(uuid.uuid4())
     # By what names it: the type of its id differs between versions.

@@ -225,8 +225,9 @@ class SkyliftExecutor(BaseExecutor):
         return airflow_compat.Delivered(events, freed)
 
     def queue_workload(self, workload: Any, session: Any) -> None:
-        """As Airflow's, and with an external id also where the scheduler assigns none (3.1)."""
-        super().queue_workload(airflow_compat.pre_assigned(workload, session), session)
+        """As Airflow's, and with an external id of this launch's own also where the scheduler assigns none."""
+        assigned = airflow_compat.scheduler_assigns_all()
+        super().queue_workload(airflow_compat.pre_assigned(workload, session, assigned=assigned), session)
 
     def order_queued_tasks_by_priority(self) -> list[tuple[Any, Any]]:
         """The highest ``priority_weight`` first, as 3.1 and 3.3 have it; 3.2 has it the wrong way round."""
