@@ -14,7 +14,7 @@ from runtime_cloud import rest_of_aws
 from skylift.aws.s3_objects import ObjectRef, S3Objects
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused
-from skylift.runtime.mirror import AHEAD, Mirror
+from skylift.runtime.mirror import AGAIN_AFTER, AHEAD, MOST_WARNINGS, Mirror
 from skylift.runtime.shelf import Shelf
 
 pytestmark = pytest.mark.local
@@ -143,6 +143,98 @@ def test_a_file_becomes_a_folder_and_back(s3: Any, tmp_path: Path) -> None:
         assert files_of(mirror.folder) == {key: key}
 
 
+STRANGE = (
+    "n" * 300 + ".py",
+    "pkg/" + "n" * 256 + "/x.py",
+    "clash",
+    "../up.py",
+    "pkg/../../up.py",
+    "./dot.py",
+    "/lead.py",
+    "two//slashes.py",
+    "not-empty/",
+    "new\nline.py",
+    "bell\x07.py",
+    "deep/" * 150 + "x.py",
+)
+"""Keys that S3 takes and that cannot be files."""
+
+UNUSUAL = ("good.py", "clash/z.py", "Case.py", "case.py", "n" * 252 + ".py", "ü/a b+c%20?#*.py", "back\\slash.py")
+"""Keys that can."""
+
+
+def test_a_strange_key_costs_a_warning_and_itself(s3: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for key in (*STRANGE, *UNUSUAL):
+        s3.put_object(Bucket=BUCKET, Key=f"strange/{key}", Body=key.encode())
+    s3.put_object(Bucket=BUCKET, Key="strange/marker/", Body=b"")
+    url, shelf = f"s3://{BUCKET}/strange", Shelf(tmp_path / "shelf")
+    mirror = Mirror(url, tmp_path / "1", S3Objects(s3), shelf=shelf)
+    mirror.refresh()
+    assert files_of(mirror.folder) == {key: key for key in UNUSUAL}
+    told = [record.getMessage() for record in caplog.records if record.name == "skylift.runtime.mirror"]
+    assert len(told) == len(STRANGE)
+    assert all(any(repr(f"s3://{BUCKET}/strange/{key}")[:200] in line for line in told) for key in STRANGE)
+    assert "\n" not in "".join(told)
+    assert "\x07" not in "".join(told)
+
+    caplog.clear()
+    assert not mirror.differs(), "what is left out is no change that is still to come"
+    assert not mirror.refresh()
+    assert caplog.messages == [], "told once"
+    second = Mirror(url, tmp_path / "2", S3Objects(s3), shelf=shelf)
+    second.refresh()
+    assert files_of(second.folder) == {key: key for key in UNUSUAL}, "from the shelf as from S3"
+
+
+def test_an_object_that_cannot_be_had_stops_no_other(s3: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    locked = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}  # nobody reads it without that key
+    s3.put_object(Bucket=BUCKET, Key="locked/a.py", Body=b"a", **locked)
+    clock = ManualClock()
+    counted = Counted(s3)
+    mirror = Mirror(f"s3://{BUCKET}/locked", tmp_path, S3Objects(counted), clock)
+    with pytest.raises(Refused, match=r"locked/a\.py"):
+        mirror.refresh()  # nothing at all can be had: that is no matter of one key
+
+    s3.put_object(Bucket=BUCKET, Key="locked/b.py", Body=b"b")
+    mirror.refresh()
+    assert files_of(mirror.folder) == {"b.py": "b"}
+    assert [f"s3://{BUCKET}/locked/a.py" in line for line in caplog.messages] == [True]
+    counted.calls.clear()
+    assert not mirror.differs()
+    assert not mirror.refresh()
+    assert set(counted.calls) == {"ListObjectsV2"}, "not asked for again each second"
+
+    clock.advance(AGAIN_AFTER + 1)
+    assert mirror.differs(), "it may be readable by now"
+    s3.put_object(Bucket=BUCKET, Key="locked/a.py", Body=b"free")
+    mirror.refresh()
+    assert files_of(mirror.folder) == {"a.py": "free", "b.py": "b"}
+
+
+def test_what_user_code_left_in_the_folder_is_in_nobodys_way(s3: Any, tmp_path: Path) -> None:
+    s3.put_object(Bucket=BUCKET, Key="ways/a", Body=b"a")
+    mirror = Mirror(f"s3://{BUCKET}/ways", tmp_path, S3Objects(s3))
+    mirror.refresh()
+    (mirror.folder / "b").mkdir()
+    (mirror.folder / "b" / "output.csv").write_text("a folder of somebody's, where a file comes")
+    (mirror.folder / "c").write_text("a file of somebody's, where a folder comes")
+    (mirror.folder / "other").write_text("stays")
+    for key in ("b", "c/d.py"):
+        s3.put_object(Bucket=BUCKET, Key=f"ways/{key}", Body=key.encode())
+    mirror.refresh()
+    assert files_of(mirror.folder) == {"a": "a", "b": "b", "c/d.py": "c/d.py", "other": "stays"}
+
+
+def test_thousands_of_strange_keys_are_counted_and_not_all_told(
+    s3: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(MOST_WARNINGS + 3):
+        s3.put_object(Bucket=BUCKET, Key=f"lots//{number}.py", Body=b"x")
+    Mirror(f"s3://{BUCKET}/lots", tmp_path, S3Objects(s3)).refresh()
+    assert len(caplog.messages) == MOST_WARNINGS + 1
+    assert caplog.messages[-1].startswith("3 more keys")
+
+
 def test_an_empty_prefix_is_an_empty_folder_and_no_bucket_is_refused(s3: Any, tmp_path: Path) -> None:
     mirror = Mirror(f"s3://{BUCKET}/nothing-here", tmp_path / "1", S3Objects(s3))
     mirror.refresh()
@@ -152,11 +244,11 @@ def test_an_empty_prefix_is_an_empty_folder_and_no_bucket_is_refused(s3: Any, tm
 
 
 def test_many_files_and_old_versions(s3: Any, tmp_path: Path) -> None:
-    for number in range(60):
+    for number in range(1_100):
         s3.put_object(Bucket=BUCKET, Key=f"many/{number}.py", Body=str(number).encode())
     mirror = Mirror(f"s3://{BUCKET}/many", tmp_path, S3Objects(s3))
     mirror.refresh()
-    assert files_of(mirror.folder) == {f"{number}.py": str(number) for number in range(60)}
+    assert files_of(mirror.folder) == {f"{number}.py": str(number) for number in range(1_100)}
     assert not list((tmp_path / "arriving").iterdir())
 
     first = s3.put_object(Bucket=BUCKET, Key="v/k", Body=b"old")["VersionId"]

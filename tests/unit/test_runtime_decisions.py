@@ -13,7 +13,7 @@ from skylift.core.errors import Unavailable
 from skylift.runtime.build import LayerRefused, judge
 from skylift.runtime.components import component_of, home_of, own_address, program_for
 from skylift.runtime.layer import folder_name, with_layer
-from skylift.runtime.mirror import compare, wanted_files
+from skylift.runtime.mirror import compare, sort_keys
 from skylift.runtime.startup import merged
 
 pytestmark = pytest.mark.unit
@@ -115,9 +115,48 @@ def test_a_layers_folder_is_named_by_its_digest() -> None:
 
 
 def test_what_is_a_dag_file() -> None:
-    keys = ("a.py", "pkg/", "pkg/b.py", "pkg/__pycache__/b.pyc", "../evil.py", "x//y.py", "clash", "clash/z.py", "")
-    listing = [Listed(f"dags/{key}", f'"{key}"', 1) for key in keys]
-    assert wanted_files(listing, "dags/") == {key: f'"{key}"' for key in ("a.py", "pkg/b.py", "clash/z.py")}
+    keys = ("a.py", "pkg/", "pkg/b.py", "pkg/__pycache__/b.pyc", "clash/z.py", "", "A.py")
+    listing = [Listed(f"dags/{key}", f'"{key}"', 0 if key.endswith("/") else 1) for key in keys]
+    found = sort_keys(listing, "dags/")
+    assert found.files == {key: f'"{key}"' for key in ("a.py", "pkg/b.py", "clash/z.py", "A.py")}
+    assert found.unfit == {}, "folder markers and bytecode are nothing to warn of"
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("n" * 300 + ".py", "303 bytes"),
+        ("ü" * 128 + ".py", "259 bytes"),
+        ("pkg/" + "n" * 256 + "/b.py", "256 bytes"),
+        ("/".join(["f" * 200] * 6), "1205 bytes"),
+        ("d/" * 200 + "deep.py", "200 folders deep"),
+        ("clash", "is a folder, too"),
+        ("../evil.py", "'..'"),
+        ("pkg/../../evil.py", "'..'"),
+        ("./a.py", "'.'"),
+        ("x//y.py", "empty part"),
+        ("/etc/passwd", "begins with a slash"),
+        ("not-empty/", "ends with a slash"),
+        ("new\nline.py", "control character"),
+        ("bell\x07.py", "control character"),
+        ("zero\0.py", "control character"),
+        ("half-\udc80.py", "not UTF-8"),
+    ],
+)
+def test_a_key_that_cannot_be_a_file_is_left_out_alone_and_says_why(key: str, reason: str) -> None:
+    good = {"good.py": '"1"', "clash/z.py": '"2"', "n" * 252 + ".py": '"3"'}
+    listing = [Listed(f"dags/{path}", etag, 1) for path, etag in {**good, key: '"bad"'}.items()]
+    found = sort_keys(listing, "dags/")
+    assert found.files == good
+    assert list(found.unfit) == [key]
+    assert reason in found.unfit[key]
+
+
+def test_names_that_differ_only_in_case_are_one_file_where_the_file_system_sees_no_case() -> None:
+    listing = [Listed(f"dags/{key}", f'"{key}"', 1) for key in ("Pkg/A.py", "Pkg/a.py", "pkg/b.py")]
+    found = sort_keys(listing, "dags/", case_matters=False)
+    assert set(found.files) == {"Pkg/A.py", "pkg/b.py"}
+    assert "only in case" in found.unfit["Pkg/a.py"]
 
 
 def test_only_what_changed_is_fetched_and_what_is_gone_removed() -> None:

@@ -5,18 +5,19 @@ A fetch writes to a neighbour first and renames, so that a reader sees the old f
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling, code_of
+from skylift.core.errors import Refused
 from skylift.core.names import split_s3_url
 
 AT_ONCE = 16
@@ -72,7 +73,8 @@ class S3Objects:
             workspace: folder on the same file system for the half-written file; default: the target's own.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        half = (workspace or target.parent) / f".{target.name}.{os.getpid()}.{id(ref):x}.part"
+        # A name of its own: the target's may be as long as the file system allows.
+        half = (workspace or target.parent) / f".{uuid4().hex}.part"
         try:
             with calling(f"s3 GetObject s3://{ref.bucket}/{ref.key}"):
                 answer = self._get(ref)
@@ -85,13 +87,28 @@ class S3Objects:
             half.unlink(missing_ok=True)
         return str(answer["ETag"])
 
-    def fetch_many(self, wanted: Iterable[tuple[ObjectRef, Path]], workspace: Path) -> list[str | None]:
-        """``fetch`` for each, ``AT_ONCE`` together; ETags in the order asked. The first error is raised after all ended."""
+    def fetch_many(
+        self, wanted: Iterable[tuple[ObjectRef, Path]], workspace: Path
+    ) -> list[str | Refused | OSError | None]:
+        """``fetch`` for each, ``AT_ONCE`` together; results in the order asked.
+
+        An object that S3 refuses, or that cannot be written, has its error as its result and stops no other.
+
+        Raises:
+            Unavailable: S3 cannot be reached; raised after all ended.
+        """
         pairs = list(wanted)
+
+        def one(pair: tuple[ObjectRef, Path]) -> str | Refused | OSError | None:
+            try:
+                return self.fetch(pair[0], pair[1], workspace)
+            except (Refused, OSError) as error:
+                return error
+
         if len(pairs) <= 1:
-            return [self.fetch(ref, path, workspace) for ref, path in pairs]
+            return [one(pair) for pair in pairs]
         with ThreadPoolExecutor(min(AT_ONCE, len(pairs))) as pool:
-            return list(pool.map(lambda pair: self.fetch(pair[0], pair[1], workspace), pairs))
+            return list(pool.map(one, pairs))
 
     def read(self, bucket: str, key: str) -> bytes | None:
         """A small object's content; ``None`` when there is no such object."""

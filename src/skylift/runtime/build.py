@@ -30,6 +30,7 @@ from skylift.core.containers import (
     LayerFault,
 )
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.core.file_paths import unfit
 from skylift.core.names import split_s3_url
 from skylift.runtime import layer, requirements, startup
 from skylift.runtime.archive import ArchiveFailed, pack_tar, unpack_zip
@@ -145,11 +146,7 @@ def _dag_files_named_in(text: str, environ: Mapping[str, str], folder: Path, s3:
     for line in requirements.localised(text, folder).splitlines() if bundle else ():
         _, found, relative = line.partition(mark)
         relative = relative.split()[0] if found and relative.split() else ""
-        if (
-            relative
-            and line.lstrip().startswith(("-c", "--constraint", "-r", "--requirement"))
-            and ".." not in relative
-        ):
+        if relative and line.lstrip().startswith(("-c", "--constraint", "-r", "--requirement")) and not unfit(relative):
             bucket, prefix = split_s3_url(bundle)
             s3.fetch(ObjectRef(bucket, _key(prefix, relative)), folder / "dags" / relative)
 

@@ -6,23 +6,61 @@ at once: the caller holds a lock.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import logging
 import os
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from skylift.aws.s3_objects import Listed, ObjectRef, S3Objects
+from skylift.core import file_paths
 from skylift.core.clock import Clock
+from skylift.core.errors import Refused
 from skylift.core.names import s3_url, split_s3_url
 from skylift.runtime.shelf import Shelf
+
+LOG = logging.getLogger(__name__)
 
 AGAIN_WITHIN = 60.0
 """A file that changes twice within so many seconds may change while Airflow is parsing it (see ``_download``)."""
 
 AHEAD = 3.0
 """Seconds by which the second change's mtime lies in the future."""
+
+AGAIN_AFTER = 60.0
+"""Seconds after which an object that could not be had is tried again."""
+
+MOST_WARNINGS = 20
+"""Keys that are named in one look at S3; of more, their number is told."""
+
+ABOUT_THE_NAME = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.EPERM,
+    }
+)
+"""What the operating system says when one file cannot be made, and others can. Anything else (a full disk) stops all."""
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """An object that could not be had: its ETag then, and when to try again."""
+
+    etag: str
+    until: float
 
 
 @dataclass(frozen=True)
@@ -36,20 +74,50 @@ class Changes:
         return bool(self.fetch or self.remove)
 
 
-def wanted_files(listing: Iterable[Listed], prefix: str) -> dict[str, str]:
-    """ETag by relative path, of the objects that can be files of the folder.
+@dataclass(frozen=True)
+class Keys:
+    """What a listing holds, by path relative to the prefix.
 
-    Left out: folder markers, ``__pycache__``, keys that would leave the folder (``..``, empty parts), and a key that is
-    also another key's folder (S3 allows both ``a`` and ``a/b``, a file system does not).
+    Attributes:
+        files: the ETag of each object that can be a file of the folder.
+        unfit: why each of the others cannot. Folder markers (empty, with a slash at the end) and ``__pycache__`` are in neither.
+    """
+
+    files: Mapping[str, str]
+    unfit: Mapping[str, str]
+
+
+def sort_keys(listing: Iterable[Listed], prefix: str, case_matters: bool = True) -> Keys:
+    """Which objects below a prefix can be files of one folder. S3 takes almost any text for a key, a file system does not.
+
+    Args:
+        case_matters: whether ``A`` and ``a`` are two files to the folder's file system.
     """
     files: dict[str, str] = {}
+    unfit: dict[str, str] = {}
+    spelt: dict[str, str] = {}
     for entry in listing:
-        relative = entry.key[len(prefix) :]
-        parts = relative.split("/")
-        if relative and not {"", ".", "..", "__pycache__"} & set(parts) and "\0" not in relative:
-            files[relative] = entry.etag
-    folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
-    return {path: etag for path, etag in files.items() if path not in folders}
+        path = entry.key[len(prefix) :]
+        marker = not path or (path.endswith("/") and not entry.size)
+        if marker or "__pycache__" in path.split("/"):
+            continue
+        other = spelt.setdefault(path if case_matters else path.casefold(), path)
+        if reason := file_paths.unfit(path):
+            unfit[path] = reason
+        elif other != path:
+            unfit[path] = f"differs from {other!r} only in case, which this file system does not see"
+        else:
+            files[path] = entry.etag
+    folders = {parent for path in files for parent in _folders_of(path)}
+    for path in folders & files.keys():
+        del files[path]
+        unfit[path] = "is a folder, too: other keys lie below it"
+    return Keys(files, unfit)
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:end]) for end in range(1, len(parts)))
 
 
 def compare(wanted: Mapping[str, str], have: Mapping[str, str]) -> Changes:
@@ -87,36 +155,48 @@ class Mirror:
         self._clock = clock
         self._shelf = shelf
         self._changed_at: dict[str, float] = {}
+        self._aside: dict[str, _Aside] = {}
+        self._told: Mapping[str, str] = {}
 
     def differs(self) -> bool:
         """Whether S3 holds something that the folder does not, or the reverse: one listing, no download."""
-        return bool(compare(self._listing(), self._manifest()))
+        return bool(self._changes(self._listing(), self._manifest()))
 
     def refresh(self) -> Changes:
-        """Makes the folder equal to the prefix.
+        """Makes the folder equal to the prefix. A key that cannot be a file, or cannot be had, costs a warning and itself.
 
         Raises:
-            Refused, Unavailable: S3 said no. Files that arrived stay, and are fetched again next time.
+            Refused: S3 gives nothing at all of this prefix.
+            Unavailable: S3 cannot be reached. Files that arrived stay, and are fetched again next time.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         wanted, have = self._listing(), self._manifest()
-        changes = compare(wanted, have)
+        changes = self._changes(wanted, have)
         if changes:
             for relative in changes.remove:
                 self._remove(relative)
-            arrived = self._download({path: wanted[path] for path in changes.fetch})
+            arrived = self._download({path: wanted[path] for path in changes.fetch}, others=bool(have))
             self._write_manifest({path: etag for path, etag in have.items() if path in wanted} | arrived)
         return changes
 
-    def _download(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Brings files, ETag by path, and returns the ETags that they have.
+    def _changes(self, wanted: Mapping[str, str], have: Mapping[str, str]) -> Changes:
+        """As ``compare``, without what could not be had a moment ago."""
+        changes = compare(wanted, have)
+        self._aside = {path: aside for path, aside in self._aside.items() if wanted.get(path) == aside.etag}
+        now = self._clock()
+        due = (path for path in changes.fetch if path not in self._aside or self._aside[path].until <= now)
+        return Changes(tuple(due), changes.remove)
+
+    def _download(self, wanted: Mapping[str, str], *, others: bool) -> dict[str, str]:
+        """Brings files, ETag by path, and returns the ETags that they have. ``others``: whether there are files already.
 
         Airflow parses a file again when its mtime is later than the end of its last parse. A file that is replaced *while*
         it is being parsed would then wait for ``min_file_process_interval``; so a second change soon after the first
         gets an mtime that lies a little ahead, which costs one parse more and loses none.
         """
         arrived = {path: etag for path, etag in wanted.items() if self._at_hand(path, etag)}
-        arrived |= self._fetched([path for path in wanted if path not in arrived])
+        left = {path: etag for path, etag in wanted.items() if path not in arrived}
+        arrived |= self._fetched(left, others=others or bool(arrived))
         now = self._clock()
         for path in wanted:
             if path in arrived and now - self._changed_at.get(path, 0.0) < AGAIN_WITHIN:
@@ -125,26 +205,60 @@ class Mirror:
         return arrived
 
     def _at_hand(self, path: str, etag: str) -> bool:
-        if self._shelf is None:
-            return False
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        return self._shelf.take(self._url_of(path), etag, self.folder / path)
+        with contextlib.suppress(OSError):  # what is wrong here is wrong with the fetch, too, and told there
+            self._make_way(path)
+            return self._shelf is not None and self._shelf.take(self._url_of(path), etag, self.folder / path)
+        return False
 
-    def _fetched(self, paths: Sequence[str]) -> dict[str, str]:
-        if not paths:
+    def _fetched(self, wanted: Mapping[str, str], *, others: bool) -> dict[str, str]:
+        if not wanted:
             return {}
         workspace = self._base / "arriving"
         workspace.mkdir(exist_ok=True)
-        refs = [(ObjectRef(self._bucket, self._prefix + path), self.folder / path) for path in paths]
-        etags = self._s3().fetch_many(refs, workspace)
-        arrived = {path: etag for path, etag in zip(paths, etags, strict=True) if etag is not None}
+        refs = [(ObjectRef(self._bucket, self._prefix + path), self.folder / path) for path in wanted]
+        results = dict(zip(wanted, self._s3().fetch_many(refs, workspace), strict=True))
+        arrived = {path: result for path, result in results.items() if isinstance(result, str)}
         for path, etag in arrived.items():
             if self._shelf is not None:
                 self._shelf.put(self._url_of(path), etag, self.folder / path)
+        failed = {path: result for path, result in results.items() if not isinstance(result, str)}
+        self._set_aside(failed, wanted, others=others or bool(arrived))
         return arrived
+
+    def _set_aside(
+        self, failed: Mapping[str, Refused | OSError | None], wanted: Mapping[str, str], *, others: bool
+    ) -> None:
+        """Remembers what could not be had, so that the rest goes on. Raises what is not about single keys.
+
+        Args:
+            wanted: ETags by path.
+            others: whether anything else of the prefix could be had; else it is not the key, but all of it that S3 refuses.
+        """
+        now = self._clock()
+        for path, error in failed.items():
+            if isinstance(error, OSError) and error.errno not in ABOUT_THE_NAME:
+                raise error
+            if isinstance(error, Refused) and not others:
+                raise error
+            if error is None and path not in self._aside:
+                self._aside[path] = _Aside(wanted[path], now)  # most likely it was deleted a moment ago: look again
+                continue
+            self._aside[path] = _Aside(wanted[path], now + AGAIN_AFTER)
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._warn(path, f"cannot be had: {reason or 'S3 lists it, but has no such object'}")
 
     def _url_of(self, path: str) -> str:
         return s3_url(self._bucket, self._prefix + path)
+
+    def _make_way(self, relative: str) -> None:
+        """Removes what stands where a file of ours belongs: a folder that user code filled, or a file that was no DAG file."""
+        target = self.folder / relative
+        for folder in _folders_of(relative):
+            if (self.folder / folder).is_file():
+                (self.folder / folder).unlink()
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
 
     def _remove(self, relative: str) -> None:
         target = self.folder / relative
@@ -157,8 +271,22 @@ class Mirror:
                 return
             parent.rmdir()
 
-    def _listing(self) -> dict[str, str]:
-        return wanted_files(self._s3().below(self._bucket, self._prefix), self._prefix)
+    def _listing(self) -> Mapping[str, str]:
+        case_matters = not (self.folder.exists() and self.folder.with_name(self.folder.name.upper()).exists())
+        found = sort_keys(self._s3().below(self._bucket, self._prefix), self._prefix, case_matters)
+        fresh = [path for path, reason in found.unfit.items() if self._told.get(path) != reason]
+        for path in fresh[:MOST_WARNINGS]:
+            self._warn(path, found.unfit[path])
+        if len(fresh) > MOST_WARNINGS:
+            LOG.warning("%d more keys below %s are left out for such reasons", len(fresh) - MOST_WARNINGS, self.url)
+        self._told = found.unfit
+        return found.files
+
+    def _warn(self, path: str, reason: object) -> None:
+        url = self._url_of(path)
+        LOG.warning(
+            "the key %r is left out, and nothing else: it %s", url if len(url) < 300 else url[:250] + "…", reason
+        )
 
     def _manifest(self) -> dict[str, str]:
         """What was fetched and is still there: ETag by relative path. Anything unreadable is fetched again."""

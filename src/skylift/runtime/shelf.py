@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def _name(etag: str) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    half = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # A name of its own: the target's may be as long as the file system allows, and containers may have the same process id.
+    half = target.with_name(f".{uuid4().hex}.part")
     try:
         shutil.copyfile(source, half)
         half.replace(target)
