@@ -161,6 +161,8 @@ def test_what_a_container_sees(cloud: Cloud, ecs: Any) -> None:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             "AWS_DEFAULT_REGION",
+            "AWS_DISABLE_HOST_PREFIX_INJECTION",
+            "AWS_EC2_METADATA_DISABLED",
             "AWS_ENDPOINT_URL",
             "AWS_EXECUTION_ENV",
             "AWS_REGION",

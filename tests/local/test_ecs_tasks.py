@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sysconfig
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -105,6 +106,8 @@ def test_nothing_of_the_host_is_in_a_container(cloud: Cloud, ecs: Any) -> None:
         "LANG",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION",
+        "AWS_EC2_METADATA_DISABLED",
         "AWS_ENDPOINT_URL",
         "AWS_EXECUTION_ENV",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -119,6 +122,36 @@ def test_nothing_of_the_host_is_in_a_container(cloud: Cloud, ecs: Any) -> None:
     assert len(folders) == 1
     assert listing == "[]"
     wait_for(lambda: not Path(cwd).exists())
+
+
+HOSTS = """
+import boto3, urllib.parse
+calls = {
+    "mwaa": ("get_environment", {"Name": "a"}),
+    "stepfunctions": ("start_sync_execution", {"stateMachineArn": "arn:aws:states:us-east-1:000000000000:express:a:b"}),
+    "servicediscovery": ("discover_instances", {"NamespaceName": "a", "ServiceName": "b"}),
+    "logs": ("get_log_object", {"logObjectPointer": "a"}),
+    "location": ("get_map_style_descriptor", {"MapName": "a"}),
+    "iotsitewise": ("list_portals", {}),
+    "lakeformation": ("get_query_state", {"QueryId": "a" * 36}),
+}
+for service, (operation, request) in calls.items():
+    client = boto3.client(service)
+    client.meta.events.register("before-send", lambda request, **_: print(urllib.parse.urlsplit(request.url).netloc))
+    try:
+        getattr(client, operation)(**request)
+    except client.exceptions.ClientError:
+        pass
+"""
+
+
+def test_host_prefixes_are_left_out_of_what_a_container_asks(cloud: Cloud, ecs: Any) -> None:
+    """Some operations' host names get a prefix, before any endpoint: sync-127.0.0.1 is nowhere."""
+    here = [{"name": "PYTHONPATH", "value": sysconfig.get_path("purelib")}]
+    arn = run(ecs, definition("python", "-c", HOSTS, environment=here))
+    until(ecs, arn, "STOPPED")
+    assert set(lines(cloud, arn)) == {cloud.url.removeprefix("http://")}, lines(cloud, arn)
+    assert len(lines(cloud, arn)) >= 7
 
 
 def test_a_container_acts_as_its_role_and_knows_itself(cloud: Cloud, ecs: Any) -> None:

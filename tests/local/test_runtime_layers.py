@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -228,6 +229,29 @@ def test_a_bad_plugin_is_a_result(plugins: bytes, reason: str, container: Contai
     built = container.build("plugin", plugins=plugins)
     assert (built["code"], built["exit"]) == ("PLUGINS_FAILED", 1), built
     assert reason in built["reason"]
+
+
+def test_plugins_taken_over_from_airflows_examples_are_no_duplicates(container: Container) -> None:
+    airflow = importlib.util.find_spec("airflow")
+    assert airflow
+    folder = Path(next(iter(airflow.submodule_search_locations or ()))) / "example_dags" / "plugins"
+    plugins = {path.name: path.read_bytes() for path in folder.glob("*.py") if path.name != "__init__.py"}
+    assert len(plugins) > 3
+    built = container.build("examples", plugins=zipped(dict(plugins)))
+    assert (built["ok"], built["reason"]) == (True, ""), built
+
+
+@pytest.mark.parametrize("way", ["/{0}/c.txt", "../../../../../../../../..{0}/c.txt"])
+def test_requirements_cannot_have_a_file_put_outside_their_folder(
+    way: str, container: Container, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    relative = way.format(outside)
+    container.put(f"dags/{relative}", "pygal==1.0\n")
+    text = f"-c /usr/local/airflow/dags/{relative}\npygal\n"
+    built = container.build("outside", text, SKYLIFT_DAGS=f"s3://{BUCKET}/dags")
+    assert built["code"] == "REQUIREMENTS_FAILED"
+    assert not outside.exists()
 
 
 def test_a_startup_script_that_fails_is_a_result(container: Container) -> None:

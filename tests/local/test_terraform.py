@@ -21,6 +21,43 @@ from tests.stack import Stack
 pytestmark = [pytest.mark.local, pytest.mark.long]
 
 
+STARTUP = """
+resource "aws_s3_object" "startup" {
+  bucket  = aws_s3_bucket.dags.bucket
+  key     = "scripts/startup.sh"
+  content = "export FROM_STARTUP=yes"
+}
+"""
+UNUSUAL = """
+resource "aws_mwaa_environment" "main" {
+  dag_s3_path                     = "dags/"
+  source_bucket_arn               = replace(aws_s3_bucket.dags.arn, "arn:aws:", "arn:aws-cn:")
+  startup_script_s3_path          = aws_s3_object.startup.key
+  endpoint_management             = "SERVICE"
+  kms_key                         = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012"
+  max_webservers                  = 3
+  max_workers                     = 3
+  min_webservers                  = 1
+  min_workers                     = 2
+  schedulers                      = 1
+  webserver_access_mode           = "PUBLIC_ONLY"
+  weekly_maintenance_window_start = "TUE:03:30"
+
+  logging_configuration {
+    task_logs {
+      enabled   = true
+      log_level = "DEBUG"
+    }
+    webserver_logs {
+      enabled   = false
+      log_level = "ERROR"
+    }
+  }
+}
+"""
+"""What people write in other forms than our example does: after apply, nothing is left to change."""
+
+
 @pytest.fixture(scope="module")
 def cloud_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
     """The round of ``cloud``, in a thread."""
@@ -35,11 +72,16 @@ def test_mwaa_environment(cloud_round: Future[None], stack: Stack, tmp_path: Pat
     # Plain http goes through the proxy, which is skylift itself: it knows the name of MWAA's endpoint.
     proxy = {"HTTP_PROXY": f"http://127.0.0.1:{port}", "TF_VAR_port": port}
     made = ready("airflow", tmp_path / "airflow", {**stack.environ, **profile, **proxy})
+    (made.folder / "startup.tf").write_text(STARTUP)
+    (made.folder / "unusual_override.tf").write_text(UNUSUAL)
     made.apply()
     found = stack.client("mwaa").get_environment(Name="terraform")["Environment"]
     assert (found["Status"], found["Arn"]) == ("AVAILABLE", made.outputs()["arn"])
     assert found["AirflowConfigurationOptions"] == {"core.default_timezone": "Europe/Berlin"}
     assert found["Tags"] == {"team": "blue"}
+    assert found["DagS3Path"] == "dags/"
+    airflow = stack.airflow("terraform")
+    wait_for(lambda: set(airflow.dags()) == {"hello"})
     made.destroy()
     assert "terraform" not in stack.client("mwaa").list_environments()["Environments"]
     assert "terraform-airflow" not in [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]

@@ -34,7 +34,7 @@ def test_what_is_asked_for_is_kept() -> None:
     )
     assert found.requirements == S3Object("requirements.txt", "v7")
     assert found.plugins is None
-    assert found.dag_path == "a/dags"
+    assert (found.dag_path, found.dag_prefix) == ("/a/dags/", "a/dags")
     assert found.schedulers == 2
     assert found.logging["SchedulerLogs"].level == "DEBUG"
     assert found.logging["TaskLogs"].enabled

@@ -138,7 +138,7 @@ def web_url(scene: Scene) -> str:
 
 
 def _bundles(scene: Scene) -> str:
-    kwargs = {"url": s3_url(scene.spec.bucket, scene.spec.dag_path)}
+    kwargs = {"url": s3_url(scene.spec.bucket, scene.spec.dag_prefix)}
     return json.dumps([{"name": "dags", "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
 
 

@@ -26,7 +26,7 @@ def environment(row: Row, settings: ControlSettings) -> dict[str, Any]:
         "ServiceRoleArn": _service_role(settings),
         "KmsKey": spec.kms_key or None,
         "AirflowVersion": spec.airflow_version,
-        "SourceBucketArn": arn("s3", settings.region, "", spec.bucket),
+        "SourceBucketArn": spec.bucket_arn,
         "DagS3Path": spec.dag_path,
         **_object(row, "Requirements", "requirements", spec.requirements),
         **_object(row, "Plugins", "plugins", spec.plugins),

@@ -92,7 +92,7 @@ def variables(scene: Scene, role: str) -> dict[str, str]:
     spec = scene.spec
     ours = {containers.ENVIRONMENT.env: spec.name, "AWS_MAX_ATTEMPTS": AWS_MAX_ATTEMPTS}
     # The builder, too: requirements may name a constraints file among the DAGs.
-    ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_path)
+    ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_prefix)
     if role == Command.BUILD_LAYER:
         return ours
     if role == Command.MIGRATE:

@@ -58,7 +58,7 @@ def spec_of(request: Mapping[str, Any], settings: ControlSettings) -> Spec:
         name=request["Name"],
         airflow_version=_version(request, settings),
         execution_role=request["ExecutionRoleArn"],
-        bucket=str(request["SourceBucketArn"]).rpartition(":::")[2],
+        bucket_arn=request["SourceBucketArn"],
         dag_path=_dag_path(request["DagS3Path"]),
         subnets=_exactly_two_subnets(network),
         security_groups=_security_groups(network),
@@ -123,12 +123,11 @@ def _webservers(request: Mapping[str, Any], settings: ControlSettings, pick: Any
 
 
 def _dag_path(text: str) -> str:
-    path = text.strip().strip("/")
-    if not path:
+    if not text.strip(" /"):
         raise Invalid("DagS3Path must name a folder of the bucket, for example dags")
-    if text.startswith("s3://") or ".." in path.split("/"):
+    if text.startswith("s3://") or ".." in text.split("/"):
         raise Invalid(f"DagS3Path must be relative to the bucket, for example dags; is {text}")
-    return path
+    return text
 
 
 def _exactly_two_subnets(network: Mapping[str, Any]) -> tuple[str, ...]:

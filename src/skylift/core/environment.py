@@ -1,7 +1,8 @@
 """One managed Airflow: the Spec that is wanted, the Generation of the wish, and the Status in MWAA's words.
 
 Pure data. The members of ``Spec`` are those of MWAA's CreateEnvironment in snake case, with every default filled in, so
-that nobody below has to know a default twice.
+that nobody below has to know a default twice. What was given stays as it was given, because GetEnvironment shows it again
+and Terraform compares; what is derived from it is a property.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Spec:
     """What is wanted of an environment.
 
     Attributes:
-        bucket: name of the bucket with DAGs, requirements, plugins and startup script.
-        dag_path: key prefix of the DAGs, without slashes at its ends.
+        bucket_arn: the bucket with DAGs, requirements, plugins and startup script.
+        dag_path: where the DAGs are in it, as it was given (``dags``, ``dags/``); ``dag_prefix`` is the key prefix.
         options: the user's Airflow options, ``section.key`` -> value. Sensitive: never shown in a task definition.
         logging: by the API's member name (``SchedulerLogs`` ...), all five.
     """
@@ -87,7 +88,7 @@ class Spec:
     name: str
     airflow_version: str
     execution_role: str
-    bucket: str
+    bucket_arn: str
     dag_path: str
     subnets: tuple[str, ...]
     security_groups: tuple[str, ...]
@@ -107,6 +108,16 @@ class Spec:
     maintenance_window: str = ""
     kms_key: str = ""
 
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.bucket_arn.rpartition(":::")[2]
+
+    @property
+    def dag_prefix(self) -> str:
+        """The key prefix of the DAGs, without slashes at its ends."""
+        return self.dag_path.strip("/")
+
     def as_json(self) -> dict[str, Any]:
         """As plain lists, dicts and strings, for the store."""
         return asdict(self)
@@ -115,6 +126,8 @@ class Spec:
     def from_json(cls, stored: Mapping[str, Any]) -> Spec:
         """The inverse of ``as_json``. Unknown members (of a newer skylift) are dropped."""
         known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
+        if "bucket" in stored:  # of a skylift that kept the name alone
+            known.setdefault("bucket_arn", f"arn:aws:s3:::{stored['bucket']}")
         for name in ("requirements", "plugins", "startup_script"):
             known[name] = S3Object(**known[name]) if known.get(name) else None
         known["subnets"] = tuple(known["subnets"])

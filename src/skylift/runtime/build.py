@@ -155,7 +155,9 @@ def _check(content: Path, text: str, ready: Mapping[str, str], folder: Path) -> 
     """Imports everything once, in a process of its own, as Airflow will."""
     names = sorted({requirement.name for requirement in requirements.read(text)})
     report_file = folder / "report.json"
-    environ = layer.with_layer({**ready, "AIRFLOW_HOME": str(folder / "home")}, content)
+    # No examples, as in the containers: their plugins have names that people take over with the code.
+    airflow = {"AIRFLOW_HOME": str(folder / "home"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    environ = layer.with_layer({**ready, **airflow}, content)
     environ = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "skylift.runtime.checks", str(report_file), str(content), *names]
     ended = ""

@@ -44,7 +44,7 @@ class SourceParts:
             return Seen(Phase.READY)
         if not self._s3.bucket_exists(spec.bucket):
             return _failed(
-                f"The bucket {spec.bucket} does not exist. Create it, put the DAGs below {spec.dag_path}/ in "
+                f"The bucket {spec.bucket} does not exist. Create it, put the DAGs below {spec.dag_prefix}/ in "
                 "it, and create the environment again."
             )
         if scene.settings.check_role and not role_exists(spec.execution_role, scene.settings.region):

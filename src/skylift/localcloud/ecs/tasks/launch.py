@@ -135,6 +135,10 @@ def container_environment(
         "AWS_REGION": place.region,
         "AWS_DEFAULT_REGION": place.region,
         "AWS_ENDPOINT_URL": place.endpoint,
+        # Some services have operations whose host name gets a prefix (api., sync-, data-), before any endpoint's: such a
+        # name does not resolve here. And there is no instance whose metadata could give credentials.
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{place.endpoint}{CREDENTIALS}/{task.id}",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": task.credential,
