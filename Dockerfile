@@ -27,6 +27,9 @@ RUN --mount=type=cache,target=/root/.cache \
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache \
     /tmp/tools/bin/uv pip install --quiet --no-deps --compile-bytecode --python /opt/skylift/bin/python .
+# Airflow's PythonVirtualenvOperator asks uv for "python", and for one that is no virtual environment's: bases may have no such.
+RUN mkdir -p /opt/skylift/system/bin \
+    && for name in python python3; do ln -s "$(readlink -f /opt/skylift/bin/python)" "/opt/skylift/system/bin/$name"; done
 # A folder of the build context whose content becomes the image's DAGs; empty: DAGs come from S3 at run time.
 ARG DAGS=""
 RUN --mount=type=bind,target=/context \
@@ -38,7 +41,9 @@ RUN echo 'airflow:x:50000:0:airflow:/home/airflow:/bin/sh' >>/etc/passwd \
     && install -d -o 50000 -g 0 -m 0775 /home/airflow /opt/airflow
 COPY --from=builder /opt/skylift /opt/skylift
 COPY --from=builder --chown=50000:0 /opt/airflow/dags /opt/airflow/dags
-ENV PATH=/opt/skylift/bin:/usr/local/bin:/usr/bin:/bin \
+# PYTHONUSERBASE: a virtual environment with the system's packages (the operator's default) has Airflow among them.
+ENV PATH=/opt/skylift/bin:/opt/skylift/system/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUSERBASE=/opt/skylift \
     LANG=C.UTF-8 \
     HOME=/home/airflow \
     AIRFLOW_HOME=/opt/airflow \

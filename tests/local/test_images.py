@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from skylift.core.errors import Refused, Unavailable
-from skylift.localcloud.images.built import Image, Images
+from skylift.localcloud.images.built import SYSTEM_PATH, Image, Images
+from skylift.localcloud.images.found import LocalImages
+from skylift.localcloud.images.registry import NamedImage
 
 pytestmark = pytest.mark.local
 SMALL = """
@@ -84,6 +88,71 @@ def test_the_shipped_image_runs_airflow(image: Image, tmp_path: Path) -> None:
     assert Path(file).is_relative_to(image.root)
     run_in(image, tmp_path, "python", "-c", "import skylift.runtime")
     assert run_in(image, tmp_path, "uv", "--version").startswith("uv ")
+
+
+VIRTUALENVS = """
+import json, subprocess, sys, tempfile
+from airflow.providers.standard.utils.python_virtualenv import prepare_virtualenv
+
+LOOK = (
+    "import importlib.util as u, json, sys; "
+    "print(json.dumps([sys.prefix, list(sys.version_info[:2]), bool(u.find_spec('airflow'))]))"
+)
+found = {}
+for name, *how in json.loads(sys.argv[1]):
+    folder = tempfile.mkdtemp(dir=".")
+    made = prepare_virtualenv(folder, *how)
+    prefix, *rest = json.loads(subprocess.run([made, "-c", LOOK], capture_output=True, text=True, check=True).stdout)
+    found[name] = [prefix.endswith(folder.rpartition("/")[2]), *rest]
+print(json.dumps(found))
+"""
+
+
+def test_virtualenv_operators_work_where_the_system_has_no_python(image: Image, tmp_path: Path) -> None:
+    """As on a machine with python3 alone or with another Python, and as in an OCI image, which has its own."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "sh", "env", "realpath", "dirname"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+        (tools / name).write_text("#!/bin/sh\nexit 99\n")  # the machine's own: another version, or broken
+        (tools / name).chmod(0o755)
+    path = image.environment["PATH"].replace(SYSTEM_PATH, str(tools))
+    assert path != image.environment["PATH"]
+    poor = replace(image, environment={**image.environment, "PATH": path})
+    (tmp_path / "virtualenvs.py").write_text(VIRTUALENVS)
+    # What PythonVirtualenvOperator asks for: the Python's name (python, python{python_version}), system_site_packages.
+    here = list(sys.version_info[:2])
+    wanted = [("default", "python", True), ("alone", "python", False), ("3", "python3", True)]
+    wanted.append(("3.x", f"python3.{sys.version_info.minor}", True))
+    printed = run_in(poor, tmp_path, "python", "virtualenvs.py", json.dumps(wanted))
+    assert json.loads(printed.splitlines()[-1]) == {
+        "default": [True, here, True],
+        "alone": [True, here, False],
+        "3": [True, here, True],
+        "3.x": [True, here, True],
+    }
+    assert run_in(poor, tmp_path, "bash", "-c", "python -c 'import airflow, sys; print(sys.prefix)'").strip() == str(
+        image.root
+    )
+
+
+def test_a_named_image_has_the_python_under_it_too(tmp_path: Path, cache: Path, locks: Path) -> None:
+    theirs = small(tmp_path, cache, locks).build("skylift/small:1", print).root
+    images = LocalImages(small(tmp_path, cache, locks), tmp_path, {"my/app:1": NamedImage(theirs)})
+    for _ in range(2):
+        found = images.find("my/app:1")
+        assert found
+    base = shutil.which("python", path=found.environment["PATH"].partition(":")[2])
+    assert base
+    code = "import sys, six; print(sys.prefix == sys.base_prefix, six.__file__)"
+    environ = {**found.environment, "HOME": str(tmp_path)}
+    own, six = subprocess.run(
+        [base, "-c", code], env=environ, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert own == "True"
+    assert Path(six).is_relative_to(theirs)
+    assert not list(theirs.glob("pythons")), "nothing is written into their folder"
 
 
 def test_every_module_of_the_shipped_image_has_bytecode(image: Image) -> None:

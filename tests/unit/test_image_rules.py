@@ -53,7 +53,8 @@ def test_a_known_reference_is_found_once_it_is_there(images: Images, tmp_path: P
     assert image is not None
     assert image.reference == reference
     assert image.environment == {
-        "PATH": f"{root}/bin:{SYSTEM_PATH}:{root}/system",
+        "PATH": f"{root}/bin:{root}/system/bin:{SYSTEM_PATH}",
+        "PYTHONUSERBASE": str(root),
         "VIRTUAL_ENV": str(root),
         "SKYLIFT_LAYER_CACHE": str(tmp_path / "cache" / "layers"),
         "SKYLIFT_DAG_CACHE": str(tmp_path / "cache" / "dags"),

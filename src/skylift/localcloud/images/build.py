@@ -17,7 +17,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class PackageLayer:
 
 
 SYSTEM = "system"
-"""Folder of an image that holds the Python under its virtual environment; last on its PATH."""
+"""Folder of an image that holds the Python under its virtual environment (``link_python``)."""
 
 
 def this_base(lock: Path) -> Base:
@@ -152,10 +152,26 @@ def build_image(root: Path, base_root: Path, package: PackageLayer, progress: Pr
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         compileall.compile_dir(site / "skylift", quiet=2, stripdir=str(new), prependdir=str(root))
-        # uv makes a virtual environment only from a Python that is none itself; Airflow's PythonVirtualenvOperator
-        # asks it for "python", which an OCI image has and a virtual environment hides.
-        (new / SYSTEM).mkdir()
-        (new / SYSTEM / "python").symlink_to((new / "bin" / "python").resolve())
+        link_python(new / "bin" / "python", new / SYSTEM)
+
+
+def link_python(python: Path, folder: Path) -> Path:
+    """Puts the Python under a virtual environment into ``folder/bin``, as python, python3 and python3.X; returns that folder.
+
+    uv makes a virtual environment only from a Python that is none itself. Airflow's PythonVirtualenvOperator asks it for
+    ``python``, which an OCI image has, and many a machine has not. Two folders deep, because Python (and uv) take one that has
+    a ``pyvenv.cfg`` beside it or one folder up for a virtual environment's.
+    """
+    base = python.resolve()
+    place = folder / "bin"
+    place.mkdir(parents=True, exist_ok=True)
+    versions = [path.name for path in (python.parents[1] / "lib").glob("python3.*")]
+    for name in ("python", "python3", *versions):
+        if not (place / name).exists():
+            (place / name).unlink(missing_ok=True)
+            with suppress(FileExistsError):  # somebody else was as quick
+                (place / name).symlink_to(base)
+    return place
 
 
 def _clone(source: Path, target: Path) -> None:

@@ -75,6 +75,15 @@ class Image:
         return Path(found) if found else None
 
 
+def site_of(root: Path) -> dict[str, str]:
+    """What makes a virtual environment's packages those of the system to another that asks for the system's.
+
+    Airflow's PythonVirtualenvOperator asks by default (``system_site_packages``), to find Airflow there, as in an OCI image or
+    on MWAA. The system's are those of the bare Python, and the "user's", which may lie anywhere.
+    """
+    return {"PYTHONUSERBASE": str(root)}
+
+
 class Images:
     """The images of one ``$SKYLIFT_HOME``. Safe to use from several threads and processes at once."""
 
@@ -161,8 +170,9 @@ class Images:
 
     def _image(self, reference: str, root: Path) -> Image:
         environment = {
-            "PATH": f"{root / 'bin'}:{SYSTEM_PATH}:{root / SYSTEM}",
+            "PATH": f"{root / 'bin'}:{root / SYSTEM / 'bin'}:{SYSTEM_PATH}",
             "VIRTUAL_ENV": str(root),
+            **site_of(root),
             LAYER_CACHE.env: str(self._cache / "layers"),
             DAG_CACHE.env: str(self._cache / "dags"),
             "UV_CACHE_DIR": self._uv_cache(),

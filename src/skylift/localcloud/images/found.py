@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from skylift.core.errors import Refused
-from skylift.localcloud.images.built import SYSTEM_PATH, Image
+from skylift.localcloud.images.build import link_python
+from skylift.localcloud.images.built import SYSTEM_PATH, Image, site_of
 from skylift.localcloud.images.network import network_variables
 from skylift.localcloud.images.registry import ImageRegistry, NamedImage, checked_image, has_python
 from skylift.localcloud.ports import Image as AnyImage
@@ -35,6 +37,7 @@ class LocalImages:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._others = others
+        self._home = home
         self._registry = ImageRegistry(home) if home is not None else None
         self._named = {reference: checked_image(reference, image) for reference, image in (named or {}).items()}
         self._environ = environ
@@ -61,10 +64,18 @@ class LocalImages:
             return found
         return self._registry.all().get(reference)
 
+    def _base_python(self, named: NamedImage) -> list[str]:
+        """The folder with the Python under a named image, as ours have one; its own folder is its owner's."""
+        if self._home is None:
+            return []
+        folder = self._home / "cache" / "pythons" / hashlib.sha256(str(named.root).encode()).hexdigest()[:16]
+        return [str(link_python(named.root / "bin" / "python", folder))]
+
     def _image(self, reference: str, named: NamedImage) -> Image:
         environment = {
-            "PATH": f"{named.root / 'bin'}:{SYSTEM_PATH}",
+            "PATH": ":".join([str(named.root / "bin"), *self._base_python(named), SYSTEM_PATH]),
             "VIRTUAL_ENV": str(named.root),
+            **site_of(named.root),
             **network_variables(self._environ),
             **named.environment,
         }
