@@ -16,7 +16,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples" / "terraform"
 PLUGINS = Path(os.environ.get("SKYLIFT_TEST_TERRAFORM_PLUGINS", "/opt/tf-plugins"))
 PROVIDER = "registry.terraform.io/hashicorp/aws"
-SECONDS = 240
+SECONDS = 900
 
 
 @dataclass(frozen=True)

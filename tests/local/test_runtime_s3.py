@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,7 @@ def test_a_file_becomes_a_folder_and_back(s3: Any, tmp_path: Path) -> None:
 
 STRANGE = (
     "n" * 300 + ".py",
+    "n" * 249 + ".py",
     "pkg/" + "n" * 256 + "/x.py",
     "clash",
     "../up.py",
@@ -159,7 +162,16 @@ STRANGE = (
 )
 """Keys that S3 takes and that cannot be files."""
 
-UNUSUAL = ("good.py", "clash/z.py", "Case.py", "case.py", "n" * 252 + ".py", "ü/a b+c%20?#*.py", "back\\slash.py")
+UNUSUAL = (
+    "good.py",
+    "clash/z.py",
+    "Case.py",
+    "case.py",
+    "n" * 248 + ".py",
+    "n" * 255 + "/x.py",
+    "ü/a b+c%20?#*.py",
+    "back\\slash.py",
+)
 """Keys that can."""
 
 
@@ -209,6 +221,38 @@ def test_an_object_that_cannot_be_had_stops_no_other(s3: Any, tmp_path: Path, ca
     s3.put_object(Bucket=BUCKET, Key="locked/a.py", Body=b"free")
     mirror.refresh()
     assert files_of(mirror.folder) == {"a.py": "free", "b.py": "b"}
+
+
+def encrypted_zip() -> bytes:
+    """A zip that says of its one member that it is encrypted."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("dag.py", "x = 1")
+    body = bytearray(buffer.getvalue())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        body[body.index(mark) + offset] |= 1
+    return bytes(body)
+
+
+def test_a_zip_that_would_end_the_dag_processor_is_left_out(
+    s3: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    readable = io.BytesIO()
+    with zipfile.ZipFile(readable, "w") as file:
+        file.writestr("dag.py", "x = 1")
+    for key, body in (("bad.zip", encrypted_zip()), ("named.whl", encrypted_zip()), ("a.zip", readable.getvalue())):
+        s3.put_object(Bucket=BUCKET, Key=f"zips/{key}", Body=body)
+    shelf = Shelf(tmp_path / "shelf")
+    for name in ("1", "2"):
+        caplog.clear()
+        mirror = Mirror(f"s3://{BUCKET}/zips", tmp_path / name, S3Objects(s3), shelf=shelf)
+        mirror.refresh()
+        assert [path.name for path in mirror.folder.iterdir()] == ["a.zip"]
+        assert ["is encrypted" in line for line in caplog.messages] == [True, True]
+        assert not mirror.differs()
+    s3.put_object(Bucket=BUCKET, Key="zips/bad.zip", Body=readable.getvalue())
+    mirror.refresh()
+    assert {path.name for path in mirror.folder.iterdir()} == {"a.zip", "bad.zip"}
 
 
 def test_what_user_code_left_in_the_folder_is_in_nobodys_way(s3: Any, tmp_path: Path) -> None:

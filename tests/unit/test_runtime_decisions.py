@@ -126,6 +126,7 @@ def test_what_is_a_dag_file() -> None:
     ("key", "reason"),
     [
         ("n" * 300 + ".py", "303 bytes"),
+        ("n" * 249 + ".py", "a name of 252 bytes"),
         ("ü" * 128 + ".py", "259 bytes"),
         ("pkg/" + "n" * 256 + "/b.py", "256 bytes"),
         ("/".join(["f" * 200] * 6), "1205 bytes"),
@@ -144,7 +145,7 @@ def test_what_is_a_dag_file() -> None:
     ],
 )
 def test_a_key_that_cannot_be_a_file_is_left_out_alone_and_says_why(key: str, reason: str) -> None:
-    good = {"good.py": '"1"', "clash/z.py": '"2"', "n" * 252 + ".py": '"3"'}
+    good = {"good.py": '"1"', "clash/z.py": '"2"', "n" * 248 + ".py": '"3"'}
     listing = [Listed(f"dags/{path}", etag, 1) for path, etag in {**good, key: '"bad"'}.items()]
     found = sort_keys(listing, "dags/")
     assert found.files == good

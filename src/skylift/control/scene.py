@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from skylift.control.settings import ControlSettings
 from skylift.core.environment import Spec
 from skylift.core.names import arn
+from skylift.core.secrecy import hide_in, secrets_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Scene:
     def fact(self, name: str) -> str:
         """A fact, or "" when it is not known yet."""
         return self.facts.get(name, "")
+
+    def hide(self, text: str) -> str:
+        """A text without the values of the user's options that look like secrets: containers may print them in their last lines."""
+        return hide_in(text, secrets_of(self.spec.options))
 
     def token(self, *more: str) -> str:
         """A client token (64 hexadecimal characters) for one deed in this environment's life."""

@@ -118,6 +118,22 @@ def unpack_zip(archive: Path, target: Path, most: int = MOST_UNPACKED) -> None:
         raise _told(error, "it cannot be unpacked") from error
 
 
+def unreadable_member(archive: Path, most: int = MOST_UNPACKED) -> str:
+    """Why a zip cannot be read to its end; empty when it can, and when it is no zip at all. The text goes on from its name."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            left = most
+            for member in opened.infolist():
+                with opened.open(member) as source:
+                    while left > 0 and (block := source.read(1 << 20)):
+                        left -= len(block)
+    except zipfile.BadZipFile:
+        return ""
+    except NOT_AN_ARCHIVE as error:
+        return f"is a zip that cannot be read: {error or type(error).__name__}"
+    return ""
+
+
 def files_of(members: Iterable[zipfile.ZipInfo], most: int = MOST_UNPACKED) -> dict[str, zipfile.ZipInfo]:
     """The members that become files, by their path below the folder. Members that are folders are left out.
 

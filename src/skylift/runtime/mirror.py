@@ -10,9 +10,11 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,9 @@ AGAIN_WITHIN = 60.0
 
 AHEAD = 3.0
 """Seconds by which the second change's mtime lies in the future."""
+
+LONGEST_NAME = 251
+"""Bytes of a file's name: Airflow's DAG processor writes a log of each file, named like it with ``.log`` after it. It ends when it cannot."""
 
 AGAIN_AFTER = 60.0
 """Seconds after which an object that could not be had is tried again."""
@@ -104,6 +109,8 @@ def sort_keys(listing: Iterable[Listed], prefix: str, case_matters: bool = True)
         other = spelt.setdefault(path if case_matters else path.casefold(), path)
         if reason := file_paths.unfit(path):
             unfit[path] = reason
+        elif (size := len(path.rpartition("/")[2].encode())) > LONGEST_NAME:
+            unfit[path] = f"has a name of {size} bytes; Airflow's log of it, .log longer, would have more than 255"
         elif other != path:
             unfit[path] = f"differs from {other!r} only in case, which this file system does not see"
         else:
@@ -218,12 +225,28 @@ class Mirror:
         refs = [(ObjectRef(self._bucket, self._prefix + path), self.folder / path) for path in wanted]
         results = dict(zip(wanted, self._s3().fetch_many(refs, workspace), strict=True))
         arrived = {path: result for path, result in results.items() if isinstance(result, str)}
+        for path in [path for path in arrived if self._poison(path)]:
+            self._aside[path] = _Aside(arrived.pop(path), math.inf)
+            del results[path]
         for path, etag in arrived.items():
             if self._shelf is not None:
                 self._shelf.put(self._url_of(path), etag, self.folder / path)
         failed = {path: result for path, result in results.items() if not isinstance(result, str)}
         self._set_aside(failed, wanted, others=others or bool(arrived))
         return arrived
+
+    def _poison(self, path: str) -> bool:
+        """Whether a file ends Airflow's DAG processor, which looks into every zip, whatever its name; it is removed then."""
+        file = self.folder / path
+        if path.endswith(".py") or not zipfile.is_zipfile(file):
+            return False
+        from skylift.runtime.archive import unreadable_member  # lazy: few have zips among their DAGs
+
+        reason = unreadable_member(file)
+        if reason:
+            file.unlink(missing_ok=True)
+            self._warn(path, reason)
+        return bool(reason)
 
     def _set_aside(
         self, failed: Mapping[str, Refused | OSError | None], wanted: Mapping[str, str], *, others: bool

@@ -18,6 +18,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from skylift.core.errors import Broken, Refused
+from skylift.core.secrecy import hide_in
 
 SECONDS = 540
 """What resolving and installing may take (MWAA: pip may take 9 minutes)."""
@@ -181,7 +182,7 @@ def explain(output: str, text: str) -> str:
     """
     told = output[max(output.find("error:"), 0) :]  # before it: what went well
     lines = [re.sub(r"^\s*(error:|cause:|[×╰─▶│]+)\s*", "", line).strip() for line in told.splitlines()]
-    reason = re.sub(r"//[^@/\s]+@", "//***@", " ".join(line for line in lines if line and not line.startswith("^")))
+    reason = hide_in(" ".join(line for line in lines if line and not line.startswith("^")))
     if unreachable(output):
         return f"{NO_REGISTRY}: {reason}"[:LONGEST_REASON]
     position = re.search(r"requirements\.txt` at position (\d+)", output)
@@ -189,7 +190,7 @@ def explain(output: str, text: str) -> str:
         return f"line {text[: int(position[1])].count(chr(10)) + 1}: {reason}"[:LONGEST_REASON]
     words = {canonical(word.rstrip(".-_")) for word in NAME.findall(re.sub(r"[=<>~!]=?.*?(?=\s|$)", " ", reason))}
     guilty = next((requirement for requirement in read(text) if requirement.name in words), None)
-    return (f"line {guilty.line}: {guilty.text}: {reason}" if guilty else reason)[:LONGEST_REASON]
+    return (f"line {guilty.line}: {hide_in(guilty.text)}: {reason}" if guilty else reason)[:LONGEST_REASON]
 
 
 def unreachable(output: str) -> bool:
@@ -204,7 +205,7 @@ def _uv(arguments: list[str], environ: Mapping[str, str], text: str) -> None:
         done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise RequirementsFailed(f"installing took longer than {SECONDS} s") from error
-    sys.stderr.write(done.stderr)
+    sys.stderr.write(hide_in(done.stderr))
     if done.returncode != 0:
         failure = RegistryUnreachable if unreachable(done.stderr) else RequirementsFailed
         raise failure(explain(done.stderr, text))

@@ -89,7 +89,8 @@ class LayerParts:
 
     def _fault(self, scene: Scene, builder: EcsTask, result: Mapping[str, Any] | None) -> Fault:
         if result and exit_code(builder) == REFUSED:
-            return Fault(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), str(result.get("reason", "")))
+            reason = scene.hide(str(result.get("reason", "")))
+            return Fault(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), reason)
         what = "The container that installs requirements and plugins ended without a result"
         if _tries(scene) > 1:
             what += f" ({_tries(scene)} tries)"

@@ -61,7 +61,7 @@ class Once:
         if exit_code(one) is None:  # it never ran, so nothing that it was to do is to blame, and it logged nothing
             return Fault(code_of_start(one, code), f"{what}: {failure_text(one, ())}")
         lines = self._logs.last_lines(service_log_group(scene.spec.name), stream_of(one, role))
-        return Fault(code, f"{what}: {failure_text(one, lines)}")
+        return Fault(code, scene.hide(f"{what}: {failure_text(one, lines)}"))
 
 
 def network(scene: Scene) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class ServiceParts:
         enabled = scene.spec.logging[module].enabled
         group = log_group(scene.spec.name, module) if enabled else service_log_group(scene.spec.name)
         lines = self._logs.last_lines(group, stream_of(last, part.role)) if exit_code(last) is not None else ()
-        return Fault(code_of_start(last, CODE), f"{part.role} keeps ending: {failure_text(last, lines)}")
+        text = f"{part.role} keeps ending: {failure_text(last, lines)}"
+        return Fault(code_of_start(last, CODE), scene.hide(text))
 
 
 def desired_count(scene: Scene, role: str) -> int:

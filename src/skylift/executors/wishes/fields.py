@@ -94,7 +94,7 @@ def environment_of(where: str, variables: Mapping[str, str] | None) -> list[dict
         if not isinstance(name, str) or not name or "=" in name:
             raise Refused(f"{where}: environment: {name!r} is no name of a variable")
         if not isinstance(value, str):
-            raise Refused(f"{where}: environment: {name}={value!r}: expected text")
+            raise Refused(f"{where}: environment: {name}: expected text, is {type(value).__name__}")
     return [{"name": name, "value": value} for name, value in (variables or {}).items()]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from skylift.core.errors import Broken, Refused, SkyliftError, Unavailable
+from skylift.core.secrecy import hide_in
 from skylift.localcloud.installing import install_line
 
 _NETWORK = (
@@ -50,6 +51,7 @@ def run_uv(arguments: Sequence[str], environment: Mapping[str, str], progress: C
         ) as process:
             try:
                 for line in process.stderr or ():
+                    line = hide_in(line)  # the index's address may have a password in it
                     said.append(line.rstrip())
                     if line.strip() and not line.startswith((" +", " -", " ~", "Using Python")):
                         progress(line.strip())
