@@ -115,6 +115,7 @@ def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypat
     _plan_is_printed(stack)
     _progress_is_told(stack)
     _nothing_secret_is_shown(stack)
+    _secrets_are_hidden_from_people(stack, mwaa)
     _its_ecs_tasks_are_told_of(stack, ground)
     _leaves_no_trace(stack, mwaa)
 
@@ -156,6 +157,20 @@ def _nothing_secret_is_shown(stack: Stack) -> None:
     text = json.dumps([shown, ecs.describe_tasks(cluster="skylift", tasks=arns)], default=str)
     assert not [secret for secret in hidden if secret in text]
     assert not [secret for secret in hidden if secret in stack.log(10_000)]
+
+
+def _secrets_are_hidden_from_people(stack: Stack, mwaa: Any) -> None:
+    assert get(mwaa, "life")["AirflowConfigurationOptions"]["smtp.smtp_password"] == "hunter2-hunter2", "as MWAA does"
+    logs, place = stack.client("logs"), {"logGroupName": "airflow-life-Task", "logStreamName": "dag_id=talks/x"}
+    logs.create_log_stream(**place)
+    event = {"timestamp": int(time.time() * 1000), "message": "my password is hunter2-hunter2, in Europe/Berlin"}
+    logs.put_log_events(**place, logEvents=[event])
+    for words in (["env", "show", "life"], ["env", "show", "life", "--json"], ["env", "logs", "task", "--env", "life"]):
+        shown = stack.must(*words)
+        assert "Europe/Berlin" in shown
+        assert "***" in shown
+        assert "hunter2" not in shown
+        assert "hunter2-hunter2" in stack.must(*words, "--show-secrets")
 
 
 def _its_ecs_tasks_are_told_of(stack: Stack, ground: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from skylift.cli.tasklogs import Which, command, messages, tries
 from skylift.cli.terminal import plain
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import log_group
+from skylift.core.secrecy import hide_in
 
 MOST_EXPLAINED = 5
 LOG_SECONDS = 20.0
@@ -22,12 +23,15 @@ LOG_SECONDS = 20.0
 POLL_SECONDS = 0.5
 
 
-def print_failures(console: Console, logs: Any, result: RunResult, environment: str, only: bool) -> None:
+def print_failures(
+    console: Console, logs: Any, result: RunResult, environment: str, only: bool, secrets: tuple[str, ...] = ()
+) -> None:
     """Prints why a run failed. A run that did not fail has nothing to print.
 
     Args:
         environment: whose run it is.
         only: whether it is the only environment, so that commands need not name it.
+        secrets: texts that are not printed (``hiding.secrets_in``).
     """
     failed = [line for line in result.lines if line.state == "failed"]
     if result.state != "failed":
@@ -36,7 +40,8 @@ def print_failures(console: Console, logs: Any, result: RunResult, environment: 
     for line in failed[:MOST_EXPLAINED]:
         index = f" [{line.map_index}]" if line.map_index >= 0 else ""
         why = _reason(logs, environment, result, line, deadline) or "its log does not say why"
-        console.print(f"[bold red]✗[/] {plain(f'{line.task_id}{index} (try {line.try_number}): {why}')}")
+        told = hide_in(f"{line.task_id}{index} (try {line.try_number}): {why}", secrets)
+        console.print(f"[bold red]✗[/] {plain(told)}")
         shown = command(
             result.dag_id, result.run_id, line.task_id, line.try_number, line.map_index, "" if only else environment
         )

@@ -16,6 +16,7 @@ from skylift.cli.connection import ADMIN, Connection
 from skylift.cli.environments import VERSIONED, Foundation
 from skylift.cli.execution_role import Place
 from skylift.cli.failures import print_failures
+from skylift.cli.hiding import secrets_in
 from skylift.cli.home import ACCOUNT, REGION
 from skylift.cli.project import Project, up_command
 from skylift.cli.terminal import Stages, goes_on, plain, print_table
@@ -114,8 +115,10 @@ def print_run(console: Console, here: Connection, environment: str, result: dagr
     """The run's Airflow tasks, and why it failed if it did."""
     print_table(console, dagrun.table(result))
     if result.state != "success":
-        only = environments.names(here.client("mwaa")) == [environment]
-        print_failures(console, here.client("logs"), result, environment, only)
+        mwaa = here.client("mwaa")
+        only = environments.names(mwaa) == [environment]
+        secrets = secrets_in(environments.find(mwaa, environment) or {})
+        print_failures(console, here.client("logs"), result, environment, only, secrets)
 
 
 def tell_end(stages: Stages, result: dagrun.RunResult) -> None:

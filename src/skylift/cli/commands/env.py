@@ -17,6 +17,7 @@ from skylift.cli.commands.logs import show as show_logs
 from skylift.cli.commands.up import check_disk
 from skylift.cli.connection import ADMIN, Connection, connect
 from skylift.cli.dagrun import RunResult
+from skylift.cli.hiding import SHOW_SECRETS, hidden
 from skylift.cli.interrupting import running_work
 from skylift.cli.logview import COMPONENTS
 from skylift.cli.project import open_project, up_line
@@ -58,16 +59,20 @@ def list_all(as_json: bool) -> None:
 @env.command()
 @click.argument("name", required=False)
 @JSON_OPTION
-def show(name: str | None, as_json: bool) -> None:
-    """Show one environment as GetEnvironment gives it."""
+@SHOW_SECRETS
+def show(name: str | None, as_json: bool, show_secrets: bool) -> None:
+    """Show one environment as GetEnvironment gives it, with *** for values that look like secrets."""
     mwaa = connect().client("mwaa")
     found = environments.get(mwaa, _chosen(mwaa, name))
+    shown = found if show_secrets else hidden(found)
     if as_json:
-        click.echo(json.dumps(found, indent=2, default=str))
-        return
-    for member, value in found.items():
-        text = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
-        click.echo(f"{member:<28} {text}")
+        click.echo(json.dumps(shown, indent=2, default=str))
+    else:
+        for member, value in shown.items():
+            text = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
+            click.echo(f"{member:<28} {text}")
+    if shown != found:
+        err().print("*** stands for what looks like a secret; --show-secrets shows it.", markup=False)
 
 
 @env.command()
@@ -194,7 +199,8 @@ def _chosen(mwaa: Any, name: str | None) -> str:
 def _option(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or "." not in key:
-        raise click.BadParameter(f"{text!r} is not SECTION.KEY=VALUE", param_hint="--option")
+        shown = f"{key}=…" if equals else key  # never the value: it may be a password
+        raise click.BadParameter(f"{shown!r} is not SECTION.KEY=VALUE", param_hint="--option")
     return key, value
 
 

@@ -11,11 +11,13 @@ import click
 from skylift.cli import environments
 from skylift.cli.buckets import followed
 from skylift.cli.connection import connect
+from skylift.cli.hiding import SHOW_SECRETS, hiding
 from skylift.cli.home import find_home
 from skylift.cli.logline import of_project
 from skylift.cli.logview import COMPONENTS, follow_file, show_component, show_tries
 from skylift.cli.tasklogs import Which
 from skylift.cli.terminal import goes_on
+from skylift.core.secrecy import hide_in
 
 SERVER, TASK = "server", "task"
 LINES = 100
@@ -33,6 +35,7 @@ _OPTIONS = (
         type=click.IntRange(1, 100_000),
         help=f"How many lines back; default {LINES}, and all with --dag.",
     ),
+    SHOW_SECRETS,
 )
 
 
@@ -68,8 +71,9 @@ def show(
     map_index: int | None,
     follow: bool,
     lines: int | None,
+    show_secrets: bool,
 ) -> None:
-    """Shows what was asked for. Raises ``click.UsageError`` for options that do not go together."""
+    """Shows what was asked for, with *** for what looks like a secret. Raises ``click.UsageError`` for options that do not go together."""
     if dag is None and any(one is not None for one in (run, task, number, map_index)):
         raise click.UsageError("--run, --task, --try and --map-index say which log of a DAG: give --dag, too.")
     if dag is not None and component != TASK:
@@ -78,14 +82,16 @@ def show(
         raise click.UsageError(f"--env needs a component, one of {', '.join(COMPONENTS)}: the server is one for all.")
     with goes_on(""):
         if component == SERVER:
-            follow_file(find_home(os.environ).server_log, lines or LINES, follow, click.echo)
+            plain = click.echo if show_secrets else lambda text: click.echo(hide_in(text))
+            follow_file(find_home(os.environ).server_log, lines or LINES, follow, plain)
             return
         here = connect()
         chosen = environments.the_one(here.client("mwaa"), name)
         project = followed(here.home).get(chosen)
         rename = of_project(project.project.folder if project else None)
         client = here.client("logs")
+        write = click.echo if show_secrets else hiding(here.client("mwaa"), chosen, click.echo)
         if dag is None:
-            show_component(client, chosen, component, lines or LINES, follow, click.echo, rename)
+            show_component(client, chosen, component, lines or LINES, follow, write, rename)
         else:
-            show_tries(client, chosen, Which(dag, run, task, number, map_index), lines, follow, click.echo, rename)
+            show_tries(client, chosen, Which(dag, run, task, number, map_index), lines, follow, write, rename)
