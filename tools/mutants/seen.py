@@ -135,6 +135,8 @@ def _record(files: Sequence[str]) -> dict[str, Any]:
         [sys.executable, "-m", "pytest", "-p", "tools.mutants.recording", "-q", "--timeout=600", "-m", "not long and not soak", *files],
         cwd=ROOT, env={**os.environ, "MUTANTS_RECORD": str(target)}, check=False, capture_output=True, text=True,
     )  # fmt: skip
+    if done.returncode not in (0, 1):
+        sys.exit(f"The tests do not run, so nothing was recorded:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     if done.returncode:
         print("\n".join((done.stdout + done.stderr).splitlines()[-15:]))
         print("What fails without any mistake is left out.", flush=True)
