@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from skylift.executors.batch_arrays import Arrays
 from skylift.executors.flying.fake import FakeCompute
 from skylift.executors.last_words.glance import Glances
 from skylift.localcloud.ecs.tasks.start_limit import Turnstile
+from skylift.localcloud.postgres.server import Postgres as Server
 
 pytestmark = pytest.mark.unit
 MOMENT = 0.2
@@ -145,6 +147,17 @@ def test_the_lists_of_arrays_are_read_by_one_thread_for_all() -> None:
     found = at_once(*[lambda: arrays.search(["q"], "e")] * 3)
     assert found == [[("e.1", "job:0")]] * 3, "each array is in the index once"
     assert place.visits == 1
+
+
+def test_one_thread_at_a_time_starts_or_stops_postgresql(tmp_path: Path) -> None:
+    place, server = Alone(), Server(tmp_path)
+
+    def start() -> None:
+        with server._locked():
+            place.visit()
+
+    at_once(*[start] * 3)
+    assert (place.most, place.visits) == (1, 3)
 
 
 def test_who_comes_as_a_processor_comes_free_does_not_overtake_those_who_wait() -> None:

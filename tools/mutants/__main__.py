@@ -135,10 +135,16 @@ def _chosen(wanted: argparse.Namespace) -> list[Mistake]:
                 if changed is None or mistake.line in changed[file]:
                     by_line.setdefault((file, mistake.line), []).append(mistake)
     if wanted.line:
-        return [m for (file, line), found in by_line.items() if f"{file}:{line}" in wanted.line for m in found]
-    lines = list(by_line)
+        asked = [one for (file, line), found in by_line.items() if f"{file}:{line}" in wanted.line for one in found]
+        return [one for one in asked if one.is_python((ROOT / one.file).read_text())]
+    lines, most = list(by_line), wanted.sample or wanted.most
     dice.shuffle(lines)
-    return [dice.choice(by_line[line]) for line in lines[: wanted.sample or wanted.most]]
+    drawn: list[Mistake] = []
+    for line in lines:
+        dice.shuffle(by_line[line])
+        source = (ROOT / line[0]).read_text()
+        drawn += [one for one in by_line[line] if one.is_python(source)][:1] if len(drawn) < most else []
+    return drawn
 
 
 def _changed_lines(base: str) -> dict[str, set[int]]:

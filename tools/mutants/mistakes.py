@@ -40,6 +40,14 @@ class Mistake:
         """The whole file with the mistake in it."""
         return source[: self.start] + self.text + source[self.end :]
 
+    def is_python(self, source: str) -> bool:
+        """Whether the file could still be imported; what cannot be is no mistake that anybody makes unseen."""
+        try:
+            compile(self.planted(source), self.file, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return False
+        return True
+
     def lines(self, source: str) -> tuple[str, str]:
         """The line as it is, and as it would be (of several lines: the first that differ)."""
         old, new = source.splitlines(), self.planted(source).splitlines()
@@ -48,7 +56,7 @@ class Mistake:
 
 
 def mistakes_in(file: str, source: str) -> list[Mistake]:
-    """All mistakes that this tool knows how to make in a file, in the order of the text."""
+    """All mistakes that this tool knows how to make in a file, in the order of the text; ask each whether it ``is_python``."""
     return sorted(set(_Planter(file, source).everything()))
 
 
@@ -65,7 +73,7 @@ class _Planter:
         for node in _visible(ast.parse(self._source)):
             for start, end, text, kind in self._of(node):
                 mistake = Mistake(self._file, self._source.count("\n", 0, start) + 1, start, end, text, kind)
-                if self._source[start:end] != text and _compiles(mistake.planted(self._source)):
+                if self._source[start:end] != text:
                     yield mistake
 
     def _of(self, node: ast.AST) -> Iterator[tuple[int, int, str, str]]:
@@ -195,11 +203,3 @@ def _is_text(node: ast.BinOp) -> bool:
         isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, str | bytes))
         for side in (node.left, node.right)
     )
-
-
-def _compiles(source: str) -> bool:
-    try:
-        compile(source, "mistake", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return False
-    return True

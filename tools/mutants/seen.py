@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from tools.mutants.trials import ROOT, Tests
@@ -43,14 +44,14 @@ class Seen:
         return Tests(tuple(chosen), seconds, len(found))
 
     def __post_init__(self) -> None:
+        self._lines: dict[str, dict[int, int]] = {}
         self._reach: Counter[str] = Counter()
         for lines in self.ran.values():
             for tests in lines.values():
                 self._reach.update(tests)
 
     def _tests_of(self, file: str, line: int) -> set[str]:
-        source = (ROOT / file).read_text()
-        first, last, names = _statement(source, line)
+        first, last, names = _statement(file, line)
         exact = self._ran(file, [line])
         if names is None:
             return exact or self._ran(file, range(first, last + 1))
@@ -61,9 +62,9 @@ class Seen:
         word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b") if names else None
         found: set[str] = set()
         for other in self.ran if word else ():
-            if (ROOT / other).is_file():
-                lines = (ROOT / other).read_text().splitlines()
-                found |= self._ran(other, [n for n, text in enumerate(lines, 1) if word and word.search(text)])
+            if word and (ROOT / other).is_file() and any(name in _text(other) for name in names):
+                lines = _text(other).splitlines()
+                found |= self._ran(other, [n for n, text in enumerate(lines, 1) if word.search(text)])
         return found or {test for tests in self.ran.get(file, {}).values() for test in tests if test in self.seconds}
 
     def _ran(self, file: str, lines: Iterable[int]) -> set[str]:
@@ -73,10 +74,12 @@ class Seen:
 
     def _then(self, file: str) -> dict[int, int]:
         """Today's line -> the same line when it was recorded (a changed line counts as the one that it replaced)."""
-        old, new = self.texts.get(file, "").splitlines(), (ROOT / file).read_text().splitlines()
+        if file in self._lines:
+            return self._lines[file]
+        old, new = self.texts.get(file, "").splitlines(), _text(file).splitlines()
+        found = self._lines[file] = {line: line for line in range(1, len(new) + 1)} if old == new else {}
         if old == new:
-            return {line: line for line in range(1, len(new) + 1)}
-        found = {}
+            return found
         for _, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
             for at in range(c, d):
                 if b > a:
@@ -166,11 +169,21 @@ def _merged(seen: Seen, stale: set[str], new: dict[str, Any]) -> Seen:
     return Seen(kept | new["seconds"], ran, texts, seen.digests)
 
 
-def _statement(source: str, line: int) -> tuple[int, int, set[str] | None]:
+@cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text()
+
+
+@cache
+def _tree(file: str) -> ast.Module:
+    return ast.parse(_text(file))
+
+
+def _statement(file: str, line: int) -> tuple[int, int, set[str] | None]:
     """The statement around a line: its first and last line; the names that it binds, if it runs at import, else None."""
     first = last = line
     names: set[str] | None = set()
-    body: list[ast.stmt] = ast.parse(source).body
+    body: list[ast.stmt] = _tree(file).body
     while body:
         node = next((n for n in body if _begin(n) <= line <= (n.end_lineno or 0)), None)
         if node is None:

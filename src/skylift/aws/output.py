@@ -37,6 +37,7 @@ class Output:
         self._session = session
         self._region = region
         self._clients: dict[str, Any] = {}
+        # See ``_client``.
         self._lock = Lock()
 
     def last(self, stream: Stream, most: int) -> tuple[str, ...]:

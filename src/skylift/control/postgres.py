@@ -37,6 +37,7 @@ class Postgres:
         self._secrets = secrets
         self._secret = secret
         self._server: Server | None = None
+        # The secret is read once for all threads that ask at the same time: passes, requests, the progress route.
         self._lock = threading.Lock()
 
     def server(self) -> Server:
@@ -71,8 +72,7 @@ class Postgres:
                 application_name="skylift-control",
             )
         except psycopg.OperationalError as error:
-            with self._lock:
-                self._server = None
+            self._server = None
             raise Unavailable(f"PostgreSQL at {server.host}:{server.port} does not answer: {error}") from error
         try:
             with connection:

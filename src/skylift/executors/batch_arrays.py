@@ -42,6 +42,7 @@ class Arrays:
         self._payloads = payloads
         self._job_named = job_named
         self._clock = clock
+        # Calls come from several threads, and two dicts belong together; the lists are read by one thread for all (seconds).
         self._lock = Lock()
         self._places: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._jobs: OrderedDict[str, str] = OrderedDict()

@@ -102,6 +102,7 @@ class WarmCompute:
         # Ends, by ref: what was said once is said again, however far the container is by then.
         self._said: OrderedDict[str, Observation] = OrderedDict()
         self._left: deque[str] = deque(maxlen=MOST_SAID)
+        # An idle container goes to one of those who ask at the same time, and an end is told once; ``listen`` waits for news.
         self._news = Condition()
 
     def kin(self, attempt: Attempt) -> Hashable | None:

@@ -58,6 +58,7 @@ class Sight:
     Attributes:
         looked, read: when the compute, and the log, were asked last.
         token: where to read on.
+        lock: of two who look at it at the same time, one asks and the other takes what was found.
     """
 
     ref: str = ""
@@ -82,6 +83,7 @@ class Glances:
         self._clock = clock
         self._streams = streams or _streams
         self._sights: OrderedDict[str, Sight] = OrderedDict()
+        # Every look changes the order of the dict, and the API server has many threads.
         self._lock = Lock()
 
     def look(self, compute: Callable[[], Compute], ti: Any, try_number: int) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event as Bell
-from threading import Lock, Thread
+from threading import Thread
 
 from airflow.configuration import conf
 
@@ -64,7 +64,6 @@ class Scribe:
         self._work: SimpleQueue[tuple[News, float, Bell] | None] = SimpleQueue()
         self._threads = threads
         self._thread: Thread | None = None
-        self._lock = Lock()
 
     def take(self, news: News) -> None:
         """Takes one piece of news; what is to be written is, and an end waits for that."""
@@ -122,10 +121,9 @@ class Scribe:
         return bool(wanted) and self._work.qsize() < MOST_WAITING
 
     def _start(self) -> None:
-        with self._lock:
-            if self._threads and self._thread is None:
-                self._thread = Thread(target=self._run, name="skylift-scribe", daemon=True)
-                self._thread.start()
+        if self._threads and self._thread is None:
+            self._thread = Thread(target=self._run, name="skylift-scribe", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         while self.step():

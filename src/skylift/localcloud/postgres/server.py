@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,7 +65,6 @@ class Postgres:
         self.log = self.folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
-        self._mutex = threading.Lock()
 
     @property
     def port(self) -> int:
@@ -153,7 +151,8 @@ class Postgres:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._mutex, (self.folder / "lock").open("a") as file:
+        # Each opening of a file has a lock of its own, so that threads wait for each other as processes do.
+        with (self.folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

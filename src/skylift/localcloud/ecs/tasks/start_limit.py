@@ -48,6 +48,7 @@ class Turnstile:
         self._count = count or runnable
         self._clock = clock
         self._seconds = seconds
+        # asyncio's locks are fair: who comes as a processor comes free does not overtake those who wait.
         self._line = asyncio.Lock()
         self._recent: deque[float] = deque()
 
