@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -14,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from tests.local.elb_cloud import Cloud, balancing, free_port, make, says, state, target, until
+
+from skylift.localcloud.elb.forward import Forwarder
 
 pytestmark = pytest.mark.local
 LARGE = os.urandom(1 << 20) * 10
@@ -206,3 +210,66 @@ def test_what_ecs_asks(cloud: Cloud) -> None:
         cloud.run(cloud.balancer.deregister(group, *behind))
         cloud.run(cloud.balancer.deregister(group + "x", *behind))
         assert cloud.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"] == []
+
+
+async def silent(port: int, count: int) -> list[asyncio.StreamWriter]:
+    return [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(count)]
+
+
+async def asked(port: int) -> bytes:
+    """The answer to one request; empty when there was none."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    except OSError:
+        return b""
+    return answer
+
+
+def test_silent_connections_make_room_for_those_who_ask() -> None:
+    async def go(behind: tuple[str, int]) -> None:
+        forwarder = Forwarder("127.0.0.1", free_port(), lambda: [behind], http=True, most=4)
+        await forwarder.start()
+        try:
+            opened = await silent(forwarder.port, 12)
+            for _ in range(6):
+                async with asyncio.timeout(60):
+                    while not (answer := await asked(forwarder.port)):
+                        await asyncio.sleep(0.2)  # all are younger than a second, or are being closed
+                assert answer.endswith(b"one")
+            assert len(forwarder._connections) <= 4
+            assert len(opened) == 12
+        finally:
+            await forwarder.stop()
+
+    with target(says("one")) as behind:
+        asyncio.run(go(behind))
+
+
+def test_a_connection_on_which_nothing_moves_is_closed_and_one_that_goes_on_is_not() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while said := await reader.read(10):
+            writer.write(said)
+
+    async def go() -> None:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        behind = server.sockets[0].getsockname()[:2]
+        forwarder = Forwarder("127.0.0.1", free_port(), lambda: [behind], http=False, idle_seconds=4)
+        await forwarder.start()
+        try:
+            silent_reader, _ = await asyncio.open_connection("127.0.0.1", forwarder.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", forwarder.port)
+            closed = asyncio.ensure_future(silent_reader.read())
+            for _ in range(18):
+                writer.write(b"x")
+                assert await asyncio.wait_for(reader.read(1), 60) == b"x"
+                await asyncio.sleep(0.5)
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(closed, 60) == b""
+        finally:
+            await forwarder.stop()
+            server.close()
+
+    asyncio.run(go())

@@ -52,8 +52,8 @@ SIGNED_SERVICE = "skylift"
 """What requests of signed routes are signed for, so that a signature of another service's call is of no use there."""
 CALLER = "skylift.caller"
 """Key in the scope: the ``Caller``."""
-MOST_PROVIDER_BYTES = 16 * 1024 * 1024
-"""Longest body for a provider of ours."""
+MOST_PROVIDER_BYTES = 2 * 1024 * 1024
+"""Longest body for a provider of ours, or a signed route. It is read on the event loop, so it must be read quickly; AWS takes less."""
 _JSON_TYPES = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 MOST_BUFFERED_BYTES = 512 * 1024 * 1024
 """Longest body for the fallback that must be read before its signature can be checked (never S3's)."""
@@ -104,15 +104,15 @@ class WireApp:
         if scope["type"] != "http":
             raise Broken(f"the wire speaks HTTP, not {scope['type']}")
         scope = origin_form(scope)
-        route = _route(self._routes, scope["path"])
-        if route is not None:
-            return await route(scope, receive, send)
         head, request_id = head_of(scope), str(uuid.uuid4())
         inbox, outbox = Inbox(receive), Outbox(send)
         return await self._answer(scope, inbox, outbox, head, request_id)
 
     async def _answer(self, scope: Scope, inbox: Inbox, send: Outbox, head: Head, request_id: str) -> None:
         try:
+            route = _route(self._routes, scope["path"])
+            if route is not None:
+                return await route(scope, inbox, send)
             signed = _route(self._signed_routes, scope["path"])
             if signed is not None:
                 return await self._serve_signed(signed, scope, inbox, send, head)
@@ -150,7 +150,10 @@ class WireApp:
         except BodyTooLong:
             raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
         visit.prove(hashlib.sha256(body).hexdigest())
-        await route({**scope, CALLER: visit.caller}, replayed(body, receive), send)
+        try:
+            await route({**scope, CALLER: visit.caller}, replayed(body, receive), send)
+        except BodyTooLong:
+            raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
         visit = self._gate.admit(head, self._dialect)

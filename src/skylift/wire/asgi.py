@@ -6,6 +6,7 @@ Request targets come in two forms: ``/path`` and, from clients that believe to t
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import tempfile
@@ -24,6 +25,7 @@ IN_MEMORY_BYTES = 8 * 1024 * 1024
 """A body longer than this waits on disk."""
 _REPLAY_BYTES = 1024 * 1024
 _DRAIN_BYTES = 1024 * 1024
+_DRAIN_SECONDS = 5.0
 _NOT_IN_A_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -135,15 +137,15 @@ class Outbox:
 
 
 async def drain(receive: Inbox, head: Head) -> bool:
-    """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, close instead."""
+    """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, or slow: close instead."""
     if receive.ended:
         return True
     length = head.headers.get("content-length", "0")
     if "transfer-encoding" in head.headers or not _is_short(length):
         return False
     try:
-        await read_body(receive, _DRAIN_BYTES)
-    except (BodyTooLong, ClientGone):
+        await asyncio.wait_for(read_body(receive, _DRAIN_BYTES), _DRAIN_SECONDS)
+    except (BodyTooLong, ClientGone, TimeoutError):
         return False
     return True
 

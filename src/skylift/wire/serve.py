@@ -13,18 +13,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from skylift.core.errors import Refused, Unavailable
-from skylift.wire.asgi import Asgi, Receive, Scope, Send
-from skylift.wire.intercept import CUT, resetting
+from skylift.wire.asgi import Asgi
+from skylift.wire.connections import LOOK_SECONDS, Connection, Limits, close_overdue
+from skylift.wire.quiet_log import keep_quiet
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 30.0
 _BACKLOG = 512
+_AT_ONCE = 16
+"""Connections that asyncio accepts before the first of them is looked at: so many may be open beyond the limit."""
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -64,21 +65,26 @@ class Server:
         app: what to serve.
         listening: from ``listen``; closed at the end.
         grace: seconds that running requests get when the server stops.
+        limits: of each connection.
     """
 
-    def __init__(self, app: Asgi, listening: socket.socket, *, grace: float = 5.0) -> None:
+    def __init__(
+        self, app: Asgi, listening: socket.socket, *, grace: float = 5.0, limits: Limits | None = None
+    ) -> None:
         config = uvicorn.Config(
             app,
-            http=_CuttableProtocol,
+            http=Connection,
             lifespan="off",
             ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,
+            backlog=_AT_ONCE,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(grace)),
         )
+        config.limits = limits or Limits()
         self._server = _QuietServer(config)
         self._listening = listening
         self.url = url_of(listening)
@@ -101,14 +107,16 @@ class Server:
 
 
 @contextmanager
-def serving(app: Asgi, *, port: int = 0, host: str = LOOPBACK, grace: float = 5.0) -> Iterator[str]:
+def serving(
+    app: Asgi, *, port: int = 0, host: str = LOOPBACK, grace: float = 5.0, limits: Limits | None = None
+) -> Iterator[str]:
     """Serves an app from a background thread; gives its URL.
 
     Raises:
         Refused: as ``listen``.
         Unavailable: the server did not come up.
     """
-    server = Server(app, listen(port, host), grace=grace)
+    server = Server(app, listen(port, host), grace=grace, limits=limits)
     thread = threading.Thread(target=lambda: asyncio.run(server.run()), name="wire-server", daemon=True)
     thread.start()
     try:
@@ -119,22 +127,6 @@ def serving(app: Asgi, *, port: int = 0, host: str = LOOPBACK, grace: float = 5.
     finally:
         server.stop()
         thread.join(grace + START_SECONDS)
-
-
-class _CuttableProtocol(AutoHTTPProtocol):  # type: ignore[misc]  # uvicorn is not type-checked here
-    """uvicorn's protocol that lets the app reset its connection: ASGI has no word for it."""
-
-    app: Asgi
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        app, cut = self.app, resetting(transport)
-
-        async def with_cut(scope: Scope, receive: Receive, send: Send) -> None:
-            scope[CUT] = cut
-            await app(scope, receive, send)
-
-        self.app = with_cut
 
 
 class _QuietServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not type-checked here
@@ -149,10 +141,20 @@ class _QuietServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not type
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        keep_quiet()
         try:
             await super().startup(sockets=sockets)
+            for listening in sockets or ():
+                listening.listen(_BACKLOG)  # asyncio has set it to what it accepts at once
+            shortest = min(self.config.limits.head_seconds, self.config.limits.body_seconds)
+            looking = close_overdue(self.server_state.connections, min(LOOK_SECONDS, shortest / 4))
+            self._closing = asyncio.create_task(looking, name="overdue")
         finally:
             self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing.cancel()
+        await super().shutdown(sockets=sockets)
 
 
 def _loopback_family(host: str) -> socket.AddressFamily:

@@ -2,7 +2,8 @@
 
 Back-pressure is the sockets' own: a side that does not read stops the other side's writing. A half-closed connection stays half
 open until both directions have ended; a connection that breaks is broken to the other side too (a reset, not a clean end),
-so that nobody takes half an answer for a whole one.
+so that nobody takes half an answer for a whole one. A connection on which nothing moves is closed after ``IDLE_SECONDS``, and before that
+when there are too many: then the one on which nothing has moved for longest makes room.
 """
 
 from __future__ import annotations
@@ -10,19 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from skylift.core.errors import Refused
+from skylift.wire.descriptors import room_for
 
 Target = tuple[str, int]
 Choose = Callable[[], Sequence[Target]]
+Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 CHUNK_BYTES = 128 * 1024
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
+IDLE_SECONDS = 350.0
+"""As network load balancers have it. (Application load balancers: 60 by default. A machine that is busy may take longer to answer.)"""
+LOOK_SECONDS, BUSY_SECONDS = 5.0, 1.0
+SHARE = 0.125
+"""Of this process's descriptors, for the connections of one listener; each takes two."""
+_BACKLOG, _AT_ONCE = 512, 16
 _LINGER_NOT = struct.pack("ii", 1, 0)
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: skylift\r\nContent-Type: text/plain\r\n"
@@ -30,10 +42,20 @@ UNAVAILABLE = (
 )
 
 
+@dataclass
+class Moved:
+    """When something last moved on a connection, and whether it has been told to end."""
+
+    at: float = field(default_factory=time.monotonic)
+    ending: bool = False
+
+
 class Forwarder:
     """One listener's socket."""
 
-    def __init__(self, address: str, port: int, choose: Choose, *, http: bool) -> None:
+    def __init__(
+        self, address: str, port: int, choose: Choose, *, http: bool, idle_seconds: float = IDLE_SECONDS, most: int = 0
+    ) -> None:
         """Opens nothing yet.
 
         Args:
@@ -41,13 +63,18 @@ class Forwarder:
             port: TCP port to bind.
             choose: targets for a new connection, best first; asked for each connection.
             http: answer 503 when there is no target (an application load balancer does); otherwise just close.
+            idle_seconds: after which a connection on which nothing moves is closed.
+            most: connections that may be open; 0: as many as there is room for.
         """
         self.address = address
         self.port = port
         self._choose = choose
         self._http = http
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._idle_seconds = idle_seconds
+        self._most = most
+        self._connections: dict[asyncio.Task[None], Moved] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._open: Counter[Target] = Counter()
 
     async def start(self) -> None:
@@ -57,16 +84,24 @@ class Forwarder:
             Refused: the port cannot be bound; the text says which and what to do.
         """
         try:
-            self._server = await asyncio.start_server(self._accept, self.address, self.port, limit=CHUNK_BYTES)
+            self._server = await asyncio.start_server(
+                self._accept, self.address, self.port, limit=CHUNK_BYTES, backlog=_AT_ONCE
+            )
         except OSError as error:
             raise Refused(_why_not_bound(self.address, self.port, error)) from error
+        for listening in self._server.sockets:
+            # asyncio accepts "backlog" connections before the first is looked at; the system's own may be longer.
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(_BACKLOG)
+        self._looking = asyncio.create_task(self._close_idle())
 
     async def stop(self) -> None:
         """Stops listening and ends all connections."""
         self.stop_listening()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        ending = [*self._connections, *([self._looking] if self._looking else [])]
+        for one in ending:
+            one.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     def stop_listening(self) -> None:
         """Accepts no more; open connections live on."""
@@ -81,17 +116,40 @@ class Forwarder:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
         assert connection is not None
-        self._connections.add(connection)
+        if not self._make_room():
+            return _reset(writer)
+        moved = self._connections[connection] = Moved()
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, moved)
         except OSError:
             # A peer went away; both sides have been told by _join.
             writer.transport.abort()
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
             writer.close()
+        return None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _make_room(self) -> bool:
+        """Whether there is room for one more connection, once the longest idle one has been told to end if need be."""
+        if len(self._connections) < (self._most or room_for(SHARE)):
+            return True
+        now, open_ones = time.monotonic(), [one for one in self._connections.items() if not one[1].ending]
+        longest, moved = min(open_ones, key=lambda one: one[1].at, default=(None, None))
+        if longest is None or moved is None or now - moved.at < BUSY_SECONDS:
+            return False
+        moved.ending = True
+        longest.cancel()
+        return True
+
+    async def _close_idle(self) -> None:
+        while True:
+            await asyncio.sleep(min(LOOK_SECONDS, self._idle_seconds / 4))
+            before = time.monotonic() - self._idle_seconds
+            for connection, moved in list(self._connections.items()):
+                if moved.at < before:
+                    connection.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved) -> None:
         for target in self._choose():
             try:
                 upstream = await asyncio.wait_for(asyncio.open_connection(*target, limit=CHUNK_BYTES), CONNECT_SECONDS)
@@ -100,7 +158,7 @@ class Forwarder:
                 continue
             self._open[target] += 1
             try:
-                await _join((reader, writer), upstream)
+                await _join((reader, writer), upstream, moved)
             finally:
                 self._open[target] -= 1
             return
@@ -108,10 +166,11 @@ class Forwarder:
             await _say_unavailable(reader, writer)
 
 
-async def _join(
-    one: tuple[asyncio.StreamReader, asyncio.StreamWriter], other: tuple[asyncio.StreamReader, asyncio.StreamWriter]
-) -> None:
-    both = (asyncio.ensure_future(_pump(one[0], other[1])), asyncio.ensure_future(_pump(other[0], one[1])))
+async def _join(one: Side, other: Side, moved: Moved) -> None:
+    both = (
+        asyncio.ensure_future(_pump(one[0], other[1], moved)),
+        asyncio.ensure_future(_pump(other[0], one[1], moved)),
+    )
     try:
         await asyncio.gather(*both)
         other[1].close()
@@ -123,8 +182,9 @@ async def _join(
         raise
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved) -> None:
     while chunk := await reader.read(CHUNK_BYTES):
+        moved.at = time.monotonic()
         writer.write(chunk)
         await writer.drain()
     if writer.can_write_eof() and not writer.is_closing():

@@ -54,7 +54,7 @@ def _wish(body: bytes) -> dict[str, Any]:
     try:
         wish = json.loads(body)
         fits = isinstance(wish["kind"], str) and isinstance(wish.get("values") or {}, dict)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         fits = False
     if not fits:
         raise Refused('the body must be JSON: {"kind": ..., "name": ..., "values": {...}}')

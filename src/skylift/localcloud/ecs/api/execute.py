@@ -99,13 +99,16 @@ class ExecRoute:
         """Answers 200, or 400 with ``message``."""
         try:
             wish = json.loads(await read_body(receive, _MOST_BYTES))
+            words, container = wish["command"], wish.get("container") or ""
+            if not (isinstance(words, list) and all(isinstance(word, str) for word in (container, *words))):
+                raise TypeError
             task = self._operations.store.tasks.get(last_word(str(wish.get("task", ""))))
             if task is None:
                 raise invalid("There is no such ECS task.")
-            _, session = self._operations.enter(task, wish.get("container") or "", wish["command"])
+            _, session = self._operations.enter(task, container, words)
             status, value = 200, session
         except AwsError as error:
             status, value = 400, {"message": error.message}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             status, value = 400, {"message": 'the body must be JSON: {"task": ..., "container": ..., "command": [...]}'}
         await send_answer(send, Answer(status, {"content-type": "application/json"}, json.dumps(value).encode()))

@@ -30,6 +30,8 @@ ROUTE = "/_skylift/session"
 SESSION_SECONDS = 600.0
 LONGEST_FRAME = 1 << 20
 _CANNOT_RUN = 127
+_MOST_CELLS = 65535
+"""Of a terminal's window, in each direction."""
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Sessions:
             await send_answer(send, Answer(403, {"content-type": "text/plain"}, b"no such session, or a wrong token"))
             return
         del self._waiting[name]
-        terminal = parse_qs(scope["query_string"].decode()).get("terminal") == ["1"]
+        terminal = parse_qs(scope["query_string"].decode("latin-1")).get("terminal") == ["1"]
         await send(
             {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/octet-stream")]}
         )
@@ -137,8 +139,8 @@ async def _listen(seance: Seance, receive: Receive) -> None:
                 await seance.end_input()
             elif kind == "w":
                 with contextlib.suppress(ValueError):
-                    rows, columns = map(int, data.split())
-                    seance.resize(rows, columns)
+                    rows, columns = (min(int(word), _MOST_CELLS) for word in data[:40].split())
+                    seance.resize(max(1, rows), max(1, columns))
             else:
                 return
 
