@@ -21,6 +21,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 UV = $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 SYNC = $(UV) sync --frozen --inexact --compile-bytecode --python "$(PYTHON)"
 BIN = .venv/bin
+# What people are shown must be right where they stand: with make -C they stand elsewhere, and need the whole path.
+HERE = $(if $(PWD),$(if $(subst x$(CURDIR),,x$(PWD)),$(CURDIR)/,),)
 COMMA = ,
 TESTS = tests/unit tests/contract tests/local
 # Beside the one in uv.lock; each has its lock in tests/airflow.
@@ -33,7 +35,7 @@ help: ## Show this.
 		printf '%-22s %s\n' "$$name" "$$text"; done
 
 run: install ## Start skylift and run examples/quickstart on it.
-	@$(BIN)/skylift up examples/quickstart --run
+	@"$(HERE)$(BIN)/skylift" up examples/quickstart --run
 
 test: install-dev ## The tests: unit, contract, local.
 	@$(BIN)/python -m pytest $(TESTS) -m "not long and not soak" --durations=15

@@ -48,7 +48,13 @@ def test_progress_is_told_to_the_owner_only(tmp_path: Path, monkeypatch: pytest.
     home.prepare()
     owner = ensure_credentials(home, 1)
     keys = StaticKeys([Key(owner.access_key, owner.secret, OWNER)])
-    routes = {PROGRESS_ROUTE: ProgressRoute(progress, planned, PROGRESS_ROUTE), IMAGE: image}
+    cancelled: list[str] = []
+
+    def cancel(name: str) -> dict[str, Any] | None:
+        cancelled.extend([name] if progress(name) else [])
+        return progress(name)
+
+    routes = {PROGRESS_ROUTE: ProgressRoute(progress, planned, PROGRESS_ROUTE, cancel), IMAGE: image}
     with serving(WireApp([], keys, signed_routes=routes)) as url:
         for path in (f"{PROGRESS_ROUTE}/mine", IMAGE):
             with pytest.raises(urllib.error.HTTPError) as refused:
@@ -62,6 +68,10 @@ def test_progress_is_told_to_the_owner_only(tmp_path: Path, monkeypatch: pytest.
         assert here.plan("mine & yours") == planned("mine & yours")
         with pytest.raises(Refused, match="unknown does not exist"):
             here.plan("unknown")
+        here.cancel("mine & yours")
+        assert cancelled == ["mine & yours"]
+        with pytest.raises(Refused, match="unknown does not exist"):
+            here.cancel("unknown")
         building[0] = "skylift/airflow:3.3.2: downloading"
         assert here.progress("mine & yours") == "building image skylift/airflow:3.3.2: downloading"
     begun = time.monotonic()

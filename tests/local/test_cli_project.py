@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from tests.stack import QUICKSTART, Stack
+from tests.at_terminal import at_terminal
+from tests.stack import QUICKSTART, SKYLIFT, Stack
 
 pytestmark = pytest.mark.local
 
@@ -27,6 +30,39 @@ def tiny():
     one()
 
 tiny()
+"""
+
+
+FAILS = """
+from datetime import timedelta
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def fails():
+    @task(retries=1, retry_delay=timedelta(seconds=1))
+    def boom(n: int):
+        print("hello from the first try")
+        try:
+            int("x")
+        except ValueError as e: raise RuntimeError(f"bad thing {n}") from e
+    boom.expand(n=[1, 2])
+
+fails()
+"""
+WAITS = """
+import time
+from pathlib import Path
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def waits():
+    @task
+    def until_told():
+        while not Path("{folder}/go").exists():
+            time.sleep(0.1)
+    until_told()
+
+waits()
 """
 
 
@@ -139,20 +175,118 @@ def test_a_dag_that_does_not_import_is_shown_with_its_error(stack: Stack, flown:
     finally:
         broken.unlink()
     assert refused.returncode == 1
-    assert "broken.py" in refused.stderr
+    assert f"  {broken}:\n" in refused.stderr, "the file on the user's machine"
+    assert "dag_bundles" not in refused.stderr
     assert "No module named 'no_such_module'" in refused.stderr
 
 
-def test_changed_requirements_are_not_silently_ignored(stack: Stack, flown: tuple[Path, str]) -> None:
+def test_a_failed_run_says_why_and_gives_the_command_for_the_log(stack: Stack, flown: tuple[Path, str]) -> None:
     folder, _ = flown
-    with (folder / "requirements.txt").open("a") as file:
-        file.write("# one more line\n")
-    shown = stack.must("up", str(folder))
-    assert "requirements.txt changed" in shown
-    assert "skylift env delete flown" in shown
+    (folder / "dags" / "fails.py").write_text(FAILS)
+    try:
+        done = stack.run("env", "run", "fails", "--env", "flown")
+        assert done.returncode == 1
+        assert "\n✗ run cli__" in done.stderr
+        assert "✗ boom [0] (try 2): RuntimeError: bad thing 1\n" in done.stdout
+        typed = re.search(r"its log: (.* --task boom --try 2 --map-index 0)\n", done.stdout)
+        assert typed, done.stdout
+        shown = subprocess.run(
+            ["bash", "-c", typed[1]], env=stack.environ, capture_output=True, text=True, check=True
+        ).stdout
+    finally:
+        (folder / "dags" / "fails.py").unlink()
+    assert f'File "{folder}/dags/fails.py", line 12, in boom\n' in shown
+    assert (
+        "ValueError: invalid literal for int() with base 10: 'x'\n\nThe above exception was the direct cause" in shown
+    )
+    assert "RuntimeError: bad thing 1\n" in shown
+    assert '{"' not in shown, "no JSON"
+    first = stack.must("logs", "--dag", "fails", "--env", "flown", "--task", "boom", "--try", "1")
+    assert first.count("=== boom [") == 2
+    assert "INFO hello from the first try" in first
+
+
+def test_the_ui_says_which_environment_it_is(stack: Stack, flown: tuple[Path, str]) -> None:
+    environment = json.loads(stack.must("env", "show", "flown", "--json"))
+    token = f"http://{environment['WebserverUrl']}/auth/token"
+    login = json.dumps({"username": "admin", "password": stack.must("env", "password", "flown").strip()}).encode()
+    kind = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(token, login, kind)) as answer:
+        bearer = json.loads(answer.read())["access_token"]
+    asking = urllib.request.Request(
+        f"http://{environment['WebserverUrl']}/ui/config", headers={"Authorization": f"Bearer {bearer}"}
+    )
+    with urllib.request.urlopen(asking) as answer:
+        assert json.loads(answer.read())["instance_name"] == "flown"
+
+
+def test_saved_requirements_are_said_to_be_not_applied_until_they_are(stack: Stack, flown: tuple[Path, str]) -> None:
+    folder, _ = flown
+    requirements, before = folder / "requirements.txt", (folder / "requirements.txt").read_text()
+
+    def named(*words: str) -> bool:
+        found = json.loads(stack.must(*words, "--json"))
+        shown = found if isinstance(found, list) else found["environments"]
+        return next(one for one in shown if one["name"] == "flown")["not_applied"] == ["requirements.txt"]
+
+    log = len((stack.home / "server.log").read_text())
+    requirements.write_text(before + "# one more line\n")
+    told = "requirements.txt changed and is not applied to environment flown"
+    seconds_until(lambda: told in (stack.home / "server.log").read_text()[log:], 120)
+    for words in (["status"], ["env", "list"]):
+        assert named(*words)
+        text = stack.must(*words)
+        assert told in text
+        assert "skylift env delete flown && " in text
+    assert "requirements.txt changed" in stack.must("up", str(folder))
     other = stack.run("up", str(project(folder.parent / "elsewhere")), "--name", "flown")
     assert other.returncode == 1
     assert f"belongs to {folder}" in other.stderr
+    requirements.write_text(before)
+    seconds_until(lambda: not named("status"), 120)
+    assert told not in stack.must("env", "list")
+
+
+def test_an_environment_is_deleted_when_asked_and_agreed(stack: Stack, flown: tuple[Path, str]) -> None:
+    with at_terminal(SKYLIFT, "env", "delete", "flown", environ=stack.environ) as typed:
+        typed.until("? [y/N]")
+        assert "Delete environment flown with its database" in typed.shown
+        typed.type("\n")
+        assert typed.end() == 1
+    assert "Nothing was deleted" in typed.shown
+    assert "flown  " in stack.must("env", "list")
+
+
+def test_a_creation_that_was_left_goes_on_and_can_be_given_up(stack: Stack, tmp_path: Path) -> None:
+    folder = project(tmp_path / "left", startup_sh="sleep 20\n")
+    with at_terminal(SKYLIFT, "up", str(folder), "--run", environ=stack.environ) as typed:
+        typed.until("environment left: ")
+        typed.interrupt()
+        assert typed.end() == 130
+    assert "Environment left goes on being made" in typed.shown
+    assert f"{SKYLIFT} up {folder} --run" in typed.shown
+    assert f"{SKYLIFT} env delete left" in typed.shown
+    assert "left  CREATING" in stack.must("env", "list")
+    stack.must("env", "delete", "left", seconds=600)
+    assert "left" not in stack.must("env", "list")
+
+
+def test_a_run_that_was_left_goes_on_and_is_found_again(stack: Stack, flown: tuple[Path, str]) -> None:
+    folder, _ = flown
+    (folder / "dags" / "waits.py").write_text(WAITS.format(folder=folder))
+    try:
+        with at_terminal(SKYLIFT, "env", "run", "waits", "--env", "flown", environ=stack.environ) as typed:
+            typed.until("running")
+            typed.interrupt()
+            assert typed.end() == 130
+        back = re.search(r"Run (cli__\S+) of waits goes on\. To come back to it: (.*)\n", typed.shown)
+        assert back, typed.shown
+        (folder / "go").touch()
+        done = subprocess.run(["bash", "-c", back[2]], env=stack.environ, capture_output=True, text=True, check=False)
+    finally:
+        (folder / "dags" / "waits.py").unlink()
+    assert done.returncode == 0, done.stderr
+    assert f"run {back[1]} of waits: success" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_state_stays_in_a_home_and_another_server_is_refused(tmp_path: Path) -> 
         refused = first.run("cloud", "--home", str(home))
         assert refused.returncode == 1
         assert "Another server already has" in refused.stderr
-        assert "runs skylift cloud" in first.run("up").stderr
+        assert "runs the local cloud alone" in first.run("up").stderr
     finally:
         assert first.end() == 0
     assert first.run("status").returncode == 1

@@ -51,3 +51,10 @@ def test_a_python3_that_is_too_old_is_passed_over(tmp_path: Path) -> None:
     script(tmp_path / "python3.13", "exit 1")
     done = make("-n", "python", environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert str(tmp_path / "python3.12") in done.stdout
+
+
+def test_the_program_is_called_so_that_what_it_prints_can_be_typed_where_one_stands() -> None:
+    here = make("-n", "run", environ={"PWD": str(ROOT)})
+    assert '".venv/bin/skylift" up examples/quickstart --run' in here.stdout
+    elsewhere = make("-n", "run", environ={"PWD": "/somewhere/else"})
+    assert f'"{ROOT}/.venv/bin/skylift" up examples/quickstart --run' in elsewhere.stdout

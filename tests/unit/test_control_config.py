@@ -99,6 +99,13 @@ def test_what_has_to_be_cannot_be_overridden() -> None:
     assert airflow_config.user_options(scene(wanted)) == {"AIRFLOW__CORE__DEFAULT_TIMEZONE": "Europe/Berlin"}
 
 
+@pytest.mark.parametrize("option", ["", "api.instance_name", "webserver.instance_name", "API.Instance_Name"])
+def test_airflow_calls_itself_by_the_environments_name_unless_the_user_names_it(option: str) -> None:
+    wanted = spec(AirflowConfigurationOptions={option: "mine"} if option else {})
+    told = variables(scene(wanted), Command.API_SERVER)
+    assert told.get("AIRFLOW__API__INSTANCE_NAME") == (None if option else wanted.name)
+
+
 def test_the_digest_follows_the_content() -> None:
     first = digest_of(definition(scene(), Command.SCHEDULER))
     assert first

@@ -16,8 +16,9 @@ from skylift.cli.airflow_api import AirflowApi
 from skylift.cli.daemon import silent_text
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
+from skylift.cli.lock import holder
 from skylift.cli.patience import patiently
-from skylift.cli.server import IMAGE, Server, alive, holder, recorded, running
+from skylift.cli.server import IMAGE, Server, alive, recorded, running
 from skylift.control.parts.secrets import password_name
 from skylift.core.errors import Refused, Unavailable
 

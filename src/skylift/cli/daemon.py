@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from skylift.cli.home import DEFAULT_PORT, Home, endpoint, find_home
-from skylift.cli.server import Server, alive, health, holder, home_of, recorded, running, start_time
+from skylift.cli.lock import HANDED_OVER, Held, holder, sign, taken
+from skylift.cli.server import Server, alive, health, home_of, recorded, running, start_time
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.containers.oci import PROCESS
 
@@ -51,17 +52,21 @@ def start(
         Refused: the port is taken, a running server has other options, or the server gave up; the text has the cause.
         Unavailable: a server runs and does not answer.
     """
-    found = _settled(home, say)
-    if found is not None:
-        _refuse_other_options(home, found, port, runner)
-        return found, False
-    if port is None:
-        port = _port_for(home, note or say)
-    else:
-        check_port(port)
-    home.prepare()
-    process, log_start = _spawn(home, port)
-    return _await_ready(home, process, log_start, say), True
+    while True:
+        found = _settled(home, say)
+        if found is not None:
+            _refuse_other_options(home, found, port, runner)
+            return found, False
+        if port is None:
+            port = _port_for(home, note or say)
+        else:
+            check_port(port)
+        home.prepare()
+        try:
+            process, log_start = _spawn(home, port)
+        except Held:
+            continue  # another command was quicker: its server is waited for
+        return _await_ready(home, process, log_start, say), True
 
 
 def stop(home: Home, say: Callable[[str], None]) -> bool:
@@ -106,7 +111,7 @@ def _refuse_other_options(home: Home, found: Server, port: int | None, runner: s
     """What cannot be given to a server that runs is refused, not ignored."""
     if found.alone:
         raise Refused(
-            f"In {home.folder} runs skylift cloud (pid {found.pid}), without environments. "
+            f"In {home.folder} runs the local cloud alone (pid {found.pid}), without environments. "
             f"End it first: {down_line(home)}"
         )
     if port not in {None, found.port}:
@@ -243,7 +248,7 @@ def _spawn(home: Home, port: int) -> tuple[subprocess.Popen[bytes], int]:
     environment |= {"SKYLIFT_HOME": str(home.folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     # Each thread that builds or answers would have glibc keep an arena of its own.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
-    with home.server_log.open("ab") as log:
+    with home.server_log.open("ab") as log, taken(home) as lock:
         process = subprocess.Popen(
             [sys.executable, "-m", "skylift.cli", "serve", "--port", str(port)],
             stdin=subprocess.DEVNULL,
@@ -251,8 +256,10 @@ def _spawn(home: Home, port: int) -> tuple[subprocess.Popen[bytes], int]:
             stderr=log,
             start_new_session=True,
             cwd=home.folder,
-            env=environment,
+            env=environment | {HANDED_OVER: str(lock.fileno())},
+            pass_fds=(lock.fileno(),),
         )
+        sign(lock, process.pid)
     return process, begin
 
 

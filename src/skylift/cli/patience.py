@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from skylift.core.clock import Clock
 from skylift.core.errors import Unavailable
 
 T = TypeVar("T")
@@ -29,7 +30,14 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 
 
-def patiently(look: Callable[[], T], say: Callable[[str], None], what: str, limit: float = PATIENCE_SECONDS) -> T:
+def patiently(
+    look: Callable[[], T],
+    say: Callable[[str], None],
+    what: str,
+    limit: float = PATIENCE_SECONDS,
+    clock: Clock = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
     """What ``look`` gives; as long as it raises ``Unavailable``, it is asked again.
 
     Args:
@@ -37,22 +45,24 @@ def patiently(look: Callable[[], T], say: Callable[[str], None], what: str, limi
         say: told when nobody answers.
         what: who is asked, for people, e.g. ``Airflow``.
         limit: seconds without an answer.
+        clock: seconds.
+        sleep: waits for so many of them.
 
     Raises:
         Unavailable: nobody answered for so long; the last error's text.
         Refused: as ``look``.
     """
-    begun = time.monotonic()
+    begun = clock()
     pause = FIRST_PAUSE
     while True:
         try:
             return look()
         except Unavailable as error:
-            silent = time.monotonic() - begun
+            silent = clock() - begun
             if silent >= limit:
                 raise
             if silent >= QUIET_SECONDS:
                 said = str(error).splitlines()[0] if str(error) else "no answer"
                 say(f"{what} has not answered for {silent:.0f} s, asking again: {said}")
-            time.sleep(min(pause, max(0.0, limit - silent)))
+            sleep(min(pause, limit - silent))
             pause = min(pause * 2, LONGEST_PAUSE)

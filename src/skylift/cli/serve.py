@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
@@ -19,12 +18,12 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from skylift.aws import clients
 from skylift.cli.composition import House
 from skylift.cli.daemon import LOG_BYTES, STAGE, check_port, down_line
 from skylift.cli.home import Home, aim, endpoint
+from skylift.cli.lock import Held, sign, taken
 from skylift.cli.server import Server, package_version, record, start_time
 from skylift.core.errors import Broken, Refused
 from skylift.wire.serve import Server as WebServer
@@ -32,8 +31,6 @@ from skylift.wire.serve import listen
 
 SETTLE_SECONDS = 10.0
 """After the start, before the first look at ourselves."""
-
-LOCK_SECONDS = 1.0
 
 LOOK_SECONDS = 60.0
 """Between two looks at our memory and the length of our own log."""
@@ -134,27 +131,13 @@ async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:
 
 @contextmanager
 def alone_in(home: Home) -> Iterator[None]:
-    """Holds the home's lock, with our pid in it. The kernel frees it when the process ends, however it ends."""
-    lock: IO[str] = home.lock_file.open("a+")
-    with lock:
-        _take(lock, home)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-
-
-def _take(lock: IO[str], home: Home) -> None:
-    """Who only looks whether the lock is held (``server.holder``) has it for a moment: that is waited for."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise Refused(f"Another server already has {home.folder}. Stop it with: {down_line(home)}") from error
-        time.sleep(0.05)
+    """Holds the home's lock (see ``lock``). The kernel frees it when the process ends, however it ends."""
+    try:
+        with taken(home) as lock:
+            sign(lock, os.getpid())
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+    except Held as error:
+        raise Refused(f"Another server already has {home.folder}. Stop it with: {down_line(home)}") from error

@@ -6,7 +6,6 @@ running only when it answers with that pid.
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
@@ -16,7 +15,7 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from skylift.cli.home import LOCK, Home, endpoint, read_json, write_private
 
@@ -70,30 +69,6 @@ def running(home: Home, patience: float = PATIENCE_SECONDS) -> Server | None:
             return None
         time.sleep(0.1)
     return None
-
-
-def holder(home: Home) -> int | None:
-    """The process that serves this home, also while it is still starting or stopping; none when nobody has the home's lock."""
-    for _ in range(20):
-        try:
-            with home.lock_file.open() as lock:
-                if _free(lock):
-                    return None
-                pid = int(lock.read() or 0)
-        except (OSError, ValueError):
-            return None
-        if pid and start_time(pid) is not None:
-            return pid
-        time.sleep(0.05)  # it has the lock, and has not written who it is yet
-    return None
-
-
-def _free(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def recorded(home: Home) -> Server | None:

@@ -17,25 +17,73 @@ ROUTE = "/_skylift/exec"
 CLUSTER = "skylift"
 """In which environments run (the control plane's default)."""
 SHELL = ("/bin/sh",)
+COMPONENT = "scheduler"
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class AnyOrder(click.Command):
+    """Takes its own options before and after the first word; what follows the next word, or ``--``, is the command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, with our options brought to the front."""
+        return super().parse_args(ctx, _options_first(args, self._takes_value(ctx)))
+
+    def _takes_value(self, ctx: click.Context) -> dict[str, bool]:
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        return {name: not one.is_flag for one in options for name in one.opts}
+
+
+def _options_first(args: list[str], takes_value: dict[str, bool]) -> list[str]:
+    """``where [our options] [--] [command]``, in whatever order, as ``[our options] -- where [command]``. Pure."""
+    options: list[str] = []
+    where: list[str] = []
+    left = list(args)
+    while left:
+        one = left[0]
+        if one == "--":
+            left.pop(0)
+            break
+        if not one.startswith("-") or one == "-":
+            if where:
+                break
+            where.append(left.pop(0))
+            continue
+        options.append(left.pop(0))
+        if takes_value.get(one) and left:
+            options.append(left.pop(0))
+    if not where and left:  # skylift exec -- ENV COMMAND
+        where.append(left.pop(0))
+    return [*options, "--", *where, *left]
+
+
+@click.command("exec", cls=AnyOrder)
 @click.argument("where", metavar="ENV_OR_TASK")
 @click.argument("words", metavar="[--] [COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("-c", "--container", default="", help="Container, where an ECS task has several.")
-@click.option("--component", default="scheduler", help="Of an environment: which component; default scheduler.")
-def execute(where: str, words: tuple[str, ...], container: str, component: str) -> int:
+@click.option("--component", help=f"Of an environment: which component; default {COMPONENT}.")
+def execute(where: str, words: tuple[str, ...], container: str, component: str | None) -> int:
     """Run COMMAND (default: a shell) in a container: of an environment's scheduler, or of an ECS task (id or ARN).
 
     It runs with the container's environment and in its working folder. Its exit code is this command's. With a terminal here there is
     one there too; otherwise standard input, output and error are passed on as they are.
+
+    Options of its own stand before COMMAND:
+
+    \b
+      skylift exec quickstart --component triggerer -- airflow version
     """
+    if component is not None and _is_task(where):
+        raise click.UsageError(
+            "--component is for an environment: an ECS task is one already. Did you mean --container?"
+        )
     here = connect()
-    task = find_task(here, where, component)
-    said = words[1:] if words[:1] == ("--",) else words  # click leaves it in where arguments may begin with a dash
-    wish = {"task": task, "container": container, "command": list(said or SHELL)}
+    task = find_task(here, where, component or COMPONENT)
+    wish = {"task": task, "container": container, "command": list(words or SHELL)}
     session: dict[str, Any] = call("POST", ROUTE, wish, region=REGION)
     return talk(session["streamUrl"], session["tokenValue"])
+
+
+def _is_task(where: str) -> bool:
+    return where.startswith("arn:") or (len(where) == 32 and all(digit in "0123456789abcdef" for digit in where))
 
 
 def find_task(here: Connection, where: str, component: str) -> str:
@@ -44,7 +92,7 @@ def find_task(here: Connection, where: str, component: str) -> str:
     Raises:
         Refused: it is neither.
     """
-    if where.startswith("arn:") or (len(where) == 32 and all(digit in "0123456789abcdef" for digit in where)):
+    if _is_task(where):
         return where
     ecs = here.client("ecs")
     service = f"skylift-{where}-{component}"

@@ -15,8 +15,9 @@ from skylift.cli.called import as_typed
 from skylift.cli.commands.fault import faults, line
 from skylift.cli.connection import Connection, connection
 from skylift.cli.home import find_home
+from skylift.cli.lock import holder
 from skylift.cli.project import up_line
-from skylift.cli.server import holder, running
+from skylift.cli.server import running
 from skylift.cli.terminal import out
 
 
