@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,25 @@ def test_a_dag_that_does_not_import_is_shown_with_airflows_error() -> None:
 def test_a_dag_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(Refused, match=r"no DAG missing\. There are: one"):
         choose_dag(Api(["one"]), "missing", print, limit=0.0)  # type: ignore[arg-type]
+
+
+def test_a_dag_whose_file_is_there_is_waited_for_and_another_is_not(tmp_path: Path) -> None:
+    """On a busy machine a file may wait for minutes until it is parsed; that others were parsed before says nothing."""
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "late.py").write_text("from airflow.sdk import dag\ndef late(): ...")
+
+    class Slow(Api):
+        looks = 0
+
+        def dags(self) -> dict[str, dict[str, Any]]:
+            self.looks += 1
+            return {"one": {}, **({"late": {}} if self.looks > 20 else {})}
+
+    slow = Slow([], [("other.py", "it does not import")])
+    assert choose_dag(slow, "late", print, folder=tmp_path) == "late"  # type: ignore[arg-type]
+    broken = Api(["one"], [("late.py", "it does not import")])
+    with pytest.raises(Refused, match=f"{tmp_path}/dags/late.py"):
+        choose_dag(broken, "late", print, folder=tmp_path)  # type: ignore[arg-type]
 
 
 def test_a_run_is_followed_to_its_end_over_a_restart_of_the_api_server() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import urllib.error
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from skylift.cli.doctor import GIGABYTE, Level, Machine, examine, registry_state
+from skylift.cli.doctor import GIGABYTE, Level, Machine, examine, home_problem, registry_state, user_name
+from skylift.cli.home import find_home
+from skylift.core.errors import Refused
 
 pytestmark = pytest.mark.unit
 
@@ -71,3 +77,59 @@ def test_registry_in_use_is_asked_and_its_password_is_not_shown() -> None:
         raise urllib.error.URLError("no route")
 
     assert registry_state({}, refuse) == ("https://pypi.org/simple", "no route")
+
+
+def as_nobody_known(look: Callable[[], str]) -> str:
+    """What a look gives to a user whom the passwd file does not know: in a child process, because there is no way back."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(54321, 54321, 54321)
+            os.setresuid(54321, 54321, 54321)
+            told = look()
+        except Exception as error:  # noqa: BLE001 - told to the parent
+            told = f"{type(error).__name__}: {error}"
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        told = answer.read()
+    os.waitpid(child, 0)
+    return told
+
+
+def test_a_user_who_is_not_in_the_passwd_file_is_seen() -> None:
+    assert as_nobody_known(user_name) == ""
+    assert user_name() != ""
+
+
+def test_a_home_that_cannot_be_written_is_seen_before_anything_is() -> None:
+    with tempfile.TemporaryDirectory() as made:  # pytest's own folders are closed to others
+        open_to_all = Path(made)
+        open_to_all.chmod(0o755)
+        assert home_problem(open_to_all / "new") == ""
+        assert "not yours to write to" in as_nobody_known(lambda: home_problem(open_to_all / "new" / "deep"))
+        theirs = open_to_all / "theirs"
+        theirs.mkdir()
+        theirs.chmod(0o777)
+        assert "belongs to another user" in as_nobody_known(lambda: home_problem(theirs))
+        (open_to_all / "file").touch()
+        assert "is not a folder" in home_problem(open_to_all / "file")
+        assert not (open_to_all / "new").exists()
+
+
+def test_without_any_home_the_advice_is_to_name_one(tmp_path: Path) -> None:
+    assert find_home({"SKYLIFT_HOME": str(tmp_path)}).folder == tmp_path
+
+    def look() -> str:
+        os.environ.pop("HOME", None)
+        try:
+            return str(find_home({}).folder)
+        except Refused as error:
+            return f"refused: {error}"
+
+    assert as_nobody_known(look).startswith("refused: This user has no home folder")

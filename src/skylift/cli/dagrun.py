@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,19 @@ from skylift.aws.errors import calling
 from skylift.cli.airflow_api import AirflowApi, TaskLine
 from skylift.cli.logline import of_project
 from skylift.cli.patience import Ask, patiently
+from skylift.cli.project import walk
 from skylift.cli.terminal import seconds
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 
-PARSE_SECONDS = 60.0
-"""Time for the first DAG file to be parsed after the environment became available."""
+LONG_SECONDS = 600.0
+"""Time for a DAG to be parsed whose file is there."""
+
+PARSE_SECONDS = LONG_SECONDS
+"""Time for the first DAG file to be parsed after the environment became available, where we cannot see whether there is one."""
+
+EMPTY_SECONDS = 60.0
+"""The same, where the project's folder has no file that looks like one."""
 
 PATIENCE_SECONDS = 8.0
 """Time for one more DAG file to be parsed where others already are: it may have been saved a moment ago."""
@@ -64,14 +71,18 @@ def choose_dag(
         Refused: it does not import (with the import error), is not there, or there are several.
     """
     begun = time.monotonic()
+    if folder is not None and not _is_saved(folder, None, set()):
+        limit = min(limit, EMPTY_SECONDS)
     while True:
         dags, errors = ask(lambda: (api.dags(), api.import_errors()), say, AIRFLOW)
         if wanted in dags or (wanted is None and dags and not errors):
             break
         waited = time.monotonic() - begun
-        if errors and (wanted is None or waited >= min(limit, PATIENCE_SECONDS)):
+        # On a busy machine a file may wait long for its turn: one that is there is waited for.
+        patience = LONG_SECONDS if _is_saved(folder, wanted, {name for name, _ in errors}) else PATIENCE_SECONDS
+        if errors and (wanted is None or waited >= min(limit, patience)):
             raise Refused(_import_error_text(errors, wanted, folder))
-        if waited >= (min(limit, PATIENCE_SECONDS) if dags else limit):
+        if waited >= (min(limit, patience) if dags else limit):
             raise Refused(_no_dag_text(dags, wanted))
         say("waiting until the DAG is parsed")
         time.sleep(POLL_SECONDS)
@@ -81,6 +92,22 @@ def choose_dag(
         known = sorted(dags)
         raise Refused(f"Which DAG? There are {', '.join(known)}. Name one, e.g.: --dag {known[0]}")
     return next(iter(dags))
+
+
+def _is_saved(folder: Path | None, wanted: str | None, broken: Container[str]) -> bool:
+    """Whether a project has a DAG file that imports, as far as is known, and in which the wanted DAG is named."""
+    if folder is None:
+        return False
+    dags = folder / "dags"
+    for path in walk(dags):
+        if path.suffix == ".py" and path.relative_to(dags).as_posix() not in broken:
+            try:
+                text = path.read_text(errors="replace")
+            except OSError:
+                continue
+            if wanted in text if wanted else "dag" in text.lower() and "airflow" in text:
+                return True
+    return False
 
 
 def new_run_id() -> str:

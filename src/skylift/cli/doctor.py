@@ -243,7 +243,7 @@ def measure(home: Home, environ: Mapping[str, str]) -> Machine:
         slots=machine_slots(SLOTS.read(environ)),
         other_port=free_port(),
         home_problem=home_problem(home.folder),
-        user=_user_name(),
+        user=user_name(),
     )
 
 
@@ -266,7 +266,8 @@ def home_problem(folder: Path) -> str:
     return ""
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """The name of the user who runs this; "" when the passwd file does not know them."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -162,7 +162,7 @@ def wait_available(
     )
 
 
-def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None], limit: float = 180.0) -> None:
+def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
     """Waits until all of Airflow's components are healthy: after a restart an environment is AVAILABLE before they are.
 
     Args:

@@ -114,6 +114,11 @@ def run_project_dag(
 def print_run(console: Console, here: Connection, environment: str, result: dagrun.RunResult) -> None:
     """The run's Airflow tasks, and why it failed if it did."""
     print_table(console, dagrun.table(result))
+    explain(console, here, environment, result)
+
+
+def explain(console: Console, here: Connection, environment: str, result: dagrun.RunResult) -> None:
+    """Why the run failed, if it did."""
     if result.state != "success":
         mwaa = here.client("mwaa")
         only = environments.names(mwaa) == [environment]

@@ -178,6 +178,7 @@ def run_dag(dag_id: str, name: str | None, conf: str | None, follow: str | None,
         result = flight.run_project_dag(here, found, dag_id, given, stages, follow)
         flight.tell_end(stages, result)
     if as_json:
+        flight.explain(err(), here, found["Name"], result)
         click.echo(json.dumps(_as_json(result), indent=2, default=str))
     else:
         flight.print_run(out(), here, found["Name"], result)
