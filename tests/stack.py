@@ -30,13 +30,13 @@ class Stack:
     home: Path
     environ: dict[str, str]
 
-    def run(self, *words: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
         """The ``skylift`` command; its output is text, whatever its exit code."""
         return subprocess.run(
             [str(SKYLIFT), *words], env=self.environ, text=True, capture_output=True, timeout=seconds, check=False
         )
 
-    def must(self, *words: str, seconds: float = 240) -> str:
+    def must(self, *words: str, seconds: float = 900) -> str:
         """As ``run``, and the exit code must be 0."""
         done = self.run(*words, seconds=seconds)
         assert done.returncode == 0, f"skylift {' '.join(words)}\n{done.stdout}\n{done.stderr}\n{self.log()}"

@@ -16,7 +16,7 @@ import pytest
 from tests.at_terminal import at_terminal
 from tests.stack import SKYLIFT, Stack, running
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

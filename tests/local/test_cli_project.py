@@ -17,7 +17,7 @@ import pytest
 from tests.at_terminal import at_terminal
 from tests.stack import QUICKSTART, SKYLIFT, Stack
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1800)]
 
 TINY = """
 from airflow.sdk import dag, task
@@ -71,7 +71,7 @@ def flown(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     """A copy of quickstart, brought up and run; with what the command printed."""
     folder = tmp_path_factory.mktemp("projects") / "flown"
     shutil.copytree(QUICKSTART, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    done = stack.run("up", str(folder), "--run", seconds=280)
+    done = stack.run("up", str(folder), "--run", seconds=1500)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{stack.log()}"
     yield folder, done.stdout
     stack.must("env", "delete", "flown")
