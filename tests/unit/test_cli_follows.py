@@ -17,7 +17,7 @@ from skylift.cli.failures import print_failures
 from skylift.cli.interrupting import MOST_NAMED, lines
 from skylift.cli.patience import patiently
 from skylift.cli.project import Project, up_command, up_line
-from skylift.cli.terminal import ForPeople, Left, Stages, agree, goes_on
+from skylift.cli.terminal import ForPeople, Left, Stages, goes_on
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
 
@@ -136,11 +136,6 @@ def test_ctrl_c_says_what_goes_on_and_the_innermost_knows_best() -> None:
         raise KeyboardInterrupt
     with pytest.raises(Refused), goes_on("never said"):
         raise Refused("no")
-
-
-def test_a_script_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    agree("Delete?", False, "Nothing was deleted.")  # pytest's standard input is no terminal
-    agree("Delete?", True, "Nothing was deleted.")
 
 
 def test_what_failed_has_another_mark_than_what_is_done() -> None:

@@ -38,13 +38,14 @@ def down(yes: bool) -> None:
 
 
 def _agree(home: Home, yes: bool) -> None:
-    server = running(home, patience=0)
+    server = running(home)
     if server is None:
         return
     try:
         found = running_work(connection(home, server).client("ecs"))
     except (Refused, Unavailable):
-        return  # a server that cannot even tell is stopped
+        err().print("The server does not tell what it runs; it is stopped with all of it.")
+        return
     if found:
         console = err()
         console.print("This stops what runs now:")
