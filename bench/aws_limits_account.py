@@ -6,12 +6,15 @@ there are events), so that 20,000 of them cost nothing while nobody looks.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import base64
 import itertools
 import json
 import os
 import signal
 import time
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -192,16 +195,16 @@ class Account:
         """Of the Airflow workload in a container: its task id (or callback's), map index and try, from where its JSON is.
 
         In the command, in the S3 object that the environment names, or, for a child of an array, in the object that its line of
-        the named list names (``skylift/executors/aboard/in_container.py``).
+        the named list names (``skylift/executors/aboard/payload.py``); there it follows the program, as the last line.
         """
-        text = command[-1] if command and command[-1].startswith("{") else ""
+        text = unpacked(command[-1]) if command else ""
         for pair in environment:
             key = pair.get("value", "").removeprefix("s3://")
             if pair["name"] == "SKYLIFT_WORKLOADS":
                 line = self.objects.get(key, b"").decode().splitlines()[index : index + 1]
                 key = "/".join([*key.split("/")[:-2], *(word.strip() for word in line)])
             if pair["name"] in {"SKYLIFT_WORKLOAD", "SKYLIFT_WORKLOADS"}:
-                text = self.objects.get(key, b"").decode()
+                text = self.objects.get(key, b"").decode().rpartition("\n")[2]
         try:
             workload = json.loads(text)
             if "ti" in workload:
@@ -241,3 +244,12 @@ class Account:
             "first_launch": min(good, default=None),
             "last_launch": max(good, default=None),
         }
+
+
+def unpacked(word: str) -> str:
+    """The workload's JSON in the last word of a command: as it is, or packed with its program."""
+    try:
+        text = zlib.decompress(base64.b85decode(word)).decode()
+        return str(ast.literal_eval(text.rpartition("\nmain(")[2].removesuffix(")")).decode())
+    except (ValueError, SyntaxError, AttributeError, zlib.error):
+        return word if word.startswith("{") else ""

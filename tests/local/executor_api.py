@@ -12,20 +12,35 @@ import sys
 import sysconfig
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.executors.aboard.payload import command
+from skylift.executors.aboard import programs
 
 DAGS = """
 import os
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from airflow.exceptions import AirflowRescheduleException
-from airflow.sdk import dag, task, timezone
+from airflow.sdk import BaseOperator, dag, task, timezone
+
+
+class Graceful(BaseOperator):
+    asked = False
+
+    def execute(self, context):
+        Path(__file__).with_name(f"{self.task_id}.began").touch()
+        while not self.asked:
+            time.sleep(0.1)
+
+    def on_kill(self):
+        with Path(__file__).with_name(f"{self.task_id}.killed").open("a") as file:
+            file.write("once ")
+        self.asked = True
 
 
 @dag(schedule=None)
@@ -44,7 +59,14 @@ def d():
     def late(): time.sleep(120)
     @task
     def unwanted(): print("must not run")
-    good(); bad(); killed(); again(); cleared(); late(); unwanted()
+    @task
+    def asleep():
+        Path(__file__).with_name("asleep.began").touch()
+        time.sleep(200)
+    @task
+    def leaves(): os._exit(3)
+    good(); bad(); killed(); again(); cleared(); late(); unwanted(); asleep(); leaves()
+    Graceful(task_id="graceful"), Graceful(task_id="graceful_again", retries=1), Graceful(task_id="graceful_cleared")
 
 
 d()
@@ -103,11 +125,13 @@ class ExecutionApi:
     environ: dict[str, str]
     workloads: dict[str, str]
 
-    def start(self, task_id: str, *, inline: str | None = None, **environ: str) -> subprocess.Popen[str]:
-        """Runs the container's command for a task instance."""
-        words = [sys.executable, *command()[1:], self.workloads[task_id] if inline is None else inline]
+    def start(
+        self, task_id: str, *, inline: str | None = None, words: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[str]:
+        """Runs the container's command for a task instance: ``words``, or the program with its workload in them."""
+        words = words or programs.inline("", self.workloads[task_id] if inline is None else inline)[0]
         return subprocess.Popen(
-            [word for word in words if word],
+            [sys.executable, *words[1:]],
             env=self.environ | environ,
             text=True,
             stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from tests.unit.executor_airflow import batch_conf
 
 from skylift.aws.batch_jobs import BatchJobs
 from skylift.core.attempt import Attempt, Observation, Phase, Verdict, verdict
-from skylift.executors.aboard.payload import Payload, Payloads
+from skylift.executors.aboard.payload import Payloads
 from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.options.batch import batch_options
 
@@ -28,21 +28,22 @@ pytestmark = pytest.mark.local
 ACTS = """
 import json, sys, time
 from skylift.executors.aboard import in_container
-workload = json.loads(in_container.fetch(in_container.place()))
-time.sleep(workload.get("sleeps", 0))
-sys.exit(workload["exits"])
+
+def main(document, s3, bucket, key):
+    workload = json.loads(document)
+    in_container.delete(s3, bucket, key)
+    time.sleep(workload.get("sleeps", 0))
+    sys.exit(workload["exits"])
 """
-"""Instead of Airflow's supervisor; fetched as by the real command."""
+"""Instead of Airflow's supervisor."""
 
 
 class Acting(Payloads):
-    """The real payloads with another command."""
+    """The real payloads with another program, fetched by the real command."""
 
-    def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
-        return replace(super().prepare_array(name, attempts), command=("python", "-c", ACTS))
-
-    def prepare(self, attempt: Attempt) -> Payload:
-        return replace(super().prepare(attempt), command=("python", "-c", ACTS))
+    def __init__(self, url: str, session: Any) -> None:
+        super().__init__(url, session=session)
+        self._programs = {False: ACTS.encode()}
 
 
 @pytest.fixture(scope="module")

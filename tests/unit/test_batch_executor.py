@@ -60,6 +60,33 @@ def test_the_smallest_options_make_a_valid_request() -> None:
     }
 
 
+def test_airflows_command_never_goes_to_a_container_that_nobody_named_airflows() -> None:
+    side = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "side", "environment": []}]}]}}
+    with pytest.raises(Refused, match="nothing says in which of them Airflow runs"):
+        request_of(batch_conf(), side)
+
+
+@pytest.mark.parametrize("characters", [1000, 6000, 7000, 7590])
+def test_what_batch_overrides_stays_within_what_ecs_takes(characters: int) -> None:
+    """The longest command that fits is taken; with room for the variables that Batch adds."""
+    commands = ("long", "x" * 5000), ("short", "x" * 500), ("least", "")
+    options, one = (
+        batch_options(batch_conf()),
+        attempt(wishes={"containerOverrides": {"environment": [{"name": "A", "value": "v" * characters}]}}),
+    )
+    payload = Payload(commands[0], {}, commands[1:])
+    made = submit_request(options, [one], payload, job_name(options, one), tags=True)
+    length = len(json.dumps(made["containerOverrides"], separators=(",", ":")))
+    assert length <= 8192
+    assert (
+        made["containerOverrides"]["command"][0]
+        == {1000: "long", 6000: "short", 7000: "short", 7590: "least"}[characters]
+    )
+    too_long = {"containerOverrides": {"environment": [{"name": "A", "value": "v" * 9000}]}}
+    with pytest.raises(Refused, match="payload_url"):
+        submit_request(options, [attempt(wishes=too_long)], payload, job_name(options, one), tags=True)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -160,7 +187,15 @@ def test_several_containers_get_the_command_in_the_first_that_the_options_name()
     containers = request_of(batch_conf(submit_job_kwargs=ECS), wished)["ecsPropertiesOverride"]["taskProperties"][0]
     assert [one["command"] for one in containers["containers"]] == [["python", "-c", "x"], ["y"]]
     # An author may go from a definition with one container to one with several, and back.
-    assert "containerOverrides" not in request_of(batch_conf(submit_job_kwargs='{"containerOverrides": {}}'), wished)
+    elsewhere = {
+        "ecsPropertiesOverride": {
+            "taskProperties": [{"containers": [{"name": "side"}, {"name": "air", "command": []}]}]
+        }
+    }
+    request = request_of(batch_conf(submit_job_kwargs='{"containerOverrides": {}}'), elsewhere)
+    assert "containerOverrides" not in request
+    side, main = request["ecsPropertiesOverride"]["taskProperties"][0]["containers"]
+    assert (main["name"], main["command"], side) == ("air", ["python", "-c", "x"], {"name": "side"})
     assert "ecsPropertiesOverride" not in request_of(
         batch_conf(submit_job_kwargs=ECS), {"containerOverrides": {"vcpus": 1}}
     )

@@ -1,4 +1,4 @@
-"""The command of a container is made once, also when the first launches of a scheduler ask for it at the same time."""
+"""The program of a container is made once, also when the first launches of a scheduler ask for it at the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threading import Barrier
 
 import pytest
 
-from skylift.executors.aboard import payload
+from skylift.executors.aboard import payload, programs
 
 pytestmark = pytest.mark.unit
 
@@ -39,18 +39,18 @@ def busy_collector() -> Iterator[None]:
 @pytest.mark.parametrize("stay", [False, True])
 def test_many_who_ask_for_it_first_all_get_it(stay: bool) -> None:
     for _ in range(ROUNDS):
-        payload._command.cache_clear()
+        programs._text.cache_clear()
         begin = Barrier(THREADS)
 
-        def ask(_: int, begin: Barrier = begin) -> tuple[str, ...]:
+        def ask(_: int, begin: Barrier = begin) -> bytes:
             begin.wait()
-            return payload.command(stay=stay)
+            return programs.program("", stay=stay)
 
         with ThreadPoolExecutor(THREADS) as pool:
             assert len(set(pool.map(ask, range(THREADS)))) == 1
 
 
 def test_payloads_have_it_before_anybody_asks() -> None:
-    payload._command.cache_clear()
+    programs._text.cache_clear()
     payload.Payloads()
-    assert payload._command.cache_info().currsize == 1
+    assert programs._text.cache_info().currsize == 1

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.executors.executor_loader import ExecutorLoader
 from airflow.jobs import scheduler_job_runner
 from tests.unit.executor_airflow import callback_workload, task_workload
 
@@ -106,3 +110,56 @@ def test_stats_are_those_that_the_scheduler_has_set_up() -> None:
 
 def test_without_remote_logging_there_is_no_remote_log() -> None:
     assert airflow_compat.remote_task_log() is None
+
+
+NAMES = """
+from airflow.executors.executor_loader import ExecutorLoader
+from skylift.executors.airflow_compat import executor_names
+try:
+    ExecutorLoader.get_executor_names(validate_teams=False)
+except TypeError:
+    pass
+print(executor_names())
+"""
+
+FOUND = """
+import sys
+from airflow.executors.executor_loader import ExecutorLoader
+for name in sys.argv[1:]:
+    ExecutorLoader.lookup_executor_name_by_str(name)
+print(ExecutorLoader.get_default_executor_name().module_path)
+"""
+
+ECS, BATCH = "skylift.executors.ecs.AwsEcsExecutor", "skylift.executors.batch.AwsBatchExecutor"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "names", "default"),
+    [
+        (ECS, [ECS, "AwsEcsExecutor"], ECS),
+        (f"{BATCH},night:{ECS}", [BATCH, "AwsBatchExecutor", "night", ECS, "AwsEcsExecutor"], BATCH),
+        (f"LocalExecutor,{ECS}", ["LocalExecutor", "AwsEcsExecutor"], "airflow.executors.local_executor.LocalExecutor"),
+        (f"{ECS};a={BATCH},far:elsewhere.Far;b=own:{ECS}", [ECS, BATCH, "far", "elsewhere.Far", "own"], ECS),
+    ],
+)
+def test_a_container_knows_the_schedulers_executors_by_every_name(
+    scheduler: str, names: list[str], default: str
+) -> None:
+    """Without being set up for teams, and without the classes."""
+    if ";" in scheduler and not hasattr(ExecutorLoader, "_validate_teams_exist_in_database"):
+        pytest.skip("this Airflow has no teams")
+    told = _python(NAMES, AIRFLOW__CORE__EXECUTOR=scheduler, AIRFLOW__CORE__MULTI_TEAM=str(";" in scheduler))
+    assert _python(FOUND, *names, AIRFLOW__CORE__EXECUTOR=told) == default
+
+
+def _python(program: str, *words: str, **environ: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]

@@ -15,14 +15,16 @@ import botocore.exceptions
 import botocore.session
 import jsonschema
 import pytest
+from airflow.api_fastapi.auth.tokens import JWTGenerator
 from botocore.validate import ParamValidator
-from tests.unit.executor_airflow import ecs_conf
+from tests.unit.executor_airflow import ecs_conf, task_workload
 
 from skylift.aws.ecs_tasks import EcsTasks, NoCapacity, NoCluster, Throttled
 from skylift.core.attempt import Attempt, Phase, Verdict, verdict
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import tag_value
-from skylift.executors.aboard.payload import Payload, Payloads, command
+from skylift.executors.aboard import programs
+from skylift.executors.aboard.payload import Payload, Payloads
 from skylift.executors.ecs import EcsCompute, observation
 from skylift.executors.options.ecs import ecs_options
 from skylift.executors.provider import get_provider_info
@@ -191,18 +193,70 @@ def test_too_long_overrides_are_refused_with_the_way_out() -> None:
 
 
 @pytest.mark.parametrize("stay", [False, True])
-def test_the_command_is_short_valid_and_needs_nothing_of_ours(stay: bool) -> None:
-    _, _, text = command(stay=stay)
-    packed = ast.literal_eval(text.partition("b85decode(")[2].removesuffix(")))"))
-    program = zlib.decompress(base64.b85decode(packed)).decode()
-    compile(program, "in_container", "exec")
-    assert not any(f"{how}skylift" in program for how in ("import ", "from ", "import_module('", "__import__('"))
-    assert ("def stay(" in program) is stay
-    assert program.count("__main__") == 1
-    longest = Payload((*command(stay=stay), "x" * 2600), {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"})
-    assert run_task_request(ecs_options(ecs_conf()), attempt(), longest, tags=True), "ids of 250 characters must fit in"
-    assert len(text) < 4096, "and half of what RunTask takes is for the author"
-    assert Payloads().prepare(attempt()).command[3] == '{"token": "secret-token"}'
+def test_a_program_is_valid_and_needs_nothing_of_ours(stay: bool) -> None:
+    text = programs.program("a.B", stay=stay).decode()
+    compile(text, "in_container", "exec")
+    assert not any(f"{how}skylift" in text for how in ("import ", "from ", "import_module('", "__import__('"))
+    assert ("def stay(" in text) is stay
+    assert text.endswith("\nEXECUTORS='a.B'\n")
+
+
+@pytest.mark.parametrize(("stay", "array"), [(False, False), (True, False), (False, True)])
+def test_the_command_that_fetches_a_program_is_short(stay: bool, array: bool) -> None:
+    """What the amazon provider's takes at the least is its 100 characters, and a workload of 900."""
+    *_, text = programs.fetching(12_345, stay=stay, array=array)
+    compile(text, "command", "exec")
+    assert len(text) < (520 if array else 330)
+
+
+PROVIDERS = ("python", "-m", "airflow.sdk.execution_time.execute_workload", "--json-string")
+
+
+def real_document(task_id: str) -> str:
+    """A workload with a token as Airflow makes it."""
+    generator = JWTGenerator(
+        secret_key="x" * 64, valid_for=600, audience="urn:airflow.apache.org:task", issuer="airflow"
+    )
+    workload = task_workload(task_id)
+    token = generator.generate({"sub": str(workload.ti.id), "scope": "workload"})
+    return str(workload.model_copy(update={"token": token}).model_dump_json())
+
+
+@pytest.mark.parametrize("task_id", ["t", "transform_the_orders", "x" * 250])
+def test_whatever_fits_with_the_providers_command_fits_with_ours(task_id: str) -> None:
+    document = real_document(task_id)
+    provided = Payload((*PROVIDERS, document), {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"})
+    one = replace(attempt(), document=lambda: document)
+    ours = Payloads(executors="skylift.executors.ecs.AwsEcsExecutor,skylift.executors.batch.AwsBatchExecutor").prepare(
+        one
+    )
+    forms = (ours.command, *ours.shorter)
+    used = []
+    for variables in range(61):
+        pairs = [{"name": f"MY_SETTING_{number:03}", "value": "v" * 80} for number in range(variables)]
+        wishes = {"overrides": {"containerOverrides": [{"name": "airflow", "environment": pairs}]}}
+        wished = replace(one, wishes=wishes)
+        try:
+            run_task_request(ecs_options(ecs_conf()), wished, provided, tags=True)
+        except Refused:
+            break
+        request = run_task_request(ecs_options(ecs_conf()), wished, ours, tags=True)
+        (container,) = request["overrides"]["containerOverrides"]
+        used.append(forms.index(tuple(container["command"])))
+    assert len(used) > 45
+    assert used == sorted(used), "the one that does most first"
+    assert used[0] == 0
+    assert used[45] == 1, "a stop is a failure there, too"
+
+
+@pytest.mark.parametrize("form", [0, 1])
+def test_an_inline_workload_comes_back_as_it_was(form: int) -> None:
+    document = json.dumps({"token": "secret-token", "text": "'\\\"\n%s {x} \u00e4"})
+    *_, word = programs.inline("a.B", document)[form]
+    text = zlib.decompress(base64.b85decode(word)).decode()
+    compile(text, "program", "exec")
+    values = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    assert [document, document.encode()][1 - form] in values
 
 
 class Bucket:
@@ -227,7 +281,10 @@ def test_by_reference_the_token_is_in_the_object_and_nowhere_else() -> None:
     bucket = Bucket()
     payload = Payloads("s3://bucket/some/prefix/", session=bucket).prepare(attempt())
     key = "some/prefix/00000000-0000-0000-0000-000000000001.1.json"
-    assert bucket.kept == {f"bucket/{key}": b'{"token": "secret-token"}'}
+    assert list(bucket.kept) == [f"bucket/{key}"]
+    size = len(programs.program(""))
+    assert bucket.kept[f"bucket/{key}"] == programs.program("") + b'{"token": "secret-token"}'
+    assert payload.command == programs.fetching(size)
     assert payload.environment["SKYLIFT_WORKLOAD"] == f"s3://bucket/{key}"
     assert "secret-token" not in repr(payload)
 
@@ -235,10 +292,10 @@ def test_by_reference_the_token_is_in_the_object_and_nowhere_else() -> None:
 def test_only_a_container_that_may_be_handed_another_workload_stays() -> None:
     payloads = Payloads("s3://bucket/prefix", session=Bucket(), stay_seconds=60)
     stays = {queue: payloads.prepare(replace(attempt(), queue=queue)) for queue in ("default", "")}
-    assert stays["default"].command == command(stay=True)
+    assert stays["default"].command == programs.fetching(len(programs.program("", stay=True)), stay=True)
     assert stays["default"].environment["SKYLIFT_WARM_SECONDS"] == "60"
     # A callback's: see order_of.
-    assert stays[""].command == command()
+    assert stays[""].command == programs.fetching(len(programs.program("")))
     assert "SKYLIFT_WARM_SECONDS" not in stays[""].environment
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from threading import Event as Bell
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from skylift.executors.ecs import EcsCompute
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.flying.fake import FakeCompute
 from skylift.executors.flying.fleet import Rhythm
+from skylift.executors.flying.flight import Order
 from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.unit
@@ -46,6 +47,10 @@ class TestedExecutor(SkyliftExecutor):
 
     def most_attempts(self) -> int:
         return 3
+
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
+        """All of them, without a word how they stand: there is no database of Airflow here."""
+        return [order.subject for order in orders]
 
 
 def makers() -> Iterator[Callable[..., TestedExecutor]]:

@@ -25,7 +25,21 @@ class Exit(IntEnum):
     NOT_OURS = 71
     """Airflow refused the start: it runs elsewhere already, or nobody wants it any more. Nothing was run here."""
     NEVER_BEGAN = 72
-    """The workload could not be fetched, or Airflow's API could not be reached. Nothing was run here."""
+    """The workload could not be fetched or read, or there is no Airflow. Nothing was run here."""
+    UNREACHABLE = 73
+    """Nothing answered as Airflow's API, or a proxy said that it is not there now. Nothing was run here."""
+    NOT_TLS = 74
+    """The API's address says https, and what listens there does not speak TLS. Nothing was run; nor in those below."""
+    IS_TLS = 75
+    """The API's address says http, and what listens there wants TLS."""
+    NO_EXECUTION_API = 76
+    """What answered is not Airflow's execution API: another path, another server."""
+    NO_ACCESS = 77
+    """Airflow's API does not take the workload's token."""
+    STOPPED_OUTSIDE = 78
+    """The container was stopped, and not by Airflow. Airflow has the state (failed, up for retry), not the reason."""
+    NOT_TRUSTED = 79
+    """The certificate of Airflow's API is not trusted."""
 
 
 SUPERSEDED = "skylift makes another attempt"
@@ -87,11 +101,11 @@ class Verdict(StrEnum):
     """It began once and the compute forgot it: only Airflow's own heartbeat can tell."""
 
 
-ENDINGS = {
+ENDINGS = dict.fromkeys(Exit, Verdict.LOST) | {
     Exit.DONE: Verdict.FINISHED,
     Exit.ENDED_BADLY: Verdict.FINISHED,
     Exit.NOT_OURS: Verdict.FINISHED,
-    Exit.NEVER_BEGAN: Verdict.LOST,
+    Exit.STOPPED_OUTSIDE: Verdict.FINISHED,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from airflow.configuration import conf
 from airflow.exceptions import AirflowNotFoundException
 from airflow.executors import base_executor, workloads
+from airflow.executors.executor_constants import CORE_EXECUTOR_NAMES
 from airflow.executors.executor_loader import ExecutorLoader
 from airflow.executors.workloads import ExecuteTask
 from airflow.models.connection import Connection
@@ -225,8 +226,10 @@ def token_seconds(conf: Any) -> float:
     return float(conf.get(section, option, fallback=None) or 600.0)
 
 
-def still_wanted(external_ids: Mapping[str, str]) -> set[str]:
+def still_wanted(external_ids: Mapping[str, str]) -> dict[str, str]:
     """Those task instances of which a container may yet begin: queued or running, by the same launch. Asks the database.
+
+    Their values are the states; "" where the database does not say which launch it was.
 
     Args:
         external_ids: of the launches, by the task instances' ids.
@@ -237,12 +240,13 @@ def still_wanted(external_ids: Mapping[str, str]) -> set[str]:
     # A UUID since 3.3, text before.
     typed = TaskInstance.id.type.python_type
     states = ("queued", "running", "restarting")
-    query = select(TaskInstance.id, TaskInstance.external_executor_id).where(
+    query = select(TaskInstance.id, TaskInstance.external_executor_id, TaskInstance.state).where(
         TaskInstance.id.in_([typed(one) for one in external_ids]), TaskInstance.state.in_(states)
     )
     with create_session() as session:
-        found = {str(one): external_id for one, external_id in session.execute(query)}
-    return {one for one, mine in external_ids.items() if one in found and found[one] in {mine, None}}
+        found = {(str(one), external_id): str(state) for one, external_id, state in session.execute(query)}
+    ours = {one: found[one, mine] for one, mine in external_ids.items() if (one, mine) in found}
+    return {one: "" for one in external_ids if (one, None) in found} | ours
 
 
 def workload_of(ti: Any, generator: Any) -> Any:
@@ -267,6 +271,27 @@ def remote_task_log() -> Any:
     # Not hasattr: 3.1's module gives None for every name that it does not know.
     ask = getattr(logging_config, "get_remote_task_log", None)
     return ask() if ask else logging_config.REMOTE_TASK_LOG
+
+
+def executor_names() -> str:
+    """``[core] executor`` for a container: all executors that this Airflow knows, as everybody's.
+
+    A DAG file is parsed in the container, and each executor named in it must be one of Airflow's there; none is loaded.
+    A container need not be set up for teams, so the teams' executors are everybody's: who may use which was decided
+    where the file was parsed first. The default executor stays the first.
+    """
+    words: list[str] = []
+    paths: set[str] = set()
+    for one in ExecutorLoader.get_executor_names():
+        path = one.module_path
+        if path in paths and one.alias:
+            # A class may stand in the list once. Its second name gets a path of its own, which nothing imports.
+            path = f"{path}.{one.alias}"
+        if path not in paths:
+            paths.add(path)
+            core = one.alias in CORE_EXECUTOR_NAMES and path == one.module_path
+            words.append(str(one.alias) if core else f"{one.alias}:{path}" if one.alias else path)
+    return ",".join(words)
 
 
 def connection_of(connection: str, team: str | None) -> Any:

@@ -15,6 +15,7 @@ from skylift.core.attempt import Compute, Observation
 from skylift.core.errors import Refused, SkyliftError
 from skylift.executors.aboard.payload import payloads_of
 from skylift.executors.aboard.warm import staying
+from skylift.executors.airflow_compat import executor_names
 from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.batch_seen import observation
 from skylift.executors.events.source import Source
@@ -51,7 +52,7 @@ class AwsBatchExecutor(SkyliftExecutor):
         session = session_of(options.connection, options.region, BATCH_SECTION, team_of(self))
         batch = client("batch", region=options.region or None, attempts=1, read_timeout=20, session=session)
         jobs = BatchJobs(batch)
-        payloads = payloads_of(own, session, options.region)
+        payloads = payloads_of(own, session, options.region, executor_names())
         if own[BATCH_ARRAYS] and not payloads.by_reference:
             raise Refused(f"[{OWN_SECTION}] batch_arrays needs payload_url: the children of an array have one command")
         whose = f" of team {team!r}" if (team := team_of(self)) else ""

@@ -11,7 +11,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from skylift.aws.batch_jobs import BatchContainer, BatchJob, BatchTry
-from skylift.core.attempt import Exit, Observation, Phase
+from skylift.core.attempt import ENDINGS, Exit, Observation, Phase, Verdict
+from skylift.executors import exit_words
 from skylift.executors.wishes.batch_request import token_of
 
 WAITING = frozenset({"SUBMITTED", "PENDING", "RUNNABLE", "STARTING"})
@@ -21,7 +22,7 @@ NO_CAPACITY = ("CAPACITY:", "Host EC2")
 queue (user guide, "Jobs stuck in RUNNABLE"), or with its EC2 instance (user guide, "Automated job retries")."""
 NOT_STARTED = "Task failed to start"
 """``statusReason`` when the container could not be made, e.g. because its image is not there."""
-NOTHING_RUN = frozenset({Exit.NOT_OURS, Exit.NEVER_BEGAN})
+NOTHING_RUN = frozenset(code for code, ending in ENDINGS.items() if ending is Verdict.LOST) | {Exit.NOT_OURS}
 
 
 RANKS = {
@@ -124,10 +125,7 @@ def _reason(job: BatchJob, told: BatchTry, names: Collection[str]) -> str:
 
 
 def _meaning(code: int | None, reason: str, status_reason: str) -> str:
-    if "OutOfMemory" in reason or (code == 137 and "memory" in reason.lower()):
-        return (
-            "it was out of memory: give the container more (executor_config: containerOverrides.resourceRequirements)"
-        )
     if status_reason.startswith("Host EC2"):
         return "its EC2 instance is gone (Spot, or scaled in)"
-    return {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)"}.get(code or 0, "")
+    more = "give the container more (executor_config: containerOverrides.resourceRequirements)"
+    return exit_words.words(code, reason, more=more)

@@ -22,8 +22,10 @@ from skylift.aws.ecs_tasks import (
 from skylift.aws.output import Output
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.executors import exit_words
 from skylift.executors.aboard.payload import Payloads, payloads_of
 from skylift.executors.aboard.warm import staying
+from skylift.executors.airflow_compat import executor_names
 from skylift.executors.events.source import Source
 from skylift.executors.events.sqs import ECS_TASK, source_of
 from skylift.executors.executor import SkyliftExecutor
@@ -49,7 +51,7 @@ class AwsEcsExecutor(SkyliftExecutor):
         session = session_of(options.connection, options.region, ECS_SECTION, team_of(self))
         ecs = client("ecs", region=options.region or None, attempts=1, read_timeout=20, session=session)
         tasks = EcsTasks(ecs, options.cluster)
-        payloads = payloads_of(own, session, options.region)
+        payloads = payloads_of(own, session, options.region, executor_names())
         if options.check_health:
             self._check(tasks, options)
         labels = {"team": team} if (team := team_of(self)) else {}
@@ -269,6 +271,4 @@ def _reason(task: EcsTask, main: EcsContainer | None) -> str:
 
 
 def _meaning(code: int | None, reason: str) -> str:
-    if "OutOfMemory" in reason or (code == 137 and "memory" in reason.lower()):
-        return "it was out of memory: give the container or the ECS task more (executor_config)"
-    return {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)"}.get(code or 0, "")
+    return exit_words.words(code, reason, more="give the container or the ECS task more (executor_config)")

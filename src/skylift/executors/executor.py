@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from skylift.aws.quiet import settle_down
 from skylift.core.attempt import Compute
-from skylift.core.errors import Broken, Refused
+from skylift.core.errors import Broken, Refused, Unavailable
 from skylift.executors import airflow_compat
 from skylift.executors.aboard.warm import WarmCompute
 from skylift.executors.events.source import Source
@@ -100,6 +100,7 @@ class SkyliftExecutor(BaseExecutor):
             launches=float(own[settings.LAUNCH_RATE]),
             calls=own[settings.WORKERS],
             capacity=own[settings.CAPACITY_SECONDS],
+            unanswered=own[settings.API_SERVER_SECONDS],
             token=airflow_compat.token_seconds(self.conf),
         )
 
@@ -151,9 +152,13 @@ class SkyliftExecutor(BaseExecutor):
         self._fleet = self._crew.fleet
         self._crew.start()
 
-    def wanted(self, orders: Sequence[Order]) -> set[str]:
-        """Which task instances Airflow still wants to begin, by their ids. For the background thread."""
-        return airflow_compat.still_wanted({order.subject: order.external_id for order in orders})
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
+        """Which task instances Airflow still wants to begin, by id, and how they stand. For the background thread."""
+        try:
+            return airflow_compat.still_wanted({order.subject: order.external_id for order in orders})
+        except SQLAlchemyError as error:
+            # Its text has the whole query in it, with all its parameters.
+            raise Unavailable(f"{type(error).__name__}: {getattr(error, 'orig', None) or 'no connection'}") from error
 
     @property
     def compute(self) -> Compute:

@@ -80,6 +80,7 @@ def _watched(ti: Any) -> Order:
         wishes=getattr(ti, "executor_config", None) or {},
         labels={name: str(getattr(ti, name, "")) for name in airflow_compat.LABELS},
         queue=str(getattr(ti, "queue", None) or ""),
+        subject=str(getattr(ti, "id", "")),
         began=True,
         repeat=False,
     )

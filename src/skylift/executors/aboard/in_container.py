@@ -1,10 +1,11 @@
-"""What runs in the container: fetch the workload, hand it to Airflow's supervisor, tell by the exit code how far it came.
+"""What runs in the container: hands the workload to Airflow's supervisor, tells by the exit code how far it came.
 
-The *source text* of this file is the container's command (``python -c``), so that any image with Airflow 3 (and boto3,
-when the workload is in S3) will do and nothing of ours must be installed in it. Hence: standard library on top,
-everything else imported where it is used, and the numbers of ``skylift.core.attempt.Exit`` repeated.
-``airflow.sdk.execution_time.execute_workload`` (3.3.2) does the same, but its exit code is 0 whatever came out, and it
-needs the whole workload, token included, in the command.
+The *source text* of this file, of ``in_container_stop.py`` and of ``in_container_api.py`` is the container's program
+(``programs.py`` says how it gets there), so that any image with Airflow 3 (and boto3, when the workload is in S3) will
+do and nothing of ours must be installed in it. Hence: standard library on top, everything else imported where it is
+used, and the numbers of ``skylift.core.attempt.Exit`` repeated. ``airflow.sdk.execution_time.execute_workload`` (3.3.2)
+does the same, but its exit code is 0 whatever came out, and it needs the whole workload, token included, in the
+command.
 """
 
 from __future__ import annotations
@@ -20,35 +21,55 @@ import sys
 import threading
 import traceback
 
-DONE, ENDED_BADLY, NOT_OURS, NEVER_BEGAN, DIED = 0, 70, 71, 72, 1
+from skylift.executors.aboard.in_container_api import NEVER_BEGAN, NOT_WANTED, api_fault
+from skylift.executors.aboard.in_container_stop import DIED, ENDED_BADLY, outcome, prepare_for_stops
+
+DONE = 0
 WORKLOAD_URL = "SKYLIFT_WORKLOAD"
 WORKLOADS_URL = "SKYLIFT_WORKLOADS"
 ARRAYS = "arrays"
 LINE = 64
-NOT_WANTED = (404, 409, 410)
+EXECUTORS = ""
 
 
-def main(inline: str = "") -> int:
-    """Runs the workload: the JSON given inline, or the object that the environment variables name."""
-    return run(lambda: inline or fetch(place()))
+def main(document: bytes, s3=None, bucket: str = "", key: str = "") -> None:  # type: ignore[no-untyped-def]  # boto3's
+    """Runs the workload and ends the process; first deletes the object that it came in, if it came in one."""
+    for name in (WORKLOAD_URL, WORKLOADS_URL):
+        os.environ.pop(name, None)
+    if key:
+        delete(s3, bucket, key)
+    sys.exit(run(document.decode))
 
 
 def run(bring) -> int:  # type: ignore[no-untyped-def]  # annotations do not go into the container
     """Runs the workload whose JSON ``bring`` gives; the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
+    if EXECUTORS:
+        # A DAG file that names an executor parses only where Airflow knows one of that name.
+        os.environ["AIRFLOW__CORE__EXECUTOR"] = EXECUTORS
     try:
         workload = parse(bring())
     except Exception:  # noqa: BLE001  whatever it was, nothing has begun: the exit code says so to the executor
         traceback.print_exc()
         return NEVER_BEGAN
-    # From here on the supervisor decides what a stop means; between its own handlers a stop must not cut it short.
-    signal.signal(signal.SIGTERM, again)
-    notice_the_end()
+    task = workload.type == "ExecuteTask"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # From here on the supervisor decides what a stop means; between its own handlers a stop must not cut it short.
+        signal.signal(number, again if task else stop_now)
     try:
-        return DONE if supervise(workload) == 0 else ENDED_BADLY
+        if task:
+            prepare_for_stops()
+        notice_the_end()
+        code = supervise(workload)
+        return outcome(code) if task else ENDED_BADLY if code else DONE
     except Exception as error:  # noqa: BLE001  the executor acts on the exit code; the text is in the container's log
         traceback.print_exc()
-        return ending(error) if workload.type == "ExecuteTask" else DIED
+        return ending(error) if task else DIED
+
+
+def stop_now(number, _) -> None:  # type: ignore[no-untyped-def]  # as above
+    """Ends at a stop: of callbacks and connection tests the executor tells the end, by the exit code."""
+    sys.exit(128 + number)
 
 
 def again(number, _) -> None:  # type: ignore[no-untyped-def]  # annotations do not go into the container
@@ -56,17 +77,6 @@ def again(number, _) -> None:  # type: ignore[no-untyped-def]  # annotations do 
     timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
     timer.daemon = True
     timer.start()
-
-
-def place() -> str:
-    """URL of the workload. A child of an array job finds the name in its line of ``{prefix}/arrays/{array}``."""
-    lines = os.environ.pop(WORKLOADS_URL, "")
-    if not lines:
-        return os.environ.pop(WORKLOAD_URL)
-    begin = LINE * int(os.environ["AWS_BATCH_JOB_ARRAY_INDEX"])
-    s3, bucket, key = opened(lines)
-    line: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={begin}-{begin + LINE - 1}")["Body"].read()
-    return "/".join([*lines.split("/")[:-2], line.decode().strip()])
 
 
 def opened(url: str):  # type: ignore[no-untyped-def]  # boto3's clients have no types
@@ -78,15 +88,12 @@ def opened(url: str):  # type: ignore[no-untyped-def]  # boto3's clients have no
     return s3, bucket, key
 
 
-def fetch(url: str) -> str:
-    """Text of an object, which is deleted: it holds a token, and nobody needs it twice."""
-    s3, bucket, key = opened(url)
-    body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+def delete(s3, bucket: str, key: str) -> None:  # type: ignore[no-untyped-def]  # as above
+    """Deletes the workload's object: it holds a token, and nobody needs it twice."""
     try:
         s3.delete_object(Bucket=bucket, Key=key)
     except Exception as error:  # noqa: BLE001  the run matters more; who may let the container delete reads its log
-        sys.stderr.write(f"{url} stays, with its token: {error}\n")
-    return body.decode()
+        sys.stderr.write(f"s3://{bucket}/{key} stays, with its token: {error}\n")
 
 
 def parse(text: str):  # type: ignore[no-untyped-def]  # Airflow's classes have no types here
@@ -110,7 +117,7 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
     """What ``BaseExecutor.run_workload`` does, which 3.1 and 3.2 do not have; in the words of their LocalExecutor."""
     from airflow.configuration import conf  # lazy: as in parse
     from airflow.dag_processing.bundles.manager import DagBundlesManager  # lazy: as in parse
-    from airflow.sdk.execution_time.supervisor import ActivitySubprocess, supervise  # lazy: as in parse
+    from airflow.sdk.execution_time.supervisor import supervise  # lazy: as in parse
 
     bundle = workload.bundle_info
     if workload.type == "ExecuteCallback":
@@ -120,8 +127,6 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
         opened.initialize()
         sys.path.append(str(opened.path))
         return int(not execute_callback_workload(workload.callback, logging.getLogger("callback"))[0])
-    if ActivitySubprocess.wait.__name__ == "wait":
-        ActivitySubprocess.wait = stoppable(ActivitySubprocess.wait)  # type: ignore[no-untyped-call]
     base = conf.get("api", "base_url", fallback="/")
     base = f"http://localhost:8080{base}" if base.startswith("/") else base
     if hasattr(workload, "sentry_integration"):
@@ -137,30 +142,14 @@ def run_before_3_3(workload, **options) -> int:  # type: ignore[no-untyped-def] 
     )
 
 
-def stoppable(wait):  # type: ignore[no-untyped-def]  # as above
-    """The supervisor's ``wait``, made to hand a stop on to the Airflow task's process, as 3.3's does."""
-
-    def forwarding(process):  # type: ignore[no-untyped-def]  # as above
-        def stop(number, _):  # type: ignore[no-untyped-def]  # as above
-            if process._exit_code is None:
-                os.kill(process.pid, number)
-
-        before = signal.signal(signal.SIGTERM, stop)
-        try:
-            return wait(process)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    return forwarding
-
-
 def notice_the_end() -> None:
     """Wakes the supervisor when its child has ended.
 
-    Airflow's supervisor (3.3.2, ``WatchedSubprocess._service_subprocess``) sees the child's last socket close, asks once whether
-    the child has ended, and when that was a moment too early sleeps for ``[workers] min_heartbeat_interval`` (5 s) in a selector
-    without files. On Linux the socket wakes it on the child's own processor, before the child can go on to its end: it is too
-    early nearly always. A selector whose wait is interrupted returns early, says its documentation; then the supervisor asks again.
+    Airflow's supervisor (3.3.2, ``WatchedSubprocess._service_subprocess``) sees the child's last socket close, asks
+    once whether the child has ended, and when that was a moment too early sleeps for ``[workers]
+    min_heartbeat_interval`` (5 s) in a selector without files. On Linux the socket wakes it on the child's own
+    processor, before the child can go on to its end: it is too early nearly always. A selector whose wait is
+    interrupted returns early, says its documentation; then the supervisor asks again.
     """
     if signal.getsignal(signal.SIGCHLD) is wake:
         return
@@ -190,16 +179,8 @@ def wake(number, frame, left=[]) -> None:  # type: ignore[no-untyped-def]  # noq
 
 
 def ending(error: Exception) -> int:
-    """The exit code for what the supervisor raised.
-
-    Airflow's API answers 404, 409 or 410 when this container must not (or no longer) run the task instance. Before the
-    supervisor waits for the task's process, nothing has run; any other error there is ours to repeat.
-    """
-    waited = any(frame.name == "wait" for frame in traceback.extract_tb(error.__traceback__))
-    if getattr(getattr(error, "response", None), "status_code", None) in NOT_WANTED:
-        return ENDED_BADLY if waited else NOT_OURS
-    return DIED if waited else NEVER_BEGAN
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))
+    """The exit code for what the supervisor raised: before it waits for the task's process nothing has run."""
+    if any(frame.name == "wait" for frame in traceback.extract_tb(error.__traceback__)):
+        unwanted = getattr(getattr(error, "response", None), "status_code", None) in NOT_WANTED
+        return ENDED_BADLY if unwanted else DIED
+    return api_fault(error)

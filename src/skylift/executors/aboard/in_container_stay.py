@@ -1,6 +1,6 @@
 """What runs in a container that stays for more than one workload (``[skylift] warm_seconds``).
 
-Its source text follows that of ``in_container.py`` in the container's command, without the imports from there; the same rules hold.
+Its source text follows that of ``in_container.py`` in the container's program; the same rules hold.
 Each workload has a process of its own, so that nothing of one is in the memory of the next; the file system is shared.
 How executor and container meet stands in ``berths.py``.
 """
@@ -14,16 +14,9 @@ import signal
 import sys
 import time
 
-from skylift.executors.aboard.in_container import (
-    DONE,
-    ENDED_BADLY,
-    NEVER_BEGAN,
-    NOT_OURS,
-    WORKLOAD_URL,
-    fetch,
-    opened,
-    run,
-)
+from skylift.executors.aboard.in_container import DONE, WORKLOAD_URL, delete, opened, run
+from skylift.executors.aboard.in_container_api import NEVER_BEGAN, NOT_OURS
+from skylift.executors.aboard.in_container_stop import ENDED_BADLY
 
 STAY_SECONDS = "SKYLIFT_WARM_SECONDS"
 WARM, CLOSED = "warm", "closed"
@@ -32,8 +25,17 @@ STOPPED: list[bool] = []
 CHILDREN: list[int] = []
 
 
-def stay() -> int:
-    """Workload after workload, until none comes for ``SKYLIFT_WARM_SECONDS``; the exit code of a container that did well is 0."""
+def stay(first: int) -> None:
+    """Workload after workload, until none comes for ``SKYLIFT_WARM_SECONDS``; ends with 0 when all went well.
+
+    Args:
+        first: where the first workload begins in its object, which begins with this program.
+    """
+    sys.exit(workloads(first))
+
+
+def workloads(first: int) -> int:
+    """As ``stay``; the exit code."""
     url, seconds = os.environ.pop(WORKLOAD_URL), float(os.environ.pop(STAY_SECONDS))
     folder, _, name = url.rpartition("/")
     s3, bucket, prefix = opened(f"{folder}/{WARM}/{name.removesuffix('.json')}")
@@ -41,7 +43,7 @@ def stay() -> int:
     with contextlib.suppress(ImportError):
         # Once, for all processes that follow.
         importlib.import_module("airflow.executors.base_executor")
-    number, code = 1, apart(lambda: fetch(url))
+    number, code = 1, apart(lambda: fetch(url, first))
     # What went wrong here might go wrong again: such a container ends, and its exit code tells.
     while code in (DONE, ENDED_BADLY, NOT_OURS) and not STOPPED:
         if not told(s3, bucket, f"{prefix}/{number}-{code}"):
@@ -71,6 +73,9 @@ def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in in_container.p
     if child == 0:
         code = 1
         try:
+            # Who signals the container's process group must not reach it twice: a stop is passed on to it.
+            with contextlib.suppress(OSError):
+                os.setpgid(0, 0)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             code = NEVER_BEGAN if STOPPED else run(bring)
@@ -123,6 +128,14 @@ def tidy(s3, bucket, *keys) -> None:  # type: ignore[no-untyped-def]  # as above
         sys.stderr.write(f"{key} stays: {error}\n")
 
 
+def fetch(url: str, first: int) -> str:
+    """Text of the workload that the container was started with; its object is deleted."""
+    s3, bucket, key = opened(url)
+    body: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={first}-")["Body"].read()
+    delete(s3, bucket, key)
+    return body.decode()
+
+
 def take(url: str) -> str:
     """Text of the workload in a berth, which is emptied: it holds a token, and the berth must stay."""
     # Not by the client that all processes inherit: TLS counts what was said, and two that use one connection lose count.
@@ -131,7 +144,3 @@ def take(url: str) -> str:
     if body != CLOSED.encode():
         s3.put_object(Bucket=bucket, Key=key, Body=b"")
     return body.decode()
-
-
-if __name__ == "__main__":
-    sys.exit(stay())

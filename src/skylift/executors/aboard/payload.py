@@ -1,28 +1,23 @@
 """The command and environment of a container: how the workload gets there, inline or by reference.
 
-By reference (``[skylift] payload_url``): the workload's JSON, with its token, is an object in S3 and the container learns
-only the object's URL, so that nobody reads the token with DescribeTasks and length is no matter. The container deletes the
-object once fetched; one that stays (its container never began, or may not delete) is for a lifecycle rule of the bucket.
-Inline: in the command, as the amazon provider's executor does.
+By reference (``[skylift] payload_url``): the container's program and the workload's JSON, with its token, are one
+object in S3 and the container learns only the object's URL, so that nobody reads the token with DescribeTasks and
+length is no matter. The container deletes the object once fetched; one that stays (its container never began, or may
+not delete) is for a lifecycle rule of the bucket. Inline: in the command, as the amazon provider's executor does; the
+program is there, too, as much of it as there is room for.
 
-Array jobs: all children have one command and one environment. A list in S3, one line of fixed length for each child, says whose
-workload it takes: it begins the line of its index. The list has no token in it, and outlives the children: it is how a restarted
-scheduler finds the child of an attempt.
+Array jobs: all children have one command and one environment. A list in S3, one line of fixed length for each child,
+says whose workload it takes: it begins the line of its index. The list has no token in it, and outlives the children:
+it is how a restarted scheduler finds the child of an attempt.
 """
 
 from __future__ import annotations
 
-import ast
-import base64
 import time
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from threading import Lock
+from dataclasses import dataclass, field
 from typing import Any
 
 from skylift.aws.clients import client
@@ -30,7 +25,7 @@ from skylift.aws.s3_objects import S3Objects
 from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import s3_url, split_s3_url
-from skylift.executors.aboard import in_container, in_container_stay
+from skylift.executors.aboard import in_container, in_container_stay, programs
 from skylift.executors.aboard.berths import Berths, S3Berths
 from skylift.executors.options.settings import OWN_SECTION, PAYLOAD_URL, WARM_SECONDS, Options
 
@@ -40,20 +35,25 @@ FRESH = 60.0
 MOST_REMEMBERED = 20_000
 """Workloads of which it is known when they were put."""
 
-_ONE_PARSES = Lock()
-"""``ast`` in two threads of one process fails now and then up to Python 3.11: "AST constructor recursion depth mismatch" (a SystemError;
-CPython's issue 106905), when the collector runs Python code in between. It would fail the first Airflow tasks of a scheduler."""
-
 AT_ONCE = 16
 """Objects that are put at the same time; the client's pool holds 32 connections."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What the container is started with. ``command`` may hold the token: never print it."""
+    """What the container is started with. ``command`` may hold the token: never print it.
 
-    command: tuple[str, ...]
+    Attributes:
+        shorter: other commands for the same, which do less, for where ``command`` has no room.
+    """
+
+    command: tuple[str, ...] = field(repr=False)
     environment: dict[str, str]
+    shorter: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+
+    def fitting(self, fits: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
+        """The first of all commands that fits; the shortest when none does."""
+        return next(filter(fits, (self.command, *self.shorter)), (self.command, *self.shorter)[-1])
 
 
 class Payloads:
@@ -64,19 +64,28 @@ class Payloads:
         session: a boto3 session with the credentials to put them with; ``None`` for the usual places.
         region: AWS region; "" as AWS's own settings say.
         stay_seconds: for which a container waits for another workload; 0: not. Needs ``url``.
+        executors: what ``[core] executor`` is to be in the container; "" for what it is there.
 
     Raises:
         ValueError: ``url`` is not an S3 URL.
     """
 
-    def __init__(self, url: str = "", *, session: Any = None, region: str = "", stay_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str = "",
+        *,
+        session: Any = None,
+        region: str = "",
+        stay_seconds: float = 0.0,
+        executors: str = "",
+    ) -> None:
         self._stay = {in_container_stay.STAY_SECONDS: f"{stay_seconds:g}"} if stay_seconds else {}
         self._bucket, self._prefix = split_s3_url(url) if url else ("", "")
         self._clock = time.monotonic
         self._put: OrderedDict[str, float] = OrderedDict()
-        # Now, while nothing else goes on in this process: see ``_ONE_PARSES``.
-        for stays in {False, bool(stay_seconds)}:
-            command(stay=stays)
+        self._executors = executors
+        # Now, while nothing else goes on in this process: see ``programs._ONE_PARSES``.
+        self._programs = {stays: programs.program(executors, stay=stays) for stays in {False, bool(stay_seconds)}}
         if self._bucket:
             # Here, in one thread: boto3 sessions must not make clients in several at once.
             s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
@@ -94,22 +103,28 @@ class Payloads:
             Refused, Unavailable: S3 said no.
         """
         if not self._bucket:
-            return Payload((*command(), attempt.document()), _environment())
+            command, *shorter = programs.inline(self._executors, attempt.document())
+            return Payload(command, _environment(), tuple(shorter))
         key = self._key(f"{attempt.token}.json")
         # A launch that is throttled is asked for again and again.
         if self._clock() - self._put.get(attempt.token, float("-inf")) >= FRESH:
             self.renew(attempt)
         named = {in_container.WORKLOAD_URL: s3_url(self._bucket, key)}
-        # What has no queue (a callback) may have a container already when it is launched, so none is ever handed over.
-        stay = self._stay if attempt.queue else {}
-        return Payload(command(stay=bool(stay)), _environment() | named | stay)
+        stay = self._stay if self._stays(attempt) else {}
+        command = programs.fetching(len(self._programs[bool(stay)]), stay=bool(stay))
+        return Payload(command, _environment() | named | stay)
 
     def renew(self, attempt: Attempt) -> None:
         """Puts the workload's object with a token that is valid from now on. Raises as ``prepare``."""
-        self._objects.put(self._bucket, self._key(f"{attempt.token}.json"), attempt.document().encode())
+        document = self._programs[self._stays(attempt)] + attempt.document().encode()
+        self._objects.put(self._bucket, self._key(f"{attempt.token}.json"), document)
         self._put[attempt.token] = self._clock()
         while len(self._put) > MOST_REMEMBERED:
             self._put.popitem(last=False)
+
+    def _stays(self, attempt: Attempt) -> bool:
+        # What has no queue (a callback) may have a container already when it is launched, so none is ever handed over.
+        return bool(self._stay) and bool(attempt.queue)
 
     def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
         """The payload that all children of an array job have; puts an object for each attempt, and then the list.
@@ -127,7 +142,8 @@ class Payloads:
         lines = "".join(f"{attempt.token}.json".ljust(in_container.LINE - 1) + "\n" for attempt in attempts)
         key = self._key(in_container.ARRAYS, name)
         self._objects.put(self._bucket, key, lines.encode())
-        return Payload(command(), _environment() | {in_container.WORKLOADS_URL: s3_url(self._bucket, key)})
+        command = programs.fetching(len(self._programs[False]), array=True)
+        return Payload(command, _environment() | {in_container.WORKLOADS_URL: s3_url(self._bucket, key)})
 
     def arrays(self) -> Iterator[str]:
         """Names of all arrays of which the list is still there. Raises ``Refused``, ``Unavailable``."""
@@ -152,47 +168,12 @@ def _environment() -> dict[str, str]:
     return {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"}
 
 
-def payloads_of(own: Options, session: Any, region: str) -> Payloads:
+def payloads_of(own: Options, session: Any, region: str, executors: str = "") -> Payloads:
     """As ``[skylift]`` says. Raises ``Refused`` with one line that names a wrong option."""
     url, stay = own[PAYLOAD_URL], own[WARM_SECONDS]
     if stay and not url:
         raise Refused(f"[{OWN_SECTION}] warm_seconds needs payload_url: the next workload comes through S3")
     try:
-        return Payloads(url, session=session, region=region, stay_seconds=stay)
+        return Payloads(url, session=session, region=region, stay_seconds=stay, executors=executors)
     except ValueError as error:
         raise Refused(f"[{OWN_SECTION}] payload_url: {error}") from error
-
-
-def command(*, stay: bool = False) -> tuple[str, ...]:
-    """``python -c`` with the text of ``in_container.py``, and of ``in_container_stay.py`` for a container that stays.
-
-    The text is compressed (``zlib``, base 85): a third of the length, and RunTask's 8,192 characters are the author's, too.
-    """
-    with _ONE_PARSES:
-        return _command(stay)
-
-
-@cache
-def _command(stay: bool) -> tuple[str, ...]:
-    tree = ast.parse(Path(in_container.__file__).read_text())
-    if stay:
-        more = ast.parse(Path(in_container_stay.__file__).read_text())
-        tree.body = [*tree.body[:-1], *(node for node in more.body[1:] if not _is_import_of_ours(node))]
-    _strip(tree)
-    packed = base64.b85encode(zlib.compress(ast.unparse(tree).encode(), 9)).decode()
-    return "python", "-c", f"import base64,zlib;exec(zlib.decompress(base64.b85decode({packed!r})))"
-
-
-def _is_import_of_ours(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and str(node.module).startswith(("skylift", "__future__"))
-
-
-def _strip(tree: ast.Module) -> None:
-    """Takes out docstrings and annotations; ``unparse`` leaves the comments behind."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-            for argument in node.args.args:
-                argument.annotation = None

@@ -22,6 +22,7 @@ from threading import Condition
 from skylift.core.attempt import Attempt, Census, Compute, Observation, Phase, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.executors import exit_words
 from skylift.executors.aboard.berths import Berth, Berths
 from skylift.executors.aboard.in_container_stay import CLOSED
 from skylift.executors.aboard.payload import Payloads
@@ -311,7 +312,9 @@ class WarmCompute:
                 return None
             if container.number == number_of(ref):
                 container.idle, container.touched = True, self._clock()
-            reason = f"exit code {code}; its container stays; {ref}"
+            reason = "; ".join(
+                filter(None, (f"exit code {code}", exit_words.words(code), f"its container stays; {ref}"))
+            )
             return self._say(Observation(ref, Phase.STOPPED, True, code, reason=reason))
 
     def _died(self, ref: str, seen: Observation) -> Observation:

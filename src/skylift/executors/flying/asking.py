@@ -7,7 +7,7 @@ launch, and every half minute for all that waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from skylift.core.attempt import Phase
@@ -22,7 +22,8 @@ MOST_PER_QUESTION = 500
 NOT_WANTED = "Airflow does not want it any more (marked, cleared or deleted): its container is stopped, none follows"
 
 Wanted = Callable[[Sequence[Order]], Collection[str]]
-"""The subjects of those orders that Airflow still wants to begin. Blocks on Airflow's database; may raise anything."""
+"""The subjects of those orders that Airflow still wants to begin; where it knows, a mapping to how they stand (the
+values of ``settle.Standing``). Blocks on Airflow's database; may raise anything."""
 
 
 class Asking:
@@ -92,6 +93,14 @@ class Asking:
                 flight.revoked = NOT_WANTED
                 self._landing.unwanted(flight, NOT_WANTED)
                 self._field.route(flight)
+            elif flight in waits and _runs(result, flight):
+                self._landing.came_late(flight)
             elif flight in waits:
                 flight.due = now
                 self._field.route(flight)
+
+
+def _runs(answer: Collection[str] | SkyliftError, flight: Flight) -> bool:
+    """Whether Airflow takes it for running, by a container that is over."""
+    state = answer.get(flight.order.subject) if isinstance(answer, Mapping) else None
+    return state == "running" and flight.alone and flight.number > 1 and not flight.revoked

@@ -16,6 +16,7 @@ from skylift.core.attempt import Compute, Observation, Phase
 from skylift.core.clock import Clock
 from skylift.executors.flying.airfield import Airfield
 from skylift.executors.flying.asking import Asking, Wanted
+from skylift.executors.flying.confirming import Confirming
 from skylift.executors.flying.finding import Finding
 from skylift.executors.flying.flight import Flight, News, Order, Verb
 from skylift.executors.flying.landing import Landing
@@ -64,7 +65,8 @@ class Fleet:
         self._stopping = Stopping(field)
         self._landing = Landing(field, self._stopping)
         self._renewing = Renewing(field, self._stopping)
-        self._watching = Watching(field, self._renewing, self._landing)
+        self._confirming = Confirming(field, self._landing, wanted)
+        self._watching = Watching(field, self._renewing, self._confirming)
         self._finding = Finding(field, self._stopping, self._landing)
         self._launching = Launching(field, self._watching, self._landing)
         self._asking = Asking(field, self._landing, wanted)
@@ -73,6 +75,7 @@ class Fleet:
             self._stopping,
             self._landing,
             self._watching,
+            self._confirming,
             self._finding,
             self._renewing,
             self._asking,
@@ -136,7 +139,7 @@ class Fleet:
 
     def _take(self, order: Order) -> None:
         now = self._field.clock()
-        flight = Flight(order, since=now, due=now, changed=now, began=order.began)
+        flight = Flight(order, since=now, due=now, changed=now, began=order.began, alone=not order.adopted)
         self._field.roster.add(flight)
         if order.ref:
             self._field.roster.place(flight, order.ref)
@@ -153,6 +156,9 @@ class Fleet:
 
     def _route(self, flight: Flight) -> None:
         """Puts a flight, about which no call is on its way, where the next thing is done for it."""
+        if flight.ending:
+            # What is next, Airflow's answer says.
+            return
         verb = flight.verb()
         if flight.over or verb is Verb.LEAVE:
             self._landing.forget(flight)

@@ -94,6 +94,8 @@ class Flight:
         ref: the compute's name for the attempt; "" as long as it is not placed.
         busy: a call about it is on its way.
         over: it has landed; whatever still comes of it is ignored.
+        ending: its container is over, and Airflow is asked how its task instance stands.
+        alone: no other container of this launch can be alive.
         phase, began, version: as last seen.
         changed: when its phase changed last.
         looks: how often its container was looked at.
@@ -103,6 +105,9 @@ class Flight:
         unsure: a launch failed in a way that may have made a container.
         shortages: how often there was no capacity.
         short_since: when there was none first.
+        unanswered: how often in a row its container found no Airflow API.
+        unanswered_since: when it found none first.
+        explained: the first end before the begin has been explained.
         doubt: Airflow is to be asked whether it still wants it, before the next launch.
         superseded: its container was told to stop because another attempt is to follow.
         revoked: why it must stop; "" as long as it may run.
@@ -118,6 +123,8 @@ class Flight:
     ref: str = ""
     busy: bool = False
     over: bool = False
+    ending: bool = False
+    alone: bool = True
     phase: Phase = Phase.WAITING
     began: bool = False
     version: int = 0
@@ -129,6 +136,9 @@ class Flight:
     unsure: bool = False
     shortages: int = 0
     short_since: float | None = None
+    unanswered: int = 0
+    unanswered_since: float | None = None
+    explained: bool = False
     doubt: bool = False
     superseded: bool = False
     revoked: str = ""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from functools import partial
 
-from skylift.core.attempt import SUPERSEDED, Observation, Phase, Verdict
+from skylift.core.attempt import SUPERSEDED, Exit, Observation, Phase, Verdict
 from skylift.core.errors import SkyliftError
 from skylift.executors.flying.airfield import Airfield
 from skylift.executors.flying.flight import Flight, News, Stage
 from skylift.executors.flying.line import Line, leave
 from skylift.executors.flying.pace import back_off
-from skylift.executors.flying.settle import Event, Settlement, settle
+from skylift.executors.flying.settle import Event, Settlement, Standing, settle
 from skylift.executors.flying.stopping import Stopping
 
 
@@ -27,19 +28,35 @@ class Landing:
         self._unasked: deque[Flight] = deque()
         self._lane = field.lane("explain", field.rhythm.looks, 4)
 
-    def end(self, flight: Flight, means: Verdict, seen: Observation) -> None:
-        """An attempt is over (``means`` is not ``UNDERWAY``)."""
+    def end(self, flight: Flight, means: Verdict, seen: Observation, stands: Standing = Standing.UNKNOWN) -> None:
+        """An attempt is over (``means`` is not ``UNDERWAY``).
+
+        Args:
+            stands: how Airflow's database has its task instance.
+        """
         order = flight.order
-        if means is Verdict.LOST and order.repeat:
+        if means is Verdict.LOST and order.repeat and stands in {Standing.UNKNOWN, Standing.QUEUED}:
             if flight.superseded:
                 self._repeat(flight, "token", seen.reason, counts=False)
                 return
             if seen.shortage:
                 self._short(flight, seen.reason)
                 return
+            if seen.exit_code == Exit.UNREACHABLE:
+                self._unanswered(flight, seen)
+                return
         most = self._field.rhythm.most_attempts if order.repeat else flight.spent
-        settlement = settle(means, seen.exit_code, order.kind, number=flight.spent, most=most, outside=seen.outside)
+        settlement = settle(
+            means,
+            seen.exit_code,
+            order.kind,
+            number=flight.spent,
+            most=most,
+            outside=seen.outside,
+            stands=stands,
+        )
         if settlement.repeat:
+            flight.unanswered, flight.unanswered_since = 0, None
             self._repeat(flight, "missing" if seen.phase is Phase.MISSING else "lost", seen.reason)
             return
         if means is Verdict.LOST:
@@ -90,6 +107,14 @@ class Landing:
         """When there is more to do."""
         return min(self._waiting.due(), self._lane.ready(now) if self._unasked else float("inf"))
 
+    def came_late(self, flight: Flight) -> None:
+        """Airflow takes it for running, and its containers are all over: it fails, as nobody is left to end it."""
+        text = (
+            f"attempt {flight.number - 1} ended while Airflow was being told that it begins; Airflow heard it "
+            "afterwards, and takes the task instance for running: it fails here, and its retries apply"
+        )
+        self._land(flight, News(flight.order, Stage.ENDED, Event.FAILED, text, record=True))
+
     # Another attempt.
 
     def _short(self, flight: Flight, reason: str) -> None:
@@ -101,20 +126,52 @@ class Landing:
         else:
             self._repeat(flight, "shortage", reason, counts=False)
 
+    def _unanswered(self, flight: Flight, seen: Observation) -> None:
+        """Its container found no Airflow API: it waits, as without capacity."""
+        now = self._field.clock()
+        flight.unanswered += 1
+        flight.unanswered_since = now if flight.unanswered_since is None else flight.unanswered_since
+        waited = now - flight.unanswered_since
+        if waited < self._field.rhythm.unanswered:
+            self._repeat(flight, "unanswered", seen.reason, counts=False)
+            return
+        self._field.meter.count("given_up", why="unanswered")
+        text = (
+            f"{flight.unanswered} containers in {waited:.0f} seconds found no Airflow API server ([skylift] "
+            f"api_server_seconds); the last: {seen.reason}"
+        )
+        self._settle(flight, Settlement(event=Event.FAILED, record=True), text)
+
     def _repeat(self, flight: Flight, why: str, reason: str, *, counts: bool = True) -> None:
         now = self._field.clock()
         text = f"attempt {flight.number} never began, another follows: {reason}"
         self._field.meter.count("repeats", why=why)
-        self._field.news.append(News(flight.order, Stage.REPEATED, reason=text, record=True))
+        self._tell_of_repeat(flight, News(flight.order, Stage.REPEATED, reason=text, record=True), why)
         if flight.missing_since is not None:
+            flight.alone = False
             # What the compute has forgotten may still exist; its stop costs one call, a double would cost a container.
             self._stopping.stop(flight.ref, f"{SUPERSEDED}: {text}")
-        wait = back_off(flight.shortages if why == "shortage" else flight.spent, first=2.0)
+        times = {"shortage": flight.shortages, "unanswered": flight.unanswered}.get(why, flight.spent)
+        wait = back_off(times, first=2.0)
         flight.spent += counts
         self._field.roster.unplace(flight, now)
         flight.restart(now, wait)
         if not flight.busy:
             self._field.route(flight)
+
+    def _tell_of_repeat(self, flight: Flight, news: News, why: str) -> None:
+        """The first such news comes with an explanation, as the last does: nobody should wait for the last."""
+        asked = why in {"lost", "unanswered"} and flight.ref and self._field.rhythm.explain and not flight.explained
+        if not asked or not self._lane.open(self._field.clock()):
+            self._field.news.append(news)
+            return
+        flight.explained = True
+        call = partial(self._field.compute.explain, flight.ref)
+        self._field.calls.make(self._lane, call, partial(self._told_of_repeat, news))
+
+    def _told_of_repeat(self, news: News, result: str | SkyliftError) -> None:
+        more = "" if isinstance(result, SkyliftError) else result
+        self._field.news.append(replace(news, reason="\n".join(filter(None, (news.reason, more)))))
 
     # The news.
 

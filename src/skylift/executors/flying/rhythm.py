@@ -29,6 +29,7 @@ class Rhythm:
         eventful: changes come by events (``sighted``), so that looking is only a safety net.
         reconcile: with events, seconds between two looks at an attempt.
         capacity: seconds for which a lack of capacity is waited out.
+        unanswered: seconds for which an Airflow API that no container can reach is waited for.
         token: seconds that a workload's token lives; 0: for ever.
         ask: seconds between two questions to Airflow whether what still waits is wanted; 0: never asked.
         explain: seconds for which the news of a bad end may wait for its explanation; 0: none is asked for.
@@ -47,6 +48,7 @@ class Rhythm:
     eventful: bool = False
     reconcile: float = 300.0
     capacity: float = 1800.0
+    unanswered: float = 1800.0
     token: float = 0.0
     ask: float = 30.0
     explain: float = 15.0

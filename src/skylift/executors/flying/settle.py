@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from skylift.core.attempt import Exit, Verdict
+from skylift.core.attempt import SUPERSEDED, Exit, Observation, Verdict
 
 
 class Kind(StrEnum):
@@ -43,6 +43,37 @@ class Event(StrEnum):
     FAILED = "failed"
 
 
+class Standing(StrEnum):
+    """How Airflow's database has the task instance of a container that is over."""
+
+    UNKNOWN = ""
+    """It could not be asked, or does not say whose launch it is."""
+    QUEUED = "queued"
+    """By this launch, so nothing began."""
+    RUNNING = "running"
+    """By this launch, of which nothing runs any more."""
+    RESTARTING = "restarting"
+    """Cleared while it ran."""
+    ELSEWHERE = "elsewhere"
+    """It has its end, or another launch, or is gone: Airflow has been told all."""
+
+
+def corrected(means: Verdict, seen: Observation, stands: Standing, *, alone: bool) -> Verdict:
+    """The verdict on a stopped container, by what Airflow's database says of its task instance.
+
+    Args:
+        means: by the container's exit code.
+        alone: no other container of this launch can be alive.
+    """
+    if stands is Standing.QUEUED:
+        # Repeating what somebody stopped on purpose would undo what they asked for.
+        return Verdict.DIED if seen.by_request and SUPERSEDED not in seen.reason else Verdict.LOST
+    if stands is Standing.RUNNING:
+        others = seen.exit_code == Exit.NOT_OURS and not alone
+        return Verdict.FINISHED if others else Verdict.DIED
+    return means
+
+
 @dataclass(frozen=True)
 class Settlement:
     """What to do with an attempt.
@@ -59,7 +90,14 @@ class Settlement:
 
 
 def settle(
-    verdict: Verdict, exit_code: int | None, kind: Kind, *, number: int, most: int, outside: bool = False
+    verdict: Verdict,
+    exit_code: int | None,
+    kind: Kind,
+    *,
+    number: int,
+    most: int,
+    outside: bool = False,
+    stands: Standing = Standing.UNKNOWN,
 ) -> Settlement:
     """The settlement of an attempt that is over (``verdict`` is not ``UNDERWAY``).
 
@@ -70,7 +108,13 @@ def settle(
         number: of this attempt, from 1.
         most: attempts in all before giving up.
         outside: see ``Observation``.
+        stands: how Airflow's database has it.
     """
+    if stands is Standing.ELSEWHERE:
+        told = exit_code in {Exit.DONE, Exit.NOT_OURS}
+        return Settlement(record=not told and (verdict is Verdict.DIED or outside or exit_code == Exit.STOPPED_OUTSIDE))
+    if stands is Standing.RESTARTING:
+        return Settlement(event=Event.SUCCESS, record=outside)
     if verdict is Verdict.LOST:
         if number < most:
             return Settlement(repeat=True, record=True)
@@ -82,6 +126,8 @@ def settle(
         return Settlement(event=ended)
     if verdict is Verdict.GONE:
         # Airflow's own heartbeat decides: the container may have ended in order long ago.
+        return Settlement(record=True)
+    if exit_code == Exit.STOPPED_OUTSIDE:
         return Settlement(record=True)
     if exit_code == Exit.ENDED_BADLY:
         # Airflow knows that its task was stopped, but not by whom.

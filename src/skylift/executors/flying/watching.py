@@ -8,8 +8,8 @@ from functools import partial
 from skylift.core.attempt import Observation, Phase, Verdict, verdict
 from skylift.core.errors import SkyliftError
 from skylift.executors.flying.airfield import Airfield
+from skylift.executors.flying.confirming import Confirming
 from skylift.executors.flying.flight import Flight, News, Stage
-from skylift.executors.flying.landing import Landing
 from skylift.executors.flying.line import Line
 from skylift.executors.flying.renewing import Renewing
 from skylift.executors.flying.settle import Kind
@@ -24,10 +24,10 @@ FRUITFUL = 10
 class Watching:
     """See the file's text."""
 
-    def __init__(self, field: Airfield, renewing: Renewing, landing: Landing) -> None:
+    def __init__(self, field: Airfield, renewing: Renewing, confirming: Confirming) -> None:
         self._field = field
         self._renewing = renewing
-        self._landing = landing
+        self._confirming = confirming
         self._line = Line()
         self._well = False
         self._heard_at = float("-inf")
@@ -96,7 +96,7 @@ class Watching:
                 flight.looks += 1
                 self._note_drift(flight, observation, now)
                 self.observed(flight, observation)
-                ends += flight.over or flight.ref != ref
+                ends += flight.over or flight.ending or flight.ref != ref
         if ends >= FRUITFUL:
             pages = -(-len(self._field.roster) // self._field.compute.most_per_observe)
             self._ahead = min(self._ahead + 2, pages)
@@ -161,7 +161,7 @@ class Watching:
     def observed(self, flight: Flight, seen: Observation) -> None:
         """Draws the consequences of one observation; the flight goes on, or lands."""
         now = self._field.clock()
-        if flight.over:
+        if flight.over or flight.ending:
             return
         if flight.revoked or _old(flight, seen):
             self._again(flight, now)
@@ -177,7 +177,7 @@ class Watching:
         if means is Verdict.UNDERWAY:
             self._again(flight, now)
         else:
-            self._landing.end(flight, means, seen)
+            self._confirming.end(flight, means, seen)
 
     def _moved(self, flight: Flight, seen: Observation, now: float) -> None:
         flight.version = max(flight.version, seen.version)

@@ -155,6 +155,13 @@ CAPACITY_SECONDS = Setting(
     "Seconds for which a launch waits when AWS has no capacity; then it fails. Airflow itself takes a task instance back that is "
     "queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
 )
+API_SERVER_SECONDS = Setting(
+    "api_server_seconds",
+    seconds,
+    1800.0,
+    "Seconds for which a launch waits when its containers cannot reach Airflow's API server, one container after the "
+    "other; then it fails. Airflow's [scheduler] task_queued_timeout applies as with capacity_seconds.",
+)
 LAUNCH_RATE = Setting(
     "launches_per_second",
     whole_number(1, 1000),
@@ -193,6 +200,7 @@ OWN_SETTINGS = (
     POLL_MOST_SECONDS,
     MISSING_GRACE,
     CAPACITY_SECONDS,
+    API_SERVER_SECONDS,
     LAUNCH_RATE,
     WORKERS,
     END_SECONDS,

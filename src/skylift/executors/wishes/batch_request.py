@@ -12,11 +12,18 @@ from skylift.core.attempt import Attempt
 from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 from skylift.executors.aboard.payload import Payload
-from skylift.executors.options.batch import OVERRIDES, UNSERVED, BatchOptions, lay
+from skylift.executors.options.batch import BATCH_SECTION, OVERRIDES, UNSERVED, BatchOptions, lay
 from skylift.executors.options.settings import OWN_SECTION
 
 MOST_REQUEST_BYTES = 30 * 1024
 """Of SubmitJob's payload (user guide, "AWS Batch service quotas")."""
+
+MOST_OVERRIDE_CHARACTERS = 8192
+"""Of what a job overrides in its containers, as JSON: Batch runs it on ECS, whose limit it is. Beyond it the job ends
+in FAILED with "Container Overrides length must be at most 8192" (Netflix/metaflow#1482, ASFHyP3/hyp3#3041)."""
+
+BATCHS_OWN = 600
+"""Characters of it that are left to Batch, which puts variables of its own there (``AWS_BATCH_JOB_ID`` and others)."""
 
 MOST_NAME = 128
 """Characters of a job's name: letters, digits, ``-`` and ``_`` (API reference of SubmitJob)."""
@@ -53,8 +60,8 @@ def check_wishes(wishes: Any, container: str) -> None:
     containers = _wished_containers(wishes)
     if "ecsPropertiesOverride" in wishes and not containers and not container:
         raise Refused(
-            "executor_config: ecsPropertiesOverride names no container: name the one in which Airflow runs, as the "
-            "first of taskProperties[0].containers"
+            "executor_config: ecsPropertiesOverride names no container: name the one in which Airflow runs in "
+            'taskProperties[0].containers, with "command": []'
         )
     for one in containers:
         if "name" not in one:
@@ -78,11 +85,16 @@ def submit_request(
     wishes = attempts[0].wishes
     request = lay(options.request, wishes)
     override = _override_of(request, airflow_container(options, wishes))
-    override["command"] = list(payload.command)
     override["environment"] = [
         *(pair for pair in override.get("environment") or [] if pair.get("name") not in payload.environment),
         *({"name": key, "value": value} for key, value in payload.environment.items()),
     ]
+
+    def fits(command: tuple[str, ...]) -> bool:
+        override["command"] = list(command)
+        return _overrides_length(request) <= MOST_OVERRIDE_CHARACTERS - BATCHS_OWN
+
+    override["command"] = list(payload.fitting(fits))
     request.setdefault("retryStrategy", ONE_TRY)
     if tags:
         labels = {key: tag_value(value) for key, value in common(attempts).items()}
@@ -101,11 +113,25 @@ def submit_request(
 
 
 def airflow_container(options: BatchOptions, wishes: Mapping[str, Any]) -> str:
-    """Name of the container in which Airflow runs; "" for a job definition with only one."""
-    wished = [str(one.get("name", "")) for one in _wished_containers(wishes)]
+    """Name of the container in which Airflow runs; "" for a job definition with only one.
+
+    The options name it; or an author who goes to another job definition does, by an entry with an empty ``command``.
+
+    Raises:
+        Refused: there are several, and nobody says in which of them.
+    """
+    wished = _wished_containers(wishes)
     if "containerOverrides" in wishes and not wished:
         return ""
-    return options.container or (wished[0] if wished else "")
+    marked = [str(one.get("name", "")) for one in wished if one.get("command") == []]
+    if wished and not marked and not options.container:
+        raise Refused(
+            "executor_config overrides containers of a job definition that has several, and nothing says in which of "
+            f"them Airflow runs: name it in [{BATCH_SECTION}] submit_job_kwargs = "
+            '{"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "..."}]}]}}, or give its entry in '
+            'executor_config "command": []'
+        )
+    return marked[0] if marked else options.container
 
 
 def common(attempts: Sequence[Attempt]) -> dict[str, str]:
@@ -181,7 +207,19 @@ def _override_of(request: dict[str, Any], container: str) -> dict[str, Any]:
     return containers[0]
 
 
+def _overrides_length(request: Mapping[str, Any]) -> int:
+    parts = [request.get(key) for key in ("containerOverrides", "ecsPropertiesOverride") if key in request]
+    return sum(len(json.dumps(part, separators=(",", ":"), ensure_ascii=False, default=str)) for part in parts)
+
+
 def _check_length(request: Mapping[str, Any]) -> None:
+    characters = _overrides_length(request)
+    if characters > MOST_OVERRIDE_CHARACTERS:
+        raise Refused(
+            f"the container's command and overrides have {characters} characters, ECS, on which Batch runs them, takes "
+            f"{MOST_OVERRIDE_CHARACTERS}: set [{OWN_SECTION}] payload_url = s3://bucket/prefix so that the workload "
+            "goes through S3"
+        )
     length = len(json.dumps(request, separators=(",", ":"), default=str).encode())
     if length > MOST_REQUEST_BYTES:
         raise Refused(

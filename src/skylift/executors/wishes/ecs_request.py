@@ -49,12 +49,17 @@ def loaded(
 ) -> dict[str, Any]:
     """The request with the workload in it, and what marks it as ours; changes it. Raises ``Refused``: too long."""
     override = _override_of(request, options.container)
-    override["command"] = list(payload.command)
     given = override.get("environment") or []
     override["environment"] = [
         *(pair for pair in given if pair.get("name") not in payload.environment),
         *({"name": name, "value": value} for name, value in payload.environment.items()),
     ]
+
+    def fits(command: tuple[str, ...]) -> bool:
+        override["command"] = list(command)
+        return overrides_length(request["overrides"]) <= MOST_OVERRIDE_CHARACTERS
+
+    override["command"] = list(payload.fitting(fits))
     _check_length(request)
     if tags:
         request["tags"] = _tags(request.get("tags") or [], attempt.labels)
@@ -132,8 +137,13 @@ def _override_of(request: dict[str, Any], container: str) -> dict[str, Any]:
     return overrides[0]
 
 
+def overrides_length(overrides: Mapping[str, Any]) -> int:
+    """Characters as ECS counts them: with those of the JSON around the values."""
+    return len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False))
+
+
 def _check_length(request: Mapping[str, Any]) -> None:
-    length = len(json.dumps(request["overrides"], separators=(",", ":")))
+    length = overrides_length(request["overrides"])
     if length > MOST_OVERRIDE_CHARACTERS:
         raise Refused(
             f"the container's command and overrides have {length} characters, ECS takes {MOST_OVERRIDE_CHARACTERS}: "
