@@ -14,9 +14,12 @@ from skylift.wire.asgi import (
     CheckedBody,
     ClientGone,
     DigestCheck,
+    Head,
+    Inbox,
     Message,
     Receive,
     SpooledBody,
+    drain,
     head_of,
     origin_form,
     read_body,
@@ -104,3 +107,35 @@ def test_a_right_body_passes() -> None:
     checked = CheckedBody(receiving(b"ab", b"c"), DigestCheck(hashlib.sha256(b"abc").hexdigest(), ValueError()))
     assert asyncio.run(read_body(checked.receive, 3)) == b"abc"
     assert checked.wrong is None
+
+
+BIG = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("headers", "chunks", "usable"),
+    [
+        ({}, [b""], True),
+        ({"content-length": "3"}, [b"a", b"bc"], True),
+        ({"content-length": str(BIG)}, [b"x" * BIG], True),
+        ({"content-length": str(BIG + 1)}, [b"x" * (BIG + 1)], False),
+        ({"content-length": "3"}, [b"x" * (BIG + 1)], False),
+        ({"content-length": "-1"}, [b""], False),
+        ({"content-length": "\u0663"}, [b""], False),
+        ({"content-length": "1" * 5000}, [b""], False),
+        ({"content-length": "3", "transfer-encoding": "chunked"}, [b"abc"], False),
+    ],
+)
+def test_a_connection_is_used_again_when_the_rest_of_a_request_is_short(
+    headers: dict[str, str], chunks: list[bytes], usable: bool
+) -> None:
+    inbox = Inbox(receiving(*chunks))
+    assert asyncio.run(drain(inbox, Head("PUT", "/", "", headers))) is usable
+    if usable:
+        assert inbox.ended
+        assert asyncio.run(drain(inbox, Head("PUT", "/", "", headers))) is True, "there is nothing left to read"
+
+
+def test_a_client_that_is_gone_leaves_no_connection() -> None:
+    inbox = Inbox(receiving(b"a", gone=True))
+    assert asyncio.run(drain(inbox, Head("PUT", "/", "", {"content-length": "3"}))) is False

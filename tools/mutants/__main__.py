@@ -60,6 +60,9 @@ class _Report:
             self._passed.append(trial)
             print(f"\n{trial.mistake.file}:{trial.mistake.line}: {trial.mistake.kind}\n  - {old}\n  + {new}")
             print(f"  {_whose(trial.tests)}", flush=True)
+        tried = len(self._noticed) + len(self._passed) + len(self._excused)
+        if tried % 25 == 0:
+            print(f"\n... {tried} tried, {len(self._noticed)} noticed", flush=True)
 
     def close(self, planted: int) -> int:
         tried = len(self._noticed) + len(self._passed) + len(self._excused)

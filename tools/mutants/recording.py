@@ -56,6 +56,17 @@ class Recording:
             self._coverage.switch_context("")
             del os.environ["MUTANTS_TEST"]
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Iterator[Any]:
+        """What a test file runs when it is imported, all its tests have run: ``file::``."""
+        if not isinstance(collector, pytest.Module):
+            return (yield)
+        self._coverage.switch_context(f"{collector.nodeid}::")
+        try:
+            return (yield)
+        finally:
+            self._coverage.switch_context("")
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid] += report.duration if report.when == "call" else 0.0
         # What a session or a file sets up once, a trial of any of its tests has to set up too.

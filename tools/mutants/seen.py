@@ -52,10 +52,9 @@ class Seen:
 
     def _tests_of(self, file: str, line: int) -> set[str]:
         first, last, names = _statement(file, line)
-        exact = self._ran(file, [line])
         if names is None:
-            return exact or self._ran(file, range(first, last + 1))
-        return exact | self._users(file, names)
+            return self._ran(file, [line]) or self._ran(file, range(first, last + 1))
+        return self._ran(file, [line], imported=False) | self._users(file, names)
 
     def _users(self, file: str, names: set[str]) -> set[str]:
         """What runs once, at import, is noticed by those who run the lines that use it."""
@@ -67,10 +66,13 @@ class Seen:
                 found |= self._ran(other, [n for n, text in enumerate(lines, 1) if word.search(text)])
         return found or {test for tests in self.ran.get(file, {}).values() for test in tests if test in self.seconds}
 
-    def _ran(self, file: str, lines: Iterable[int]) -> set[str]:
+    def _ran(self, file: str, lines: Iterable[int], *, imported: bool = True) -> set[str]:
+        """Who ran these lines; ``imported``: also the tests of a file that ran them when it was imported."""
         ran = self.ran.get(file, {})
         then = self._then(file)
-        return {test for line in lines for test in ran.get(then.get(line, 0), ()) if test in self.seconds}
+        found = {test for line in lines for test in ran.get(then.get(line, 0), ())}
+        whole = tuple(test for test in found if test.endswith("::")) if imported else ()
+        return {test for test in self.seconds if test in found or (whole and test.startswith(whole))}
 
     def _then(self, file: str) -> dict[int, int]:
         """Today's line -> the same line when it was recorded (a changed line counts as the one that it replaced)."""
