@@ -149,3 +149,10 @@ def test_what_the_local_cloud_cannot_do_is_said(cloud: Cloud) -> None:
     assert refused(elb.create_load_balancer, Name="one-subnet", Subnets=["a"]) == "ValidationError"
     tls = {"Name": "tls", "Protocol": "TLS", "Port": 1, "TargetType": "ip"}
     assert refused(elb.create_target_group, **tls) == "InvalidConfigurationRequest"
+
+
+@pytest.mark.parametrize("marker", ["svc", "-1", "1.5", "9" * 5000, "²"])
+def test_a_marker_that_was_never_given_is_refused(cloud: Cloud, marker: str) -> None:
+    for operation in (cloud.elb.describe_load_balancers, cloud.elb.describe_target_groups):
+        with pytest.raises(ClientError, match=r"ValidationError.*The marker"):
+            operation(Marker=marker)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import warnings
 from datetime import UTC, datetime
 from typing import Any
@@ -241,3 +242,37 @@ def test_xml_holds_no_character_that_it_cannot(speeches: dict[str, Speech]) -> N
     operation = MODELS["elbv2"].operation_model("DescribeLoadBalancers")
     answer = speeches["elbv2"].write(operation, {"NextMarker": "a\x00\x1b<b"}, "r")
     assert "<NextMarker>a\ufffd\ufffd&lt;b</NextMarker>".encode() in answer.body
+
+
+FORMS = {
+    "many fields": b"Action=DescribeTags&" + b"a=b&" * 30_000,
+    "a number that is none": b"Action=DescribeTags&ResourceArns.member.1=x&ResourceArns.member." + b"9" * 5000 + b"=y",
+    "a deep name": b"Action=DescribeTags&ResourceArns.member.1=x&" + b"a." * 100_000 + b"=y",
+    "not UTF-8": b"Action=DescribeTags&ResourceArns.member.1=\xff",
+}
+
+
+@pytest.mark.parametrize(("body", "taken"), zip(FORMS.values(), (False, True, True, False), strict=True), ids=FORMS)
+def test_a_form_is_read_or_refused_whatever_it_is(body: bytes, taken: bool, speeches: dict[str, Speech]) -> None:
+    speech, head = speeches["elbv2"], Head("POST", "/", "", {})
+    if taken:
+        operation, labels = speech.operation(head, body)
+        assert speech.read(operation, labels, head, body) == {"ResourceArns": ["x"]}
+    else:
+        with pytest.raises(AwsError, match="MalformedQueryString"):
+            speech.operation(head, body)
+
+
+def test_a_shape_whose_pattern_python_cannot_say_fails_each_time_in_the_same_way() -> None:
+    """It once stood for itself from the second time on, and was asked for ever."""
+    shapes = {
+        "Outer": {"type": "structure", "members": {"Name": {"shape": "Name"}}, "required": ["Name"]},
+        "Name": {"type": "string", "pattern": "[\\u-\\u"},
+    }
+    model = ServiceModel({"metadata": {}, "operations": {}, "shapes": shapes}, "made")
+    checks = Checks()
+    for _ in range(2):
+        with pytest.raises(re.error):
+            checks.of(model.shape_for("Outer"))
+    without = Checks(patterns=False, required={"Outer": ("Other",)})
+    assert len(list(without.of(model.shape_for("Outer"))({}, ""))) == 2

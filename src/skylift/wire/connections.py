@@ -44,7 +44,7 @@ class Limits:
     body_bytes: int = 1024
     head_bytes: int = 64 * 1024
     headers: int = 256
-    share: float = 0.5
+    share: float = 0.375
 
 
 class HeadTooLarge(Exception):

@@ -21,6 +21,9 @@ from skylift.wire.json_shapes import Readers, Writers, wire_name
 from skylift.wire.query_shapes import XmlWriters, read_structure, tree_of, xml_text
 from skylift.wire.rest import Places, Route
 
+_MOST_FIELDS = 20_000
+"""Of a form: beyond what any operation takes, and read in a hundredth of a second."""
+
 
 class Speech(Protocol):
     """One service in its protocol."""
@@ -189,9 +192,12 @@ def form_fields(head: Head, body: bytes) -> dict[str, str]:
     """Fields of a Query request, from its query string and its body."""
     try:
         text = body.decode()
+        pairs = parse_qsl(head.query, keep_blank_values=True)
+        pairs += parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except UnicodeDecodeError:
         raise AwsError("MalformedQueryString", "The form is not UTF-8.") from None
-    pairs = parse_qsl(head.query, keep_blank_values=True) + parse_qsl(text, keep_blank_values=True)
+    except ValueError:
+        raise AwsError("MalformedQueryString", f"The form has more than {_MOST_FIELDS} fields.") from None
     return dict(pairs)
 
 

@@ -18,6 +18,7 @@ from skylift.wire.json_shapes import parse_timestamp
 Tree = dict[str, Any]
 """Form fields by their dotted names: a leaf is text; a branch that also had a text keeps it under ``""``."""
 
+_DEEPEST = 64
 _NUMBER = re.compile("[0-9]{1,9}")
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -27,7 +28,7 @@ def tree_of(fields: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> Tree:
     tree: Tree = {}
     for name, text in fields:
         branch = tree
-        for part in name.split("."):
+        for part in name.split(".", _DEEPEST):
             branch = branch.setdefault(part, {})
         branch[""] = text
     return tree

@@ -72,8 +72,7 @@ class Service:
         try:
             operation, labels = self._speech.operation(head, body)
             method = self._method(operation)
-            request = self._speech.read(operation, labels, head, body)
-            self._check(operation, request)
+            request = self._read(operation, labels, head, body)
             output = await self._course(operation.name, method, caller, request)
             return self._speech.write(operation, output, request_id)
         except AwsError as error:
@@ -104,6 +103,14 @@ class Service:
             code = "InvalidAction" if self.protocol == "query" else "UnknownOperationException"
             raise AwsError(code, f"{operation.name} of {self.name} is not served here.")
         return method  # type: ignore[no-any-return]  # getattr knows no type
+
+    def _read(self, operation: OperationModel, labels: Mapping[str, str], head: Head, body: bytes) -> dict[str, Any]:
+        try:
+            request = self._speech.read(operation, labels, head, body)
+            self._check(operation, request)
+        except RecursionError:
+            raise AwsError("SerializationException", "The request is nested too deeply.") from None
+        return request
 
     def _check(self, operation: OperationModel, request: Mapping[str, Any]) -> None:
         shape = operation.input_shape

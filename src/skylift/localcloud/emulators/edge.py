@@ -27,6 +27,8 @@ from skylift.wire.refusals import Dialect, Fault, refusal
 S3 = "s3"
 MOST_BODY_BYTES = 128 * 1024 * 1024
 """Of a request to anything but S3. AWS's largest is Lambda's 50 MB of code, in base64."""
+MOST_JSON_BYTES = 32 * 1024 * 1024
+"""Of a request to anything but Lambda that is read on the event loop. The largest that AWS takes is an ECR layer's part, 20 MB in base64."""
 MOST_UNPACKED_BYTES = 16 * 1024 * 1024
 """Of a packed body. AWS takes 1 MB (PutMetricData, the only operation whose requests SDKs pack)."""
 _PIECE = 1024 * 1024
@@ -79,6 +81,8 @@ class Edge:
         asked = await self._asked(names, head, {})
         if asked is None or asked.body_shape is None or (is_form(head) and asked.protocol == "json"):
             return
+        if len(body) > MOST_JSON_BYTES and "lambda" not in row.names:
+            raise refusal(Fault.TOO_LONG, Dialect.JSON)
         value = _read(asked, head, body)
         failures = _failures(asked, asked.inputs.required.of(asked.body_shape), value)
         if failures:
