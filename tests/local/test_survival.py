@@ -111,6 +111,28 @@ def test_a_component(survivor: Stack, marks: Path, role: str) -> None:
     survives(survivor, marks, role, kill)
 
 
+def test_status_says_when_the_ui_does_not_answer(survivor: Stack) -> None:
+    """Another API server is on its way, or this one wakes up: so programs are told AVAILABLE, and people the truth."""
+    (pid,) = [pid for name, pid in containers(survivor).items() if name == f"skylift-{NAME}-api-server"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: "AVAILABLE (UI not answering" in survivor.must("env", "list"), 120, survivor.log)
+        assert survivor.client("mwaa").get_environment(Name=NAME)["Environment"]["Status"] == "AVAILABLE"
+        assert "(UI not answering" in survivor.must("status")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: f"{NAME}  AVAILABLE  http" in survivor.must("env", "list"), 240, survivor.log)
+
+
+def test_up_after_down_returns_when_airflow_serves(survivor: Stack) -> None:
+    survivor.must("down")
+    said = survivor.run("up", seconds=500)
+    assert said.returncode == 0, said.stderr
+    assert f"environment {NAME} is AVAILABLE" in said.stderr
+    assert survivor.airflow(NAME).unhealthy() == []
+    assert f"{NAME}  AVAILABLE  http" in survivor.must("env", "list")
+
+
 def survives(stack: Stack, marks: Path, name: str, kill: Callable[[], None]) -> None:
     """Runs the DAG, kills when user code is at work, and looks at what became of it."""
     api = stack.airflow(NAME)

@@ -10,7 +10,15 @@ from botocore.exceptions import ClientError
 
 from skylift.cli import environments
 from skylift.cli.account import Network
-from skylift.cli.environments import Foundation, creation, outdated, refuse_existing, wait_available, web_url
+from skylift.cli.environments import (
+    Foundation,
+    creation,
+    outdated,
+    refuse_existing,
+    wait_available,
+    wait_healthy,
+    web_url,
+)
 from skylift.cli.project import Project
 from skylift.core.errors import Refused, Unavailable
 
@@ -63,10 +71,43 @@ def test_creating_what_exists_is_refused_and_what_failed_is_not() -> None:
     refuse_existing(Mwaa(), project)
 
 
+def seen(name: str) -> bool:
+    """The control plane has looked at it."""
+    return True
+
+
+def test_what_was_unavailable_before_a_restart_is_waited_for_until_it_is_looked_at() -> None:
+    looks = iter((False, False))
+    mwaa = Mwaa(shown("UNAVAILABLE"), shown("UNAVAILABLE"), shown("AVAILABLE", WebserverUrl="127.66.0.1:8080"))
+    assert wait_available(mwaa, "e", print, lambda name: "", lambda name: next(looks))["Status"] == "AVAILABLE"
+    with pytest.raises(
+        Refused, match=r"UNAVAILABLE: its API server ends again and again(.|\n)*logs api-server --env e"
+    ):
+        wait_available(Mwaa(shown("UNAVAILABLE")), "e", print, lambda name: "", seen)
+
+
+def test_waiting_for_airflow_goes_on_as_long_as_it_may_come() -> None:
+    answers: list[list[str] | Exception] = [Unavailable("not yet")] * 50 + [["scheduler"]] * 3 + [[]]
+
+    def unhealthy() -> list[str]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    said: list[str] = []
+    wait_healthy(unhealthy, said.append, lambda: "")
+    assert answers == []
+    assert said[-1] == "waiting for Airflow: scheduler"
+    answers = [Unavailable("not yet")] * 2
+    with pytest.raises(Refused, match="it is going away"):
+        wait_healthy(unhealthy, said.append, lambda: "it is going away")
+
+
 def test_waiting_ends_with_the_environment_and_says_what_is_done() -> None:
     said: list[str] = []
     mwaa = Mwaa(shown("CREATING"), shown("AVAILABLE", WebserverUrl="127.66.0.1:8080"))
-    found = wait_available(mwaa, "e", said.append, lambda name: "building layer")
+    found = wait_available(mwaa, "e", said.append, lambda name: "building layer", seen)
     assert web_url(found) == "http://127.66.0.1:8080"
     assert said == ["environment e: building layer"]
 
@@ -75,12 +116,12 @@ def test_a_failed_environment_is_refused_with_the_services_reason() -> None:
     error = {"ErrorCode": "REQUIREMENTS_FAILED", "ErrorMessage": "no matching distribution for foo==9.9"}
     mwaa = Mwaa(shown("CREATE_FAILED", LastUpdate={"Error": error}))
     with pytest.raises(Refused, match=r"REQUIREMENTS_FAILED: no matching distribution for foo==9\.9"):
-        wait_available(mwaa, "e", print, lambda name: "")
+        wait_available(mwaa, "e", print, lambda name: "", seen)
 
 
 def test_waiting_has_an_end() -> None:
     with pytest.raises(Unavailable, match="not available after"):
-        wait_available(Mwaa(shown("CREATING")), "e", print, lambda name: "", limit=0.0)
+        wait_available(Mwaa(shown("CREATING")), "e", print, lambda name: "", seen, limit=0.0)
 
 
 def test_an_unknown_environment_is_refused_and_the_known_ones_are_named() -> None:

@@ -9,8 +9,8 @@ import pytest
 from tests.control_scenes import spec
 
 from skylift.control.blueprint import blueprint
-from skylift.control.judge import MOST_MESSAGE, Verdict, judge, progress_of
-from skylift.control.plan import Fault, Phase, Seen
+from skylift.control.judge import MOST_MESSAGE, WEB, Verdict, condition_of, judge, progress_of
+from skylift.control.plan import NO_ANSWER, SILENT, Fault, Phase, Seen
 from skylift.core.environment import ENVIRONMENT_LIFE, Status
 from skylift.core.errors import Broken
 
@@ -105,3 +105,66 @@ def test_a_verdict_is_always_a_lawful_move() -> None:
             for age in (0.0, 1e9):
                 after = replace(verdict(seen, before, age)).status
                 assert ENVIRONMENT_LIFE.may(before, after)
+
+
+DEAD = Seen(Phase.FAILED, fault=Fault("COMPONENT_FAILED", "api-server keeps ending"))
+
+
+@pytest.mark.parametrize(
+    ("web", "after"),
+    [
+        (Seen(Phase.MOVING, note="0 of 1 running", restarts=3), Status.AVAILABLE),
+        (Seen(Phase.DIFFERENT, note="gets 600 s to start", running=1), Status.AVAILABLE),
+        (Seen(Phase.READY, running=1), Status.AVAILABLE),
+        (Seen(Phase.ABSENT), Status.AVAILABLE),
+        (Seen(Phase.MOVING, note=NO_ANSWER), Status.AVAILABLE),
+        (replace(DEAD, running=1), Status.AVAILABLE),
+        (DEAD, Status.UNAVAILABLE),
+    ],
+)
+def test_unavailable_only_while_no_api_server_is_on_its_way(web: Seen, after: Status) -> None:
+    seen = READY | {WEB: web, "health": Seen(Phase.BLOCKED)}
+    assert verdict(seen, Status.AVAILABLE).status is after
+    ENVIRONMENT_LIFE.move(Status.AVAILABLE, after) if after is not Status.AVAILABLE else None
+
+
+def test_what_aws_refuses_to_start_is_unavailable() -> None:
+    seen = READY | {WEB: Seen(Phase.ABSENT), "health": Seen(Phase.BLOCKED)}
+    refused = Fault("INCORRECT_CONFIGURATION", "no such subnet")
+    assert verdict(seen, Status.AVAILABLE, fault=refused).status is Status.UNAVAILABLE
+    other = READY | {"service/scheduler": Seen(Phase.ABSENT), "health": Seen(Phase.BLOCKED)}
+    assert verdict(other, Status.AVAILABLE, fault=refused).status is Status.AVAILABLE
+
+
+def test_unavailable_ends_once_an_api_server_is_on_its_way() -> None:
+    def after(web: Seen) -> Status:
+        return verdict(READY | {WEB: web, "health": Seen(Phase.BLOCKED)}, Status.UNAVAILABLE).status
+
+    assert after(Seen(Phase.MOVING, note="0 of 1 running")) is Status.AVAILABLE
+    assert after(DEAD) is Status.UNAVAILABLE
+    assert after(Seen(Phase.READY, running=1)) is Status.UNAVAILABLE, "it runs, as it did before it died"
+    assert after(Seen(Phase.MOVING, note=NO_ANSWER)) is Status.UNAVAILABLE
+    assert verdict(READY, Status.UNAVAILABLE).status is Status.AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({WEB: Seen(Phase.READY, restarts=4)}, ""),
+        ({WEB: Seen(Phase.MOVING, note="0 of 1 running", restarts=3)}, "UI not answering, 3 restarts"),
+        (
+            {"health": Seen(Phase.MOVING, note=SILENT), WEB: Seen(Phase.READY, restarts=1)},
+            "UI not answering, 1 restart",
+        ),
+        ({"service/scheduler": Seen(Phase.MOVING)}, "scheduler not running"),
+        (
+            {WEB: DEAD, "service/triggerer": Seen(Phase.MOVING, restarts=2)},
+            "UI not answering, triggerer not running, 2 restarts",
+        ),
+        ({"health": Seen(Phase.MOVING, note="no heartbeat of scheduler")}, "no heartbeat of scheduler"),
+        ({WEB: Seen(Phase.MOVING, note=NO_ANSWER)}, ""),
+    ],
+)
+def test_the_condition_is_told_in_a_few_words(changes: dict[str, Seen], words: str) -> None:
+    assert condition_of(READY | changes) == words

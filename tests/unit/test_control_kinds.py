@@ -17,7 +17,7 @@ from skylift.control.parts.health import unwell
 from skylift.control.parts.layer import LayerParts, layer_digest
 from skylift.control.parts.migration import MigrationParts
 from skylift.control.parts.once import Once, failure_text
-from skylift.control.parts.service import ServiceParts
+from skylift.control.parts.service import ServiceParts, desired_count
 from skylift.control.parts.source import SourceParts
 from skylift.control.plan import Phase, Seen
 from skylift.control.scene import Scene
@@ -44,6 +44,7 @@ class World:
         self.objects: dict[str, Found] = {}
         self.service: EcsService | None = None
         self.dead = 0
+        self.graces: list[int] = []
         self.read: list[tuple[str, str]] = []
 
     def run(self, request: Mapping[str, Any]) -> str:
@@ -55,6 +56,9 @@ class World:
         if names and not names[0].startswith("arn:"):
             return {self.service.name: self.service} if self.service else {}
         return {name: replace(self.task, arn=name) for name in names if self.task is not None}
+
+    def update(self, name: str, definition: str, desired: int, grace: int = 0) -> None:
+        self.graces.append(grace)
 
     def stopped_tasks(self, name: str) -> list[str]:
         return [f"{ARN}{number}" for number in range(self.dead)]
@@ -261,6 +265,35 @@ class TestService:
         assert fault.message.startswith("scheduler keeps ending: Essential container exited; exit code 1")
         self.world.task = stopped(143, "UserInitiated", "stopped by a person")
         assert self.look(dying).phase is Phase.MOVING, "what somebody stopped did not die"
+
+    def test_an_api_server_gets_longer_to_start_after_each_restart(self) -> None:
+        stage = scene(definition__apiserver="arn:def:1")
+        stage = replace(stage, facts={**stage.facts, "definition.api-server": "arn:def:1"})
+        part = one(Kind.SERVICE, stage, "api-server")
+        desired = desired_count(stage, "api-server")
+        up = EcsService("skylift-flight-api-server", "ACTIVE", "arn:def:1", desired, desired, 0, 0, True, (), 300)
+
+        def look(service: EcsService, at: Scene = stage) -> Seen:
+            self.world.service = service
+            return self.parts.observe(at, [part])[part.name]
+
+        assert look(up).phase is Phase.READY
+        graces = []
+        for failed in range(1, 6):
+            service = replace(up, failed=failed)
+            assert look(service).phase is Phase.DIFFERENT, "it was killed while it started"
+            self.parts.put(stage, part)
+            up = replace(up, grace=self.world.graces[-1])
+            graces.append(up.grace)
+            assert look(replace(service, grace=up.grace)).phase is Phase.READY
+        assert graces == [600, 1200, 2400, 4800, 7200]
+        assert look(replace(up, failed=99)).phase is Phase.READY, "two hours are enough for any machine"
+        seen = look(replace(up, failed=3, running=0, settled=False))
+        assert (seen.phase, seen.running, seen.restarts) == (Phase.MOVING, 0, 3)
+        calm = replace(stage, facts={**stage.facts, "calm.api-server": "3"})
+        assert look(replace(up, failed=3), calm).restarts == 0, "Airflow has been well since"
+        assert look(replace(up, failed=4), calm).restarts == 1
+        assert look(replace(up, failed=1), calm).restarts == 1, "a new deployment counts from zero"
 
     def test_the_reason_is_told(self) -> None:
         lines = ("Traceback", "ValueError: no")

@@ -22,6 +22,7 @@ class EcsService:
     Attributes:
         failed: tasks of the newest deployment that stopped although they should run.
         settled: whether the newest deployment is the only one and has all its tasks running.
+        grace: seconds from a task's start in which its load balancer's opinion does not count.
         events: newest first, ECS's own sentences.
     """
 
@@ -34,6 +35,7 @@ class EcsService:
     failed: int
     settled: bool
     events: tuple[str, ...]
+    grace: int = 0
 
 
 class EcsServices:
@@ -95,11 +97,16 @@ class EcsServices:
         with classified(f"ecs CreateService {request['serviceName']}"):
             self._ecs.create_service(cluster=self._cluster, **request)
 
-    def update(self, name: str, definition: str, desired: int) -> None:
-        """Sets a service's task definition and desired count; ECS rolls its tasks over."""
+    def update(self, name: str, definition: str, desired: int, grace: int = 0) -> None:
+        """Sets a service's task definition and desired count; ECS rolls its tasks over when the definition is another.
+
+        Args:
+            grace: see ``EcsService``; 0 leaves it as it is. ECS starts no new tasks for it.
+        """
+        more = {"healthCheckGracePeriodSeconds": grace} if grace else {}
         with classified(f"ecs UpdateService {name}"):
             self._ecs.update_service(
-                cluster=self._cluster, service=name, taskDefinition=definition, desiredCount=desired
+                cluster=self._cluster, service=name, taskDefinition=definition, desiredCount=desired, **more
             )
 
     def delete(self, name: str) -> None:
@@ -145,4 +152,5 @@ def _service(answer: Mapping[str, Any]) -> EcsService:
         failed=int(newest.get("failedTasks", 0)),
         settled=len(deployments) <= 1 and running == desired,
         events=tuple(str(event.get("message", "")) for event in answer.get("events") or []),
+        grace=int(answer.get("healthCheckGracePeriodSeconds") or 0),
     )

@@ -66,8 +66,8 @@ class Balancers:
                 Port=port,
                 TargetType="ip",
                 HealthCheckPath=health_path,
-                HealthCheckIntervalSeconds=5,
-                HealthCheckTimeoutSeconds=4,
+                HealthCheckIntervalSeconds=10,
+                HealthCheckTimeoutSeconds=9,
                 HealthyThresholdCount=2,
                 # ECS replaces what is unhealthy. A dead container it sees by itself; a busy one must not be killed for that.
                 UnhealthyThresholdCount=10,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +27,12 @@ T = TypeVar("T")
 PROGRESS_ROUTE = "/_skylift/environments"
 """The control plane's route; its own module is not imported here, because that takes a third of a second."""
 
+UNSEEN = "not looked at yet"
+"""The condition of an environment that the control plane has not looked at since it began."""
+
+NOT_ANSWERING = "UI not answering"
+PROBE_SECONDS = 5.0
+
 ADMIN = "admin"
 
 
@@ -45,11 +51,45 @@ class Connection:
         """What is done for an environment now; empty when nobody says. A first start mostly waits for its image."""
         if image := self.image_progress():
             return image
+        return str(self._progress(environment).get("doing", ""))
+
+    def status(self, environment: Mapping[str, Any]) -> str:
+        """An environment's status for people: "AVAILABLE", "AVAILABLE (UI not answering, 3 restarts)".
+
+        Args:
+            environment: as GetEnvironment shows it.
+        """
+        condition = self.condition(environment)
+        return f"{environment['Status']} ({condition})" if condition else str(environment["Status"])
+
+    def looked_at(self, environment: str) -> bool:
+        """Whether the control plane has looked at an environment since it began."""
+        return bool(self._progress(environment).get("condition") != UNSEEN)
+
+    def condition(self, environment: Mapping[str, Any]) -> str:
+        """What is not well with an environment, in a few words; empty when all is, or when nobody says.
+
+        The control plane looks every half a minute; whether Airflow answers is asked now.
+
+        Args:
+            environment: as GetEnvironment shows it.
+        """
+        told = str(self._progress(str(environment["Name"])).get("condition", ""))
+        if told not in {"", UNSEEN} or environment["Status"] != "AVAILABLE":
+            return told
         try:
-            path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"
-            return str(signed.call("GET", path, region=REGION, timeout=5).get("doing", ""))
+            AirflowApi(web_url(environment), "", "", timeout=PROBE_SECONDS).unhealthy()
         except (Refused, Unavailable):
-            return ""
+            return NOT_ANSWERING
+        return ""
+
+    def _progress(self, environment: str) -> Mapping[str, Any]:
+        path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"
+        try:
+            found: Mapping[str, Any] = signed.call("GET", path, region=REGION, timeout=5)
+        except (Refused, Unavailable):
+            return {}
+        return found
 
     def cancel(self, environment: str) -> None:
         """Deletes an environment that is still being created. Errors as ``signed.call``."""
@@ -73,7 +113,7 @@ class Connection:
         return patiently(looked, say, what)
 
     def plan(self, environment: str) -> dict[str, Any]:
-        """What the control plane would do next for an environment: name, status, steps [{verb, part, why}].
+        """What the control plane would do next for an environment: name, status, condition, steps [{verb, part, why}].
 
         Raises:
             Refused, Unavailable: as ``signed.call``.

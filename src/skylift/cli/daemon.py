@@ -23,8 +23,9 @@ from skylift.cli.server import Server, alive, health, home_of, recorded, running
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.containers.oci import PROCESS
 
-START_SECONDS = 300.0
-"""Most that a start may take: the first one may download PostgreSQL's and others' files."""
+START_SECONDS = 900.0
+"""Most that a start may take: the first one may download PostgreSQL's and others' files, and the machine may be busy. A server
+that ends is noticed at once."""
 
 STOP_SECONDS = 90.0
 """Time for a graceful stop: containers get ECS's 30 s between SIGTERM and SIGKILL, then state is flushed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ WAIT_SECONDS = 1200.0
 """Most that an environment may take to become AVAILABLE or to go; MWAA itself needs 20 to 30 minutes."""
 
 POLL_SECONDS = 0.25
+HOPELESS = frozenset({"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"})
+"""Statuses that do not become AVAILABLE while one waits."""
+
 VERSIONED = {"requirements.txt": "Requirements", "plugins.zip": "Plugins", "startup.sh": "StartupScript"}
 """Project files that an environment pins to one object version, and the prefix of their members in the MWAA API."""
 
@@ -132,13 +135,19 @@ def outdated_text(project: Project, files: Iterable[str]) -> str:
 
 
 def wait_available(
-    mwaa: Any, name: str, say: Callable[[str], None], progress: Callable[[str], str], limit: float = WAIT_SECONDS
+    mwaa: Any,
+    name: str,
+    say: Callable[[str], None],
+    progress: Callable[[str], str],
+    looked_at: Callable[[str], bool],
+    limit: float = WAIT_SECONDS,
 ) -> dict[str, Any]:
     """Waits until the environment can be used; returns it.
 
     Args:
         say: told what is being done now.
         progress: what the control plane does for an environment now; empty when it does not say.
+        looked_at: whether the control plane has looked at an environment since it began; what it knew before does not count.
         limit: seconds.
 
     Raises:
@@ -152,7 +161,7 @@ def wait_available(
         status = found["Status"]
         if status == "AVAILABLE":
             return found
-        if status in {"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"}:
+        if status in HOPELESS and (status != "UNAVAILABLE" or looked_at(name)):
             raise Refused(failure_text(found))
         doing = progress(name) or doing or status
         say(f"environment {name}: {doing}")
@@ -162,14 +171,21 @@ def wait_available(
     )
 
 
-def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
+def wait_healthy(
+    unhealthy: Callable[[], list[str]],
+    say: Callable[[str], None],
+    hopeless: Callable[[], str],
+    limit: float = WAIT_SECONDS,
+) -> None:
     """Waits until all of Airflow's components are healthy: after a restart an environment is AVAILABLE before they are.
 
     Args:
         unhealthy: names of components that are not; raises ``Unavailable`` while nothing answers.
-        limit: seconds.
+        hopeless: why waiting is of no use; empty while it is.
+        limit: seconds. A busy machine may need many.
 
     Raises:
+        Refused: waiting is of no use.
         Unavailable: it took longer than the limit.
     """
     deadline = time.monotonic() + limit
@@ -180,6 +196,8 @@ def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None],
             waiting = ["api-server"]
         if not waiting:
             return
+        if why := hopeless():
+            raise Refused(why)
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"Airflow is not healthy after {limit:.0f} s: {', '.join(waiting)}. Look at: skylift logs scheduler "
@@ -192,6 +210,11 @@ def wait_healthy(unhealthy: Callable[[], list[str]], say: Callable[[str], None],
 def failure_text(environment: dict[str, Any]) -> str:
     """Why an environment cannot be used, in one message."""
     name, status = environment["Name"], environment["Status"]
+    if status == "UNAVAILABLE":
+        return (
+            f"The environment {name} is UNAVAILABLE: its API server ends again and again, or cannot be started. What it said: "
+            f"skylift logs api-server --env {name}"
+        )
     if status != "CREATE_FAILED":
         return f"The environment {name} is {status}: it cannot be used now. See: skylift env show {name}"
     error = environment.get("LastUpdate", {}).get("Error", {})
@@ -235,7 +258,7 @@ def wait_gone(mwaa: Any, name: str, say: Callable[[str], None], limit: float = W
         time.sleep(POLL_SECONDS)
 
 
-def web_url(environment: dict[str, Any]) -> str:
+def web_url(environment: Mapping[str, Any]) -> str:
     """The address of Airflow's UI. MWAA gives a bare host name; ours are plain http on loopback."""
     url = str(environment.get("WebserverUrl", ""))
     return url if "://" in url or not url else f"http://{url}"

@@ -61,7 +61,7 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
         if found is None:
             stages.now(f"creating environment {project.name}")
             environments.create(mwaa, environments.creation(project, base, options))
-        ready = environments.wait_available(mwaa, project.name, stages.now, here.progress)
+        ready = environments.wait_available(mwaa, project.name, stages.now, here.progress, here.looked_at)
         wait_for_airflow(here, ready, stages)
     stages.done(f"environment {project.name} is AVAILABLE")
     return Landed(ready, tuple(not_applied(s3, project, ready)))
@@ -77,7 +77,28 @@ def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stag
     if environment["Status"] in {"CREATE_FAILED", "DELETING"} or not environments.web_url(environment):
         raise Refused(environments.failure_text(environment))
     airflow = AirflowApi(environments.web_url(environment), "", "", timeout=5)
-    environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text))
+    name = environment["Name"]
+
+    def hopeless() -> str:
+        found = environments.get(here.client("mwaa"), name)
+        return environments.failure_text(found) if found["Status"] in environments.HOPELESS else ""
+
+    environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text), hopeless)
+
+
+def wait_for_all(here: Connection, stages: Stages) -> None:
+    """Waits until every environment that was AVAILABLE serves: its containers begin anew with the server.
+
+    Raises:
+        Refused, Unavailable: as ``wait_for_airflow``.
+    """
+    mwaa = here.client("mwaa")
+    for name in environments.names(mwaa):
+        found = environments.find(mwaa, name)
+        if found is not None and found["Status"] not in {"CREATING", "CREATE_FAILED", "DELETING"}:
+            found = environments.wait_available(mwaa, name, stages.now, here.progress, here.looked_at)
+            wait_for_airflow(here, found, stages)
+            stages.done(f"environment {name} is AVAILABLE: {environments.web_url(found)}")
 
 
 def run_project_dag(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skylift.control.blueprint import Blueprint
-from skylift.control.plan import Fault, Phase, Seen
+from skylift.control.blueprint import Blueprint, Kind
+from skylift.control.plan import NO_ANSWER, SILENT, Fault, Phase, Seen
+from skylift.core.containers import Command
 from skylift.core.environment import Status
+
+WEB = f"{Kind.SERVICE}/{Command.API_SERVER}"
 
 MOST_MESSAGE = 1024
 """Longest ErrorMessage of ``LastUpdate.Error`` (botocore model)."""
@@ -37,6 +40,8 @@ def judge(
     if before is Status.DELETING:
         gone = all(one.phase is Phase.ABSENT for one in seen.values())
         return Verdict(Status.DELETED if gone else before, refused, "deleted" if gone else removal_of(parts, seen))
+    if before in SERVING:
+        return _serving(before, parts, seen, refused)
     if before is not Status.CREATING:
         return Verdict(before, None, progress)
     fault = next((one.fault for one in (seen[part.name] for part in parts) if one.fault), refused)
@@ -51,6 +56,40 @@ def judge(
     if fault is not None:
         return Verdict(Status.CREATE_FAILED, _cut(fault), progress)
     return Verdict(Status.CREATING, None, progress)
+
+
+SERVING = frozenset({Status.AVAILABLE, Status.UNAVAILABLE})
+"""Statuses of an environment that was ready once."""
+
+
+def _serving(before: Status, parts: Blueprint, seen: Mapping[str, Seen], refused: Fault | None) -> Verdict:
+    """UNAVAILABLE only while no API server serves and none is on its way: Terraform ends an apply on a status that it does
+    not know, and one that starts, however slowly, is no reason for that. AVAILABLE again once all of Airflow is well."""
+    if all(one.phase is Phase.READY for one in seen.values()):
+        return Verdict(Status.AVAILABLE, None, "available")
+    web = seen[WEB]
+    hopeless = web.phase is Phase.FAILED or (web.phase is Phase.ABSENT and refused is not None)
+    coming = web.phase in {Phase.MOVING, Phase.DIFFERENT} and web.note != NO_ANSWER
+    status = Status.UNAVAILABLE if hopeless and not web.running else Status.AVAILABLE if coming else before
+    fault = (web.fault or refused) if status is Status.UNAVAILABLE else None
+    return Verdict(status, fault, progress_of(parts, seen))
+
+
+def condition_of(seen: Mapping[str, Seen]) -> str:
+    """What is not well with an environment that was ready once, in a few words; "" when all is.
+
+    "UI not answering, 3 restarts", "scheduler not running".
+    """
+    services = {name: one for name, one in seen.items() if name.startswith(f"{Kind.SERVICE}/")}
+    down = [name for name, one in services.items() if one.phase is not Phase.READY and one.note != NO_ANSWER]
+    words = ["UI not answering"] if WEB in down or seen[Kind.HEALTH].note == SILENT else []
+    words += [f"{name.partition('/')[2]} not running" for name in down if name != WEB]
+    if not words and seen[Kind.HEALTH].phase is Phase.MOVING:
+        words.append(seen[Kind.HEALTH].note)
+    restarts = sum(one.restarts for one in services.values())
+    if words and restarts:
+        words.append(f"{restarts} restart{'s'[: restarts != 1]}")
+    return ", ".join(words)
 
 
 def progress_of(parts: Blueprint, seen: Mapping[str, Seen]) -> str:

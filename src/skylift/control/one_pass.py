@@ -14,7 +14,7 @@ from types import MappingProxyType
 from skylift.control.blueprint import Blueprint, Kind, Part
 from skylift.control.judge import Verdict, judge
 from skylift.control.parts.seam import Parts
-from skylift.control.plan import Fault, Phase, Seen, Step, Verb, plan, plan_removal, ready
+from skylift.control.plan import NO_ANSWER, Fault, Phase, Seen, Step, Verb, plan, plan_removal, ready
 from skylift.control.scene import Scene
 from skylift.core.environment import Status
 from skylift.core.errors import Refused, Unavailable
@@ -83,7 +83,7 @@ def look(
                 found = dict(world.observe(replace(scene, facts=facts), group))
             except Unavailable as error:
                 silent = str(error)
-                found = {part.name: Seen(Phase.MOVING, note="waiting for an answer") for part in group}
+                found = {part.name: Seen(Phase.MOVING, note=NO_ANSWER) for part in group}
             except Refused as error:
                 found = {part.name: Seen(Phase.FAILED, fault=_fault(error)) for part in group}
             seen.update(found)

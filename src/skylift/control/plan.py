@@ -23,6 +23,11 @@ class Phase(StrEnum):
     BLOCKED = "blocked"  # not looked at: something that it needs is not ready
 
 
+SILENT = "the API server does not answer yet"
+NO_ANSWER = "waiting for an answer"
+"""Notes: what Airflow, and what AWS, leaves open."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why something cannot be: a code for programs, and cause plus advice for people (cut to 1024 by the store)."""
@@ -39,12 +44,16 @@ class Seen:
         facts: what others need of it (addresses, ARNs). Never a secret.
         note: more than the part's ``doing`` tells, for people.
         fault: set when FAILED.
+        running: how many of a service's tasks run.
+        restarts: how many of them ECS had to replace since Airflow was last well.
     """
 
     phase: Phase
     facts: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     fault: Fault | None = None
+    running: int = 0
+    restarts: int = 0
 
 
 class Verb(StrEnum):

@@ -8,6 +8,7 @@ from typing import Any
 
 from skylift.aws.secrets import Secrets
 from skylift.control.blueprint import blueprint
+from skylift.control.judge import SERVING
 from skylift.control.one_pass import look
 from skylift.control.parts.every import AwsParts
 from skylift.control.plan import Step, plan, plan_removal
@@ -16,7 +17,7 @@ from skylift.control.provider import MwaaProvider
 from skylift.control.reconcile import ATTENDED, Reconciler
 from skylift.control.routes import ProgressRoute
 from skylift.control.settings import ControlSettings
-from skylift.control.store import Store
+from skylift.control.store import Row, Store
 from skylift.core.clock import Clock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused
@@ -64,7 +65,8 @@ class ControlPlane:
     def progress(self, name: str) -> dict[str, Any] | None:
         """An environment's status, what is being done, and each part; None when there is no such environment.
 
-        Keys: name, status, doing (one sentence), parts [{name, doing, phase, note}].
+        Keys: name, status, doing (one sentence), condition (what is not well, in a few words; empty when all is),
+        parts [{name, doing, phase, note}].
         """
         row = self._store.get(name)
         if row is None:
@@ -73,6 +75,7 @@ class ControlPlane:
             "name": row.name,
             "status": str(row.status),
             "doing": row.progress.get("doing") or self._reconciler.doing(name),
+            "condition": self._condition(row),
             "parts": row.progress.get("parts", []),
         }
 
@@ -93,7 +96,7 @@ class ControlPlane:
         return {"name": name, "status": str(Status.DELETING)}
 
     def planned(self, name: str) -> dict[str, Any] | None:
-        """The dry run for people: name, status, steps [{verb, part, why}]; None when there is no such environment.
+        """The dry run for people: name, status, condition, steps [{verb, part, why}]; None when there is no such environment.
 
         An environment that failed has no steps: it is left as it is until somebody deletes it.
         """
@@ -102,7 +105,13 @@ class ControlPlane:
             return None
         steps = self.plan_of(name) if row.status in ATTENDED else ()
         shown = [{"verb": str(step.verb), "part": step.part.name, "why": step.why} for step in steps]
-        return {"name": row.name, "status": str(row.status), "steps": shown}
+        return {"name": row.name, "status": str(row.status), "condition": self._condition(row), "steps": shown}
+
+    def _condition(self, row: Row) -> str:
+        # What was true before a restart says nothing: containers have ended since.
+        if row.status in SERVING and not self._reconciler.has_looked(row.name):
+            return "not looked at yet"
+        return str(row.progress.get("condition", ""))
 
     def plan_of(self, name: str) -> tuple[Step, ...]:
         """The dry run: what the next pass would do. Looks, and changes nothing.

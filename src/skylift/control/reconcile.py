@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skylift.control.blueprint import Blueprint, Kind, blueprint
-from skylift.control.judge import Verdict
+from skylift.control.judge import SERVING, Verdict, condition_of
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.parts.seam import World
 from skylift.control.plan import Fault, Phase, Seen, Verb
@@ -27,7 +27,7 @@ from skylift.core.errors import SkyliftError, Unavailable
 
 LOG = logging.getLogger(__name__)
 
-ATTENDED = frozenset({Status.CREATING, Status.AVAILABLE, Status.DELETING})
+ATTENDED = frozenset({Status.CREATING, Status.AVAILABLE, Status.UNAVAILABLE, Status.DELETING})
 """A failed create is left as it is: it is evidence, until somebody deletes it."""
 
 MOST_BROKEN = 5
@@ -177,11 +177,16 @@ class Reconciler:
 
     def _known(self, row: Row, before: Attention, now: float) -> Mapping[str, Seen]:
         fresh = before.generation == row.generation and now - before.known_at < KNOWN_SECONDS
-        return before.known if fresh and row.status is Status.CREATING else NOTHING
+        return before.known if fresh and row.status is not Status.DELETING else NOTHING
 
     def scene(self, row: Row, leaving: bool = False) -> Scene:
         """An environment as its parts see it."""
         return Scene(row.spec, self._settings, row.incarnation, row.facts, leaving)
+
+    def has_looked(self, name: str) -> bool:
+        """Whether an environment has been looked at since this process began."""
+        attention = self._next.get(name)
+        return attention is not None and attention.at > 0
 
     def _pause(self, outcome: Outcome) -> float:
         settled = outcome.verdict.status is Status.AVAILABLE and all(
@@ -232,7 +237,9 @@ def _refusal(outcome: Outcome) -> str:
 
 def last_update(row: Row, verdict: Verdict, now: float) -> LastUpdate:
     """``LastUpdate`` after a pass: it changes when the wish has ended, in the same write as the status."""
-    if verdict.status is row.status or verdict.status not in {Status.AVAILABLE, Status.CREATE_FAILED}:
+    if verdict.status is row.status or row.status in SERVING:
+        return row.last_update
+    if verdict.status not in {Status.AVAILABLE, Status.CREATE_FAILED}:
         return row.last_update
     if verdict.fault is None:
         return LastUpdate("SUCCESS", now, row.last_update.source)
@@ -245,4 +252,5 @@ def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: Verdict) -> di
         {"name": part.name, "doing": part.doing, "phase": str(seen[part.name].phase), "note": seen[part.name].note}
         for part in parts
     ]
-    return {"doing": verdict.progress, "parts": shown}
+    condition = condition_of(seen) if verdict.status in SERVING else ""
+    return {"doing": verdict.progress, "condition": condition, "parts": shown}

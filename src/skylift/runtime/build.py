@@ -36,8 +36,8 @@ from skylift.runtime import layer, requirements, startup
 from skylift.runtime.archive import ArchiveFailed, pack_tar, unpack_zip
 from skylift.runtime.components import component_of, home_of
 
-CHECK_SECONDS = 120
-"""What importing the requirements and plugins once may take."""
+CHECK_SECONDS = 900
+"""What importing the requirements and plugins once may take: seconds on a quiet machine, minutes on a busy one."""
 
 
 class LayerRefused(Refused):

@@ -43,13 +43,19 @@ def list_all(as_json: bool) -> None:
     pending = [of_environment(here, one) for one in found]
     if as_json:
         rows = [
-            {"name": one["Name"], "status": one["Status"], "url": environments.web_url(one), "not_applied": files}
+            {
+                "name": one["Name"],
+                "status": one["Status"],
+                "condition": here.condition(one),
+                "url": environments.web_url(one),
+                "not_applied": files,
+            }
             for one, (files, _) in zip(found, pending, strict=True)
         ]
         click.echo(json.dumps(rows, indent=2))
         return
     for one, (_, notice) in zip(found, pending, strict=True):
-        click.echo(f"{one['Name']}  {one['Status']}  {environments.web_url(one) or '-'}")
+        click.echo(f"{one['Name']}  {here.status(one)}  {environments.web_url(one) or '-'}")
         if notice:
             out().print(f"  ! {notice}", markup=False)
     if not found:
@@ -88,7 +94,10 @@ def plan(name: str | None, as_json: bool) -> None:
     for step in found["steps"]:
         click.echo(f"{step['verb']:<7} {step['part']:<24} {step['why']}")
     if not found["steps"]:
-        click.echo(f"{found['name']} is {found['status']}: nothing to do")
+        under_way = found["status"] not in {"AVAILABLE", "CREATE_FAILED"}
+        condition = found.get("condition") or (here.progress(found["name"]) if under_way else "")
+        waits = f" ({condition}): nothing to do but to wait" if condition else ": nothing to do"
+        click.echo(f"{found['name']} is {found['status']}{waits}")
 
 
 @env.command()

@@ -65,6 +65,7 @@ def _environments(here: Connection) -> list[dict[str, Any]]:
                 {
                     "name": name,
                     "status": one["Status"],
+                    "condition": here.condition(one),
                     "url": environments.web_url(one),
                     "project": str(project.project.folder) if project else "",
                     "not_applied": files,
@@ -87,8 +88,10 @@ def _print(shown: dict[str, Any]) -> None:
     console.print(f"home {shown['home']}", markup=False)
     for one in shown["environments"]:
         project = f", project {one['project']}" if one["project"] else ""
+        condition = f" ({one['condition']})" if one["condition"] else ""
         console.print(
-            f"environment {one['name']}: {one['status']}, {one['url'] or 'no address yet'}{project}", markup=False
+            f"environment {one['name']}: {one['status']}{condition}, {one['url'] or 'no address yet'}{project}",
+            markup=False,
         )
         if one["notice"]:
             console.print(f"  ! {one['notice']}", markup=False)

@@ -12,14 +12,15 @@ from urllib.error import HTTPError, URLError
 
 from skylift.aws.elb import Balancers
 from skylift.control.airflow_config import web_url
-from skylift.control.blueprint import Part
-from skylift.control.plan import Phase, Seen
+from skylift.control.blueprint import COMPONENTS, Part
+from skylift.control.parts.service import calm_fact, failed_fact
+from skylift.control.plan import SILENT, Phase, Seen
 from skylift.control.scene import Scene
 
 WANTED = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 """Members of Airflow's health answer, each ``{"status": "healthy"}`` (airflow/api/common/airflow_health.py)."""
 
-SECONDS = 3.0
+SECONDS = 10.0
 """Patience for one answer."""
 
 
@@ -43,9 +44,15 @@ class HealthParts:
     def _look(self, scene: Scene) -> Seen:
         states = self._balancers.target_states(scene.fact("web.target_group"))
         if "healthy" not in states:
-            return Seen(Phase.MOVING, note="the API server does not answer yet")
-        missing = unwell(ask(f"{web_url(scene)}/api/v2/monitor/health"))
-        return Seen(Phase.MOVING, note="no heartbeat of " + ", ".join(missing)) if missing else Seen(Phase.READY)
+            return Seen(Phase.MOVING, note=SILENT)
+        answer = ask(f"{web_url(scene)}/api/v2/monitor/health")
+        if not answer:
+            return Seen(Phase.MOVING, note=SILENT)
+        if missing := unwell(answer):
+            return Seen(Phase.MOVING, note="no heartbeat of " + ", ".join(missing))
+        # From here restarts count anew.
+        told = {role: scene.facts.get(failed_fact(role)) for role in COMPONENTS}
+        return Seen(Phase.READY, {calm_fact(role): number for role, number in told.items() if number is not None})
 
 
 def unwell(answer: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from skylift.aws.ecs_services import EcsService, EcsServices
@@ -20,6 +21,12 @@ MOST_FAILURES = 3
 """So many stopped tasks of one deployment mean: it will not come up by itself."""
 
 CODE = "COMPONENT_FAILED"
+
+GRACE_SECONDS = 300
+"""So long an API server may start before its load balancer's opinion counts. Airflow needs seconds; a busy machine, minutes.
+One that ends by itself is noticed at once, whatever the grace."""
+
+MOST_GRACE_SECONDS = 7200
 
 
 class ServiceParts:
@@ -39,8 +46,11 @@ class ServiceParts:
     def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
         """See ``Parts``."""
         name, definition = family(scene.spec.name, part.role), scene.fact(f"definition.{part.role}")
-        if name in self._services.describe([name]):
-            self._services.update(name, definition, desired_count(scene, part.role))
+        found = self._services.describe([name]).get(name)
+        if found is not None:
+            grace = wanted_grace(part.role, restarts(scene, part.role, found))
+            longer = grace if grace > found.grace else 0
+            self._services.update(name, definition, desired_count(scene, part.role), longer)
         else:
             self._services.create(_request(scene, part.role))
         return {}
@@ -57,12 +67,17 @@ class ServiceParts:
         desired = desired_count(scene, part.role)
         if (found.definition, found.desired) != (scene.fact(f"definition.{part.role}"), desired):
             return Seen(Phase.DIFFERENT, note="another revision or count is wanted")
+        again = restarts(scene, part.role, found)
+        seen = Seen(Phase.READY, {failed_fact(part.role): str(found.failed)}, "", None, found.running, again)
+        grace = wanted_grace(part.role, again)
+        if found.grace < grace:
+            return replace(seen, phase=Phase.DIFFERENT, note=f"gets {grace} s to start")
         if found.settled:
-            return Seen(Phase.READY)
+            return seen
         dead = self._dead(found) if found.failed or not found.pending else []
         if len(dead) >= MOST_FAILURES:
-            return Seen(Phase.FAILED, fault=self._fault(scene, part, dead[-1]))
-        return Seen(Phase.MOVING, note=f"{found.running} of {desired} running")
+            return replace(seen, phase=Phase.FAILED, fault=self._fault(scene, part, dead[-1]))
+        return replace(seen, phase=Phase.MOVING, note=f"{found.running} of {desired} running")
 
     def _dead(self, found: EcsService) -> list[EcsTask]:
         """Tasks that ended by themselves, of those that ECS still remembers."""
@@ -77,6 +92,29 @@ class ServiceParts:
         lines = self._logs.last_lines(group, stream_of(last, part.role)) if exit_code(last) is not None else ()
         text = f"{part.role} keeps ending: {failure_text(last, lines)}"
         return Fault(code_of_start(last, CODE), scene.hide(text))
+
+
+def failed_fact(role: str) -> str:
+    """The fact that holds how many tasks of a service ECS has counted as failed."""
+    return f"failed.{role}"
+
+
+def calm_fact(role: str) -> str:
+    """The fact that holds the same number, as it was when Airflow was last well."""
+    return f"calm.{role}"
+
+
+def restarts(scene: Scene, role: str, found: EcsService) -> int:
+    """How often ECS has had to replace a task since Airflow was last well. A new deployment counts from zero."""
+    calm = int(scene.facts.get(calm_fact(role)) or 0)
+    return found.failed - calm if found.failed >= calm else found.failed
+
+
+def wanted_grace(role: str, again: int) -> int:
+    """Twice as long after each restart: what was too short on this machine once will be too short again."""
+    if role != Command.API_SERVER:
+        return 0
+    return int(min(GRACE_SECONDS * 2 ** min(again, 10), MOST_GRACE_SECONDS))
 
 
 def desired_count(scene: Scene, role: str) -> int:
@@ -104,6 +142,6 @@ def _request(scene: Scene, role: str) -> dict[str, Any]:
                 "containerPort": WEB_PORT,
             }
         ]
-        # Airflow needs seconds to start; until then ECS must not kill what the load balancer calls unhealthy.
-        request["healthCheckGracePeriodSeconds"] = 120
+        # Until it has started, ECS must not kill what the load balancer calls unhealthy.
+        request["healthCheckGracePeriodSeconds"] = wanted_grace(role, 0)
     return request

@@ -93,11 +93,11 @@ class Postgres:
                 return found
         raise Refused(f"PostgreSQL's {name} is not installed. Install it with: {install_line()}")
 
-    def start(self, seconds: float = 60.0) -> None:
+    def start(self, seconds: float = 600.0) -> None:
         """Starts the server and returns when it accepts connections; does nothing when it runs. Blocks.
 
         Args:
-            seconds: deadline, long enough for the recovery of a killed server.
+            seconds: deadline, long enough for the recovery of a killed server on a busy machine. One that ends is noticed at once.
 
         Raises:
             Refused: the port belongs to another program, the disk is full, the data are another user's or another
@@ -207,7 +207,7 @@ class Postgres:
 
     def _claim_port(self) -> None:
         """Raises ``Refused`` when another program has our port. A killed server may hold it a moment longer: waited for."""
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + 10
         while not postmaster.port_is_free(self.port):
             if time.monotonic() > deadline:
                 raise Refused(
