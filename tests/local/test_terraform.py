@@ -18,7 +18,7 @@ from tests.local.terraform import Terraform, ready
 from tests.local.upstream_cloud import environ, no_mistakes, shell_variables, upstream_cloud
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.local, pytest.mark.long]
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 STARTUP = """
@@ -81,7 +81,7 @@ def test_mwaa_environment(cloud_round: Future[None], stack: Stack, tmp_path: Pat
     assert found["Tags"] == {"team": "blue"}
     assert found["DagS3Path"] == "dags/"
     airflow = stack.airflow("terraform")
-    wait_for(lambda: set(airflow.dags()) == {"hello"})
+    wait_for(lambda: set(airflow.dags()) == {"hello"}, 120)
     made.destroy()
     assert "terraform" not in stack.client("mwaa").list_environments()["Environments"]
     assert "terraform-airflow" not in [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]
