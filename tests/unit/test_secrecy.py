@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skylift.core.secrecy import hide, hide_in, hide_options, secrets_of
+from skylift.core.secrecy import hide, hide_in, hide_options, quoted, secrets_of
 
 pytestmark = pytest.mark.unit
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.s5J-xyz_0123"
@@ -110,6 +110,23 @@ def test_every_option_that_airflow_calls_sensitive_is_hidden() -> None:
     assert [name for name in sensitive if hide(name, "x") != "***"] == []
     shown = [name for name in options if hide(name, "x") == "x"]
     assert len(shown) > 0.9 * len(options), "hiding everything would be no help"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("fast", "'fast'"),
+        ('{"environment": {"A": "secret-thing"}', "its value"),
+        ("{'overrides': {'password': 'secret-thing'}}", "its value"),
+        (
+            '{"overrides": [{"name": "TOKEN", "value": "x"}]}',
+            """'{"overrides": [{"name": "TOKEN", "value": "***"}]}'""",
+        ),
+        ("redis://me:pass@host", "'redis://***@host'"),
+    ],
+)
+def test_an_error_quotes_no_secret(value: str, shown: str) -> None:
+    assert quoted("run_task_kwargs", value) == shown
 
 
 def test_secrets_are_found_in_other_texts() -> None:

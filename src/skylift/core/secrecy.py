@@ -76,6 +76,16 @@ def hide_in(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _KEYS.sub(HIDDEN, _IN_QUERY.sub(rf"\1{HIDDEN}", text))
 
 
+def quoted(name: str, value: str) -> str:
+    """A wrong value as an error quotes it: ``'x'``; ``its value`` where it may hold secrets that cannot be told from the rest."""
+    if value.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(value)
+        except ValueError:
+            return "its value"
+    return repr(hide(name, value))
+
+
 def hide_options(options: Mapping[str, str]) -> dict[str, str]:
     """Options as people may see them."""
     return {name: hide(name, value) for name, value in options.items()}

@@ -55,7 +55,9 @@ class Setting(Generic[T]):
         try:
             return self.parse(text)
         except ValueError as error:
-            shown = "its value" if self.secret else repr(text)
+            from skylift.core.secrecy import quoted  # lazy: patterns that only an error needs; containers read settings
+
+            shown = "its value" if self.secret else quoted(self.name, text)
             raise Refused(f"{self.env}: {shown} cannot be used: {error}. It is: {self.meaning}") from error
 
 

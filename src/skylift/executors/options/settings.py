@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from skylift.core.errors import Refused
+from skylift.core.secrecy import quoted
 from skylift.core.settings import Setting, flag, whole_number
 from skylift.executors.options.queues import Only, Words, fallback_list, queue_map
 from skylift.executors.options.teams import sources_of, variable_of
@@ -237,7 +238,7 @@ class Options:
             return setting.parse(text)
         except ValueError as error:
             raise Refused(
-                f"{self.name(setting)}: {text!r} cannot be used: {error}. It is: {setting.meaning}"
+                f"{self.name(setting)}: {quoted(setting.name, text)} cannot be used: {error}. It is: {setting.meaning}"
             ) from error
         except RecursionError as error:
             raise Refused(f"{self.name(setting)}: it is nested too deeply. It is: {setting.meaning}") from error
