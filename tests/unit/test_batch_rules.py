@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -111,6 +112,13 @@ def test_definitions_are_refused(request_: dict[str, Any], text: str) -> None:
 )
 def test_definitions_are_accepted(request_: dict[str, Any]) -> None:
     assert check_definition(request_) is None, "nothing is said against it"
+
+
+def test_the_size_of_a_definition_is_counted_as_it_is_sent() -> None:
+    """Without the blanks that Python's json puts between."""
+    small = container(environment=[{"name": "A", "value": "b"}] * 940)
+    assert len(json.dumps(small, separators=(",", ":"))) < 24 * 1024 < len(json.dumps(small))
+    assert check_definition(small) is None
 
 
 WRONG_SUBMISSIONS = [

@@ -12,6 +12,7 @@ from tests.control_scenes import ROLE, SETTINGS, request, spec
 
 from skylift.control.answers import environment
 from skylift.control.provider import MwaaProvider
+from skylift.control.settings import ControlSettings
 from skylift.control.store import LastUpdate, Row
 from skylift.core.environment import Generation, Spec, Status
 from skylift.core.errors import Unavailable
@@ -272,3 +273,28 @@ def test_all_that_one_asked_for_is_shown() -> None:
         "CloudWatchLogGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:airflow-flight-Task",
     }
     assert "CloudWatchLogGroupArn" not in shown["LoggingConfiguration"]["WorkerLogs"], "that one is off"
+
+
+@pytest.mark.parametrize(
+    ("operation", "called", "advice"),
+    [
+        ("create_cli_token", "CreateCliToken", "Airflow's REST API"),
+        ("create_web_login_token", "CreateWebLoginToken", "the secret skylift/flight/admin-password"),
+        ("invoke_rest_api", "InvokeRestApi", "Airflow's REST API"),
+    ],
+)
+def test_what_is_not_served_says_so_and_what_to_do_instead(
+    world: World, operation: str, called: str, advice: str
+) -> None:
+    assert world.refusal(operation, Name="flight") == ("ResourceNotFoundException", 404), (
+        "first of all it must be there"
+    )
+    world.store.rows["flight"] = row()
+    assert world.refusal(operation, Name="flight") == ("ValidationException", 400)
+    assert f"does not serve {called}. " in world.said
+    assert advice in world.said
+
+
+def test_a_setting_that_is_not_set_has_one_default() -> None:
+    assert ControlSettings.read({}) == ControlSettings()
+    assert (SETTINGS.launches_per_second, SETTINGS.steady_seconds, SETTINGS.create_seconds) == (20, 30, 1800)
