@@ -232,8 +232,13 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     within(tmp_path, nothing)
     whole = (tmp_path / "secretsmanager.json").read_text()
     (tmp_path / "secretsmanager.json").write_text(whole[:-5])
-    with pytest.raises(Refused, match="Move it away"):
-        within(tmp_path, nothing)
+
+    async def look_at_damaged(rest: RestOfAws) -> None:
+        with pytest.raises(Refused, match=r"secretsmanager\.json is damaged .*To go on without it"):
+            rest.secret_value("kept")
+        rest.create_log_stream("g", "s", create_group=True)  # the rest is served
+
+    within(tmp_path, look_at_damaged)
     assert (tmp_path / "secretsmanager.json").read_text() == whole[:-5]
     (tmp_path / "secretsmanager.json").write_text(whole)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from skylift.core.clock import ManualClock
 from skylift.localcloud.emulators.changes import action_of, promised, touched
 from skylift.localcloud.emulators.log_journal import Change, LogJournal
 from skylift.localcloud.emulators.log_keeping import expire
-from skylift.localcloud.emulators.saver import COST_FACTOR, DELAY_SECONDS, PROMPT_BYTES, RETRY_SECONDS, Saver
+from skylift.localcloud.emulators.saver import COST_FACTOR, DELAY_SECONDS, RETRY_SECONDS, Saver
 from skylift.localcloud.emulators.table import Scope, scope_of
 
 pytestmark = pytest.mark.unit
@@ -26,6 +27,7 @@ class Memory:
     def __init__(self, clock: ManualClock, cost: float = 0.0) -> None:
         self.state: dict[str, Any] = {"a": 1, "b": 1}
         self.taken: list[str] = []
+        self.disk: dict[str, Any] = {}
         self._clock = clock
         self._cost = cost
 
@@ -39,6 +41,12 @@ class Memory:
 
     def encode(self, key: str, snapshot: Any) -> bytes:
         return json.dumps(snapshot).encode()
+
+    def written(self, key: str) -> None:
+        self.disk[key] = self.state[key]
+
+    def roll_back(self, key: str) -> None:
+        self.state[key] = self.disk.get(key, 1)
 
 
 def test_a_burst_of_changes_is_one_write_soon_after(tmp_path: Path) -> None:
@@ -62,7 +70,7 @@ def test_a_burst_of_changes_is_one_write_soon_after(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_small_states_are_written_before_the_answer_and_one_write_serves_many(tmp_path: Path) -> None:
+def test_states_are_written_before_the_answer_and_one_write_serves_many(tmp_path: Path) -> None:
     async def check() -> None:
         clock = ManualClock()
         memory = Memory(clock)
@@ -75,14 +83,10 @@ def test_small_states_are_written_before_the_answer_and_one_write_serves_many(tm
 
         await asyncio.gather(*(change(number) for number in range(100)))
         assert len(memory.taken) <= 2
-        memory.state["a"] = "x" * (PROMPT_BYTES + 1)
-        await saver.keep("a")
-        memory.state["a"] = "y"
-        await saver.keep("a")
-        assert "x" in (tmp_path / "a.json").read_text(), "large until the next write: it comes later"
-        clock.advance(DELAY_SECONDS)
-        await saver.save_due()
-        assert json.loads((tmp_path / "a.json").read_text()) == "y"
+        for letter in "xy":
+            memory.state["a"] = letter * 1_000_000
+            await saver.keep("a")
+            assert (tmp_path / "a.json").read_text() == json.dumps(memory.state["a"]), "however large"
 
     asyncio.run(check())
 
@@ -94,11 +98,61 @@ def test_a_change_that_cannot_be_written_is_not_acknowledged(tmp_path: Path) -> 
         blocked = tmp_path / "blocked"
         blocked.write_text("a file where a folder should be")
         saver = Saver(blocked / "below", memory, clock)
+        memory.state["a"] = 2
         with pytest.raises(OSError, match="blocked"):
             await saver.keep("a")
+        assert memory.state["a"] == 1, "what is in memory is what is on the disk"
         blocked.unlink()
+        memory.state["a"] = 3
         await saver.keep("a")
-        assert (blocked / "below" / "a.json").exists()
+        assert (blocked / "below" / "a.json").read_text() == "3"
+
+    asyncio.run(check())
+
+
+def test_whoever_changed_it_while_the_write_failed_is_told_too(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock, changed = ManualClock(), asyncio.Event()
+        memory = Memory(clock)
+        saver = Saver(tmp_path, memory, clock)
+        loop = asyncio.get_running_loop()
+
+        def encode(_key: str, _snapshot: Any) -> bytes:
+            loop.call_soon_threadsafe(changed.set)
+            with (tmp_path / "begun").open() as begun:  # a pipe: until the second has changed it as well
+                begun.read()
+            raise OSError("full")
+
+        os.mkfifo(tmp_path / "begun")
+        memory.encode = encode  # type: ignore[method-assign]  # its own disk, which is full
+
+        async def second() -> None:
+            await changed.wait()
+            memory.state["a"] = 3
+            keeping = asyncio.create_task(saver.keep("a"))
+            await asyncio.sleep(0)
+            await asyncio.to_thread((tmp_path / "begun").write_text, "go on")
+            await keeping
+
+        memory.state["a"] = 2
+        results = await asyncio.gather(saver.keep("a"), second(), return_exceptions=True)
+        assert [str(one) for one in results] == ["full", "full"]
+        assert memory.state["a"] == 1
+
+    asyncio.run(check())
+
+
+def test_several_are_written_all_or_none(tmp_path: Path) -> None:
+    async def check() -> None:
+        memory = Memory(ManualClock())
+        saver = Saver(tmp_path, memory, ManualClock())
+        await saver.keep("a", "b")
+        memory.state |= {"a": 2, "b": object()}
+        with pytest.raises(TypeError):
+            await saver.keep("a", "b")
+        assert memory.state == {"a": 1, "b": 1}
+        assert (tmp_path / "a.json").read_text() == "1", "the one that could have been written was not"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
 
     asyncio.run(check())
 
@@ -196,7 +250,7 @@ def test_which_request_changes_what(
 
 def test_what_is_promised() -> None:
     assert promised("sqs", "SendMessage", ["sqs"]) == ["sqs"]
-    assert promised("sqs", "ReceiveMessage", ["sqs"]) == ()
+    assert promised("sqs", "ReceiveMessage", ["sqs"]) == []
     assert promised("s3", "", ["s3", "sqs", "sns"]) == ["s3"]
     assert promised("eventbridge", "PutEvents", ["eventbridge", "sqs"]) == ["eventbridge", "sqs"]
 

@@ -8,7 +8,7 @@ import shlex
 import signal
 from collections.abc import Callable
 
-from skylift.cli.credentials import OWNER, ensure_credentials, master_key
+from skylift.cli.credentials import OWNER, ensure_credentials, usable_master_key
 from skylift.cli.daemon import check_port
 from skylift.cli.health import health_route
 from skylift.cli.home import ACCOUNT, REGION, Home
@@ -49,6 +49,7 @@ async def _serve(home: Home, port: int, say: Callable[[str], None]) -> None:
     listening = listen(port)
     port = int(listening.getsockname()[1])
     owner = ensure_credentials(home, port)
+    master, damage = usable_master_key(home)
     identity = Server(os.getpid(), start_time(os.getpid()) or 0, port, package_version(), str(home.folder), alone=True)
     engine = chosen_engine(home.folder / "runner")
     images = LocalImages(Images(home.folder, home.folder / "cache"), home.folder)
@@ -56,7 +57,7 @@ async def _serve(home: Home, port: int, say: Callable[[str], None]) -> None:
         home.folder,
         listening,
         Key(owner.access_key, owner.secret, OWNER),
-        master_key(home),
+        master,
         OciImages(engine) if engine else images,
         account=ACCOUNT,
         region=REGION,
@@ -65,8 +66,14 @@ async def _serve(home: Home, port: int, say: Callable[[str], None]) -> None:
         slots=SLOTS.read(os.environ),
     )
 
+    for one in (damage, images.damage()):
+        if one is not None:
+            alone.cloud.add_damage(one)
+
     def ready() -> None:
         record(home, identity)
+        for found in alone.cloud.damage():
+            say(f"DAMAGED: {found}")
         say("\n".join(_directions(home, alone.url)))
 
     try:

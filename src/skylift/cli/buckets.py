@@ -15,6 +15,7 @@ from skylift.cli.account import exists
 from skylift.cli.home import Home, read_json, write_private
 from skylift.cli.project import Project, Sync, changed_contents, contents, digest, plan_sync, up_command
 from skylift.core.errors import Refused
+from skylift.localcloud.damage import json_object, read_state
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,18 @@ class Followed:
 
 def followed(home: Home) -> dict[str, Followed]:
     """The projects on record, by environment."""
+    try:
+        return read_state(
+            home.projects, _followed, "which project folders are followed", "skylift up PROJECT follows one again."
+        )
+    except FileNotFoundError:
+        return {}
+
+
+def _followed(text: str) -> dict[str, Followed]:
     return {
         name: Followed(Project(Path(entry["folder"]), name), tuple(entry["keys"]))
-        for name, entry in read_json(home.projects).items()
+        for name, entry in json_object(text).items()
     }
 
 

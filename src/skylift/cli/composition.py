@@ -19,7 +19,7 @@ from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.applied import not_applied, notice
 from skylift.cli.called import as_typed
-from skylift.cli.credentials import OWNER, ensure_credentials, master_key
+from skylift.cli.credentials import OWNER, ensure_credentials, usable_master_key
 from skylift.cli.environments import find
 from skylift.cli.follower import Follower
 from skylift.cli.health import health_route, send_json
@@ -28,9 +28,11 @@ from skylift.cli.project import Project
 from skylift.cli.server import HEALTH, IMAGE, Server
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import ControlSettings
+from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.containers.engine_runner import EngineRunner
 from skylift.localcloud.containers.oci import OciImages, chosen_engine
+from skylift.localcloud.damage import Damaged, Refusing
 from skylift.localcloud.ecs.tasks.slots import SLOTS
 from skylift.localcloud.images.built import Images
 from skylift.localcloud.images.found import LocalImages
@@ -69,7 +71,8 @@ class House:
         self._stage = stage
         self._note = note
         owner = ensure_credentials(home, port)
-        keys = DerivedKeys(master_key(home), time.time)
+        master, damage = usable_master_key(home)
+        keys = DerivedKeys(master, time.time)
         self._postgres = Postgres(home.folder)
         engine = chosen_engine(home.folder / "runner")
         images = LocalImages(Images(home.folder, home.folder / "cache"), home.folder)
@@ -85,9 +88,13 @@ class House:
             runner=EngineRunner(engine) if engine else None,
             slots=SLOTS.read(os.environ),
         )
+        for one in (damage, images.damage()):
+            if one is not None:
+                self._cloud.add_damage(one)
         self._control = ControlPlane(SETTINGS, time.time)
+        self._mwaa = Refusing(self._control.provider, None)
         self.app: Asgi = WireApp(
-            [*self._cloud.providers, self._control.provider],
+            [*self._cloud.providers, self._mwaa],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
             fallback=self._cloud.fallback,
             routes={**self._cloud.routes, HEALTH: health_route(identity)},
@@ -101,7 +108,22 @@ class House:
         """Starts PostgreSQL and the local cloud. Raises ``Refused`` or ``Unavailable`` with the cause."""
         self._stage("starting PostgreSQL")
         stack.push_async_callback(self._end_postgres)
-        await asyncio.to_thread(self._postgres.start)
+        try:
+            await asyncio.to_thread(self._postgres.start)
+        except Damaged as error:  # environments cannot be served without it; everything else can
+            self._cloud.add_damage(error.damage)
+        else:
+            self._guard(stack)
+        self._stage("starting the local cloud")
+        try:
+            await self._cloud.start()
+        except BaseException:
+            await self._cloud.stop()
+            raise
+        for one in self._cloud.damage():
+            self._note(f"DAMAGED: {one}")
+
+    def _guard(self, stack: AsyncExitStack) -> None:
         guarding = asyncio.create_task(PostgresGuard(self._postgres, self._note).run(), name="postgres-guard")
 
         async def end_guard() -> None:
@@ -109,17 +131,19 @@ class House:
             await asyncio.gather(guarding, return_exceptions=True)
 
         stack.push_async_callback(end_guard)
-        self._stage("starting the local cloud")
-        try:
-            await self._cloud.start()
-        except BaseException:
-            await self._cloud.stop()
-            raise
 
     async def raise_control(self, stack: AsyncExitStack) -> None:
         """Starts the control plane and the follower. HTTP must serve already: they talk to it."""
         self._stage("starting the control plane")
-        await asyncio.to_thread(self._publish_database)
+        try:
+            await asyncio.to_thread(self._publish_database)
+        except (Refused, Unavailable) as error:
+            found = self._cloud.damage()
+            if not found:
+                raise
+            self._mwaa.damage = next((one for one in found if str(one) in str(error)), found[0])
+            self._note(f"environments are not served: {error}")
+            return
         stack.push_async_callback(self._end_control)
         await asyncio.to_thread(self._control.start)
         s3, mwaa = client("s3", region=REGION), client("mwaa", region=REGION)

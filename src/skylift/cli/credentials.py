@@ -11,8 +11,9 @@ import string
 from dataclasses import dataclass
 
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint, write_private
-from skylift.core.errors import Refused
 from skylift.core.names import arn
+from skylift.localcloud.damage import Damage, Damaged, read_state
+from skylift.localcloud.state_file import copy_content
 
 OWNER = arn("iam", "", ACCOUNT, "user/skylift")
 """The principal of requests signed with the owner's key."""
@@ -33,7 +34,7 @@ def ensure_credentials(home: Home, port: int) -> OwnerKey:
     """The owner's key, made on the first call; the config file is brought to this port on every call.
 
     Raises:
-        Refused: the credentials file is there but unreadable.
+        Damaged: the credentials file is there but unreadable.
     """
     if not home.credentials.exists():
         key = OwnerKey("AKIA" + _random(string.ascii_uppercase + "234567", 16), _random(_SECRET_LETTERS, 40))
@@ -46,32 +47,59 @@ def ensure_credentials(home: Home, port: int) -> OwnerKey:
         f"[default]\nregion = {REGION}\nendpoint_url = {endpoint(port)}\noutput = json\n"
         "disable_host_prefix_injection = true\n",
     )
-    return read_key(home)
+    key = read_key(home)
+    copy_content(home.credentials)
+    return key
 
 
 def read_key(home: Home) -> OwnerKey:
     """The owner's key from the credentials file.
 
     Raises:
-        Refused: the file lacks it.
+        Damaged: the file lacks it.
     """
+    return read_state(home.credentials, _owner_key, "the owner's AWS key", "skylift up makes a new one.")
+
+
+def _owner_key(text: str) -> OwnerKey:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read(home.credentials)
     try:
-        profile = parser["default"]
-        return OwnerKey(profile["aws_access_key_id"], profile["aws_secret_access_key"])
-    except KeyError as error:
-        raise Refused(
-            f"{home.credentials} has no key ({error} is missing). Remove the file; skylift up makes a new one."
-        ) from error
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise ValueError(str(error).replace("\n", " ")) from error
+    profile = parser["default"]
+    return OwnerKey(profile["aws_access_key_id"], profile["aws_secret_access_key"])
 
 
 def master_key(home: Home) -> bytes:
-    """32 bytes from which containers' session credentials are derived; made on the first call."""
+    """32 bytes from which containers' session credentials are derived; made on the first call.
+
+    Raises:
+        Damaged: the file is there, and has no such key.
+    """
     if not home.master_key.exists():
         write_private(home.master_key, secrets.token_hex(32))
-    return bytes.fromhex(home.master_key.read_text().strip())
+    key = read_state(home.master_key, _master_key, "the key from which containers' credentials are derived", _NO_MASTER)
+    copy_content(home.master_key)
+    return key
 
+
+def usable_master_key(home: Home) -> tuple[bytes, Damage | None]:
+    """The key; when its file is damaged, one for this process only, with what is wrong."""
+    try:
+        return master_key(home), None
+    except Damaged as error:
+        return secrets.token_bytes(32), error.damage
+
+
+def _master_key(text: str) -> bytes:
+    key = bytes.fromhex(text.strip())
+    if len(key) < 32:
+        raise ValueError("it has less than 32 bytes")
+    return key
+
+
+_NO_MASTER = "Containers that run now lose their AWS credentials then; new ones get good ones."
 
 _SECRET_LETTERS = string.ascii_letters + string.digits
 

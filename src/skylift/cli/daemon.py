@@ -22,6 +22,7 @@ from skylift.cli.lock import HANDED_OVER, Held, holder, sign, taken
 from skylift.cli.server import Server, alive, health, home_of, recorded, running, start_time
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.containers.oci import PROCESS
+from skylift.localcloud.damage import damaged
 
 START_SECONDS = 900.0
 """Most that a start may take: the first one may download PostgreSQL's and others' files, and the machine may be busy. A server
@@ -157,7 +158,11 @@ def last_port(home: Home) -> int:
     server_line = home.config.read_text() if home.config.exists() else ""
     for line in server_line.splitlines():
         if line.startswith("endpoint_url"):
-            return int(line.rpartition(":")[2])
+            try:
+                return int(line.rpartition(":")[2])
+            except ValueError as error:
+                without = f"The port is then {DEFAULT_PORT}, or what --port says."
+                raise damaged(home.config, f"{line} has no port", "the port of the last start", without) from error
     return DEFAULT_PORT
 
 

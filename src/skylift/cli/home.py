@@ -5,7 +5,6 @@ Nothing is written outside this folder. It is private (mode 0700), because it ho
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from skylift.core.errors import Refused
+from skylift.localcloud.damage import json_object, read_state
+from skylift.localcloud.state_file import keep_copy
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -148,27 +149,32 @@ def aim(home: Home, port: int) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces a file in one step, readable by its owner only (0600)."""
+    """Replaces a file in one step, readable by its owner only (0600); the file before stays beside it as a copy."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    fresh.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        keep_copy(path)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, holds: str = "") -> dict[str, Any]:
     """The object in a JSON file; empty when the file is not there.
 
+    Args:
+        holds: what is in it, for whoever reads that it is damaged.
+
     Raises:
-        Refused: it is not a JSON object.
+        Damaged: it is not a JSON object.
     """
     try:
-        found = json.loads(path.read_text())
+        return read_state(
+            path, json_object, holds or f"what skylift keeps in {path.name}", "The command can then be run again."
+        )
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise Refused(f"{path} is damaged ({error}). Remove it and run the command again.") from error
-    if not isinstance(found, dict):
-        raise Refused(f"{path} is damaged (not a JSON object). Remove it and run the command again.")
-    return found

@@ -22,6 +22,15 @@ class Unavailable(SkyliftError):
     throttled: bool = False
     """We are asked to slow down."""
 
+    for_callers: bool = False
+    """Its text was written for whoever called, and holds nothing of what is inside."""
+
+
+class DiskFull(Unavailable):
+    """What was asked for cannot be written, and was not done."""
+
+    for_callers = True
+
 
 class Broken(SkyliftError):
     """Our own mistake, or a world that breaks its contract: a bug to report."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.containers.runner import Runner
+from skylift.localcloud.damage import Damage, Refusing
+from skylift.localcloud.database import damage_of, examine, keep_copy
 from skylift.localcloud.ecs.api import execute, sessions
 from skylift.localcloud.ecs.api.metadata import ContainerEndpoints
 from skylift.localcloud.ecs.api.provider import EcsProvider
@@ -25,6 +30,7 @@ from skylift.localcloud.faults.plan import Faults
 from skylift.localcloud.faults.route import PREFIX, FaultRoute
 from skylift.localcloud.images.built import Images as BuiltImages
 from skylift.localcloud.ports import Change, Document, Images, Place, nobody
+from skylift.localcloud.state_route import STATE, StateRoute
 from skylift.wire.asgi import Asgi
 from skylift.wire.keys import DerivedKeys, Keyring
 from skylift.wire.provider import Provider
@@ -80,30 +86,42 @@ class LocalCloud:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         place = Place(account, region, endpoint, folder)
         self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
-        self._balancer = Balancer(folder, clock)
-        neighbours = Neighbours(
-            images or BuiltImages(home, home / "cache"), AwsLogs(self._rest), AwsSecrets(self._rest), self._balancer
-        )
-        self.events = Events(folder / "cloud.db", place, _Bus(self._rest), clock)
-        self.ecs = EcsProvider(
-            place, neighbours, clock, on_change, runner, self.events, Slots(machine_slots(slots), machine_turnstile())
-        )
-        self.batch = BatchProvider(self.ecs, clock, on_change)
-        self.providers: Sequence[Provider] = [self.ecs, self.batch, self._balancer.provider]
+        images = images or BuiltImages(home, home / "cache")
+
+        def open_all(place: Place) -> _Opened:
+            balancer = Balancer(folder, clock, place.database)
+            neighbours = Neighbours(images, AwsLogs(self._rest), AwsSecrets(self._rest), balancer)
+            events = Events(place.database, place, _Bus(self._rest), clock)
+            room = Slots(machine_slots(slots), machine_turnstile())
+            ecs = EcsProvider(place, neighbours, clock, on_change, runner, events, room)
+            return balancer, events, ecs, BatchProvider(ecs, clock, on_change)
+
+        opened, damage = _opened(place, open_all)
+        self._balancer, self.events, self.ecs, self.batch = opened
+        self._database = place.database
+        self._damage = [damage] if damage is not None else []
+        self.faults = Faults(clock, ecs_actions(self.ecs.engine))
+        self.batch.engine.launching.has_room = partial(self.faults.has_room, "batch")
+        self.events.through = EventFaults(self.faults, self._rest.put_event)
+        self._undo: list[Callable[[], Any]] = []
+        self._expose(place, keys, damage)
+
+    def _expose(self, place: Place, keys: DerivedKeys, damage: Damage | None) -> None:
+        """What the wire is to serve."""
+        self.providers: Sequence[Provider] = [
+            Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)
+        ]
         self.routes: Mapping[str, Asgi] = {
             **ContainerEndpoints(place, self.ecs.store, keys).routes,
             sessions.ROUTE: self.ecs.sessions.serve,
         }
-        self.faults = Faults(clock, ecs_actions(self.ecs.engine))
-        self.batch.engine.launching.has_room = partial(self.faults.has_room, "batch")
-        self.events.through = EventFaults(self.faults, self._rest.put_event)
         self.signed_routes: Mapping[str, Asgi] = {
             PREFIX: FaultRoute(self.faults),
             execute.PREFIX: execute.ExecRoute(self.ecs),
+            STATE: StateRoute(self.damage),
         }
         self.fallback: Asgi = self._rest.app
         self.extra_keyring: Keyring = self._rest
-        self._undo: list[Callable[[], Any]] = []
 
     async def start(self) -> None:
         """The rest of AWS first: logs and secrets must be there before containers go on."""
@@ -118,11 +136,36 @@ class LocalCloud:
             self._undo.append(end)
             await begin()
         self.batch.begin()
+        if not self._damage:
+            asyncio.get_running_loop().run_in_executor(None, keep_copy, self._database)
+
+    def damage(self) -> list[Damage]:
+        """What cannot be read of what was kept; it is not served, and not overwritten."""
+        return [*self._damage, *self._rest.damage()]
+
+    def add_damage(self, damage: Damage) -> None:
+        """Tells of a damaged file that others have found."""
+        self._damage.append(damage)
 
     async def stop(self) -> None:
         """Ends containers, closes load balancers, saves the rest of AWS. Safe to call after a failed start."""
         while self._undo:
             await self._undo.pop()()
+
+
+_Opened = tuple[Balancer, Events, EcsProvider, BatchProvider]
+
+
+def _opened(place: Place, open_all: Callable[[Place], _Opened]) -> tuple[_Opened, Damage | None]:
+    """What stands on the database; on an empty one in memory, with what is wrong, when the file cannot be read."""
+    damage = examine(place.database)
+    if damage is None:
+        try:
+            return open_all(place), None
+        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"a row is not what is kept there: {type(error).__name__}: {error}"
+            damage = damage_of(place.database, why)
+    return open_all(replace(place, damaged=True)), damage
 
 
 def _allow_many_files() -> None:

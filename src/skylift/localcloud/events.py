@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from skylift.core.clock import Clock
+from skylift.core.errors import SkyliftError
 from skylift.localcloud.ports import Document, Place
 
 OUTBOX = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
@@ -195,7 +196,9 @@ class Events:
 
 def _again(error: Exception, bell: asyncio.Event) -> None:
     """They are delivered again, which is allowed."""
-    _log.warning("events stay in the outbox: %s", error, exc_info=not isinstance(error, sqlite3.Error))
+    _log.warning(
+        "events stay in the outbox: %s", error, exc_info=not isinstance(error, (sqlite3.Error, OSError, SkyliftError))
+    )
     asyncio.get_running_loop().call_later(_AGAIN_SECONDS, bell.set)
 
 

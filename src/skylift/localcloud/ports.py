@@ -14,6 +14,10 @@ Change = Callable[[str, Document], None]
 """Told of every change: kind (``ecs-task``, ``service``) and its document as it now is. Must not block nor keep it."""
 
 
+DATABASE, MEMORY = "cloud.db", Path(":memory:")
+"""The file; and what is opened in its place when it is damaged: it begins empty, and is gone with the process."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where this ECS stands.
@@ -23,12 +27,19 @@ class Place:
         region: e.g. ``us-east-1``.
         endpoint: AWS endpoint as containers reach it, e.g. ``http://127.0.0.1:4747``.
         folder: folder that holds ``cloud.db`` and ``containers/``.
+        damaged: whether ``cloud.db`` cannot be read: then nothing is kept.
     """
 
     account: str
     region: str
     endpoint: str
     folder: Path
+    damaged: bool = False
+
+    @property
+    def database(self) -> Path:
+        """What SQLite is to open."""
+        return MEMORY if self.damaged else self.folder / DATABASE
 
 
 class Image(Protocol):

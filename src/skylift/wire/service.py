@@ -83,7 +83,10 @@ class Service:
             return self._speech.refuse(AwsError(self._convention.invalid, str(error)), request_id)
         except Unavailable as error:
             log.warning("%s: %s (request %s)", self.name, error, request_id)
-            return self._speech.refuse(self._internal(503), request_id)
+            refusal = self._internal(503)
+            if error.for_callers:
+                refusal.message = str(error)
+            return self._speech.refuse(refusal, request_id)
         except Exception:  # whatever a provider lets out is our bug: the caller is told so, the log says what
             log.exception("%s: request %s failed by a mistake of ours", self.name, request_id)
             return self._speech.refuse(self._internal(500), request_id)

@@ -15,10 +15,12 @@ from skylift.cli.called import as_typed
 from skylift.cli.commands.fault import faults, line
 from skylift.cli.connection import Connection, connection
 from skylift.cli.home import find_home
+from skylift.cli.kept import kept
 from skylift.cli.lock import holder
 from skylift.cli.project import up_line
 from skylift.cli.server import running
 from skylift.cli.terminal import out
+from skylift.core.errors import SkyliftError
 
 
 @click.command()
@@ -41,14 +43,23 @@ def status(as_json: bool) -> int:
 
 
 def _describe(here: Connection) -> dict[str, Any]:
+    state = kept()
+    try:
+        found = [] if here.server.alone else _environments(here)
+    except SkyliftError:
+        if not state.damaged:
+            raise
+        found = []  # the damage is why; it is shown
     return {
         "running": True,
         "home": str(here.home.folder),
         "pid": here.server.pid,
         "endpoint": here.server.endpoint,
         "version": here.server.version,
-        "environments": [] if here.server.alone else _environments(here),
+        "environments": found,
         "faults": faults(),
+        "damaged": list(state.damaged),
+        "forgetful": list(state.forgetful),
     }
 
 
@@ -97,5 +108,10 @@ def _print(shown: dict[str, Any]) -> None:
             console.print(f"  ! {one['notice']}", markup=False)
     for one in shown["faults"]:
         console.print(f"fault {line(one)}", markup=False)
-    if not shown["environments"]:
+    for one in shown["damaged"]:
+        console.print(f"DAMAGED {one}", markup=False)
+    if shown["forgetful"]:
+        names = ", ".join(shown["forgetful"])
+        console.print(f"These services keep nothing over a restart: {names}", markup=False)
+    if not shown["environments"] and not shown["damaged"]:
         console.print(f"no environments; make one with: {up_line()}", markup=False)

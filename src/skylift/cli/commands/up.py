@@ -12,6 +12,7 @@ from skylift.cli.connection import Connection, connection
 from skylift.cli.dagrun import RunResult
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
+from skylift.cli.kept import kept
 from skylift.cli.project import Project, open_project, up_command
 from skylift.cli.server import package_version
 from skylift.cli.terminal import Stages, err, goes_on, out
@@ -72,7 +73,10 @@ def start(home: Home, port: int | None, stages: Stages, runner: str | None = Non
         stages.note(
             f"it is skylift {server.version}, this command {package_version()}. To renew it: skylift down && skylift up"
         )
-    return connection(home, server)
+    here = connection(home, server)
+    for one in kept().damaged:
+        stages.note(one)
+    return here
 
 
 def check_disk(home: Home) -> None:

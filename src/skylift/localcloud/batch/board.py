@@ -61,10 +61,10 @@ class Board:
         return {name.partition(":")[0] for name, waiting in self._dependents.items() if waiting}
 
     def forget(self, jobs: list[BatchJob]) -> None:
-        """Removes ended jobs."""
+        """Removes ended jobs. Raises ``Unavailable``: none is removed."""
+        self._store.forget(jobs)
         for job in jobs:
             self._of(job.submission.queue, job.status).pop(job.id, None)
-        self._store.forget(jobs)
 
     def move(self, job: BatchJob, state: JobState, **members: object) -> None:
         """The job's next state, with the members that change with it; noted and told."""

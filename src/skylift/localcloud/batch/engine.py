@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import sqlite3
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Unavailable
@@ -72,6 +71,7 @@ class BatchEngine:
         for name, job in list(self.board.running.items()):
             if job.ending:
                 self._ecs.engine.stop(self._ecs.store.tasks[name], StopCode.USER, job.ending)
+        self._take_up_endings()
         self._prune()
         self._arm()
         self.ring()
@@ -101,53 +101,83 @@ class BatchEngine:
         self.ring()
 
     def terminate(self, job: BatchJob, reason: str) -> None:
-        """TerminateJob, in every state. Recorded when this returns; what runs ends soon. Raises ``Unavailable``."""
+        """TerminateJob, in every state. Recorded when this returns; what runs ends soon.
+
+        Raises:
+            Unavailable: the disk does not take it; the job is as it was.
+        """
         if job.ended:
-            self._settle()  # a call before may have found the disk full
             return
         job = self.board.adopt(job)
-        job.terminated = True
-        if isinstance(job, ArrayJob):
-            job.ending = reason
-            self._store.note(job)
-            self.board.move_crowd(job, JobState.FAILED, reason)
-            for child in list(job.children.values()):
-                self.terminate(child, reason)
-        elif job.status in PLACED:
-            self._end_attempt(job, reason)
-        else:
-            self.board.move(job, JobState.FAILED, reason=reason)
+        self._record(job, terminated=True, ending=job.ending or reason)
+        self._terminate(job)
         self._settle()
 
     def cancel(self, job: BatchJob, reason: str) -> None:
         """CancelJob: what has not begun ends; what has is left alone. A PENDING job ends once its dependencies have.
 
         Raises:
-            Unavailable: the disk does not take it.
+            Unavailable: as ``terminate``.
         """
         if not job.waiting:
-            self._settle()  # a call before may have found the disk full
             return
         job = self.board.adopt(job)
-        job.cancelled = True
-        if isinstance(job, ArrayJob):
-            job.ending = reason
-            self._store.note(job)
-            self.board.move_crowd(job, JobState.FAILED, reason)
-            for child in list(job.children.values()):
-                if child.waiting:
-                    self.cancel(child, reason)
-        elif job.status is JobState.PENDING and job.index < 0:
-            job.ending = reason
-            self._store.note(job)
-        else:
-            self.board.move(job, JobState.FAILED, reason=reason)
+        self._record(job, cancelled=True, ending=job.ending or reason)
+        self._cancel(job)
         self._settle()
 
+    def _record(self, job: BatchJob, **members: object) -> None:
+        """Writes down what is to become of a job. What follows from it can be done again after a crash, so it may be owed."""
+        before = {name: getattr(job, name) for name in members}
+        vars(job).update(members)
+        try:
+            self._store.record(job)
+        except Unavailable:
+            vars(job).update(before)
+            raise
+
+    def _terminate(self, job: BatchJob) -> None:
+        reason = job.ending
+        if isinstance(job, ArrayJob):
+            self.board.move_crowd(job, JobState.FAILED, reason)
+            for child in [child for child in job.children.values() if not child.ended]:
+                child.terminated, child.ending = True, child.ending or reason
+                self._terminate(child)
+        elif job.status in PLACED:
+            self._store.note(job)
+            self._ecs.engine.stop(self._ecs.store.tasks[job.task], StopCode.USER, reason)
+        else:
+            self.board.move(job, JobState.FAILED, reason=reason)
+
+    def _cancel(self, job: BatchJob) -> None:
+        reason = job.ending
+        if isinstance(job, ArrayJob):
+            self.board.move_crowd(job, JobState.FAILED, reason)
+            for child in [child for child in job.children.values() if child.waiting]:
+                child.cancelled, child.ending = True, child.ending or reason
+                self._cancel(child)
+        elif job.status is not JobState.PENDING or job.index >= 0:
+            self.board.move(job, JobState.FAILED, reason=reason)
+
+    def _take_up_endings(self) -> None:
+        """What somebody has ended, and a crash has kept from its end."""
+        for job in list(self._store.jobs.values()):
+            children = list(job.children.values()) if isinstance(job, ArrayJob) else []
+            for one in (each for each in (job, *children) if not each.ended):
+                if one.terminated:
+                    self._terminate(one)
+                elif one.cancelled and one.waiting:
+                    self._cancel(one)
+
     def _settle(self) -> None:
+        """What follows from what is on the disk: written now, or, on a full disk, later."""
         self._admission.follow()
         self.ring()
-        self.board.write()
+        try:
+            self.board.write()
+        except Unavailable as error:
+            _log.warning("%s", error)
+            self._later("disk", _FULL_DISK_SECONDS, self.ring)
 
     def _look(self) -> None:
         self._rung = False
@@ -217,13 +247,7 @@ class BatchEngine:
         """Asks the ECS task to end; the job's record says why before, so that a crash forgets neither."""
         if job.ending:
             return
-        job.ending = reason
-        self._store.note(job)
-        try:
-            self.board.write()
-        except Unavailable:
-            job.ending = ""
-            raise
+        self._record(job, ending=reason)
         self._ecs.engine.stop(self._ecs.store.tasks[job.task], StopCode.USER, reason)
 
     def _take_up(self, job: BatchJob) -> None:
@@ -300,7 +324,7 @@ class BatchEngine:
         try:
             if old:
                 self.board.forget(old)
-        except sqlite3.OperationalError as error:  # the disk's owner can act; they are forgotten next time
+        except Unavailable as error:  # the disk's owner can act; they are forgotten next time
             _log.warning("Old Batch jobs are not forgotten: %s", error)
         self._later("prune", _PRUNE_SECONDS, self._prune)
 

@@ -28,7 +28,7 @@ class BatchProvider(
 
     def __init__(self, ecs: EcsProvider, clock: Clock, on_change: Change = nobody) -> None:
         """Opens Batch's tables in ECS's ``cloud.db``; attempts share ECS's slots and its events."""
-        store = Store(ecs.place.folder / "cloud.db")
+        store = Store(ecs.place.database)
         super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change), clock)
 
     async def recover(self) -> None:

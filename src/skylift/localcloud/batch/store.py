@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from skylift.core.errors import Unavailable
+from skylift.core.errors import DiskFull, Unavailable
 from skylift.core.numbers import natural
 from skylift.localcloud.batch.model import ArrayJob, BatchJob, Submission, packed, unpack
 from skylift.localcloud.events import INSERT, OUTBOX
@@ -32,6 +32,10 @@ _STATEMENTS = {
     "submission": "INSERT OR REPLACE INTO batch_submissions VALUES (?, ?)",
     "job": "INSERT OR REPLACE INTO batch_jobs VALUES (?, ?)",
     "event": INSERT,
+    "no submission": "DELETE FROM batch_submissions WHERE id = ?",
+    "no job": "DELETE FROM batch_jobs WHERE id = ?",
+    "no children": "DELETE FROM batch_jobs WHERE id > ? AND id < ?",
+    "no thing": "DELETE FROM batch_things WHERE kind = ? AND name = ?",
 }
 ENVIRONMENT, QUEUE, DEFINITION = "environment", "queue", "definition"
 
@@ -69,10 +73,7 @@ class Store:
 
     def remove_thing(self, kind: str, name: str) -> None:
         """Forgets a compute environment or queue. Raises ``Unavailable`` as ``save_thing``."""
-        try:
-            self._disk.execute("DELETE FROM batch_things WHERE kind = ? AND name = ?", (kind, name))
-        except sqlite3.OperationalError as error:
-            raise self._refused(error) from error
+        self._write({"no thing": [(kind, name)]})
         self._things[kind].pop(name, None)
 
     def accept(self, job: BatchJob) -> None:
@@ -83,6 +84,10 @@ class Store:
     def save_submission(self, submission: Submission) -> None:
         """Writes a changed submission (its tags). Raises ``Unavailable``."""
         self._write({"submission": [_submission_row(submission)]})
+
+    def record(self, job: BatchJob) -> None:
+        """Writes one changed job. Raises ``Unavailable``: then what was noted of it before is still owed."""
+        self._write({"job": [_job_row(job)]})
 
     def note(self, job: BatchJob) -> None:
         """Remembers that a job has changed; ``flush`` writes it."""
@@ -101,15 +106,11 @@ class Store:
             self._texts.clear()
 
     def forget(self, jobs: Sequence[BatchJob]) -> None:
-        """Removes jobs, arrays with their children."""
-        names = [job.submission.id for job in jobs]
-        self._disk.execute("BEGIN IMMEDIATE")
-        self._disk.executemany("DELETE FROM batch_submissions WHERE id = ?", [(name,) for name in names])
-        self._disk.executemany("DELETE FROM batch_jobs WHERE id = ?", [(name,) for name in names])
+        """Removes jobs, arrays with their children. Raises ``Unavailable`` as ``save_thing``."""
+        names = [(job.submission.id,) for job in jobs]
         ranges = [(f"{job.submission.id}:", f"{job.submission.id};") for job in jobs if isinstance(job, ArrayJob)]
-        self._disk.executemany("DELETE FROM batch_jobs WHERE id > ? AND id < ?", ranges)
-        self._disk.execute("COMMIT")
-        for name in names:
+        self._write({"no submission": names, "no job": names, "no children": ranges})
+        for (name,) in names:
             self.jobs.pop(name, None)
 
     def find(self, reference: str) -> BatchJob | None:
@@ -140,8 +141,8 @@ class Store:
                 self._disk.execute("ROLLBACK")
             raise self._refused(error) from error
 
-    def _refused(self, error: sqlite3.OperationalError) -> Unavailable:
-        return Unavailable(f"Batch cannot write to {self._path}: {error}. Free some space; then it goes on.")
+    def _refused(self, error: sqlite3.OperationalError) -> DiskFull:
+        return DiskFull(f"Batch cannot write to {self._path}: {error}. Free some space; then it goes on.")
 
     def _load(self) -> None:
         for kind, name, body in self._disk.execute("SELECT kind, name, body FROM batch_things"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from skylift.core.errors import Unavailable
 from skylift.localcloud.batch.operations import Operations, Request
 from skylift.localcloud.batch.shapes import merged_tags, refused
 from skylift.localcloud.batch.store import DEFINITION, ENVIRONMENT, QUEUE
@@ -63,7 +64,11 @@ class TagOperations(Operations):
         submission = job.submission
 
         def save(tags: dict[str, str]) -> None:
-            submission.tags = tags
-            self.store.save_submission(submission)
+            before, submission.tags = submission.tags, tags
+            try:
+                self.store.save_submission(submission)
+            except Unavailable:
+                submission.tags = before
+                raise
 
         return submission.tags, save

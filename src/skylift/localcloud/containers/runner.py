@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from skylift.localcloud.containers.program import Program
 from skylift.localcloud.containers.shim import start_time
 from skylift.localcloud.containers.ulimits import Ulimit, shim_word
 
+_log = logging.getLogger(__name__)
 _SHIM = Path(__file__).with_name("shim.py")
 _PUBLISH_SECONDS = 1.0
 _POLL_SECONDS = 0.1
@@ -193,11 +195,16 @@ class ProcessRunner:
             await asyncio.sleep(_POLL_SECONDS)
         try:
             shim_pid, shim_started, pid, started = (folder / "pid").read_text().split()
+            container = ProcessContainer(folder, int(pid), started)
+            shim = int(shim_pid)
         except FileNotFoundError:
             return None
-        container = ProcessContainer(folder, int(pid), started)
-        if not (folder / "exit").exists() and start_time(int(shim_pid)) == shim_started and _alive(int(shim_pid)):
-            _when_gone(int(shim_pid), lambda: _alive(int(shim_pid)), container.shim_is_gone)
+        except ValueError:
+            container = ProcessContainer(folder, 0, "unknown")
+            container.ended.set_result(_unreadable(folder / "pid"))
+            return container
+        if not (folder / "exit").exists() and start_time(shim) == shim_started and _alive(shim):
+            _when_gone(shim, lambda: _alive(shim), container.shim_is_gone)
         else:
             container.shim_is_gone()
         return container
@@ -224,9 +231,18 @@ def read_exit(folder: Path) -> Ended | None:
         words = (folder / "exit").read_text().split()
     except FileNotFoundError:
         return None
-    if words[0] == "failed":
-        return Ended(None, float(words[2]), os.strerror(int(words[1])))
-    return Ended(int(words[0]), float(words[1]))
+    try:
+        if words[0] == "failed":
+            return Ended(None, float(words[2]), os.strerror(int(words[1])))
+        return Ended(int(words[0]), float(words[1]))
+    except (ValueError, IndexError):
+        return _unreadable(folder / "exit")
+
+
+def _unreadable(path: Path) -> Ended:
+    """Whatever it was, it is not known any more; it must not be started again."""
+    _log.warning("%s is damaged: how its container ended, and whether it has, cannot be known; it counts as lost", path)
+    return Ended(None, path.stat().st_mtime)
 
 
 def _runs(shim: subprocess.Popen[bytes]) -> bool:

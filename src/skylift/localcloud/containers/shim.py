@@ -18,6 +18,7 @@ import sys
 import time
 
 _PR_SET_CHILD_SUBREAPER = 36
+_EXIT_BYTES = 80
 _LEFT_ALONE = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
 
 
@@ -131,13 +132,16 @@ def _limit(words: bytes) -> None:
 
 
 def _publish(text: str) -> bool:
-    """Writes ``pid``; false when another shim was here before."""
+    """Writes ``pid``, and takes the room for ``exit``; false when another shim was here before."""
     mine = f"pid.{os.getpid()}"
+    with open(f"exit.{os.getpid()}", "w") as room:
+        room.write(" " * _EXIT_BYTES)
     with open(mine, "w") as file:
         file.write(text)
     try:
         os.link(mine, "pid")
     except FileExistsError:
+        os.unlink(f"exit.{os.getpid()}")
         return False
     finally:
         os.unlink(mine)
@@ -187,11 +191,13 @@ def _children() -> list[int]:
 
 
 def _write_exit(text: str) -> None:
-    with open("exit.new", "w") as file:
-        file.write(text)
+    """Into the room that was taken at the beginning: the disk may be full by now."""
+    mine = f"exit.{os.getpid()}"
+    with open(mine, "r+") as file:
+        file.write(text.ljust(_EXIT_BYTES))
         file.flush()
         os.fsync(file.fileno())
-    os.rename("exit.new", "exit")
+    os.rename(mine, "exit")
 
 
 if __name__ == "__main__":

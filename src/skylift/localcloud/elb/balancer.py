@@ -36,10 +36,10 @@ class Balancer:
         provider: serves ``elbv2`` on the wire.
     """
 
-    def __init__(self, home: Path, clock: Clock) -> None:
-        """Reads ``{home}/cloud.db`` (its own table in it); binds nothing yet."""
+    def __init__(self, home: Path, clock: Clock, database: Path | None = None) -> None:
+        """Reads ``database`` (its own table in it; default ``{home}/cloud.db``); binds nothing yet."""
         self._clock = clock
-        self._store = ElbStore(home / "cloud.db")
+        self._store = ElbStore(database or home / "cloud.db")
         self._network = f"127.66.{hashlib.blake2b(str(home.resolve()).encode(), digest_size=1).digest()[0]}"
         self._forwarders: dict[str, Forwarder] = {}
         self._checks: dict[tuple[str, Target], asyncio.Task[None]] = {}

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from skylift.core import names
 from skylift.core.clock import Clock
-from skylift.core.errors import Refused
+from skylift.core.errors import Refused, Unavailable
 from skylift.core.numbers import natural
 from skylift.localcloud.elb import shapes
 from skylift.localcloud.elb.health import Health
@@ -94,10 +94,8 @@ class ElbProvider:
         if found is None:
             return {}
         if found.attributes.get("deletion_protection.enabled") == "true":
-            raise AwsError(
-                "OperationNotPermitted",
-                f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled",
-            )
+            text = f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled"
+            raise AwsError("OperationNotPermitted", text)
         listeners = self._store.listeners_of(arn)
         self._store.remove(arn, *(one.arn for one in listeners))
         for one in listeners:
@@ -182,12 +180,10 @@ class ElbProvider:
             if other.shown["Port"] == shown["Port"]:
                 if shapes.same(other.shown, shown, "ListenerArn"):
                     return {"Listeners": [other.shown]}
-                raise AwsError(
-                    "DuplicateListener", f"A listener already exists on port {shown['Port']} for this load balancer"
-                )
+                raise _duplicate(shown)
         listener = Listener(shown, dict(shapes.LISTENER_ATTRIBUTES[shown["Protocol"]]), _pairs(request.get("Tags", [])))
         await self._opened(listener)
-        self._store.save(listener)
+        await self._saved(listener, self._traffic.close(listener.arn))
         self._traffic_changed(listener.groups)
         return {"Listeners": [shown]}
 
@@ -209,14 +205,12 @@ class ElbProvider:
         shown = self._listener_shown({**listener.shown, **request}, balancer, listener.arn)
         others = [one for one in self._store.listeners_of(balancer.arn) if one is not listener]
         if any(one.shown["Port"] == shown["Port"] for one in others):
-            raise AwsError(
-                "DuplicateListener", f"A listener already exists on port {shown['Port']} for this load balancer"
-            )
+            raise _duplicate(shown)
         groups, moved = listener.groups, shown["Port"] != listener.shown["Port"]
         if moved:
             await self._opened(Listener(shown))
         listener.shown = shown
-        self._store.save(listener)
+        await self._saved(listener, self._opened(listener) if moved else None)  # at its port of before
         self._traffic_changed([*groups, *listener.groups])
         return {"Listeners": [shown]}
 
@@ -262,27 +256,29 @@ class ElbProvider:
         known = dict(self._traffic.targets(group))
         unknown = Health("unused", "Target.NotRegistered", "Target is not registered to the target group")
         wanted = _targets(request["Targets"], group.shown["Port"]) if "Targets" in request else list(known)
-        return {"TargetHealthDescriptions": [_health(group, one, known.get(one, unknown)) for one in wanted]}
+        return {
+            "TargetHealthDescriptions": [shapes.target_health(group, one, known.get(one, unknown)) for one in wanted]
+        }
 
     # Tags.
 
     def add_tags(self, caller: Caller, request: Request) -> Request:
         """Tags load balancers, target groups, listeners."""
-        for thing in [self._thing(arn) for arn in request["ResourceArns"]]:
+        for thing in self._things(request):
             thing.tags.update(_pairs(request["Tags"]))
             self._store.save(thing)
         return {}
 
     def remove_tags(self, caller: Caller, request: Request) -> Request:
         """Takes tags away."""
-        for thing in [self._thing(arn) for arn in request["ResourceArns"]]:
+        for thing in self._things(request):
             thing.tags = {key: value for key, value in thing.tags.items() if key not in request["TagKeys"]}
             self._store.save(thing)
         return {}
 
     def describe_tags(self, caller: Caller, request: Request) -> Request:
         """Tags of things."""
-        things = [self._thing(arn) for arn in request["ResourceArns"]]
+        things = self._things(request)
         return {"TagDescriptions": [{"ResourceArn": one.arn, "Tags": _listed(one.tags)} for one in things]}
 
     def _balancer(self, arn: str) -> LoadBalancer:
@@ -293,6 +289,9 @@ class ElbProvider:
 
     def _listener(self, arn: str) -> Listener:
         return _known(self._store.listeners.get(arn), "ListenerNotFound", f"Listener '{arn}' not found")
+
+    def _things(self, request: Request) -> list[Thing]:
+        return [self._thing(arn) for arn in request["ResourceArns"]]
 
     def _thing(self, arn: str) -> Thing:
         thing = self._store.thing(arn)
@@ -317,6 +316,17 @@ class ElbProvider:
         thing.attributes.update({one["Key"]: one.get("Value", "") for one in request["Attributes"]})
         self._store.save(thing)
         return _listed(thing.attributes)
+
+    async def _saved(self, listener: Listener, undo: Coroutine[Any, Any, None] | None) -> None:
+        """Written; when the disk does not take it, its socket is put right."""
+        try:
+            self._store.save(listener)
+        except Unavailable:
+            if undo is not None:
+                await undo
+            raise
+        if undo is not None:
+            undo.close()
 
     async def _opened(self, listener: Listener) -> None:
         try:
@@ -371,6 +381,10 @@ def _balancer(one: LoadBalancer) -> Request:
     return {**one.shown, "CreatedTime": datetime.fromtimestamp(one.shown["CreatedTime"], UTC)}
 
 
+def _duplicate(shown: Request) -> AwsError:
+    return AwsError("DuplicateListener", f"A listener already exists on port {shown['Port']} for this load balancer")
+
+
 def _listed(pairs: Mapping[str, str]) -> list[Request]:
     return [{"Key": key, "Value": value} for key, value in pairs.items()]
 
@@ -381,15 +395,3 @@ def _pairs(tags: Sequence[Request]) -> dict[str, str]:
 
 def _targets(targets: Sequence[Request], port: int) -> list[tuple[str, int]]:
     return [(one["Id"], one.get("Port", port)) for one in targets]
-
-
-def _health(group: TargetGroup, target: tuple[str, int], health: Health) -> Request:
-    port = group.shown["HealthCheckPort"]
-    told: Request = {"State": health.state}
-    if health.reason:
-        told |= {"Reason": health.reason, "Description": health.description}
-    return {
-        "Target": {"Id": target[0], "Port": target[1]},
-        "HealthCheckPort": str(target[1]) if port == "traffic-port" else port,
-        "TargetHealth": told,
-    }

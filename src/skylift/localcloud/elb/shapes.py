@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from skylift.core.numbers import natural
-from skylift.localcloud.elb.health import is_matcher
+from skylift.localcloud.elb.health import Health, is_matcher
+from skylift.localcloud.elb.store import TargetGroup
 from skylift.wire.errors import AwsError
 
 Request = dict[str, Any]
@@ -175,3 +176,16 @@ def listener(request: Request, arn: str, kind: str, protocols: dict[str, str]) -
 def same(one: Request, other: Request, *apart: str) -> bool:
     """Whether two things have the same settings, apart from those that say which one it is."""
     return {key: one[key] for key in one if key not in apart} == {key: other[key] for key in other if key not in apart}
+
+
+def target_health(group: TargetGroup, target: tuple[str, int], health: Health) -> dict[str, Any]:
+    """A target as DescribeTargetHealth shows it."""
+    port = group.shown["HealthCheckPort"]
+    told: dict[str, Any] = {"State": health.state}
+    if health.reason:
+        told |= {"Reason": health.reason, "Description": health.description}
+    return {
+        "Target": {"Id": target[0], "Port": target[1]},
+        "HealthCheckPort": str(target[1]) if port == "traffic-port" else port,
+        "TargetHealth": told,
+    }

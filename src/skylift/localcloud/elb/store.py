@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from skylift.core.errors import DiskFull, Unavailable
 
 Document = dict[str, Any]
 
@@ -63,6 +66,8 @@ class Listener:
 
 Thing = LoadBalancer | TargetGroup | Listener
 
+_SAVE = "INSERT INTO elb VALUES (?, ?, ?) ON CONFLICT (arn) DO UPDATE SET body = excluded.body"
+
 
 def forwarded_to(action: Document) -> Iterator[str]:
     """Target groups of a ``forward`` action, in either of the two ways to write one; weight 0 gets nothing."""
@@ -81,6 +86,7 @@ class ElbStore:
         self.balancers: dict[str, LoadBalancer] = {}
         self.groups: dict[str, TargetGroup] = {}
         self.listeners: dict[str, Listener] = {}
+        self._path = path
         self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._disk.execute("PRAGMA journal_mode=WAL")
         self._disk.execute("PRAGMA synchronous=NORMAL")
@@ -89,19 +95,22 @@ class ElbStore:
             self._keep(_read(kind, json.loads(body)))
 
     def save(self, thing: Thing) -> None:
-        """Writes one thing; a new one becomes known."""
+        """Writes one thing; a new one becomes known.
+
+        Raises:
+            Unavailable: the disk does not take it (it is full); a known one is again what was written last.
+        """
         kind = type(thing).__name__
-        self._disk.execute(
-            "INSERT INTO elb VALUES (?, ?, ?) ON CONFLICT (arn) DO UPDATE SET body = excluded.body",
-            (thing.arn, kind, json.dumps(asdict(thing))),
-        )
+        try:
+            self._write(_SAVE, [(thing.arn, kind, json.dumps(asdict(thing)))])
+        except Unavailable:
+            self._take_back(thing)
+            raise
         self._keep(thing)
 
     def remove(self, *arns: str) -> None:
-        """Forgets things, all in one transaction."""
-        self._disk.execute("BEGIN")
-        self._disk.executemany("DELETE FROM elb WHERE arn = ?", [(arn,) for arn in arns])
-        self._disk.execute("COMMIT")
+        """Forgets things, all in one transaction. Raises ``Unavailable``: none is forgotten."""
+        self._write("DELETE FROM elb WHERE arn = ?", [(arn,) for arn in arns])
         for known in (self.balancers, self.groups, self.listeners):
             for arn in arns:
                 known.pop(arn, None)
@@ -122,6 +131,22 @@ class ElbStore:
     def close(self) -> None:
         """Closes the file. Safe to call twice."""
         self._disk.close()
+
+    def _write(self, statement: str, rows: list[tuple[str, ...]]) -> None:
+        try:
+            self._disk.execute("BEGIN IMMEDIATE")
+            self._disk.executemany(statement, rows)
+            self._disk.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
+                self._disk.execute("ROLLBACK")
+            text = f"Elastic Load Balancing cannot write to {self._path}: {error}. Free some space; then it goes on."
+            raise DiskFull(text) from error
+
+    def _take_back(self, thing: Thing) -> None:
+        row = self._disk.execute("SELECT kind, body FROM elb WHERE arn = ?", (thing.arn,)).fetchone()
+        if row is not None:
+            vars(thing).update(vars(_read(row[0], json.loads(row[1]))))
 
     def _keep(self, thing: Thing) -> None:
         if isinstance(thing, LoadBalancer):

@@ -23,9 +23,19 @@ _READS = (
     "Simulate",
     "Test",
     "Validate",
-    "Verify",
 )
-_ISSUE_SESSIONS = frozenset({"GetSessionToken", "GetFederationToken", "GetCredentialsForIdentity"})
+_READS_BY_NAME = frozenset({"Verify", "VerifyMac"})
+"""Of KMS; what else is verified is remembered (SES)."""
+_ISSUE_SESSIONS = frozenset(
+    {
+        "GetSessionToken",
+        "GetFederationToken",
+        "GetCredentialsForIdentity",
+        "GetId",
+        "GetOpenIdToken",
+        "GetOpenIdTokenForDeveloperIdentity",
+    }
+)
 _EMPTY_RECEIVE_BYTES = 400
 _FORM_ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z0-9]+)")
 
@@ -40,19 +50,27 @@ SPREADS: Mapping[str, tuple[str, ...]] = {
     "cloudcontrol": ("*",),
     "stepfunctions": ("*",),
     "ec2": ("iam",),
+    "tagging": ("*",),
 }
 """Whose state else a service's operations change; ``*`` is everything that is in memory."""
 
 
-_MAY_BE_LOST = frozenset({"ReceiveMessage", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "PutMetricData"})
-"""Operations whose loss nobody can tell from a queue that delivers twice, or from a late metric."""
+_MAY_BE_LOST = frozenset({"ReceiveMessage", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch"})
+"""Operations whose loss nobody can tell from a queue that delivers twice."""
 
 
-def promised(module: str, action: str, changed: Sequence[str]) -> Sequence[str]:
+def promised(module: str, action: str, changed: Sequence[str]) -> list[str]:
     """Which of the changed must be on the disk before the answer. S3's objects are files already; whom they tell may be late."""
     if action in _MAY_BE_LOST:
-        return ()
-    return [key for key in changed if key == "s3"] if module == "s3" else changed
+        return []
+    return [key for key in changed if key == "s3" or module != "s3"]
+
+
+def is_read(action: str, method: str) -> bool:
+    """Whether a request changes nothing; ``action`` as of ``action_of``."""
+    if action:
+        return action in _READS_BY_NAME or (action.startswith(_READS) and action not in _ISSUE_SESSIONS)
+    return method in {"GET", "HEAD", "OPTIONS"}
 
 
 def action_of(path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, list[str]]) -> str:
@@ -78,12 +96,7 @@ def touched(module: str, method: str, path: str, action: str, answer_bytes: int)
         action: see ``action_of``.
         answer_bytes: length of the answer: an empty ReceiveMessage changes nothing.
     """
-    if action:
-        if action.startswith(_READS) and action not in _ISSUE_SESSIONS:
-            return ()
-        if action == "ReceiveMessage" and answer_bytes < _EMPTY_RECEIVE_BYTES:
-            return ()
-    elif method in {"GET", "HEAD", "OPTIONS"}:
+    if is_read(action, method) or (action == "ReceiveMessage" and answer_bytes < _EMPTY_RECEIVE_BYTES):
         return ()
     spread = SPREADS.get(module, ())
     if module == "s3" and path.strip("/").count("/"):

@@ -45,9 +45,9 @@ def caught(operation: Callable[..., Awaitable[Any]], *, files: bool) -> Callable
         files: whether it writes files. Then its own 500 may be the disk's, and stands; else it is a crash as any other.
     """
 
-    async def perform(*words: Any) -> Any:
+    async def perform(*words: Any, **more: Any) -> Any:
         try:
-            answer = await operation(*words)
+            answer = await operation(*words, **more)
             if answer[0] == CRASHED[0] and not files:
                 raise Stumbled
             return answer

@@ -1,21 +1,21 @@
-"""A journal of CloudWatch Logs: every change is a line on disk before its answer, so that a killed process loses no log line.
+"""The journal of CloudWatch Logs: every change is written down before it is made, and played again at the next start.
 
-ministack keeps logs in memory and writes them whole. Whole is too much to write every second while containers talk, so changes are
-appended here, and played again at the next start on top of the last whole file. The whole file's number says with which
-journal it goes on, so that a crash between writing the one and removing the other plays nothing twice.
+ministack keeps logs in memory and writes them whole. Whole is too much to write every second while containers talk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from skylift.localcloud.damage import damaged
+from skylift.localcloud.emulators.journal import Journal
+
+HOLDS = "log groups and log lines of CloudWatch Logs"
 
 
 @dataclass(frozen=True)
@@ -38,66 +38,62 @@ class Change:
 
 
 class LogJournal:
-    """Appends changes to ``{folder}/logs-{number}.journal``.
-
-    Attributes:
-        size: bytes of all journals that are still needed.
-    """
+    """Changes in ``{folder}/logs-{number}.journal``."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._folder = folder
-        self.number = number
-        self._descriptor = -1
-        self.size = self._on_disk()
+        self._lines = Journal(folder, "logs", number, holds=HOLDS)
+
+    @property
+    def number(self) -> int:
+        """Of the journal that is written now."""
+        return self._lines.number
+
+    @property
+    def size(self) -> int:
+        """Bytes of all journals that are still needed."""
+        return self._lines.size
 
     def append(self, change: Change) -> None:
         """Writes one change. Raises ``OSError`` when the disk is full."""
-        if self._descriptor < 0:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._descriptor = os.open(self._path(self.number), flags, 0o600)
-        line = [change.at, change.account, change.region, change.action, change.request]
-        whole = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        written = os.write(self._descriptor, whole)
-        if written < len(whole):
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
-            raise OSError(errno.ENOSPC, "no room for a line of the log journal", str(self._path(self.number)))
-        self.size += written
+        self._lines.append(_line(change))
+
+    @contextlib.contextmanager
+    def written_before(self, change: Change) -> Iterator[list[bool]]:
+        """Writes a change down, then lets it be made; who makes it appends whether it was made.
+
+        One that was refused is taken back, unless others were written meanwhile: played again, it is refused again.
+
+        Raises:
+            OSError: the disk is full; nothing was made.
+        """
+        begin = self._lines.append(_line(change))
+        written, made = (self._lines.number, self._lines.size), list[bool]()
+        try:
+            yield made
+        finally:
+            if not any(made) and written == (self._lines.number, self._lines.size):
+                self._lines.take_back(begin)
 
     def next(self) -> int:
-        """Starts the journal that goes on after the whole file that is now being written; returns its number."""
-        self.close()
-        self.number += 1
-        return self.number
+        """As ``Journal.next``."""
+        return self._lines.next()
 
     def forget_before(self, number: int) -> None:
-        """Removes journals that a whole file has made needless."""
-        for path in self._folder.glob("logs-*.journal"):
-            if _number_of(path) < number:
-                path.unlink(missing_ok=True)
-        self.size = self._on_disk()
+        """As ``Journal.forget_before``."""
+        self._lines.forget_before(number)
 
     def close(self) -> None:
-        """Closes the file; a later ``append`` opens it again."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Closes the file; a later change opens it again."""
+        self._lines.close()
 
     def changes(self) -> Iterator[Change]:
-        """What was written since the whole file: from our number on. A line that a crash cut short is left out."""
-        numbers = sorted(_number_of(path) for path in self._folder.glob("logs-*.journal"))
-        for number in (number for number in numbers if number >= self.number):
-            with self._path(number).open("rb") as lines:
-                for line in lines:
-                    if line.endswith(b"\n"):
-                        yield Change(*json.loads(line))
-            self.number = number
-
-    def _on_disk(self) -> int:
-        return sum(path.stat().st_size for path in self._folder.glob("logs-*.journal"))
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"logs-{number:08d}.journal"
+        """What was written since the whole file. Raises ``Damaged``."""
+        for entry in self._lines.entries():
+            try:
+                yield Change(*entry)
+            except TypeError as error:
+                raise damaged(self._folder / f"logs-{self.number:08d}.journal", str(error), HOLDS) from error
 
 
 class JournalTime:
@@ -133,5 +129,5 @@ async def replay(changes: Iterator[Change], clock: JournalTime, play: Callable[[
     return count
 
 
-def _number_of(path: Path) -> int:
-    return int(path.stem.removeprefix("logs-"))
+def _line(change: Change) -> list[Any]:
+    return [change.at, change.account, change.region, change.action, change.request]

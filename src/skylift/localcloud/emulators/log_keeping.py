@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from skylift.localcloud.emulators.log_journal import LogJournal
+from skylift.localcloud.emulators.whole_file import journal_number
 
 FOLD_BYTES = 64_000_000
 """A journal shorter than this is never folded while we run."""
@@ -24,7 +24,6 @@ SWEEP_SECONDS = 600.0
 DAY_MILLISECONDS = 86_400_000
 RETRY_SECONDS = 5.0
 
-_NUMBER = re.compile(rb'"journal": (\d+)')
 _log = logging.getLogger("skylift.localcloud.emulators.others")
 
 
@@ -111,15 +110,6 @@ def copied(groups: Mapping[Any, dict[str, Any]], take: Callable[[], Any]) -> Any
     for (key, name, _), held in zip(streams, events, strict=True):
         state["log_groups"]._data[key]["streams"][name]["events"] = list(held)
     return state
-
-
-def journal_number(whole: Path) -> int:
-    """With which journal a whole file goes on; 0 when there is none."""
-    if not whole.exists():
-        return 0
-    with whole.open("rb") as stream:
-        match = _NUMBER.search(stream.read(200))
-    return int(match[1]) if match else 0
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,5 @@
-"""Ministack inside our process: prepared, loaded, watched, saved. The only file that knows its insides (pinned: 1.5.33).
+"""Ministack inside our process: prepared, loaded, watched, saved. Its insides (pinned: 1.5.33) are known here, in ``states.py``, in
+``watch.py``, and for S3 in ``s3_*.py``.
 
 ministack is a program with global state that reads its settings from environment variables while it is imported. So: one at a time in
 a process, settings in one place (``_settings``), and the modules are forgotten at the end, so that a next one begins afresh.
@@ -16,34 +17,30 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
-from skylift.localcloud.emulators.changes import action_of, promised, touched
-from skylift.localcloud.emulators.crashes import caught
-from skylift.localcloud.emulators.log_journal import Change, JournalTime, LogJournal, replay
-from skylift.localcloud.emulators.log_keeping import LogKeeping, copied, journal_number
+from skylift.localcloud.damage import Damage, Damaged
+from skylift.localcloud.emulators.log_journal import Change, JournalTime, replay
+from skylift.localcloud.emulators.log_keeping import LogKeeping
 from skylift.localcloud.emulators.log_sizes import count_once
 from skylift.localcloud.emulators.long_polls import LongPolls
 from skylift.localcloud.emulators.ministack_models import spare
+from skylift.localcloud.emulators.s3_transaction import finish
 from skylift.localcloud.emulators.saver import Saver
+from skylift.localcloud.emulators.states import LOGS, SQS, ServiceStates
+from skylift.localcloud.emulators.unavailable import Answer
+from skylift.localcloud.emulators.watch import Watch
 from skylift.wire.keys import Key
 
-LOGS = "cloudwatch_logs"
-SESSIONS = "sts_sessions"
-EAGER = ("s3", "sqs", "secretsmanager", LOGS, "eventbridge", "scheduler", "sts", "iam")
+EVENTS = "eventbridge"
+EAGER = ("s3", SQS, "secretsmanager", LOGS, EVENTS, "scheduler", "sts", "iam")
 WORKER_THREADS = 32
 STORED_PORT = "4566"
-MOST_LOG_RECORDS = 2_000
-NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
-"""Operations on logs that change no logs; a live tail goes on while others are served."""
-
-Answer = tuple[int, dict[str, str], Any]
-Operation = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
 
 _running = False
 
@@ -62,7 +59,6 @@ class Ministack:
         self._account = account
         self._region = region
         self._endpoint = endpoint
-        self._journal = LogJournal(folder, 0)
         self._log_time = JournalTime()
         self._saving: asyncio.Future[Any] | None = None
         self._environment_before: dict[str, str | None] = {}
@@ -86,16 +82,17 @@ class Ministack:
         except BaseException:
             self._forget()
             raise
-        self._saver = Saver(self._folder, self, unswept=frozenset({LOGS}))
+        self._saver = Saver(self._folder, self._states, unswept=frozenset({LOGS}))
         self._keeping = LogKeeping(
             self._folder / f"{LOGS}.json",
-            self._journal,
+            self._states.journal,
             self.service(LOGS)._log_groups._data.values,
             lambda: self.saved(LOGS),
             time.time,
         )
+        count_once(self.service(LOGS))
         self._polls = LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
-        self._watch()
+        self._watch = Watch(self._server, self._responses, self._states, self._saver, self._keeping, self._log_time)
         self.service("eventbridge").start_scheduler()
         self.service("scheduler").start_scheduler()
         self._saving = asyncio.gather(self._saver.run(), self._keeping.run())
@@ -109,10 +106,12 @@ class Ministack:
         await asyncio.gather(self._saving, return_exceptions=True)
         self._saving = None
         try:
+            self._states.folding = True
             await self._saver.save_all()
-            self._journal.forget_before(self._journal.number)
+            if LOGS not in self._states.damage:
+                self._states.journal.forget_before(self._states.journal.number)
         finally:
-            self._journal.close()
+            self._states.close()
             # Their daemon threads live on; with nothing scheduled they do nothing.
             self.service("eventbridge").reset()
             self.service("scheduler").reset()
@@ -142,15 +141,19 @@ class Ministack:
             "CreateLogStream": logs._create_log_stream,
             "PutLogEvents": logs._put_log_events,
         }[action]
+        if LOGS in self._states.damage:
+            raise Refused(f"ServiceUnavailableException: {self._states.damage[LOGS]}")
         now = time.time()
-        with self.scope(region), self._log_time.pinned(now):
+        change = Change(now, self._account, region or self._region, action, request)
+        with self._states.journal.written_before(change) as made, self.scope(region), self._log_time.pinned(now):
             expect_success(operation(request))
-        self._trim_log_records()
-        self._journal.append(Change(now, self._account, region or self._region, action, request))
-        self._keeping.grown()
+            made.append(True)
+        self._watch.logs_grown()
 
     def has_event_rules(self) -> bool:
-        """Whether an enabled rule with a pattern is on the default bus."""
+        """Whether an enabled rule with a pattern is on the default bus, as far as one can know."""
+        if EVENTS in self._states.damage:
+            return True
         rules = self.service("eventbridge")._rules
         if not rules._data:
             return False
@@ -161,7 +164,8 @@ class Ministack:
             )
 
     def put_event(self, event: Mapping[str, Any]) -> None:
-        """Delivers an event of an AWS service; PutEvents would refuse its source."""
+        """Delivers an event of an AWS service; PutEvents would refuse its source. Raises ``Damaged``: it must be put again."""
+        self.check(EVENTS, SQS)
         bridge = self.service("eventbridge")
         record = {
             "EventId": event["id"],
@@ -180,8 +184,27 @@ class Ministack:
             bridge._archive_event(record, view)
 
     async def saved(self, key: str) -> None:
-        """Returns once a service's state as it is now is on the disk."""
-        await self._saver.saved(key)
+        """Returns once a service's state as it is now is on the disk.
+
+        Raises:
+            OSError: queues cannot be written (a full disk).
+            Damaged: what there is on the disk cannot be read, and is not overwritten.
+        """
+        self.check(key)
+        if key == SQS:
+            self._states.ledger.write()
+        else:
+            await self._saver.saved(key)
+
+    def check(self, *keys: str) -> None:
+        """Raises ``Damaged`` when what was kept of one of these cannot be read."""
+        for key in keys:
+            if key in self._states.damage:
+                raise Damaged(self._states.damage[key])
+
+    def damage(self) -> list[Damage]:
+        """What cannot be read of what was saved: whole services, and single objects of S3."""
+        return [*self._states.damage.values(), *self._states.objects.values()]
 
     def find(self, access_key: str, session_token: str) -> Key | None:
         """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody knows."""
@@ -202,30 +225,6 @@ class Ministack:
         return (
             access_key in self.service("sts")._sessions or keys.get_scoped(self._account, None, access_key) is not None
         )
-
-    # What the saver asks.
-
-    def keys(self) -> Iterable[str]:
-        """Services in memory."""
-        return [*self._server._build_persistence_save_dict(), SESSIONS]
-
-    def snapshot(self, key: str) -> Any:
-        """A service's state; for logs also the number of the journal that goes on from it."""
-        if key == SESSIONS:
-            return dict(self.service("sts")._sessions)
-        take = self._server._build_persistence_save_dict().get(key)
-        if key == LOGS and take is not None:
-            state = copied(self.service(LOGS)._log_groups._data, take)
-            return {"journal": self._journal.next(), "state": {**state, "log_records": {}}}
-        return take() if take is not None else None
-
-    def encode(self, key: str, snapshot: Any) -> bytes:
-        """As ministack's own ``save_state`` writes it (``json.dumps`` of the whole is the fast way)."""
-        whole: dict[str, Any] = {"__ministack_format__": self._persistence._state_format_version(key)}
-        if key == LOGS:
-            whole["journal"] = snapshot["journal"]
-            snapshot = snapshot["state"]
-        return json.dumps({**whole, "payload": snapshot}, default=self._persistence._json_default).encode()
 
     def _import(self) -> None:
         self._environment_before = _set_environment(self._settings())
@@ -254,7 +253,7 @@ class Ministack:
             "STATE_DIR": str(self._folder),
             "PERSIST_STATE": "1",
             "S3_DATA_DIR": str(self._folder / "s3"),
-            "S3_PERSIST": "1",
+            "S3_PERSIST": "0",  # until its files have been read by ``s3_loading``
             "DOCKER_HOST": f"unix://{self._folder}/there-is-no-docker.sock",
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
@@ -269,31 +268,22 @@ class Ministack:
         loop = asyncio.get_running_loop()
         self._server._MAIN_LOOP = loop
         loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rest"))
-        self._server.load_state = self._load_state
-        self._server._load_persisted_state()
-        if (self._folder / f"{SESSIONS}.json").exists():
-            self.service("sts")._sessions.update(self._load_state(SESSIONS))
-        await self._replay_logs()
-
-    def _load_state(self, key: str) -> Any:
-        """What was saved. ministack itself would go on without what it cannot read, and the next save would destroy it."""
-        state, path = self._persistence.load_state(key), self._folder / f"{key}.json"
-        if state is None and path.exists():
-            raise Refused(
-                f"{path} cannot be read (damaged, or of a newer ministack). Move it away to begin without it."
-            )
-        return state
+        finish(self._folder)
+        self._states = ServiceStates(self._folder, self._server, self._persistence)
+        self._states.load()
+        if LOGS not in self._states.damage:
+            try:
+                await self._replay_logs()
+            except Damaged as error:
+                self._states.broken(LOGS, error.damage)
 
     async def _replay_logs(self) -> None:
-        whole = self._folder / f"{LOGS}.json"
-        if whole.exists():
-            self._journal = LogJournal(self._folder, journal_number(whole))
-        logs = self.service(LOGS)
+        logs, journal = self.service(LOGS), self._states.journal
         delivered = logs._fanout_to_subscription_filters
         logs.time, logs._fanout_to_subscription_filters = self._log_time, lambda *_: None
         try:
-            if await replay(self._journal.changes(), self._log_time, self._play):
-                self._journal.next()
+            if await replay(journal.changes(), self._log_time, self._play):
+                journal.next()
         finally:
             logs._fanout_to_subscription_filters = delivered
 
@@ -310,57 +300,6 @@ class Ministack:
         _set_environment(self._environment_before)
         _running = False
 
-    def _watch(self) -> None:
-        """Puts an observer around every service's operations, where requests have been decoded already."""
-        count_once(self.service(LOGS))
-        operations: MutableMapping[str, Operation] = self._server.SERVICE_HANDLERS
-        for name, row in self._server.SERVICE_REGISTRY.items():
-            watched = self._journalled if (module := row["module"]) == LOGS else self._saved
-            operations[name] = watched(row.get("state_key", module), caught(operations[name], files=module == "s3"))
-
-    def _saved(self, key: str, operation: Operation) -> Operation:
-        async def perform(
-            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
-        ) -> Answer:
-            answer = await operation(method, path, headers, body, query)
-            if answer[0] < 400:
-                action = action_of(path, headers, body, query)
-                changed = self._files_of(touched(key, method, path, action, _length(answer)))
-                self._saver.touch(*changed)
-                await self._saver.keep(*promised(key, action, changed))
-            return answer
-
-        return perform
-
-    def _files_of(self, modules: tuple[str, ...]) -> list[str]:
-        if "*" in modules:
-            return [key for key in self.keys() if key != LOGS]
-        return [SESSIONS if module == "sts" else module for module in modules]
-
-    def _journalled(self, key: str, operation: Operation) -> Operation:
-        async def perform(
-            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
-        ) -> Answer:
-            action, now = action_of(path, headers, body, query), time.time()
-            if action in NOT_JOURNALLED:
-                return await operation(method, path, headers, body, query)
-            with self._log_time.pinned(now):
-                answer = await operation(method, path, headers, body, query)
-            if answer[0] < 400 and touched(key, method, path, action, _length(answer)):
-                account, region = self._responses.get_account_id(), self._responses.get_region()
-                self._journal.append(Change(now, account, region, action, json.loads(body or b"{}")))
-                self._trim_log_records()
-                self._keeping.grown()
-            return answer
-
-        return perform
-
-    def _trim_log_records(self) -> None:
-        """ministack keeps every log line twice; the second copy only serves GetLogRecord, and queries make it anew."""
-        records = self.service(LOGS)._log_records._data
-        if len(records) > MOST_LOG_RECORDS:
-            records.clear()
-
 
 def expect_success(answer: Answer) -> dict[str, Any]:
     """The members of a JSON answer. Raises ``Refused`` with AWS's code and message when it is an error."""
@@ -368,10 +307,6 @@ def expect_success(answer: Answer) -> dict[str, Any]:
     if answer[0] >= 400:
         raise Refused(f"{members.get('__type', 'error')}: {members.get('message', members)}")
     return members
-
-
-def _length(answer: Answer) -> int:
-    return len(answer[2]) if isinstance(answer[2], bytes | str) else 0
 
 
 def _set_environment(variables: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
+from skylift.localcloud.damage import Damage
 from skylift.localcloud.emulators.edge import Edge
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
@@ -160,6 +161,7 @@ class RestOfAws:
 
     def create_log_stream(self, group: str, stream: str, *, create_group: bool = False, region: str = "") -> None:
         """Makes a log stream if it is missing. Raises ``Refused`` when its group is not there and not to be made."""
+        self._ministack.check("cloudwatch_logs")
         groups = self._ministack.service("cloudwatch_logs")._log_groups
         with self._ministack.scope(region):
             missing_group, missing_stream = group not in groups, stream not in groups.get(group, {}).get("streams", {})
@@ -185,6 +187,7 @@ class RestOfAws:
             request["VersionId"] = version_id
         if version_stage:
             request["VersionStage"] = version_stage
+        self._ministack.check("secretsmanager")
         with self._ministack.scope(_region_of(secret)):
             members = expect_success(self._ministack.service("secretsmanager")._get_secret_value(request))
         if "SecretString" not in members:
@@ -196,6 +199,7 @@ class RestOfAws:
         """An SSM parameter's (decrypted) value, by name or ARN, as ECS's ``secrets`` mean it. Raises ``Refused``: not there."""
         name = parameter.partition(":parameter")[2] if parameter.startswith("arn:") else parameter
         request = {"Name": name, "WithDecryption": True}
+        self._ministack.check("ssm")
         with self._ministack.scope(_region_of(parameter)):
             answer = self._ministack.service("ssm")._get_parameter(request)
         return str(expect_success(answer)["Parameter"]["Value"])
@@ -209,8 +213,12 @@ class RestOfAws:
         self._ministack.put_event(event)
 
     async def events_kept(self) -> None:
-        """Returns once what delivered events left in queues is on the disk."""
+        """Returns once what delivered events left in queues is on the disk. Raises ``OSError`` or ``Damaged``: it is not."""
         await self._ministack.saved("sqs")
+
+    def damage(self) -> list[Damage]:
+        """What cannot be read of what was saved; it is refused, and not overwritten."""
+        return self._ministack.damage()
 
     def find(self, access_key: str, session_token: str) -> Key | None:
         """Keyring of the keys that IAM (users' keys) and STS (AssumeRole and the like) issued here."""

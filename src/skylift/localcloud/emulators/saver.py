@@ -1,9 +1,10 @@
-"""Saves what services hold in memory: soon after a change, never more often than it is worth, and whole at the end.
+"""Saves what services hold in memory: before the answer what was promised, soon after whatever else has changed, and whole at the end.
 
 A snapshot is taken on the event loop (so that it is consistent) and written beside it, into a new file that then replaces the old.
-What ``keep`` is told of is on the disk before it returns, as long as the state is small (``PROMPT_BYTES``). Of the rest, a process
-that is killed loses at most what changed in the last ``DELAY_SECONDS``, or, when taking a snapshot is slow, in ``COST_FACTOR``
-times as long as it takes. Nothing is synced: a killed process loses nothing that it has written, only a machine without power does.
+What ``keep`` is told of is on the disk when it returns. When it cannot be written, the state in memory goes back to what is on the disk,
+and everybody whose change is lost with that is told. Of the rest (``touch``), a process that is killed loses at most what changed in the
+last ``DELAY_SECONDS``, or, when saving is slow, in ``COST_FACTOR`` times as long as it takes. Nothing is synced: a killed process loses
+nothing that it has written, only a machine without power does.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from skylift.localcloud.state_file import replace_file, write_beside
 
 DELAY_SECONDS = 1.0
 """From a change to its snapshot: a burst of changes is one write."""
 
 COST_FACTOR = 20.0
-"""A service's snapshots take at most one part in so many of the time."""
+"""A service's snapshots that nobody waits for take at most one part in so many of the time."""
 
 SWEEP_SECONDS = 30.0
 """How often everything is looked at, for changes that no request made (schedules that fired, deliveries)."""
@@ -30,10 +33,8 @@ SWEEP_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 """After a write that failed (a full disk)."""
 
-PROMPT_BYTES = 256_000
-"""A state up to this size is written before the answer; a larger one soon after, because it is written whole."""
-
-_log = logging.getLogger("skylift.localcloud.emulators.others")
+_log = logging.getLogger("skylift.localcloud.rest")
+Waiting = list[asyncio.Future[None]]
 
 
 class States(Protocol):
@@ -51,14 +52,29 @@ class States(Protocol):
         """The file's content."""
         ...
 
+    def written(self, key: str) -> None:
+        """The file is on the disk as of the last snapshot."""
+        ...
+
+    def roll_back(self, key: str) -> None:
+        """Takes what is on the disk for the state again."""
+        ...
+
 
 @dataclass
 class _Record:
+    """One key.
+
+    Attributes:
+        waiting: want to know when it is saved, and wait as long as it takes.
+        promised: have changed it, and must know now whether that is on the disk.
+    """
+
     due: float | None = None
     not_before: float = 0.0
     digest: bytes = b""
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    size: int = 0
+    waiting: Waiting = field(default_factory=list)
+    promised: Waiting = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -89,18 +105,19 @@ class Saver:
                 self._bell.set()
 
     async def keep(self, *keys: str) -> None:
-        """Says that these have changed, and returns once the small ones are on the disk. Many who wait share one write.
+        """Says that these have changed, and returns once all are on the disk. Many who wait share one write.
 
         Raises:
-            OSError: a file cannot be written (a full disk).
+            OSError: one cannot be written (a full disk). Then none is, and all are in memory as they are on the disk.
         """
-        self.touch(*keys)
-        for key in keys:
-            record = self._records[key]
-            if record.size <= PROMPT_BYTES:
-                future = asyncio.get_running_loop().create_future()
-                record.waiting.append(future)
-                await self._save(key, unless=future, last=True)
+        futures = {key: asyncio.get_running_loop().create_future() for key in sorted(set(keys))}
+        for key, future in futures.items():
+            self._records.setdefault(key, _Record()).promised.append(future)
+        if futures:
+            # A task of its own: whoever waits may be cancelled, and the write goes on.
+            await asyncio.shield(asyncio.ensure_future(self._save(list(futures), unless=futures.values())))
+        for future in futures.values():
+            future.result()
 
     async def saved(self, key: str) -> None:
         """Touches this one, and returns once it is saved as it is now (or later)."""
@@ -128,16 +145,13 @@ class Saver:
         """Saves what is due now."""
         now = self._monotonic()
         for key in [key for key, record in self._records.items() if record.due is not None and record.due <= now]:
-            await self._save(key)
+            await self._save([key])
 
     async def save_all(self) -> None:
         """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written, after all others were."""
         trouble: Exception | None = None
         for key in self._states.keys():  # noqa: SIM118  # not a dict
-            try:
-                await self._save(key, last=True)
-            except Exception as error:  # noqa: BLE001 - raised below: the other services' state must not be lost with this one's
-                trouble = trouble or error
+            trouble = await self._save([key]) or trouble
         if trouble is not None:
             raise trouble
 
@@ -145,60 +159,77 @@ class Saver:
         dues = [record.due for record in self._records.values() if record.due is not None]
         return min([self._next_sweep, *dues])
 
-    async def _save(self, key: str, *, unless: asyncio.Future[None] | None = None, last: bool = False) -> None:
-        record = self._records.setdefault(key, _Record())
-        async with record.lock:
-            if unless is not None and unless.done():  # the write before this one began after the change
-                return
-            record.due = None
+    async def _save(self, keys: Sequence[str], *, unless: Iterable[asyncio.Future[None]] = ()) -> Exception | None:
+        """Writes all of these or none, unless all who ask have been answered meanwhile. Returns what went wrong."""
+        futures = list(unless)
+        async with AsyncExitStack() as held:
+            for key in keys:
+                await held.enter_async_context(self._records.setdefault(key, _Record()).lock)
+            if futures and all(future.done() for future in futures):  # a write that began after the change
+                return None
+            records = {key: self._records[key] for key in keys}
+            asked = {key: (record.waiting, record.promised) for key, record in records.items()}
+            for record in records.values():
+                record.due, record.waiting, record.promised = None, [], []
             began = self._monotonic()
-            waiting, record.waiting = record.waiting, []
             try:
-                snapshot = self._states.snapshot(key)
-                if snapshot is None:
-                    _release(waiting)
-                    return
-                record.digest, record.size = await asyncio.to_thread(self._write, key, snapshot, record.digest)
-            except Exception as error:  # a full disk, or a state that cannot be encoded: the others' saves must go on
-                record.waiting += (future for future in waiting if future is not unless)
-                if last:
-                    self.touch(key)
-                    raise
-                # A traceback only where it is a bug: a full disk is the user's to mend.
-                cause = None if isinstance(error, OSError) else error
-                _log.warning(
-                    "%s.json cannot be saved and will be tried again: %r", self._folder / key, error, exc_info=cause
-                )
-                record.not_before = self._monotonic() + RETRY_SECONDS
-                self.touch(key)
-                return
+                found = {key: self._states.snapshot(key) for key in keys}
+                snapshots = {key: snapshot for key, snapshot in found.items() if snapshot is not None}
+                digests = await asyncio.to_thread(self._write, snapshots) if snapshots else {}
+            except Exception as error:  # noqa: BLE001 - told to all who wait: the other services' saves must go on
+                self._failed(records, asked, error)
+                return error
+            for key, digest in digests.items():
+                records[key].digest = digest
+                self._states.written(key)
             ended = self._monotonic()
-            record.not_before = ended + COST_FACTOR * (ended - began)
-            _release(waiting)
+            for key, record in records.items():
+                record.not_before = ended + COST_FACTOR * (ended - began)
+                _release([*asked[key][0], *asked[key][1]])
+        return None
 
-    def _write(self, key: str, snapshot: Any, digest: bytes) -> tuple[bytes, int]:
-        content = self._states.encode(key, snapshot)
-        new = hashlib.blake2b(content, digest_size=16).digest()
-        if new != digest:
-            write_file(self._folder / f"{key}.json", content)
-        return new, len(content)
+    def _failed(
+        self, records: Mapping[str, _Record], asked: Mapping[str, tuple[Waiting, Waiting]], error: Exception
+    ) -> None:
+        for key, record in records.items():
+            waiting, promised = asked[key]
+            promised += record.promised  # they changed it while the write failed, and go back with it
+            record.promised = []
+            record.waiting += waiting
+            if promised:
+                self._states.roll_back(key)
+            # A traceback only where it is a bug: a full disk is the user's to mend.
+            cause = None if isinstance(error, OSError) else error
+            what = "what was asked is undone" if promised else "it will be tried again"
+            _log.warning("%s.json cannot be saved, %s: %r", self._folder / key, what, error, exc_info=cause)
+            for future in promised:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # whoever asked may be gone: that is no news for the log
+            record.not_before = self._monotonic() + RETRY_SECONDS
+            self.touch(key)
+
+    def _write(self, snapshots: Mapping[str, Any]) -> dict[str, bytes]:
+        """Room on the disk is taken for all before any of them is replaced."""
+        digests: dict[str, bytes] = {}
+        beside: dict[Path, Path] = {}
+        try:
+            for key, snapshot in snapshots.items():
+                content = self._states.encode(key, snapshot)
+                digests[key] = hashlib.blake2b(content, digest_size=16).digest()
+                if digests[key] != self._records[key].digest:
+                    path = self._folder / f"{key}.json"
+                    beside[path] = write_beside(path, content)
+        except BaseException:
+            for new in beside.values():
+                new.unlink(missing_ok=True)
+            raise
+        for path, new in beside.items():
+            replace_file(path, new, copy=True)
+        return digests
 
 
 def _release(waiting: Iterable[asyncio.Future[None]]) -> None:
     for future in waiting:
         if not future.done():
             future.set_result(None)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Replaces a file whole or not at all, readable by its owner only. Raises ``OSError``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

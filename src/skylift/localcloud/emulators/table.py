@@ -30,6 +30,21 @@ class Depth(StrEnum):
     REFUSED = "refused"
 
 
+NOTHING = "nothing"
+
+KEEPING = """
+What is kept:
+
+- **An answer means that it is on the disk**, so that `kill -9` of the server loses nothing that was acknowledged. A change that the disk
+  does not take (it is full) is an error with status 5xx in the service's own words, says what to do, and is undone.
+- It does not mean that it survives a machine that loses power: nothing is synced, but for PostgreSQL (environments, Airflow) and the exit
+  codes of containers. Files are replaced whole, so that what is lost then is the last changes, or is named at the next start. What it would cost: [local cloud](localcloud.md#what-is-kept).
+- Soon after, not before the answer: who has received a message of a queue (it is delivered again then, as SQS may), and whom S3 tells of
+  an object. Parts of an upload to S3 are in memory until it is completed. What runs in the background (Step Functions, schedules) is written within half a minute.
+- StopTask and the end of a container happen whatever the disk says; their record is written as soon as there is room.
+"""
+
+
 @dataclass(frozen=True)
 class Served:
     """One row of the table.
@@ -59,11 +74,11 @@ def _ministack(*names: str, module: str = "", depth: Depth = Depth.WORKS, keeps:
 
 
 def _moto(*names: str, host: str = "", note: str = "") -> Served:
-    return Served(names, Server.MOTO, Depth.ANSWERS, "nothing", host=host or names[0], note=note)
+    return Served(names, Server.MOTO, Depth.ANSWERS, NOTHING, host=host or names[0], note=note)
 
 
 def _refused(*names: str, instead: str) -> Served:
-    return Served(names, Server.NOBODY, Depth.REFUSED, "nothing", note=instead)
+    return Served(names, Server.NOBODY, Depth.REFUSED, NOTHING, note=instead)
 
 
 NO_JOBS = "no job runs; the reason beside its state says so"
@@ -144,7 +159,7 @@ TABLE: tuple[Served, ...] = (
     _ministack("ses", "sesv2", depth=Depth.ANSWERS),
     _ministack("cloudtrail", depth=Depth.ANSWERS),
     _ministack("organizations", depth=Depth.ANSWERS),
-    _ministack("account", depth=Depth.ANSWERS),
+    _ministack("account", depth=Depth.ANSWERS, keeps=NOTHING),
     _moto("application-autoscaling", note="nothing is scaled; ECS services are refused"),
     _moto("emr-serverless", note=NO_JOBS),
     _moto("emr-containers", note=NO_JOBS),
@@ -172,11 +187,20 @@ def served(service: str) -> Served | None:
     return _BY_NAME.get(service)
 
 
+def forgetful() -> list[str]:
+    """Names of the services that keep nothing over a restart."""
+    return [row.names[0] for row in TABLE if row.keeps == NOTHING and row.server is not Server.NOBODY]
+
+
 def page() -> str:
     """The table as a Markdown page, for ``docs/services.md``."""
     lines = [
         "# What the local cloud serves",
         "",
+        *KEEPING.strip().splitlines(),
+        f"- **Nothing over a restart** keep: {', '.join(forgetful())}. `skylift status` says so, too.",
+        "",
+        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results.",
         "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results. "
         "*refused*: every call gets `NotImplemented` (501) with the note's advice, because an emulator would claim to have made "
         "what no service here knows.",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from skylift.core.errors import Refused
+from skylift.localcloud.damage import Damage, Damaged
 from skylift.localcloud.images.build import link_python
 from skylift.localcloud.images.built import SYSTEM_PATH, Image, site_of
 from skylift.localcloud.images.network import network_variables
@@ -42,16 +43,33 @@ class LocalImages:
         self._named = {reference: checked_image(reference, image) for reference, image in (named or {}).items()}
         self._environ = environ
 
+    def damage(self) -> Damage | None:
+        """What is wrong with the record of named images; those that skylift builds need none."""
+        try:
+            self._find("")
+        except Damaged as error:
+            return error.damage
+        return None
+
     def find(self, reference: str) -> AnyImage | None:
         """The image, when it is there already."""
-        named = self._find(reference)
+        try:
+            named = self._find(reference)
+        except Damaged:
+            named = None
         if named is None:
             return self._others.find(reference)
         return self._image(reference, named) if has_python(named) else None
 
     def build(self, reference: str, progress: Callable[[str], None]) -> AnyImage:
         """As ``Images.build``. Raises ``Refused`` for a named image whose folder is gone."""
-        named = self._find(reference)
+        try:
+            named = self._find(reference)
+        except Damaged as error:
+            try:
+                return self._others.build(reference, progress)
+            except Refused:
+                raise Refused(f"CannotPullContainerError: {reference}: {error}") from error
         if named is None:
             return self._others.build(reference, progress)
         if not has_python(named):

@@ -6,13 +6,14 @@ One JSON file, ``$SKYLIFT_HOME/images/named.json``, read anew at every look, so 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.errors import Refused
+from skylift.localcloud.damage import json_object, read_state
+from skylift.localcloud.state_file import write_file
 
 _REFERENCE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]{0,254}")
 
@@ -40,18 +41,14 @@ class ImageRegistry:
         """The images by reference.
 
         Raises:
-            Refused: the file is damaged.
+            Damaged: the file cannot be read.
         """
         try:
-            found = json.loads(self._file.read_text())
-            return {
-                str(reference): NamedImage(Path(one["root"]), dict(one["environment"]))
-                for reference, one in found.items()
-            }
+            return read_state(
+                self._file, _images, "the images that you have named", "Add your images again after that."
+            )
         except FileNotFoundError:
             return {}
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
-            raise Refused(f"{self._file} is damaged ({error}). Remove it, and add your images again.") from error
 
     def add(self, reference: str, image: NamedImage) -> NamedImage:
         """Names a virtual environment; replaces what had the name. Returns it with its absolute path.
@@ -71,14 +68,16 @@ class ImageRegistry:
         self._write(known)
 
     def _write(self, images: Mapping[str, NamedImage]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self._file.with_name(f".named.{os.getpid()}")
         written = {
             reference: {"root": str(image.root), "environment": dict(image.environment)}
             for reference, image in images.items()
         }
-        fresh.write_text(json.dumps(written, indent=2) + "\n")
-        fresh.replace(self._file)
+        write_file(self._file, (json.dumps(written, indent=2) + "\n").encode(), copy=True)
+
+
+def _images(text: str) -> dict[str, NamedImage]:
+    found = json_object(text)
+    return {reference: NamedImage(Path(one["root"]), dict(one["environment"])) for reference, one in found.items()}
 
 
 def checked_image(reference: str, image: NamedImage) -> NamedImage:

@@ -21,13 +21,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.localcloud.damage import damaged, read_state
 from skylift.localcloud.installing import install_line
 from skylift.localcloud.postgres import postmaster
+from skylift.localcloud.state_file import copy_content
 
 MAJOR = "18"
 _SETTINGS = {
@@ -51,6 +54,20 @@ _SETTINGS = {
 _PORTS = range(15432, 19999)  # below the range from which the kernel takes ports for outgoing connections
 _LOG_BYTES = 10_000_000
 _STARTING = ("pre-existing shared memory block", "already exists", "Address already in use")
+_DAMAGED = (
+    "pg_control",
+    "invalid checkpoint",
+    "could not locate a valid checkpoint",
+    "is not a database cluster directory",
+    "incorrect checksum",
+    "pg_filenode.map",
+    "invalid page",
+    "configuration file",
+)
+"""In PostgreSQL's last words: not what it left."""
+_DATA = "the databases: all environments, and their Airflow's history"
+_WITHOUT_DATA = "Environments are then unknown, and must be made again."
+T = TypeVar("T")
 _LAUNCHER = Path(__file__).with_name("as_user.py")
 
 
@@ -68,13 +85,17 @@ class Postgres:
 
     @property
     def port(self) -> int:
-        """Its port on 127.0.0.1, chosen at the first start and then always the same. Raises ``Refused`` before that."""
-        return int(self._kept("port"))
+        """Its port on 127.0.0.1, chosen at the first start and then always the same.
+
+        Raises:
+            Refused: before that, or (``Damaged``) the file with it cannot be read.
+        """
+        return self._kept("port", _port, "the port of PostgreSQL, which environments know")
 
     @property
     def password(self) -> str:
-        """The superuser's password, made at the first start. Raises ``Refused`` before that."""
-        return self._kept("password")
+        """The superuser's password, made at the first start. Raises as ``port``."""
+        return self._kept("password", str.strip, "the password of PostgreSQL's superuser")
 
     def is_running(self) -> bool:
         """Whether our server lives and accepts connections, whoever started it."""
@@ -142,9 +163,12 @@ class Postgres:
                 self._process.poll()
             time.sleep(0.02)
 
-    def _kept(self, name: str) -> str:
+    def _kept(self, name: str, parse: Callable[[str], T], holds: str) -> T:
+        path = self.folder / name
         try:
-            return (self.folder / name).read_text().strip()
+            return read_state(
+                path, parse, holds, "A new one is made then, with which what was made before does not work."
+            )
         except FileNotFoundError as error:
             raise Refused(f"PostgreSQL was never started in {self.folder}: run skylift up") from error
 
@@ -161,7 +185,13 @@ class Postgres:
         _write_once(self.folder / "port", str(_free_port()))
         if not self.data.is_dir():
             self._initialise()
-        made_by = (self.data / "PG_VERSION").read_text().strip()
+        if self.password and self.port:  # both can be read
+            copy_content(self.folder / "password")
+            copy_content(self.folder / "port")
+        try:
+            made_by = read_state(self.data / "PG_VERSION", _major, f"the version of {self.data}", _WITHOUT_DATA)
+        except FileNotFoundError as error:
+            raise damaged(self.data, "its PG_VERSION is missing", _DATA, _WITHOUT_DATA) from error
         if made_by != MAJOR:
             raise Refused(
                 f"{self.data} was made by PostgreSQL {made_by}, this skylift brings {MAJOR}: dump it with the skylift "
@@ -200,6 +230,8 @@ class Postgres:
         while not self.is_running() and time.monotonic() < deadline:
             if not self._launched() and postmaster.find(self.data) is None:
                 words = self._last_words()
+                if launched and any(sign in words for sign in _DAMAGED):
+                    raise damaged(self.data, words.splitlines()[-1], _DATA, _WITHOUT_DATA)
                 if launched and not any(sign in words for sign in _STARTING):
                     raise reason("PostgreSQL does not start", words)
                 return  # it was dying, or the last processes of a killed server are: another attempt
@@ -272,6 +304,17 @@ def _environment() -> dict[str, str]:
     # The launcher is Python; one with a library of its own does not start without the loader's path.
     loader = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **loader}
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is not a port")
+    return port
+
+
+def _major(text: str) -> str:
+    return str(int(text))
 
 
 def _write_once(path: Path, text: str) -> None:

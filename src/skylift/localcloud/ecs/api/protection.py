@@ -7,6 +7,7 @@ Source: API reference, UpdateTaskProtection and GetTaskProtection; "API failure 
 
 from __future__ import annotations
 
+from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.api.operations import Operations, Request
 from skylift.localcloud.ecs.model.shapes import ecs_arn, invalid, last_word, shown
 from skylift.localcloud.ecs.model.store import EcsTask
@@ -29,9 +30,15 @@ class ProtectionOperations(Operations):
         if not 1 <= minutes <= MOST_MINUTES:
             raise invalid(f"expiresInMinutes must be between 1 and {MOST_MINUTES}.")
         tasks, failures = self._valid(request, request["tasks"])
+        before = [task.protected_until for task in tasks]
         for task in tasks:
             task.protected_until = self.clock() + minutes * 60 if request["protectionEnabled"] else 0.0
-        self.store.save(*tasks)
+        try:
+            self.store.save(*tasks)
+        except Unavailable:
+            for task, until in zip(tasks, before, strict=True):
+                task.protected_until = until
+            raise
         for task in tasks:
             self.keeper.ring((task.document["clusterArn"], str(task.document["group"]).removeprefix("service:")))
         return {"protectedTasks": [self._protected(task) for task in tasks], "failures": failures}

@@ -59,8 +59,8 @@ class EcsProvider(
     ) -> None:
         """Opens ``cloud.db`` in the place's folder; nothing runs yet. Without ``events`` nobody is told of any."""
         place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        events = events or Events(place.folder / "cloud.db", place, NoBus(), clock)
-        store = Store(place.folder / "cloud.db", events.ring)
+        events = events or Events(place.database, place, NoBus(), clock)
+        store = Store(place.database, events.ring)
         self._runner = runner or TemplateRunner(
             ProcessRunner(), place.folder / "templates", most=TEMPLATES.read(os.environ)
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.api.operations import Operations, Request
 from skylift.localcloud.ecs.model.shapes import invalid, merged_tags
 from skylift.localcloud.ports import Document
@@ -19,15 +20,13 @@ class TagOperations(Operations):
     def tag_resource(self, caller: Caller, request: Request) -> Document:
         """Adds tags; one with a known key replaces it."""
         document, save = self._tagged(request["resourceArn"])
-        document["tags"] = merged_tags(document["tags"], request["tags"])
-        save()
+        _replace(document, merged_tags(document["tags"], request["tags"]), save)
         return {}
 
     def untag_resource(self, caller: Caller, request: Request) -> Document:
         """Removes tags by key."""
         document, save = self._tagged(request["resourceArn"])
-        document["tags"] = [tag for tag in document["tags"] if tag["key"] not in request["tagKeys"]]
-        save()
+        _replace(document, [tag for tag in document["tags"] if tag["key"] not in request["tagKeys"]], save)
         return {}
 
     def list_tags_for_resource(self, caller: Caller, request: Request) -> Document:
@@ -56,3 +55,13 @@ class TagOperations(Operations):
         if kind not in {"cluster", "capacity-provider", "task-definition", "task", "service"}:
             raise invalid("Invalid identifier: Identifier is for an unknown resource type.")
         raise AwsError("ResourceNotFoundException", f"The specified resource is not found: {arn}")
+
+
+def _replace(document: Document, tags: list[Document], save: Callable[[], None]) -> None:
+    """New tags, if they can be saved."""
+    before, document["tags"] = document["tags"], tags
+    try:
+        save()
+    except Unavailable:
+        document["tags"] = before
+        raise

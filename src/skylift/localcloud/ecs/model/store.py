@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skylift.core.errors import Unavailable
+from skylift.core.errors import DiskFull, Unavailable
 from skylift.localcloud.ecs.model.lazy import LazyMapping
 from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.events import INSERT, OUTBOX
@@ -28,6 +28,10 @@ STOPPED_SECONDS = 3600.0
 
 SOON_SECONDS = 0.02
 """How long a change may wait for others to be written with it."""
+
+OWED_SECONDS = 5.0
+"""Between two attempts to write what has happened and could not be written (a full disk)."""
+
 _HISTORY = """
 SELECT id, body, json_extract(body, '$.document.lastStatus'), json_extract(body, '$.document.clusterArn'),
        json_extract(body, '$.document.stoppedAt'), json_extract(body, '$.client_token')
@@ -159,9 +163,16 @@ class Store:
         """Writes ECS tasks and services, and the events that tell of it, all or none; new ones become known once they are written.
 
         Raises:
-            Unavailable: the disk does not take them (it is full).
+            Unavailable: the disk does not take them (it is full). Services are then again what was written last; ECS tasks, which may
+                have changed since, are the caller's to put right.
         """
-        self._write([_row(thing) for thing in things], events)
+        try:
+            self._write([_row(thing) for thing in things], events)
+        except Unavailable:
+            for thing in things:
+                if isinstance(thing, Service) and self.services.get(thing.key) is thing:
+                    self._take_back(thing)
+            raise
         self._know(*things)
 
     def keep(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
@@ -173,6 +184,7 @@ class Store:
             _log.warning("%s", error)
             self._owed |= {row[:2]: row for row in rows}
             self._owed_events += events
+            self._flush_in(OWED_SECONDS)
         self._know(*things)
 
     def soon(self, task: EcsTask, events: Sequence[str] = ()) -> None:
@@ -180,22 +192,25 @@ class Store:
         self._late[task.id] = task
         self._owed_events += events
         self._know(task)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SOON_SECONDS, self._flush)
+        self._flush_in(SOON_SECONDS)
 
     def save_cluster(self, document: Document) -> None:
         """Writes a cluster. Raises ``Unavailable`` as ``save``."""
-        self._write([("cluster", document["clusterName"], _text(document))])
-        self.clusters[document["clusterName"]] = document
+        self.save_thing("cluster", document["clusterName"], document)
 
     def save_definition(self, document: Document) -> None:
         """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as ``save``."""
-        self._write([("definition", document["taskDefinitionArn"], _text(document))])
-        self.definitions[document["taskDefinitionArn"]] = document
+        self.save_thing("definition", document["taskDefinitionArn"], document)
 
     def save_thing(self, kind: str, name: str, document: Document) -> None:
         """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` as ``save``."""
-        self._write([(kind, name, _text(document))])
+        try:
+            self._write([(kind, name, _text(document))])
+        except Unavailable:
+            if self._things[kind].get(name) is document:  # changed where it stands: it is again what was written last
+                document.clear()
+                document.update(self._written(kind, name))
+            raise
         self._things[kind][name] = document
 
     def remove_thing(self, kind: str, name: str) -> None:
@@ -234,17 +249,39 @@ class Store:
 
     def close(self) -> None:
         """Writes what is still to be written, if the disk takes it, and closes the file. Safe to call twice."""
-        if self._late:
-            self._flush()
-            self._late.clear()
+        self._flush()
+        for owed in (self._late, self._owed, self._owed_events):
+            owed.clear()
+        if self._timer is not None:
+            self._timer.cancel()
         self._disk.close()
 
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._late or self._owed_events:
+        if self._late or self._owed or self._owed_events:
             self.keep()
+
+    def _flush_in(self, seconds: float) -> None:
+        if self._timer is None:
+            with contextlib.suppress(RuntimeError):  # no event loop (a tool): it is written with the next write
+                self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
+
+    def _take_back(self, service: Service) -> None:
+        """Makes a service what was written of it last, for all who hold it."""
+        found = self._written("service", "\n".join(service.key))
+        document = service.document
+        vars(service).update(found, document=document)
+        document.clear()
+        document.update(found["document"])
+
+    def _written(self, kind: str, name: str) -> Document:
+        """What was written of a thing last, or is owed."""
+        owed = self._owed.get((kind, name))
+        row = self._disk.execute("SELECT body FROM ecs WHERE kind = ? AND id = ?", (kind, name)).fetchone()
+        found: Document = json.loads(owed[2] if owed else row[0])
+        return found
 
     def _know(self, *things: EcsTask | Service) -> None:
         for thing in things:
@@ -285,8 +322,8 @@ class Store:
         if texts:
             self._told()
 
-    def _refused(self, error: sqlite3.OperationalError) -> Unavailable:
-        return Unavailable(f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on.")
+    def _refused(self, error: sqlite3.OperationalError) -> DiskFull:
+        return DiskFull(f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on.")
 
     def _load(self) -> None:
         for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs WHERE kind != 'task'"):

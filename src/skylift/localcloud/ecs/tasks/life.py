@@ -31,6 +31,7 @@ from skylift.localcloud.ecs.tasks.launch import (
     task_memory,
     wanted_containers,
 )
+from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots
 from skylift.localcloud.ports import Image, Logs, Place, Secrets
@@ -84,6 +85,7 @@ class Flight:
         self._tails: dict[str, Tail] = {}
         self._begun: dict[str, float] = {}
         self._launches: dict[str, Launch] = {}
+        self._sending = LogSending(ground.logs, task.id)
         definition = ground.store.definitions[task.document["taskDefinitionArn"]]
         self._wanted = wanted_containers(definition, task.document["overrides"])
         self._health = HealthWatch(task, self._wanted, self._checking, ground.changed, ground.clock)
@@ -289,10 +291,7 @@ class Flight:
     async def _send_log(
         self, name: str, group: str, stream: str, events: Sequence[dict[str, Any]], offset: int
     ) -> None:
-        try:
-            await self._ground.logs.put(group, stream, events)
-        except AwsError as error:  # as ECS's driver: the container goes on, its lines are lost to CloudWatch only
-            _log.warning("%s lines of %s/%s not delivered: %s", len(events), self.task.id, name, error)
+        await self._sending.send(group, stream, events)
         self.task.offsets[name] = offset
         self._ground.store.keep(self.task)
 
@@ -370,6 +369,7 @@ class Flight:
         self._ground.move(self.task, TaskState.STOPPED, stoppedAt=self._ground.clock())
 
     async def _flush_logs(self) -> None:
+        self._sending.hurry()
         for tail in self._tails.values():
             try:
                 await self._ground.tails.finish(tail)

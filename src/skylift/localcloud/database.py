@@ -1,0 +1,67 @@
+"""The SQLite file of ECS, Batch, load balancers and events: looked at before anybody opens it, and copied while it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sqlite3
+from pathlib import Path
+
+from skylift.localcloud.damage import Damage, copy_of
+
+HOLDS = "ECS, Batch and load balancers"
+_WITHOUT = "ECS, Batch and load balancers then begin with nothing; containers that still run are not ended, and must be by hand."
+_MOST_COPIED = 200_000_000
+_BESIDE = ("", "-wal", "-shm")
+
+
+def examine(path: Path) -> Damage | None:
+    """What is wrong with the file; ``None``: nothing, or there is none yet. Nothing is written to it."""
+    if not path.exists():
+        return None
+    if path.stat().st_size == 0:
+        # A process that was killed at its very first start leaves an empty file, and nothing else.
+        others = [
+            one for one in path.parent.iterdir() if one.name not in {path.name, f"{path.name}-wal", f"{path.name}-shm"}
+        ]
+        return damage_of(path, "it is empty") if others else None
+    try:
+        with contextlib.closing(_reader(path)) as disk:
+            found = disk.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                return damage_of(path, str(found))
+            for (table,) in disk.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%body TEXT%'").fetchall():
+                row = disk.execute(f"SELECT 1 FROM {table} WHERE NOT json_valid(body) LIMIT 1").fetchone()  # noqa: S608 - a table's name
+                if row is not None:
+                    return damage_of(path, f"a row of its table {table} is not JSON")
+    except sqlite3.DatabaseError as error:
+        return damage_of(path, str(error))
+    return None
+
+
+def damage_of(path: Path, why: str) -> Damage:
+    """With what SQLite keeps beside it: without that, the log of the damaged one would be read into the copy."""
+    there = [one for one in (Path(f"{path}{ending}") for ending in _BESIDE) if one.exists()]
+    aside = " && ".join(f"mv {shlex.quote(str(one))} {shlex.quote(str(one))}.damaged" for one in there)
+    copy = copy_of(path)
+    return Damage(path, why, HOLDS, _WITHOUT, copy if copy.exists() else None, aside)
+
+
+def keep_copy(path: Path) -> None:
+    """Copies a whole file to the copy before it, as far as there is room: what matters is the file itself."""
+    if not path.exists() or path.stat().st_size > _MOST_COPIED:
+        return
+    new = path.with_name(f"{path.name}.copying")
+    try:
+        new.unlink(missing_ok=True)
+        with contextlib.closing(_reader(path)) as disk, contextlib.closing(sqlite3.connect(new)) as copied:
+            disk.backup(copied)
+        new.chmod(0o600)
+        new.replace(copy_of(path))
+    except (sqlite3.Error, OSError):
+        new.unlink(missing_ok=True)
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """One that writes nothing, and does not fold SQLite's log into the file when it is closed."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)

@@ -1,0 +1,41 @@
+"""Sends a container's lines to CloudWatch Logs, and waits with them while it cannot take them: they are in the container's log file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skylift.localcloud.ports import Logs
+from skylift.wire.errors import AwsError
+
+RETRY_SECONDS = 2.0
+LAST_SECONDS = 10.0
+"""How long the lines of a container that has ended are waited with; then its end is told without them."""
+
+_log = logging.getLogger(__name__)
+
+
+class LogSending:
+    """The lines of one ECS task."""
+
+    def __init__(self, logs: Logs, task: str) -> None:
+        self._logs = logs
+        self._task = task
+        self._deadline = float("inf")
+
+    def hurry(self) -> None:
+        """All containers have ended: whoever waits for that must not wait for ever."""
+        self._deadline = asyncio.get_running_loop().time() + LAST_SECONDS
+
+    async def send(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Returns once they are taken, or given up: a group that is gone (as ECS's driver does), or no room for too long."""
+        while True:
+            try:
+                return await self._logs.put(group, stream, events)
+            except AwsError as error:
+                if error.status < 500 or asyncio.get_running_loop().time() > self._deadline:
+                    _log.warning("%s lines of %s in %s not delivered: %s", len(events), self._task, stream, error)
+                    return None
+            await asyncio.sleep(RETRY_SECONDS)

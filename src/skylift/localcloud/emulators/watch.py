@@ -1,0 +1,167 @@
+"""Stands around every operation of ministack: refuses what is damaged, and answers only once what has changed is on the disk.
+
+The third file that knows ministack's insides, beside ``ministack.py`` and ``states.py``. Requests have been decoded already here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from skylift.localcloud.emulators.changes import action_of, is_read, promised, touched
+from skylift.localcloud.emulators.crashes import caught
+from skylift.localcloud.emulators.log_journal import Change, JournalTime
+from skylift.localcloud.emulators.log_keeping import LogKeeping
+from skylift.localcloud.emulators.s3_writes import S3Writes
+from skylift.localcloud.emulators.saver import Saver
+from skylift.localcloud.emulators.states import LOGS, S3, SESSIONS, SQS, ServiceStates
+from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_damaged
+
+NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
+"""Operations on logs that change no logs; a live tail goes on while others are served."""
+
+MOST_LOG_RECORDS = 2_000
+
+Operation = Callable[..., Awaitable[Answer]]
+"""Given method, path, headers, body and query."""
+
+
+class Watch:
+    """Puts itself around all operations."""
+
+    def __init__(
+        self,
+        server: Any,
+        responses: Any,
+        states: ServiceStates,
+        saver: Saver,
+        keeping: LogKeeping,
+        log_time: JournalTime,
+    ) -> None:
+        self._server = server
+        self._responses = responses
+        self._states = states
+        self._saver = saver
+        self._keeping = keeping
+        self._log_time = log_time
+        self._s3 = S3Writes(server._get_module(S3), states.folder, states.objects)
+        self._loop = asyncio.get_running_loop()
+        self._keys: dict[str, tuple[str, ...]] = {}
+        for row in server.SERVICE_REGISTRY.values():
+            module, more = row["module"], tuple(row.get("sub_modules", ()))
+            self._keys |= {module: (row.get("state_key", module), *more), **{name: (name,) for name in more}}
+        self._watched: set[str] = set()
+        self._get: Callable[[str], Any] = server._get_module
+        server._get_module = self._module
+
+    def _module(self, name: str) -> Any:
+        """As ministack's ``_get_module``, through which all requests go, to whichever of its modules."""
+        module = self._get(name)
+        if name in self._keys and name not in self._watched and hasattr(module, "handle_request"):
+            self._watched.add(name)
+            operation = caught(module.handle_request, files=name == S3)
+            module.handle_request = self._unless_damaged(self._keys[name], operation)
+        return module
+
+    def _unless_damaged(self, keys: tuple[str, ...], operation: Operation) -> Operation:
+        perform = self._journalled(operation) if keys == (LOGS,) else self._saved(keys, operation)
+        names = (SESSIONS,) if keys == ("sts",) else keys
+
+        async def answered(
+            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]], **more: Any
+        ) -> Answer:
+            for name in names:
+                if name in self._states.damage:
+                    return is_damaged(keys[0], str(self._states.damage[name]))
+            if asyncio.get_running_loop() is not self._loop:  # a thread of ministack's, with a loop of its own
+                self._loop.call_soon_threadsafe(self._saver.touch, *names)
+                return await operation(method, path, headers, body, query, **more)
+            return await perform(method, path, headers, body, query, **more)
+
+        return answered
+
+    def _saved(self, keys: tuple[str, ...], operation: Operation) -> Operation:
+        key = keys[0]
+
+        async def perform(
+            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]], **more: Any
+        ) -> Answer:
+            action = action_of(path, headers, body, query)
+            if not is_read(action, method):
+                self._states.ledger.note()
+            self._s3.bucket_state_changed = False
+            answer = await operation(method, path, headers, body, query, **more)
+            if answer[0] >= 400:
+                return answer
+            changed = self._files_of(touched(key, method, path, action, _length(answer)), keys)
+            if key == S3 and self._s3.bucket_state_changed:
+                changed.append(S3)
+            try:
+                await self._keep(promised(key, action, changed), changed)
+            except OSError as error:
+                return cannot_write(key, error)
+            return answer
+
+        return perform
+
+    async def _keep(self, promised: list[str], changed: list[str]) -> None:
+        """What is promised is on the disk when this returns, the rest soon. Raises ``OSError``: nothing of it is, in memory neither."""
+        self._saver.touch(*(name for name in changed if name not in promised))
+        others = [name for name in promised if name != SQS]
+        if SQS not in promised:
+            return await self._saver.keep(*others)
+        take_back = self._states.ledger.keep()
+        try:
+            await self._saver.keep(*others)
+        except OSError:
+            take_back()
+            raise
+        self._saver.touch(SQS)  # its journal may be long enough to be folded
+        return None
+
+    def _files_of(self, modules: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
+        if "*" in modules:
+            return [name for name in self._states.keys() if name != LOGS]  # noqa: SIM118  # not a dict
+        names = [own if module == own[0] else (SESSIONS if module == "sts" else module,) for module in modules]
+        return [SESSIONS if name == "sts" else name for group in names for name in group]
+
+    def _journalled(self, operation: Operation) -> Operation:
+        async def perform(
+            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]], **more: Any
+        ) -> Answer:
+            action, now = action_of(path, headers, body, query), time.time()
+            if action in NOT_JOURNALLED:
+                return await operation(method, path, headers, body, query, **more)
+            if not touched(LOGS, method, path, action, 0):
+                with self._log_time.pinned(now):
+                    return await operation(method, path, headers, body, query, **more)
+            try:
+                request = json.loads(body or b"{}")
+            except ValueError:  # refused; ministack says how
+                return await operation(method, path, headers, body, query, **more)
+            change = Change(now, self._responses.get_account_id(), self._responses.get_region(), action, request)
+            try:
+                with self._states.journal.written_before(change) as made, self._log_time.pinned(now):
+                    answer = await operation(method, path, headers, body, query, **more)
+                    made.append(answer[0] < 400)
+            except OSError as error:
+                return cannot_write(LOGS, error)
+            self.logs_grown()
+            return answer
+
+        return perform
+
+    def logs_grown(self) -> None:
+        """After a change of logs. Ministack keeps every log line twice; the second copy only serves GetLogRecord, and queries make
+        it anew."""
+        records = self._server._get_module(LOGS)._log_records._data
+        if len(records) > MOST_LOG_RECORDS:
+            records.clear()
+        self._keeping.grown()
+
+
+def _length(answer: Answer) -> int:
+    return len(answer[2]) if isinstance(answer[2], bytes | str) else 0

@@ -1,0 +1,96 @@
+"""The file that holds a service's whole state: ministack's own form, with a digest, so that damage is noticed when it is read.
+
+``{"__ministack_format__": 2, "journal": 7, "digest": "...", "payload": ...}``; ``journal`` only where one goes on from it. ministack
+reads such a file, and files without a digest (of an older skylift) are read here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from skylift.localcloud.damage import damaged
+
+FORMAT = "__ministack_format__"
+_HEAD_BYTES = 200
+_HEAD = re.compile(
+    rb'\{"__ministack_format__": \d+(?:, "journal": (?P<journal>\d+))?, "digest": "(?P<digest>[0-9a-f]{32})", "payload": '
+)
+_JOURNAL = re.compile(rb'"journal": (\d+)')
+
+
+def digest_of(payload: bytes) -> str:
+    """What stands in the file to know its payload again."""
+    return hashlib.blake2b(payload, digest_size=16).hexdigest()
+
+
+def whole(version: int, payload: bytes, journal: int | None = None) -> bytes:
+    """The file's content."""
+    head = {FORMAT: version, **({"journal": journal} if journal is not None else {}), "digest": digest_of(payload)}
+    return json.dumps(head)[:-1].encode() + b', "payload": ' + payload + b"}"
+
+
+def read_whole(path: Path, version: int, hook: Callable[[dict[str, Any]], Any], holds: str, without: str) -> Any:
+    """The payload.
+
+    Args:
+        version: the newest that can be read.
+        hook: ministack's ``object_hook``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Damaged: it is not what was written, or a newer skylift's.
+    """
+    content = path.read_bytes()
+    why = _wrong(content)
+    found: Any = None
+    if not why:
+        try:
+            found = json.loads(content, object_hook=hook)
+        except ValueError as error:
+            why = f"it is not JSON: {error}"
+    if not why and not isinstance(found, Mapping):
+        why = "it is not a JSON object"
+    if not why and FORMAT in found:
+        why = _unusable(found, version)
+        found = found.get("payload")
+    elif not why and not found:
+        why = "it holds nothing"
+    if why:
+        raise damaged(path, why, holds, without)
+    return found
+
+
+def journal_number(path: Path) -> int:
+    """With which journal a whole file goes on; 0 when there is none."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as stream:
+        match = _JOURNAL.search(stream.read(_HEAD_BYTES))
+    return int(match[1]) if match else 0
+
+
+def _wrong(content: bytes) -> str:
+    if not content.strip():
+        return "it is empty"
+    head = _HEAD.match(content)
+    if head is None:
+        return ""
+    if not content.endswith(b"}"):
+        return "its end is missing"
+    payload = content[head.end() : -1]
+    return "" if digest_of(payload) == head["digest"].decode() else "it is not what skylift wrote: its digest differs"
+
+
+def _unusable(found: Mapping[str, Any], version: int) -> str:
+    said = found[FORMAT]
+    if not isinstance(said, int):
+        return "its format is no number"
+    if said > version:
+        return f"it is of a newer skylift: its format is {said}, this one reads up to {version}"
+    payload = found.get("payload")
+    return "" if isinstance(payload, Mapping) else "its payload is no object"
