@@ -22,7 +22,7 @@ from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_da
 
 _CHANGES = frozenset({"PUT", "POST", "DELETE"})
 _COPY_SOURCE = "x-amz-copy-source"
-_log = logging.getLogger("skylift.localcloud.rest")
+_log = logging.getLogger("skylift.localcloud.emulators.others")
 
 
 class S3Writes:

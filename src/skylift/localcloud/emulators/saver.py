@@ -33,7 +33,7 @@ SWEEP_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 """After a write that failed (a full disk)."""
 
-_log = logging.getLogger("skylift.localcloud.rest")
+_log = logging.getLogger("skylift.localcloud.emulators.others")
 Waiting = list[asyncio.Future[None]]
 
 

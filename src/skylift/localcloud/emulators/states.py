@@ -33,7 +33,7 @@ _KEEPS_FILES = {"cognito": "_POOL_KEYS_DIR"}
 """Whose ``reset`` removes files; the folder's name in the module."""
 
 _TRIES = 5
-_log = logging.getLogger("skylift.localcloud.rest")
+_log = logging.getLogger("skylift.localcloud.emulators.others")
 
 
 @dataclass(frozen=True)
