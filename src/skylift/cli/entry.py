@@ -12,6 +12,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Runs the command line; without the packages of the extra ``local``, one line instead of a traceback."""
+    if sys.argv[1:3] == ["executors", "check"] and len(sys.argv) == 3:
+        # It is wanted where Airflow's scheduler runs, which has no more than the executors.
+        from skylift.executors.check import main as check  # lazy: nobody else needs it
+
+        sys.exit(check())
     try:
         from skylift.cli.main import main as run  # lazy: what it imports may not be installed
     except ModuleNotFoundError as error:

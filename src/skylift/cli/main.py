@@ -15,6 +15,7 @@ import click
 from skylift.cli.called import as_typed, word
 from skylift.cli.commands import cloud, down, env, fault, iam_policy, image, logs, machine, serving, status, up
 from skylift.cli.commands import exec as execute
+from skylift.cli.commands import executors as own_executors
 from skylift.cli.entry import INTERRUPTED
 from skylift.cli.home import find_home
 from skylift.cli.terminal import Left, err, plain
@@ -54,6 +55,7 @@ for command in (
     fault.fault,
     image.image,
     iam_policy.iam_policy,
+    own_executors.executors,
     execute.execute,
     serving.serve,
 ):

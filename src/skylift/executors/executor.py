@@ -131,12 +131,8 @@ class SkyliftExecutor(BaseExecutor):
             self._cannot_start = f"{whose} cannot start: {type(error).__name__}: {error}"
 
     def _start(self) -> None:
-        settle_down()
-        own = Options(self.conf, OWN_SECTION)
-        own.check(settings.OWN_SETTINGS)
-        most = own[settings.END_SECONDS]
-        compute, source = self.compute, self.make_source()
-        rhythm = replace(self.rhythm(), eventful=source is not None)
+        compute, source, rhythm = self.ready()
+        rhythm = replace(rhythm, eventful=source is not None)
         watch: Source | None = None
         if isinstance(compute, WarmCompute):
             source, watch = source and Rereading(source, compute), WarmSource(compute)
@@ -145,12 +141,18 @@ class SkyliftExecutor(BaseExecutor):
             rhythm,
             source,
             watch,
-            most_seconds_to_end=most,
+            most_seconds_to_end=Options(self.conf, OWN_SECTION)[settings.END_SECONDS],
             meter=AirflowMeter(airflow_compat.stats, executor=type(self).__name__, team=getattr(self, "team_name", "")),
             wanted=self.wanted,
         )
         self._fleet = self._crew.fleet
         self._crew.start()
+
+    def ready(self) -> tuple[Compute, Source | None, Rhythm]:
+        """Reads all options and asks AWS for what they name, as a start does. Starts nothing. Raises ``Refused``."""
+        settle_down()
+        Options(self.conf, OWN_SECTION).check(settings.OWN_SETTINGS)
+        return self.compute, self.make_source(), self.rhythm()
 
     def wanted(self, orders: Sequence[Order]) -> Collection[str]:
         """Which task instances Airflow still wants to begin, by id, and how they stand. For the background thread."""
