@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,20 @@ def test_what_belongs(path: str, expected: bool) -> None:
     project = Project(Path("/p"), "p")
     assert belongs(project, Path("/p") / path) is expected
     assert not belongs(project, Path("/elsewhere") / path)
+
+
+def test_a_strange_file_stays_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project = open_project(folder)
+    before, plugins = contents(project), zip_folder(folder / "plugins")
+    strange = [b"dags/latin-\xe4.py", b"dags/new\nline.py", b"plugins/latin-\xe4.py"]
+    for name in strange:
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_text("x = 1")
+    os.mkfifo(folder / "dags" / "pipe.py")
+    (folder / "dags" / "dangling.py").symlink_to("nowhere.py")
+    assert contents(project) == before
+    assert zip_folder(folder / "plugins") == plugins
+    assert ["latin-" in line or "line.py" in line for line in caplog.messages] == [True] * len(caplog.messages)
+    assert len(caplog.messages) >= len(strange)
+    assert changed_contents(project, [folder / "dags" / "new\nline.py", folder / "dags"]) == {
+        key: body for key, body in before.items() if key.startswith("dags/")
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import re
 import shlex
@@ -18,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.core.errors import Refused
+from skylift.core.file_paths import unfit
 from skylift.core.names import ENVIRONMENT_NAME
 
+LOG = logging.getLogger(__name__)
 SINGLES = ("plugins.zip", "requirements.txt", "startup.sh")
 FOLLOWED = ("dags", "data")
 IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".hg", ".svn", ".idea", ".vscode", ".ipynb_checkpoints"})
@@ -141,10 +144,17 @@ def changed_contents(project: Project, paths: Iterable[Path], known: Iterable[st
 
 
 def walk(folder: Path) -> Iterable[Path]:
-    """Files of a folder that belong to a project, in order of name."""
+    """Files of a folder that belong to a project, in order of name. One with a name that no container could have is told of."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
-        yield from (Path(parent) / name for name in sorted(files) if not TEMPORARY.fullmatch(name))
+        for name in sorted(files):
+            path = Path(parent) / name
+            if TEMPORARY.fullmatch(name) or not path.is_file():  # a pipe would be read for ever
+                continue
+            if reason := unfit(path.relative_to(folder).as_posix()):
+                LOG.warning("%s is left out, and nothing else: its name %s", ascii(str(path)), reason)
+            else:
+                yield path
 
 
 def belongs(project: Project, path: Path) -> bool:
@@ -154,6 +164,8 @@ def belongs(project: Project, path: Path) -> bool:
     except ValueError:
         return False
     if not parts or any(part in IGNORED_FOLDERS for part in parts) or TEMPORARY.fullmatch(parts[-1]):
+        return False
+    if unfit("/".join(parts)):
         return False
     return parts[0] in FOLLOWED or parts[0] == "plugins" or (len(parts) == 1 and parts[0] in SINGLES)
 
