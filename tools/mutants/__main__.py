@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -94,29 +95,38 @@ def _whose(tests: Tests) -> str:
 
 
 def _trials(mistakes: Sequence[Mistake], seen: Seen, wanted: argparse.Namespace, deadline: float) -> Iterator[Trial]:
-    """Each worker has one mistake at a time. What no test runs needs no trial."""
-    waiting = []
-    for mistake in mistakes:
-        tests = seen.tests_of(mistake.file, mistake.line, wanted.most_seconds)
-        if tests.ids:
-            waiting.append((mistake, tests))
-        else:
-            yield Trial(mistake, tests, "", 0.0)
+    """Each worker has one mistake at a time, in the order of the draw: whenever time is up, what was tried is a fair sample."""
+    waiting = deque(mistakes)
+    untried: list[Trial] = []
+
+    def take() -> tuple[Mistake, Tests] | None:
+        while waiting and time.monotonic() < deadline:
+            mistake = waiting.popleft()
+            tests = seen.tests_of(mistake.file, mistake.line, wanted.most_seconds)
+            if tests.ids:
+                return mistake, tests
+            untried.append(Trial(mistake, tests, "", 0.0))  # what no test runs needs no trial
+        return None
+
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[multiprocessing.connection.Connection, multiprocessing.process.BaseProcess] = {}
-    for _ in range(min(wanted.workers, len(waiting))):
+    for _ in range(wanted.workers):
+        if (next_one := take()) is None:
+            break
         ours, theirs = spawn.Pipe()
         process = spawn.Process(target=work, args=(theirs,))
         process.start()
         theirs.close()
         pipes[ours] = process
-        ours.send(waiting.pop(0))
+        ours.send(next_one)
     try:
-        while pipes:
-            for pipe in multiprocessing.connection.wait(list(pipes)):
+        while pipes or untried:
+            while untried:
+                yield untried.pop(0)
+            for pipe in multiprocessing.connection.wait(list(pipes)) if pipes else ():
                 yield pipe.recv()  # type: ignore[union-attr]
-                if waiting and time.monotonic() < deadline:
-                    pipe.send(waiting.pop(0))  # type: ignore[union-attr]
+                if next_one := take():
+                    pipe.send(next_one)  # type: ignore[union-attr]
                 else:
                     pipe.close()  # type: ignore[union-attr]
                     pipes.pop(pipe).join()  # type: ignore[arg-type]
