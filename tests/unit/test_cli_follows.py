@@ -105,6 +105,7 @@ def test_patience_ends_with_the_last_error_and_says_what_it_waits_for() -> None:
     found = patiently(silent_for_a_while, said.append, "Airflow", limit=120, clock=clock, sleep=clock.advance)
     assert found == "here"
     assert said[0].startswith("Airflow has not answered for 8 s")
+    assert len(said) == 3, "8 s, 18 s, 38 s: a log is not filled"
     assert all(one.endswith(": timed out") for one in said)
 
     def refused() -> None:
@@ -123,7 +124,7 @@ def test_progress_that_is_not_told_for_a_moment_is_not_replaced_by_less() -> Non
 
     told = iter(["building layer", "", "building layer"])
     said: list[str] = []
-    environments.wait_available(Mwaa(), "e", said.append, lambda _: next(told))
+    environments.wait_available(Mwaa(), "e", said.append, lambda _: next(told), lambda _: True)
     assert said == ["environment e: building layer"] * 3
 
 

@@ -65,7 +65,7 @@ def test_the_master_key_survives(home: Home) -> None:
 
 def test_damaged_credentials_are_refused_with_advice(home: Home) -> None:
     home.credentials.write_text("[default]\naws_access_key_id = A\n")
-    with pytest.raises(Refused, match="Remove the file"):
+    with pytest.raises(Refused, match="To go on without it: mv "):
         ensure_credentials(home, 4747)
 
 

@@ -30,7 +30,10 @@ def followed(home: Home) -> dict[str, Followed]:
     """The projects on record, by environment."""
     try:
         return read_state(
-            home.projects, _followed, "which project folders are followed", "skylift up PROJECT follows one again."
+            home.projects,
+            _followed,
+            "which project folders are followed",
+            "skylift up with its folder follows one again.",
         )
     except FileNotFoundError:
         return {}

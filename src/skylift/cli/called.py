@@ -21,6 +21,7 @@ COMMANDS = (
     "down",
     "env",
     "exec",
+    "executors",
     "fault",
     "iam-policy",
     "image",

@@ -171,8 +171,10 @@ def read_json(path: Path, holds: str = "") -> dict[str, Any]:
 
     Raises:
         Damaged: it is not a JSON object.
+        OSError: it may not be read, or its folder is none: that is no damage.
     """
     try:
+        path.open("rb").close()
         return read_state(
             path, json_object, holds or f"what skylift keeps in {path.name}", "The command can then be run again."
         )

@@ -54,6 +54,7 @@ def patiently(
     """
     begun = clock()
     pause = FIRST_PAUSE
+    worth_a_word = QUIET_SECONDS
     while True:
         try:
             return look()
@@ -61,7 +62,8 @@ def patiently(
             silent = clock() - begun
             if silent >= limit:
                 raise
-            if silent >= QUIET_SECONDS:
+            if silent >= worth_a_word:
+                worth_a_word = silent * 2  # in a file or a CI log each is a line
                 said = str(error).splitlines()[0] if str(error) else "no answer"
                 say(f"{what} has not answered for {silent:.0f} s, asking again: {said}")
             sleep(min(pause, limit - silent))

@@ -57,7 +57,8 @@ def up(
     with Stages(err()) as stages:
         here = start(home, port, stages, runner)
         if project is None:
-            flight.wait_for_all(here, stages)
+            with goes_on("skylift runs, and its environments go on starting. See how far: skylift status"):
+                flight.wait_for_all(here, stages)
             return 0
         flown = _fly(here, project, run_it, dag_id, stages)
     # Only now: results on standard output would run into the live line.
