@@ -182,8 +182,8 @@ def test_the_load_balancer_is_internal_and_patient_with_a_busy_api_server() -> N
                 "Port": 8080,
                 "TargetType": "ip",
                 "HealthCheckPath": "/health",
-                "HealthCheckIntervalSeconds": 5,
-                "HealthCheckTimeoutSeconds": 4,
+                "HealthCheckIntervalSeconds": 10,
+                "HealthCheckTimeoutSeconds": 9,
                 "HealthyThresholdCount": 2,
                 "UnhealthyThresholdCount": 10,
                 "VpcId": "vpc-1",
@@ -253,7 +253,7 @@ def test_the_services_of_an_environment() -> None:
         "serviceName": "skylift-flight-api-server",
         "desiredCount": 4,
         "loadBalancers": [{"targetGroupArn": "arn:tg", "containerName": "airflow", "containerPort": 8080}],
-        "healthCheckGracePeriodSeconds": 120,
+        "healthCheckGracePeriodSeconds": 300,
     }
 
 
