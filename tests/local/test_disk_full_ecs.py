@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +36,20 @@ def cloud(home: Path) -> Iterator[tuple[Callable[[str], Any], subprocess.Popen[b
         process.wait(20)
 
 
+@contextmanager
+def cloud_that_answers(home: Path, service: str, operation: str) -> Iterator[Callable[[str], Any]]:
+    """As ``cloud``, of which not everything is served."""
+    port = _free_port()
+    process = subprocess.Popen([sys.executable, "-m", "tests.local.ecs_cloud", str(home), str(port)], cwd=ROOT)
+    clients = lambda name: client(name, f"http://127.0.0.1:{port}")  # noqa: E731 - one line
+    try:
+        wait_for(lambda: _answers(clients, service, operation), 120)
+        yield clients
+    finally:
+        process.kill()
+        process.wait(20)
+
+
 def _free_port() -> int:
     import socket  # lazy: only here
 
@@ -45,9 +58,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(clients: Callable[[str], Any]) -> bool:
+def _answers(clients: Callable[[str], Any], service: str = "ecs", operation: str = "list_clusters") -> bool:
     try:
-        clients("ecs").list_clusters()
+        getattr(clients(service), operation)()
     except Exception:  # noqa: BLE001 - not yet
         return False
     return True
@@ -317,4 +330,31 @@ def test_what_is_owed_is_written_once_there_is_room_and_nobody_asks(disk: SmallD
         one.unlink()
     with cloud(disk.folder) as (clients, _):
         assert described(clients("ecs"), task) == before
-        time.sleep(0)
+
+
+@pytest.mark.parametrize("way", ["empty", "cut", "text"])
+def test_a_damaged_database_costs_what_stands_in_it_and_nothing_else(tmp_path: Path, way: str) -> None:
+    home = tmp_path / "home"
+    (home / "image" / "bin").mkdir(parents=True)
+    (home / "image" / "bin" / "python").symlink_to(sys.executable)
+    with cloud(home) as (clients, process):
+        clients("ecs").create_cluster()
+        clients("s3").create_bucket(Bucket="kept")
+        os.kill(process.pid, signal.SIGTERM)
+        process.wait(60)
+    path = home / "cloud" / "cloud.db"
+    content = path.read_bytes()
+    damaged = {"empty": b"", "cut": content[: len(content) // 2], "text": b"hello" * 999}[way]
+    (home / "cloud" / "containers").mkdir(exist_ok=True)
+    path.write_bytes(damaged)
+    with cloud_that_answers(home, "s3", "list_buckets") as clients:
+        for service, operation in (
+            ("ecs", "list_clusters"),
+            ("batch", "describe_job_queues"),
+            ("elbv2", "describe_load_balancers"),
+        ):
+            with pytest.raises(ClientError, match=r"cloud\.db is damaged") as error:
+                getattr(clients(service), operation)()
+            assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+        assert [one["Name"] for one in clients("s3").list_buckets()["Buckets"]] == ["kept"]
+    assert path.read_bytes() == damaged

@@ -155,7 +155,11 @@ def down_line(home: Home) -> str:
 
 def last_port(home: Home) -> int:
     """The port of the last start; 4747 for a new home."""
-    server_line = home.config.read_text() if home.config.exists() else ""
+    try:
+        server_line = home.config.read_text() if home.config.exists() else ""
+    except UnicodeDecodeError as error:
+        without = f"The port is then {DEFAULT_PORT}, or what --port says."
+        raise damaged(home.config, "it is not text", "the port of the last start", without) from error
     for line in server_line.splitlines():
         if line.startswith("endpoint_url"):
             try:
