@@ -181,6 +181,9 @@ def execution_api(home: Path, dags: str = DAGS) -> Iterator[ExecutionApi]:
         "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-" * 5,
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "1",
+        # A busy machine takes longer for these tests than a token lives.
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "7200",
+        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "7200",
     }
     prepared = subprocess.run(
         [sys.executable, "-c", PREPARE, str(home / "workloads.json")],

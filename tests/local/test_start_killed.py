@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.local import batch_cloud
-from tests.local.ecs_cloud import OWNER, REGION, Cloud, definition
+from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
 from tests.local.executor_api import execution_api, for_containers
 
 pytestmark = [pytest.mark.local, pytest.mark.long]
@@ -81,6 +81,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     started = Cloud(tmp_path_factory.mktemp("cloud")).start()
     try:
         started.client().create_cluster()
+        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
         batch_cloud.prepare(started.client("batch"))
         started.client("s3").create_bucket(Bucket="workloads")
         yield started
@@ -119,7 +120,7 @@ def test_what_never_began_is_made_again_wherever_it_is_killed(
         if kind == "Batch":
             batch_cloud.define(cloud.client("batch"), "true", name=name, environment=environment)
         else:
-            cloud.client().register_task_definition(**definition("true", family=name, environment=environment))
+            cloud.client().register_task_definition(**definition("true", environment=environment) | {"family": name})
         answer = tmp_path / "answer.json"
         words = [str(answer), f"skylift.executors.{kind.lower()}.Aws{kind}Executor", *STEPS, "task", *handed]
         done = subprocess.run(

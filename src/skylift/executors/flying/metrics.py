@@ -53,10 +53,16 @@ METRICS = (
         "repeats",
         Sort.COUNTER,
         ("why",),
-        "Further attempts, by why: `lost` (it never began), `missing` (the compute forgot it), `shortage`, `token` (too old).",
+        "Further attempts, by why: `lost` (it never began), `missing` (the compute forgot it), `shortage`, `unanswered` "
+        "(no API server), `token` (too old).",
     ),
     Metric("ends", Sort.COUNTER, ("verdict", "kind"), "Workloads that are over, by verdict (see docs/glossary.md)."),
-    Metric("given_up", Sort.COUNTER, ("why",), "Workloads that failed unbegun: `attempts`, `capacity`, `refused`."),
+    Metric(
+        "given_up",
+        Sort.COUNTER,
+        ("why",),
+        "Workloads that failed unbegun: `attempts`, `capacity`, `unanswered`, `refused`.",
+    ),
     Metric("unwanted", Sort.COUNTER, (), "Workloads stopped because Airflow did not want them any more."),
     Metric(
         "calls",
