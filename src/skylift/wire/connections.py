@@ -69,7 +69,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not typ
         """Begins to wait for a head, after room was made for this connection."""
         self.limits: Limits = self.config.limits
         self.known, self.heard, self.transport = False, time.monotonic(), transport
-        self._too_large, self._sizes, self._since = False, 0, 0
+        self._too_large, self._since = False, 0
         self._await_head()
         if not make_room(self.connections, room_for(self.limits.share)):
             transport.abort()
@@ -118,21 +118,18 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not typ
     def on_message_begin(self) -> None:
         """A request's first line begins."""
         super().on_message_begin()
-        self._in_head, self._sizes = True, 0
+        self._in_head = True
         self.due = min(self.due, self.heard + self.limits.head_seconds)
-
-    def on_url(self, url: bytes) -> None:
-        """Some of the target."""
-        self._count(len(url))
-        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or one of a chunked body's trailer."""
-        self._count(len(name) + len(value))
         super().on_header(name, value)
+        if not self._in_head:
+            self._measure()
 
     def on_headers_complete(self) -> None:
         """The body begins."""
+        self._measure()
         self._in_head, self._head_bytes, self._since = False, 0, 0
         self.due = self.heard + self.limits.body_seconds
         super().on_headers_complete()
@@ -170,9 +167,9 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not typ
         else:
             super().send_400_response(msg)
 
-    def _count(self, size: int) -> None:
-        self._sizes += size
-        if self._sizes > self.limits.head_bytes or len(self.headers) >= self.limits.headers:
+    def _measure(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > self.limits.head_bytes or len(self.headers) > self.limits.headers:
             self._too_large = True
             raise HeadTooLarge
 

@@ -59,6 +59,14 @@ class Inputs:
     rules: Checks = field(default_factory=lambda: Checks(patterns=False))
     required: Checks = field(default_factory=lambda: Checks(rules=False))
 
+    _asked: dict[str, Asked] = field(default_factory=dict)
+
+    def asked(self, operation: str) -> Asked | None:
+        """An operation by its name; always the same object, which keeps what it has found out."""
+        if operation not in self._asked and operation in self.model.operation_names:
+            self._asked[operation] = Asked(self, self.model.operation_model(operation))
+        return self._asked.get(operation)
+
     @cached_property
     def routes(self) -> list[Route]:
         """Of a REST service; the narrowest first."""
@@ -73,12 +81,12 @@ class Asked:
     inputs: Inputs
     operation: OperationModel
 
-    @property
+    @cached_property
     def protocol(self) -> str:
         """Of the service: ``json``, ``rest-json``, ``query`` ..."""
         return str(self.inputs.model.protocol)
 
-    @property
+    @cached_property
     def body_shape(self) -> StructureShape | None:
         """What the body must be, if that is a structure."""
         shape = self.operation.input_shape
@@ -88,7 +96,7 @@ class Asked:
         inside = shape.members[payload]
         return inside if isinstance(inside, StructureShape) and not inside.serialization.get("eventstream") else None
 
-    @property
+    @cached_property
     def outside(self) -> frozenset[str]:
         """Members that stand in path, query or headers."""
         members = self.body_shape.members if self.body_shape is not None else {}
@@ -137,12 +145,12 @@ class RestModels:
         """
         operation = _named(head)[1] or fields.get("Action", "")
         for inputs in (self._read[name] for name in names if name in self._read):
-            if operation in inputs.model.operation_names:
-                return Asked(inputs, inputs.model.operation_model(operation))
+            if (asked := inputs.asked(operation)) is not None:
+                return asked
             if str(inputs.model.protocol).startswith("rest"):
                 route = next((one for one in inputs.routes if one.match(head) is not None), None)
                 if route is not None:
-                    return Asked(inputs, route.operation)
+                    return inputs.asked(route.operation.name)
         return None
 
 
