@@ -15,7 +15,7 @@ from tests.local import batch_cloud
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
 from tests.local.executor_api import execution_api, for_containers
 
-pytestmark = [pytest.mark.local, pytest.mark.long]
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(3000)]
 
 KILLS = """
 import os, sys, time
