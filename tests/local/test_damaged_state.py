@@ -364,7 +364,13 @@ def test_a_killed_process_leaves_no_s3_object_half_written(objects: tuple[Path, 
     folder, _ = objects
     data = next((folder / "s3").glob("*/plain/a/hurt"))
     sidecar = data.with_name("hurt.meta.json")
-    meta = {**json.loads(sidecar.read_bytes()), "checksums": {}, "size": 5, "etag": '"e"', "metadata": {"m": "3"}}
+    meta = {
+        **json.loads(sidecar.read_bytes()),
+        "checksums": {},
+        "size": 5,
+        "etag": '"e"',
+        "metadata": {"x-amz-meta-m": "3"},
+    }
     data.with_name("hurt.tmp").write_bytes(b"third")
     data.with_name("hurt.meta.json.tmp").write_text(json.dumps(meta))
     steps = [("replace", str(data)), ("replace", str(sidecar)), ("remove", str(data.with_name("nobody")))]
