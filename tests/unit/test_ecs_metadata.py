@@ -82,6 +82,7 @@ def test_a_container_asks_about_itself_and_its_ecs_task(tmp_path: Path) -> None:
             "awslogs-stream": f"p/c/{arn.rpartition('/')[2]}",
         }
         assert "ExitCode" not in shown
+        assert (shown["DesiredStatus"], shown["KnownStatus"]) == ("RUNNING", "RUNNING")
         status, task = await ask.get(f"{address}/task")
         assert (status, task["TaskARN"], task["Family"], task["Revision"]) == (200, arn, "f", "1")
         assert task["Limits"] == {"CPU": 0.25, "Memory": 512}

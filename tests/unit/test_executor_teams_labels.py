@@ -27,4 +27,6 @@ def test_a_team_is_a_label(
     monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
     executor = kind(parallelism=1)
     executor.conf, executor.team_name = conf, team
-    assert executor.make_compute()._labels == labels
+    compute = executor.make_compute()
+    assert compute._labels == labels
+    assert compute.witness is not None, "who tells why a container died"
