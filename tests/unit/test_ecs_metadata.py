@@ -11,9 +11,11 @@ from tests.unit.test_ecs_engine import ME, World, definition, played, until
 
 from skylift.core.clock import ManualClock
 from skylift.localcloud.ecs.api.metadata import ContainerEndpoints
+from skylift.localcloud.ecs.model.strategy import check_strategy
 from skylift.localcloud.ecs.tasks.launch import CREDENTIALS, METADATA
 from skylift.localcloud.ports import Place
 from skylift.wire.asgi import Message
+from skylift.wire.errors import AwsError
 from skylift.wire.keys import DerivedKeys
 
 pytestmark = pytest.mark.unit
@@ -131,5 +133,22 @@ def test_ended_ecs_tasks_are_forgotten_also_while_the_disk_takes_nothing(tmp_pat
         store.forget([store.tasks[arn.rpartition("/")[2]]])
         assert world.task(arn) == {}
         store._disk.execute("PRAGMA query_only = 0")
+
+    played(tmp_path, scenario)
+
+
+def test_a_strategy_has_at_most_twenty_capacity_providers_and_one_keeps_its_tags(tmp_path: Path) -> None:
+    names = [f"own{number}" for number in range(21)]
+    check_strategy([{"capacityProvider": name} for name in names[:20]], names, names)
+    with pytest.raises(AwsError, match="more than 20 capacity providers"):
+        check_strategy([{"capacityProvider": name} for name in names], names, names)
+
+    async def scenario(world: World) -> None:
+        group = {"autoScalingGroupArn": "arn:asg"}
+        tags = [{"key": "team", "value": "blue"}]
+        world.ecs.create_capacity_provider(ME, {"name": "own", "autoScalingGroupProvider": group, "tags": tags})
+        asked = {"capacityProviders": ["own"], "include": ["TAGS"]}
+        (shown,) = world.ecs.describe_capacity_providers(ME, asked)["capacityProviders"]
+        assert shown["tags"] == tags
 
     played(tmp_path, scenario)
