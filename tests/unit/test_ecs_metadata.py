@@ -139,9 +139,9 @@ def test_ended_ecs_tasks_are_forgotten_also_while_the_disk_takes_nothing(tmp_pat
 
 def test_a_strategy_has_at_most_twenty_capacity_providers_and_one_keeps_its_tags(tmp_path: Path) -> None:
     names = [f"own{number}" for number in range(21)]
-    check_strategy([{"capacityProvider": name} for name in names[:20]], names, names)
+    check_strategy([{"capacityProvider": name, "weight": 1} for name in names[:20]], names, names)
     with pytest.raises(AwsError, match="more than 20 capacity providers"):
-        check_strategy([{"capacityProvider": name} for name in names], names, names)
+        check_strategy([{"capacityProvider": name, "weight": 1} for name in names], names, names)
 
     async def scenario(world: World) -> None:
         group = {"autoScalingGroupArn": "arn:asg"}
