@@ -115,5 +115,6 @@ def test_a_stop_ends_the_airflow_task_and_the_container(cloud: Cloud, api: Execu
     compute.stop(answer.ref, "somebody revoked it")
     seen = over(compute, answer.ref, lambda: compute.observe([answer.ref]))
     assert seen.by_request
-    assert seen.exit_code == Exit.STOPPED_OUTSIDE
+    # 143: before the Airflow task's process listens, it ends by the signal itself.
+    assert seen.exit_code in {Exit.STOPPED_OUTSIDE, 143}
     assert api.state("late") == "failed"
