@@ -1,7 +1,9 @@
-"""AWS for the bench of the executors: ECS, Batch, SQS and S3 with AWS's published limits; containers only play a script.
+"""AWS for the bench of the executors: ECS, Batch, SQS and S3 with AWS's published limits; containers only play a
+script.
 
-One process on one event loop. Every access key is an account of its own (limits, containers, call log), so that rows of the
-bench do not meet. ``/_bench`` (unsigned JSON) is where the bench says what shall happen and asks what did; ``Desk`` has the verbs.
+One process on one event loop. Every access key is an account of its own (limits, containers, call log), so that rows of
+the bench do not meet. ``/_bench`` (unsigned JSON) is where the bench says what shall happen and asks what did; ``Desk``
+has the verbs.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from bench.aws_limits_queue import Sqs, s3
 from skylift.core.errors import Refused
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Answer, Receive, Scope, Send, read_body, send_answer
-from skylift.wire.intercept import Call, Course
-from skylift.wire.keys import Key
-from skylift.wire.serve import Server, listen
+from skylift.wire.intercept import Call, Interception
+from skylift.wire.serve import HttpServer, listen
+from skylift.wire.signing.keys import Key
 
 SECRET = "bench-secret"
 MOST_BYTES = 64 * 1024 * 1024
@@ -54,9 +56,9 @@ class Desk:
             self._accounts[key] = Account()
         return self._accounts[key]
 
-    async def course(self, call: Call) -> Course:
+    async def interception(self, call: Call) -> Interception:
         """See ``wire.intercept.Interceptor``."""
-        return await self.account(call.caller.access_key).course(call)
+        return await self.account(call.caller.access_key).interception(call)
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """One request of the bench: ``{"account": …, "do": verb, …}``."""
@@ -196,7 +198,7 @@ def running() -> Iterator[str]:
 
 async def serve() -> None:
     """Serves until SIGTERM, or until nobody is our parent any more; prints the URL first."""
-    server = Server(app_of(Desk()), listen(), grace=1)
+    server = HttpServer(app_of(Desk()), listen(), grace=1)
     sys.stdout.write(server.url + "\n")
     sys.stdout.flush()
     loop, parent = asyncio.get_running_loop(), os.getppid()

@@ -1,7 +1,8 @@
-"""One account of the bench's AWS: containers that play a script, the limits, faults, crash points and the log of its calls.
+"""One account of the bench's AWS: containers that play a script, the limits, faults, crash points and the log of its
+calls.
 
-Containers live by the clock, not by timers: their state is worked out when somebody looks (or by ``aws_limits_queue`` when
-there are events), so that 20,000 of them cost nothing while nobody looks.
+Containers live by the clock, not by timers: their state is worked out when somebody looks (or by ``aws_limits_queue``
+when there are events), so that 20,000 of them cost nothing while nobody looks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from skylift.core.clock import Clock
 from skylift.localcloud.faults.plan import Faults
 from skylift.wire.errors import AwsError
-from skylift.wire.intercept import Call, ConnectionCut, Course
+from skylift.wire.intercept import Call, ConnectionCut, Interception
 
 LATENCY = 0.1
 """Seconds that every call takes."""
@@ -137,7 +138,7 @@ class Account:
 
     # Calls.
 
-    async def course(self, call: Call) -> Course:
+    async def interception(self, call: Call) -> Interception:
         """See ``wire.intercept.Interceptor``: the call is written down, then faults and crash points have their way."""
         operation = f"{call.service} {call.operation}"
         self._counts[operation] += 1
@@ -146,18 +147,18 @@ class Account:
         try:
             if self._crash(operation, number, "before"):
                 raise ConnectionCut  # it died before the request was on its way
-            course = await self.faults.course(call)
+            interception = await self.faults.interception(call)
         except (AwsError, ConnectionCut) as error:
             self.calls[at] = (*self.calls[at][:2], getattr(error, "code", "cut"))
             raise
-        if course.cut:
+        if interception.cut:
             self.calls[at] = (*self.calls[at][:2], "cut after")
 
         def after(answer: Mapping[str, Any]) -> Mapping[str, Any]:
             self._crash(operation, number, "after")
-            return course.rewrite(answer) if course.rewrite else answer
+            return interception.rewrite(answer) if interception.rewrite else answer
 
-        return Course(course.answer, after, course.cut)
+        return Interception(interception.answer, after, interception.cut)
 
     async def hold(self, operation: str) -> None:
         """Work that is done, and whose answer is late."""
@@ -178,7 +179,8 @@ class Account:
     # Containers.
 
     def make(self, ref: str, name: str, request: Mapping[str, Any], **extra: Any) -> Container:
-        """A new container, which lives by the plan of its name: the first of several for the first container of that name."""
+        """A new container, which lives by the plan of its name: the first of several for the first container of that
+        name."""
         plans = self.plans.get(name.partition("/")[0]) or self.plans.get("") or [Plan()]
         mates = self.named[name]
         now = self.clock()
@@ -192,10 +194,12 @@ class Account:
         return container
 
     def identity(self, command: list[str], environment: list[Mapping[str, str]], index: int = 0) -> str:
-        """Of the Airflow workload in a container: its task id (or callback's), map index and try, from where its JSON is.
+        """Of the Airflow workload in a container: its task id (or callback's), map index and try, from where its JSON
+        is.
 
-        In the command, in the S3 object that the environment names, or, for a child of an array, in the object that its line of
-        the named list names (``skylift/executors/aboard/payload.py``); there it follows the program, as the last line.
+        In the command, in the S3 object that the environment names, or, for a child of an array, in the object that its
+        line of the named list names (``skylift/executors/in_container/payload.py``); there it follows the program, as
+        the last line.
         """
         text = unpacked(command[-1]) if command else ""
         for pair in environment:

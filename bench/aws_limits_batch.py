@@ -1,4 +1,5 @@
-"""AWS Batch of the bench's AWS: SubmitJob (single and arrays), DescribeJobs, ListJobs, TerminateJob, with Batch's limits."""
+"""AWS Batch of the bench's AWS: SubmitJob (single and arrays), DescribeJobs, ListJobs, TerminateJob, with Batch's
+limits."""
 
 from __future__ import annotations
 

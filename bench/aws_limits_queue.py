@@ -163,7 +163,8 @@ def event_of(one: Container, now: float) -> dict[str, Any]:
 
 
 def s3(account_of: Callable[[str], Account]) -> Asgi:
-    """The fallback of the wire: PUT, GET, HEAD and DELETE of objects, path style. A signature's scope has named the account."""
+    """The fallback of the wire: PUT, GET, HEAD and DELETE of objects, path style. A signature's scope has named the
+    account."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         head = head_of(scope)

@@ -1,6 +1,7 @@
 """How late the executor knows of a container's end: by events, and by asking. On the local cloud's ECS; prints a table.
 
-Each container sleeps for a time of its own, so that ends and looks meet by chance. The end is ECS's own ``executionStoppedAt``.
+Each container sleeps for a time of its own, so that ends and looks meet by chance. The end is ECS's own
+``executionStoppedAt``.
 
     .venv/bin/python bench/events.py [number of ECS tasks of each way]
 """
@@ -20,7 +21,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.local.ecs_cloud import Cloud, furnished
-from tests.local.events_crew import NEVER, Scheduler, aim, furnish
+from tests.local.events_threads import NEVER, Scheduler, aim, furnish
 
 SHELL = 'exec python -c "import random, time; time.sleep(1 + 10 * random.random())"'
 

@@ -1,7 +1,9 @@
-"""``make bench-executors``: our executors and the amazon provider's side by side, against one server with AWS's published limits.
+"""``make bench-executors``: our executors and the amazon provider's side by side, against one server with AWS's
+published limits.
 
-``python -m bench.executors [--only ROW …]`` prints one table and writes bench/out/executors.json (rows that were not run keep
-the figures that they had). Rows that only count run at the same time; those that take time run one after the other.
+``python -m bench.executors [--only ROW …]`` prints one table and writes bench/out/executors.json (rows that were not
+run keep the figures that they had). Rows that only count run at the same time; those that take time run one after the
+other.
 """
 
 from __future__ import annotations

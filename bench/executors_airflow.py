@@ -125,7 +125,8 @@ def loop(executor: Any, beats: list[float], until: Callable[[], bool], *, second
 
 
 class AtOnce(Executor):
-    """A pool that does its work in the thread that brings it: with a clock that stands still, everything is in order."""
+    """A pool that does its work in the thread that brings it: with a clock that stands still, everything is in
+    order."""
 
     def submit(self, work: Callable[..., Any], /, *words: Any, **named: Any) -> Future[Any]:
         done: Future[Any] = Future()

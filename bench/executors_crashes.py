@@ -1,13 +1,15 @@
-"""The scenario of crashes: an executor's process is killed at twenty points, and the next one takes over what a database has.
+"""The scenario of crashes: an executor's process is killed at twenty points, and the next one takes over what a
+database has.
 
 One process that has Airflow imported forks two for each point. The first launches 50 workloads, 16 a loop as the
-scheduler does, and is killed (SIGKILL) by the bench's AWS before or after the work of a certain call, or when it has made all its
-launches. Meanwhile one launch in ten is cut after the container was made, and in three of the points one answer comes later
-than either executor waits. The second adopts: for ours the external id that was pre-assigned and committed with QUEUED, for
-the provider what had come out of its event buffer in the loops before. What is not adopted is reset and queued again.
+scheduler does, and is killed (SIGKILL) by the bench's AWS before or after the work of a certain call, or when it has
+made all its launches. Meanwhile one launch in ten is cut after the container was made, and in three of the points one
+answer comes later than either executor waits. The second adopts: for ours the external id that was pre-assigned and
+committed with QUEUED, for the provider what had come out of its event buffer in the loops before. What is not adopted
+is reset and queued again.
 
-Counted by the bench's AWS: containers made while another of the same workload lived (doubles), containers alive that the
-second process never named in a call (orphans), workloads without a container (lost).
+Counted by the bench's AWS: containers made while another of the same workload lived (doubles), containers alive that
+the second process never named in a call (orphans), workloads without a container (lost).
 """
 
 from __future__ import annotations
@@ -122,7 +124,8 @@ class Case:
         }
 
     def _settle(self) -> dict[str, Any]:
-        """Until all is well, or nothing has changed for long since the second process began (the machine may be busy)."""
+        """Until all is well, or nothing has changed for long since the second process began (the machine may be
+        busy)."""
         begun, marked = time.monotonic(), self._calls()
         before: Any = None
         while True:

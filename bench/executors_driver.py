@@ -1,4 +1,5 @@
-"""A driver: ``python -m bench.executors_driver WHOSE KIND SCENARIO ARGUMENTS ANSWER`` runs one scenario around one executor.
+"""A driver: ``python -m bench.executors_driver WHOSE KIND SCENARIO ARGUMENTS ANSWER`` runs one scenario around one
+executor.
 
 Exit code 3: there is no such executor.
 """

@@ -16,7 +16,8 @@ from bench.executors_airflow import loop, started, task_instance, workload
 def launch(
     aws: Aws, whose: str, kind: str, *, count: int = 500, mapped: bool = False, seconds: float = 150
 ) -> dict[str, Any]:
-    """So many workloads queued at once: how long until the last container is made, and for how long the scheduler stood still."""
+    """So many workloads queued at once: how long until the last container is made, and for how long the scheduler stood
+    still."""
     aws.do("limit")
     executor = started(whose, kind)
     beats: list[float] = []
@@ -69,7 +70,8 @@ def busy(
 def idle(
     aws: Aws, whose: str, kind: str, *, running: int = 1000, settle: float = 75, window: float = 60
 ) -> dict[str, Any]:
-    """API calls in a minute in which nothing happens; the loop sleeps a second, as the scheduler's does when it is idle.
+    """API calls in a minute in which nothing happens; the loop sleeps a second, as the scheduler's does when it is
+    idle.
 
     The 1,000 are launched without limits and looked at for more than a minute first, so that nobody is young any more.
     """
@@ -90,7 +92,8 @@ def idle(
 def overhead(
     aws: Aws, whose: str, kind: str, *, first: int = 5000, last: int = 20000, seconds: float = 110
 ) -> dict[str, Any]:
-    """Memory and CPU of the process for each workload that is launched and runs, for the first and for the later ones."""
+    """Memory and CPU of the process for each workload that is launched and runs, for the first and for the later
+    ones."""
     aws.do("limit", on=False, latency=0)
     executor = started(whose, kind)
     beats: list[float] = []

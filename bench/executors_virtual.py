@@ -1,9 +1,9 @@
 """Scenarios on a clock that is moved by hand: ten minutes of throttling, and how containers end.
 
-For ours, the fleet gets a ``ManualClock`` and a pool that works at once. The provider's executors take the time from the
-system; what they do with it is to compare it with the due times of what is pending, so time moves for them by setting those
-due times back. Nothing of either is replaced. botocore's own retries, which sleep for real inside a call, are off for both
-(AWS_MAX_ATTEMPTS=1): they would add 15 s at most to a call, against ten minutes.
+For ours, the fleet gets a ``ManualClock`` and a pool that works at once. The provider's executors take the time from
+the system; what they do with it is to compare it with the due times of what is pending, so time moves for them by
+setting those due times back. Nothing of either is replaced. botocore's own retries, which sleep for real inside a call,
+are off for both (AWS_MAX_ATTEMPTS=1): they would add 15 s at most to a call, against ten minutes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.aws_limits import Aws
 from bench.executors_airflow import AtOnce, account, callback, executor_of, started, task_instance, workload
 
 from skylift.core.clock import ManualClock
-from skylift.executors.flying.fleet import Fleet
+from skylift.executors.fleet.fleet import Fleet
 
 APIS = {
     ("ours", "ecs"): ("ecs RunTask", "ecs DescribeTasks", "ecs ListTasks", "ecs StopTask", "s3 PutObject"),
@@ -52,7 +52,7 @@ class Moved:
             for part in (compute, getattr(compute, "_arrays", None)):
                 if hasattr(part, "_clock"):
                     part._clock = self._clock  # Batch waits by the clock before it submits again
-            self.executor._fleet = Fleet(compute, AtOnce(), self._clock, self.executor.rhythm())
+            self.executor._fleet = Fleet(compute, AtOnce(), self._clock, self.executor.timing())
 
     def step(self, seconds: float = STEP) -> None:
         """Time passes, and the scheduler makes one loop."""

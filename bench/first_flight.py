@@ -1,7 +1,8 @@
 """First flight's figures, beside `airflow standalone` on the same machine in the same run: `make bench`.
 
-Start, idle memory and DAG latency of skylift's quickstart environment; start and idle memory of `airflow standalone` run from
-the very same image (same Airflow, same compiled bytecode). Prints one table and writes bench/out/first_flight.json.
+Start, idle memory and DAG latency of skylift's quickstart environment; start and idle memory of `airflow standalone`
+run from the very same image (same Airflow, same compiled bytecode). Prints one table and writes
+bench/out/first_flight.json.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from skylift.localcloud.images.built import Image, Images
+from skylift.localcloud.images.built import BuiltImage, BuiltImages
 from skylift.localcloud.postgres.server import Postgres, postmaster
 
 REFERENCE = "skylift/airflow:3.3.2"
@@ -36,7 +36,7 @@ def main() -> None:
 def image_figures(home: Path) -> dict[str, float]:
     """Build times with nothing, with uv's cache, and with the base; size, files, and start times of the image."""
     environ = {name: value for name, value in os.environ.items() if name != "UV_CACHE_DIR"}
-    images = Images(home, home / "cache", environ=environ)
+    images = BuiltImages(home, home / "cache", environ=environ)
     cold = seconds(lambda: images.build(REFERENCE, lambda _: None))
     shutil.rmtree(images.folder)
     warm = seconds(lambda: images.build(REFERENCE, lambda _: None))
@@ -77,7 +77,7 @@ def postgres_figures(home: Path) -> dict[str, float]:
     }
 
 
-def run_in(image: Image, home: Path, *command: str) -> float:
+def run_in(image: BuiltImage, home: Path, *command: str) -> float:
     """Wall time of a command in the image, the second time."""
     program = image.executable(command[0])
     environ = {**image.environment, "HOME": str(home), "AIRFLOW_HOME": str(home), "LANG": "C.UTF-8"}

@@ -1,7 +1,8 @@
-"""All figures of the local cloud beside what else there is, on the same machine in the same run: `make bench-localcloud`.
+"""All figures of the local cloud beside what else there is, on the same machine in the same run: `make
+bench-localcloud`.
 
-``--only start,mapped`` measures some rows; `make bench-localcloud ROWS=start` does the same. Prints one table, with the machine's
-load as each row began (times mean little on a machine that others use; ratios a little more), and writes
+``--only start,mapped`` measures some rows; `make bench-localcloud ROWS=start` does the same. Prints one table, with the
+machine's load as each row began (times mean little on a machine that others use; ratios a little more), and writes
 bench/out/localcloud.json.
 """
 

@@ -1,6 +1,8 @@
-"""Airflow's figures on the local cloud: forks of a template beside plain starts, podman, LocalExecutor and the provider's executor.
+"""Airflow's figures on the local cloud: forks of a template beside plain starts, podman, LocalExecutor and the
+provider's executor.
 
-All share one home, so that the image is built once; what runs beside skylift is the very same image. Used by ``localcloud.py``.
+All share one home, so that the image is built once; what runs beside skylift is the very same image. Used by
+``localcloud.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from processes import belonging_to, pss_bytes
 from tests.image.engine import CannotRun, build_base, build_image, open_store
 from tests.local.standalone import standalone
 
-from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.core.errors import Unavailable
 
 AT_ONCE = 16
@@ -174,7 +176,8 @@ def image(folder: Path) -> Path:
 
 @contextmanager
 def provider(folder: Path, one: Environment) -> Iterator[AirflowApi]:
-    """An Airflow with the amazon provider's own AwsEcsExecutor on our endpoint; its containers are as our environment's."""
+    """An Airflow with the amazon provider's own AwsEcsExecutor on our endpoint; its containers are as our
+    environment's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -252,7 +255,8 @@ def mapped_seconds(api: AirflowApi) -> float:
 
 
 def run(api: AirflowApi, dag: str) -> str:
-    """One DAG run, to its end. Seldom looked at: Airflow reads all task instances for each answer, 15 ms of CPU of a hundred's."""
+    """One DAG run, to its end. Seldom looked at: Airflow reads all task instances for each answer, 15 ms of CPU of a
+    hundred's."""
     run_id = api.trigger(dag, f"bench-{time.time_ns()}", {})
     until(lambda: patient(lambda: api.run_state(dag, run_id)) in {"success", "failed"}, 600, every=1.0)
     if api.run_state(dag, run_id) != "success":
@@ -261,7 +265,8 @@ def run(api: AirflowApi, dag: str) -> str:
 
 
 def patient(ask: Callable[[], Any]) -> Any:
-    """The answer; "" when there is none now: while Airflow builds its execution API on a busy machine, it answers nobody."""
+    """The answer; "" when there is none now: while Airflow builds its execution API on a busy machine, it answers
+    nobody."""
     try:
         return ask()
     except Unavailable:

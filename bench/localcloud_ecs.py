@@ -1,9 +1,10 @@
 """ECS alone, without Airflow: our server, moto's and ministack, each a process, measured from outside.
 
-DescribeTasks of 100 ECS tasks with 1 and 8 clients; 1,000 shell tasks, 16 at a time; 1,000 running at once while nothing
-changes; start with 10,000 ECS tasks in the history. Used by ``localcloud.py``; as a program it is our server.
+DescribeTasks of 100 ECS tasks with 1 and 8 clients; 1,000 shell tasks, 16 at a time; 1,000 running at once while
+nothing changes; start with 10,000 ECS tasks in the history. Used by ``localcloud.py``; as a program it is our server.
 
-Clients of DescribeTasks are raw sockets that send the same signed request again and again: boto3 itself would be what is measured.
+Clients of DescribeTasks are raw sockets that send the same signed request again and again: boto3 itself would be what
+is measured.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from skylift.localcloud.alone import AloneCloud
-from skylift.wire.keys import Key
 from skylift.wire.serve import listen
+from skylift.wire.signing.keys import Key
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -241,7 +242,8 @@ def read_answer(connection: socket.socket) -> bool:
 
 
 def thousand_short(served: Served) -> dict[str, float]:
-    """1,000 shell tasks, at most 16 at a time: seconds from the first submit to the last STOPPED, and the server's CPU."""
+    """1,000 shell tasks, at most 16 at a time: seconds from the first submit to the last STOPPED, and the server's
+    CPU."""
     ecs = served.client("ecs")
     ecs.create_cluster()
     definition = register(ecs)

@@ -18,7 +18,8 @@ def belonging_to(folder: Path) -> list[int]:
 
 
 def in_session(leader: int) -> list[int]:
-    """Pids of a session: those that rewrote their command line and environment (setproctitle) are found by nothing else."""
+    """Pids of a session: those that rewrote their command line and environment (setproctitle) are found by nothing
+    else."""
     return [pid for pid in _pids() if _session(pid) == leader]
 
 

@@ -1,4 +1,5 @@
-"""Writes the pages of docs/ that are made from the code; a test fails when a committed page differs. Run by ``make docs``."""
+"""Writes the pages of docs/ that are made from the code; a test fails when a committed page differs. Run by ``make
+docs``."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from skylift.control.provider import MwaaProvider
+from skylift.control.api.provider import MwaaProvider
 from skylift.control.settings import CONTROL_SETTINGS
 from skylift.core.containers import CONTAINER_SETTINGS
 from skylift.core.environment import ENVIRONMENT_LIFE
 from skylift.core.lifecycle import Lifecycle
 from skylift.core.settings import Setting
-from skylift.executors.flying.metrics import METRICS
-from skylift.executors.flying.metrics import PREFIX as METRICS_PREFIX
+from skylift.executors.fleet.metrics import METRICS
+from skylift.executors.fleet.metrics import PREFIX as METRICS_PREFIX
 from skylift.executors.options.batch import BATCH_SECTION, BATCH_SETTINGS
 from skylift.executors.options.ecs import ECS_SECTION, ECS_SETTINGS
 from skylift.executors.options.queues import FALLBACK_WORDS, QUEUE_WORDS
@@ -34,7 +35,7 @@ from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, SERVICE
 from skylift.localcloud.ecs.tasks.slots import SLOTS
 from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.emulators.table import page as services
-from skylift.localcloud.faults.kinds import KINDS, PRESETS, Kind
+from skylift.localcloud.faults.kinds import KINDS, PRESETS, FaultKind
 
 DOCS = Path(__file__).parent
 PROVIDERS: tuple[Any, ...] = (EcsProvider, BatchProvider, ElbProvider, MwaaProvider)
@@ -84,7 +85,8 @@ def lifecycles() -> str:
     """``docs/lifecycles.md``."""
     return _page(
         "Lifecycles",
-        "Drawn from the tables in the code; a move that has no arrow here raises `Broken`. States without arrows are final.",
+        "Drawn from the tables in the code; a move that has no arrow here raises `Broken`. States without arrows are "
+        "final.",
         *(part for file, life in LIVES for part in (f"## {life.name}", f"`{file}`", _diagram(life))),
     )
 
@@ -104,9 +106,12 @@ def faults() -> str:
     return _page(
         "Faults on demand",
         "`skylift fault set KIND --parameter value`, `skylift fault list`, `skylift fault clear [NAME]`; in tests "
-        '`cloud.fault("kind", parameter=value)` (see [localcloud.md](localcloud.md)); over HTTP `GET`, `POST` and `DELETE` '
-        "of `/_skylift/faults`, signed (SigV4) for the service `skylift`. Faults are in memory only: a restart ends them. "
-        "When several concern a call, all delays come first, then the first refusal in the order in which they were set.",
+        '`cloud.fault("kind", parameter=value)` (see [localcloud.md](localcloud.md)); over HTTP `GET`, `POST` and '
+        "`DELETE` "
+        "of `/_skylift/faults`, signed (SigV4) for the service `skylift`. Faults are in memory only: a restart ends "
+        "them. "
+        "When several concern a call, all delays come first, then the first refusal in the order in which they were "
+        "set.",
         *(part for kind in KINDS.values() for part in _kind(kind)),
         "## AWS's token buckets: presets of `throttle`",
         _table(
@@ -135,17 +140,23 @@ def metrics() -> str:
     return _page(
         "Metrics of the executors",
         "Beside what Airflow's base class reports for every executor (`executor.open_slots`, `executor.queued_tasks`, "
-        "`executor.running_tasks`, and `scheduler.executor_heartbeat_duration`). They go where `[metrics]` sends Airflow's own "
+        "`executor.running_tasks`, and `scheduler.executor_heartbeat_duration`). They go where `[metrics]` sends "
+        "Airflow's own "
         "(StatsD, Datadog, OpenTelemetry), under its prefix, and through its allow and block lists.",
         "All have the tags `executor` (the class) and, in multi-team, `team`. Plain StatsD knows no tags "
-        "(`statsd_influxdb_enabled`, Datadog and OpenTelemetry do): there, values of all tags are added up under one name, "
-        "and of a gauge the executor that spoke last is seen. Timers are in milliseconds on the wire, as all of Airflow's.",
+        "(`statsd_influxdb_enabled`, Datadog and OpenTelemetry do): there, values of all tags are added up under one "
+        "name, "
+        "and of a gauge the executor that spoke last is seen. Timers are in milliseconds on the wire, as all of "
+        "Airflow's.",
         _table(("metric", "sort", "tags", "meaning"), rows),
-        "All are reported by the executor's background thread; none costs the scheduler's loop anything. Gauges: every 15 s.",
+        "All are reported by the executor's background thread; none costs the scheduler's loop anything. Gauges: "
+        "every 15 s.",
         "## What to watch",
-        "* `skylift.calls` with outcome `throttled`: AWS is asked too fast by all who use the account; the executor slows down by "
+        "* `skylift.calls` with outcome `throttled`: AWS is asked too fast by all who use the account; the executor "
+        "slows down by "
         "itself (`skylift.launch_rate`), nothing fails.\n"
-        "* `skylift.oldest_pending_seconds` near `[scheduler] task_queued_timeout`: Airflow is about to take work back.\n"
+        "* `skylift.oldest_pending_seconds` near `[scheduler] task_queued_timeout`: Airflow is about to take work "
+        "back.\n"
         "* `skylift.drift` above zero: events get lost, or the rule or queue is not what it was.\n"
         "* `skylift.given_up`: work that failed without ever beginning.\n"
         "* `skylift.repeats` with why `lost`: containers die before they begin: image, network, Spot.",
@@ -193,7 +204,7 @@ def _sentence(method: Callable[..., Any]) -> str:
     return (inspect.getdoc(method) or "").partition("\n")[0].replace("``", "`")
 
 
-def _kind(kind: Kind) -> tuple[str, ...]:
+def _kind(kind: FaultKind) -> tuple[str, ...]:
     rows = ((f"`{one.name}`", _default(one), one.meaning) for one in kind.parameters)
     once = " Done at once; it does not stay." if kind.at_once else ""
     return f"## {kind.name}", kind.meaning + once, _table(("parameter", "default", "meaning"), rows)

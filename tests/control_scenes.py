@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
-from skylift.control.scene import Scene
+from skylift.control.api.validation import spec_of
+from skylift.control.part_context import PartContext
 from skylift.control.settings import ControlSettings
-from skylift.control.validation import spec_of
 from skylift.core.environment import Spec
 from tests.stack import Stack
 
@@ -36,7 +36,7 @@ def spec(**members: Any) -> Spec:
     return spec_of(request(**members), SETTINGS)
 
 
-def scene(wanted: Spec | None = None, **facts: str) -> Scene:
+def context(wanted: Spec | None = None, **facts: str) -> PartContext:
     """A scene in which everything that others need is known. ``facts`` names have ``__`` for a dot."""
     known = {
         "web.address": "127.66.0.1:8080",
@@ -50,10 +50,10 @@ def scene(wanted: Spec | None = None, **facts: str) -> Scene:
         "events.queue": "arn:aws:sqs:us-east-1:000000000000:skylift-flight-events",
     }
     known |= {name.replace("__", "."): value for name, value in facts.items()}
-    return Scene(wanted or spec(), SETTINGS, "2026-11-20", known)
+    return PartContext(wanted or spec(), SETTINGS, "2026-11-20", known)
 
 
-def without(one: Scene, *names: str) -> Scene:
+def without(one: PartContext, *names: str) -> PartContext:
     """The scene without some facts."""
     return replace(one, facts={name: value for name, value in one.facts.items() if name not in names})
 

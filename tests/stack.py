@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.runs.airflow_api import AirflowApi
 
 ROOT = Path(__file__).parents[1]
 SKYLIFT = Path(sys.executable).with_name("skylift")

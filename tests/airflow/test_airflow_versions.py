@@ -1,7 +1,8 @@
-"""The executors on every Airflow that skylift supports: their tests in that version's environment, then a real scheduler of it.
+"""The executors on every Airflow that skylift supports: their tests in that version's environment, then a real
+scheduler of it.
 
-``make test-airflow`` builds the environments from the locks of this folder. The version that is in skylift's own environment
-has the other tiers; here it shows that the same test holds there, too.
+``make test-airflow`` builds the environments from the locks of this folder. The version that is in skylift's own
+environment has the other tiers; here it shows that the same test holds there, too.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Inner:
         self.output = folder / "output"
         with open(self.output, "wb") as output:
             self._process = subprocess.Popen(
-                [venv / "bin" / "python", *words, *unit, ROOT / "tests/local/test_executor_in_container.py"],
+                [venv / "bin" / "python", *words, *unit, ROOT / "tests/local/executors/test_executor_in_container.py"],
                 cwd=ROOT,
                 env={name: value for name, value in os.environ.items() if not name.startswith(unwanted)},
                 stdout=output,

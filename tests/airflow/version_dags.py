@@ -1,4 +1,5 @@
-"""DAGs for every Airflow version that skylift supports: each way in which an Airflow task can end, begin again, or wait."""
+"""DAGs for every Airflow version that skylift supports: each way in which an Airflow task can end, begin again, or
+wait."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A whole Airflow of any version, as someone has it: its processes from that version's environment, PostgreSQL, our executor.
+"""A whole Airflow of any version, as someone has it: its processes from that version's environment, PostgreSQL, our
+executor.
 
-The test's own process, and the local cloud in it, stay in skylift's environment: Airflow meets them over HTTP, as it meets AWS.
+The test's own process, and the local cloud in it, stay in skylift's environment: Airflow meets them over HTTP, as it
+meets AWS.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.postgres.server import Postgres
 from skylift.testing import Cloud

@@ -1,4 +1,5 @@
-"""What a person sees: Airflow's UI shows the quickstart's run, its logs after the container is gone, and its picture."""
+"""What a person sees: Airflow's UI shows the quickstart's run, its logs after the container is gone, and its
+picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a person sees of a task that was killed for memory: Airflow's UI says so in the task's log, with the limit and the last lines."""
+"""What a person sees of a task that was killed for memory: Airflow's UI says so in the task's log, with the limit and
+the last lines."""
 
 from __future__ import annotations
 

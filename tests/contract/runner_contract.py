@@ -1,4 +1,5 @@
-"""The contract of ``Runner`` (its prose in ``skylift.localcloud.containers.runner``), for whoever has a ``world`` with a runner in it."""
+"""The contract of ``Runner`` (its prose in ``skylift.localcloud.containers.runner``), for whoever has a ``world`` with
+a runner in it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Protocol
 import pytest
 
 from skylift.localcloud.containers.program import exit_code
-from skylift.localcloud.containers.runner import CannotStart, Container, Ended, Launch, Runner
+from skylift.localcloud.containers.runner import CannotStart, Ended, Launch, Runner, RunningContainer
 
 SECONDS = 30.0
 ODD = {
@@ -50,7 +51,7 @@ class World(Protocol):
         """A launch of a program that is not there."""
         ...
 
-    def act(self, container: Container, code: int) -> None:
+    def act(self, container: RunningContainer, code: int) -> None:
         """A fake program ends so; a real one does by itself."""
         ...
 
@@ -66,7 +67,7 @@ def play(world: World, scenario: Callable[[Runner], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-async def end_of(container: Container) -> Ended:
+async def end_of(container: RunningContainer) -> Ended:
     return await asyncio.wait_for(asyncio.shield(container.ended), SECONDS)
 
 

@@ -1,4 +1,5 @@
-"""The contract of ``Compute`` (its prose in ``skylift.core.attempt``) on the shipped fake, and on ECS and Batch of the local cloud."""
+"""The contract of ``Compute`` (its prose in ``skylift.core.attempt``) on the shipped fake, and on ECS and Batch of the
+local cloud."""
 
 from __future__ import annotations
 
@@ -14,19 +15,22 @@ from tests.local import batch_cloud
 from tests.local.ecs_cloud import LOG_GROUP, NETWORK, Cloud, definition
 from tests.unit.executor_airflow import batch_conf, ecs_conf
 
-from skylift.aws.batch_jobs import BatchJobs
-from skylift.aws.ecs_tasks import EcsTasks
+from skylift.aws.batch.jobs import BatchJobs
+from skylift.aws.ecs.tasks import EcsTasks
 from skylift.core.attempt import SUPERSEDED, Attempt, Census, Compute, Observation, Phase, Verdict, verdict
-from skylift.executors.aboard.payload import Payload
 from skylift.executors.batch_compute import BatchCompute
 from skylift.executors.ecs import EcsCompute
-from skylift.executors.flying.fake import FakeCompute
+from skylift.executors.fleet.fake import FakeCompute
+from skylift.executors.in_container.payload import Payload
 from skylift.executors.options.batch import batch_options
 from skylift.executors.options.ecs import EcsOptions, ecs_options
 
 pytestmark = pytest.mark.contract
 
-WAITS = "import pathlib,sys,time\np=pathlib.Path({file!r})\nwhile not p.exists(): time.sleep(.05)\nsys.exit(int(p.read_text()))"
+WAITS = (
+    "import pathlib,sys,time\np=pathlib.Path({file!r})\nwhile not p.exists(): "
+    "time.sleep(.05)\nsys.exit(int(p.read_text()))"
+)
 
 
 class World(Protocol):
@@ -63,7 +67,8 @@ class FakeWorld:
 
 
 class Waiting:
-    """``Payloads`` whose command waits for a file with its exit code; the document is in it, as in an inline payload."""
+    """``Payloads`` whose command waits for a file with its exit code; the document is in it, as in an inline
+    payload."""
 
     def __init__(self, folder: Path) -> None:
         self.by_reference = False
@@ -252,7 +257,7 @@ def test_kin_may_go_together_and_no_more_than_fit(world: World) -> None:
     """What a compute puts together, it can submit together; one that submits alone has no kin."""
     one, other = attempt(), attempt()
     assert world.compute.most_per_submit == 1
-    assert (world.compute.kin(one), world.compute.kin(other)) == (None, None)
+    assert (world.compute.group_key(one), world.compute.group_key(other)) == (None, None)
     answers = [answer.ref for each in (one, other) for answer in world.compute.submit([each])]
     assert len({*answers} - {""}) == 2
     for ref in answers:

@@ -1,4 +1,5 @@
-"""The contract of ``Runner`` on the shipped fake, on processes, and on processes with templates. Podman: ``tests/image``."""
+"""The contract of ``Runner`` on the shipped fake, on processes, and on processes with templates. Podman:
+``tests/image``."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 from tests.contract.runner_contract import *  # noqa: F403 - the contract's tests
 
 from skylift.localcloud.containers.fake import FakeContainer, FakeRunner
-from skylift.localcloud.containers.runner import Container, Launch, ProcessRunner, Runner, start_problem
+from skylift.localcloud.containers.runner import Launch, ProcessRunner, Runner, RunningContainer, start_problem
 from skylift.localcloud.containers.template import TemplateRunner
 
 pytestmark = pytest.mark.contract
@@ -43,7 +44,7 @@ class FakeWorld:
         runner.broken = start_problem(word, 2)
         return self.launch(word)
 
-    def act(self, container: Container, code: int) -> None:
+    def act(self, container: RunningContainer, code: int) -> None:
         assert isinstance(container, FakeContainer)
         container.end(code)
 
@@ -70,7 +71,7 @@ class ProcessWorld(FakeWorld):
     def missing(self, runner: Runner, word: str) -> Launch:
         return self.launch(word)
 
-    def act(self, container: Container, code: int) -> None:
+    def act(self, container: RunningContainer, code: int) -> None:
         """It does by itself."""
 
 

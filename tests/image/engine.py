@@ -1,6 +1,8 @@
-"""podman for tests, in a store of its own: base image, our image from our Dockerfile, a world for the runner's contract.
+"""podman for tests, in a store of its own: base image, our image from our Dockerfile, a world for the runner's
+contract.
 
-Everything is below ``$SKYLIFT_IMAGE_CACHE`` (default ``/tmp/skylift-image-<uid>``), so that a second run builds nothing anew.
+Everything is below ``$SKYLIFT_IMAGE_CACHE`` (default ``/tmp/skylift-image-<uid>``), so that a second run builds nothing
+anew.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from skylift.localcloud.containers.engine_runner import EngineRunner
 from skylift.localcloud.containers.oci import OciEngine
-from skylift.localcloud.containers.runner import Container, Launch, Runner
+from skylift.localcloud.containers.runner import Launch, Runner, RunningContainer
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "skylift/airflow:3.3.2"
@@ -133,5 +135,5 @@ class PodmanWorld:
     def missing(self, runner: Runner, word: str) -> Launch:
         return self.launch(word)
 
-    def act(self, container: Container, code: int) -> None:
+    def act(self, container: RunningContainer, code: int) -> None:
         """It does by itself."""

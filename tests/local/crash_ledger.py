@@ -1,4 +1,5 @@
-"""A user who keeps books while the local cloud is killed: what was asked, what was acknowledged, and whether it came true."""
+"""A user who keeps books while the local cloud is killed: what was asked, what was acknowledged, and whether it came
+true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A local cloud for tests of ECS: the real one on a free port, with a tiny image; in a thread, or as a process to be killed."""
+"""A local cloud for tests of ECS: the real one on a free port, with a tiny image; in a thread, or as a process to be
+killed."""
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.ecs.tasks.slots import SLOTS
 from skylift.wire.app import WireApp
-from skylift.wire.intercept import Call, Course, Interceptor
-from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
-from skylift.wire.serve import Server, listen
+from skylift.wire.intercept import Call, Interception, Interceptor
+from skylift.wire.serve import HttpServer, listen
+from skylift.wire.signing.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -90,9 +91,9 @@ class Ear:
         self._behind = behind
         self.calls: list[Call] = []
 
-    async def course(self, call: Call) -> Course:
+    async def interception(self, call: Call) -> Interception:
         self.calls.append(call)
-        return await self._behind.course(call)
+        return await self._behind.interception(call)
 
 
 class Cloud:
@@ -148,7 +149,7 @@ class Cloud:
         told = lambda kind, doc: self.changes.append((kind, _state(doc)))  # noqa: E731 - one line
         cloud = make(self.home, self.url, self.images, told, self.slots, self.runner)
         self.ear = Ear(cloud.faults)
-        server = Server(app_of(cloud, self.ear), listening, grace=1.0)
+        server = HttpServer(app_of(cloud, self.ear), listening, grace=1.0)
         await cloud.start()
         serving = asyncio.create_task(server.run())
         while not server.started:
@@ -266,7 +267,7 @@ async def _main(home: Path, port: int) -> None:
     listening = listen(port)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     cloud = make(home, url, TinyImages(home / "image"), lambda kind, doc: None, SLOTS.read(os.environ))
-    server = Server(app_of(cloud), listening, grace=1.0)
+    server = HttpServer(app_of(cloud), listening, grace=1.0)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     await cloud.start()
     await server.run()

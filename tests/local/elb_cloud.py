@@ -18,8 +18,8 @@ from botocore.config import Config
 
 from skylift.localcloud.elb.balancer import Balancer
 from skylift.wire.app import WireApp
-from skylift.wire.keys import Key, StaticKeys
-from skylift.wire.serve import Server, listen
+from skylift.wire.serve import HttpServer, listen
+from skylift.wire.signing.keys import Key, StaticKeys
 
 KEY = Key("AKIATESTTESTTESTTEST", "secret", "arn:aws:iam::000000000000:user/test")
 
@@ -46,7 +46,7 @@ def balancing(home: Path) -> Iterator[Cloud]:
     async def serve() -> None:
         balancer = Balancer(home, time.time)
         await balancer.start()
-        server = Server(WireApp([balancer.provider], StaticKeys([KEY])), listen(0), grace=1)
+        server = HttpServer(WireApp([balancer.provider], StaticKeys([KEY])), listen(0), grace=1)
         ready.extend([balancer, asyncio.get_running_loop(), server])
         up.set()
         try:

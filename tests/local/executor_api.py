@@ -1,4 +1,5 @@
-"""Airflow's execution API alone (SQLite, no scheduler) with queued task instances: what an executor's container meets."""
+"""Airflow's execution API alone (SQLite, no scheduler) with queued task instances: what an executor's container
+meets."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.executors.aboard import programs
+from skylift.executors.in_container import programs
 
 DAGS = """
 import os
@@ -153,9 +154,11 @@ class ExecutionApi:
 
 
 def for_containers(environ: Mapping[str, str], **more: str) -> list[dict[str, str]]:
-    """The environment of a definition whose containers run Airflow with the tiny image, and meet the API of ``environ``.
+    """The environment of a definition whose containers run Airflow with the tiny image, and meet the API of
+    ``environ``.
 
-    The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be edited.
+    The tiny image is this Python behind a link, which does not find its own packages, nor what is installed to be
+    edited.
     """
     path = f"{sysconfig.get_path('purelib')}:{Path(__file__).parents[2] / 'src'}"
     airflow = {name: value for name, value in environ.items() if name.startswith("AIRFLOW")}

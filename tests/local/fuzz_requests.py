@@ -1,4 +1,5 @@
-"""Requests for every operation of a service, lawful ones and spoilt ones, as bytes on the wire; the same ones for the same seed."""
+"""Requests for every operation of a service, lawful ones and spoilt ones, as bytes on the wire; the same ones for the
+same seed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""All services in a process of their own: the local cloud (with containers that are none) and MWAA's API on a real PostgreSQL.
+"""All services in a process of their own: the local cloud (with containers that are none) and MWAA's API on a real
+PostgreSQL.
 
-Nothing makes environments true here: a request to MWAA ends with its row, as in the whole skylift, and is then forgotten.
+Nothing makes environments true here: a request to MWAA ends with its row, as in the whole skylift, and is then
+forgotten.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from tests.control_scenes import SETTINGS
 from tests.local import ecs_cloud
 
 from skylift.aws.secrets import Secret
-from skylift.control.postgres import Postgres
-from skylift.control.provider import MwaaProvider
-from skylift.control.store import Store
+from skylift.control.api.provider import MwaaProvider
+from skylift.control.postgres import PostgresAdmin
+from skylift.control.store import EnvironmentStore
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.containers.fake import FakeRunner
 from skylift.localcloud.postgres.server import Postgres as Server
 from skylift.wire.app import WireApp
-from skylift.wire.keys import DerivedKeys, Keyrings, StaticKeys
-from skylift.wire.serve import Server as WebServer
+from skylift.wire.serve import HttpServer as WebServer
 from skylift.wire.serve import listen, url_of
+from skylift.wire.signing.keys import DerivedKeys, Keyrings, StaticKeys
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class _Secrets:
 async def _serve(home: Path, server: Server) -> None:
     listening = listen()
     url = url_of(listening)
-    store = Store(Postgres(_Secrets(server), "skylift/postgres"), "fuzz", time.time)  # type: ignore[arg-type]
+    store = EnvironmentStore(PostgresAdmin(_Secrets(server), "skylift/postgres"), "fuzz", time.time)  # type: ignore[arg-type]
     await asyncio.to_thread(store.prepare)
     keys = DerivedKeys(ecs_cloud.MASTER, time.time)
     images = ecs_cloud.TinyImages(home / "image")

@@ -1,4 +1,5 @@
-"""Calls that a local cloud takes, one after the other; each can then be spoilt in every place, with things there to act upon."""
+"""Calls that a local cloud takes, one after the other; each can then be spoilt in every place, with things there to act
+upon."""
 
 from __future__ import annotations
 

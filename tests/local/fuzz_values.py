@@ -1,4 +1,5 @@
-"""What a caller could send instead of what an operation wants: lawful inputs from botocore's models, and ways to spoil them."""
+"""What a caller could send instead of what an operation wants: lawful inputs from botocore's models, and ways to spoil
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A scheduler's loop around the real executor for Airflow tasks whose containers die, run as a process of its own; prints JSON.
+"""A scheduler's loop around the real executor for Airflow tasks whose containers die, run as a process of its own;
+prints JSON.
 
 What is told of each: the event's info, the task instance's event log, and its log as Airflow's API gives it.
 """

@@ -19,8 +19,8 @@ from botocore.config import Config
 
 from skylift.localcloud.emulators.others import RestOfAws
 from skylift.wire.app import WireApp
-from skylift.wire.keys import Key, Keyrings, StaticKeys
-from skylift.wire.serve import Server, listen
+from skylift.wire.serve import HttpServer, listen
+from skylift.wire.signing.keys import Key, Keyrings, StaticKeys
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 KEY = Key("AKIATESTTESTTESTTEST", "secret", f"arn:aws:iam::{ACCOUNT}:user/test")
@@ -81,7 +81,7 @@ async def serve(home: Path, port: int) -> None:
     listening = listen(port)
     rest = RestOfAws(home, ACCOUNT, REGION, f"http://127.0.0.1:{listening.getsockname()[1]}")
     await rest.start()
-    server = Server(WireApp([], Keyrings(StaticKeys([KEY]), rest), fallback=rest.app), listening, grace=1)
+    server = HttpServer(WireApp([], Keyrings(StaticKeys([KEY]), rest), fallback=rest.app), listening, grace=1)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     print(server.url, flush=True)

@@ -1,4 +1,5 @@
-"""The rest of AWS on a free loopback port, for the tests of the runtime: real boto3, real HTTP, no signatures checked."""
+"""The rest of AWS on a free loopback port, for the tests of the runtime: real boto3, real HTTP, no signatures
+checked."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ def small_disk(folder: Path, megabytes: int = 40) -> Iterator[SmallDisk]:
 
 
 def needs_mounts(node: str) -> None:
-    """For root: nothing. For anybody else the test (a file, or a node id) runs in a namespace in which mounting is allowed."""
+    """For root: nothing. For anybody else the test (a file, or a node id) runs in a namespace in which mounting is
+    allowed."""
     if os.geteuid() == 0:
         return
     if (

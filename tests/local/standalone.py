@@ -1,4 +1,5 @@
-"""An Airflow without us, or with our executor only: `airflow standalone`, or its components, and a PostgreSQL (SQLite locks under load)."""
+"""An Airflow without us, or with our executor only: `airflow standalone`, or its components, and a PostgreSQL (SQLite
+locks under load)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from skylift.cli.airflow_api import AirflowApi
+from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.localcloud.postgres.server import Postgres
 
 PASSWORD = "standalone"

@@ -1,4 +1,5 @@
-"""Terraform for tests: the real program and the real AWS provider, from this machine's folders, on a copy of an example."""
+"""Terraform for tests: the real program and the real AWS provider, from this machine's folders, on a copy of an
+example."""
 
 from __future__ import annotations
 

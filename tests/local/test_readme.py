@@ -1,4 +1,5 @@
-"""The README keeps its word: its Python block runs as a user would run it, its commands are there, and so is AWS's own CLI."""
+"""The README keeps its word: its Python block runs as a user would run it, its commands are there, and so is AWS's own
+CLI."""
 
 from __future__ import annotations
 

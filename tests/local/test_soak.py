@@ -1,6 +1,8 @@
-"""Two thousand mapped Airflow tasks through a real scheduler on the local cloud, whose container is killed three times on the way.
+"""Two thousand mapped Airflow tasks through a real scheduler on the local cloud, whose container is killed three times
+on the way.
 
-Its own tier (``make test-soak``): several minutes of both cores. Every task instance ends in success on its first try, and no
+Its own tier (``make test-soak``): several minutes of both cores. Every task instance ends in success on its first try,
+and no
 user code runs twice: each leaves marks under a lock.
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.local.test_survival import containers, until
+from tests.local.whole.test_survival import containers, until
 from tests.stack import Stack
 
 from skylift.core.errors import SkyliftError

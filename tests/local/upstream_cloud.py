@@ -1,4 +1,5 @@
-"""What tests of other people's software need: its environment, and a local cloud whose ``python`` is cheap and leaves a trace."""
+"""What tests of other people's software need: its environment, and a local cloud whose ``python`` is cheap and leaves a
+trace."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ import pytest
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud
 
 BATCH_LOGS = "/aws/batch/job"
-# The words of an Airflow executor's command are: python -m MODULE --json-string PAYLOAD. It says what it got, and one in ten fails.
+# The words of an Airflow executor's command are: python -m MODULE --json-string PAYLOAD. It says what it got, and one
+# in ten fails.
 SHIM = """#!/bin/sh
 printf '%s\\n' "$4"
 number=${4#*'"task_id":"number_'}

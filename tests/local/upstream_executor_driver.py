@@ -1,4 +1,5 @@
-"""A loop around one of the amazon provider's own executors, as a process of its own; prints what came of each workload as JSON.
+"""A loop around one of the amazon provider's own executors, as a process of its own; prints what came of each workload
+as JSON.
 
 Use: ``upstream_executor_driver.py ecs|batch WORKLOADS ANSWER``. Nothing of skylift is imported here.
 """

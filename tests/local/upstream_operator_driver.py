@@ -1,6 +1,8 @@
-"""The amazon provider's operators, sensors and Batch waiters, each run as a worker would run it; prints what came of each as JSON.
+"""The amazon provider's operators, sensors and Batch waiters, each run as a worker would run it; prints what came of
+each as JSON.
 
-Use: ``upstream_operator_driver.py ANSWER``. Nothing of skylift is imported here; the scenes run at the same time, in threads.
+Use: ``upstream_operator_driver.py ANSWER``. Nothing of skylift is imported here; the scenes run at the same time, in
+threads.
 """
 
 from __future__ import annotations
@@ -137,7 +139,8 @@ def asked_to_wait(operator: Any) -> TaskDeferred | None:
 
 
 def resumed(operator: Any, asked: TaskDeferred) -> dict[str, Any]:
-    """Runs the trigger as the triggerer does, made anew from what was serialised, with aiobotocore; then the operator again."""
+    """Runs the trigger as the triggerer does, made anew from what was serialised, with aiobotocore; then the operator
+    again."""
     path, fields = asked.trigger.serialize()
     event = asyncio.run(first_event(import_string(path)(**fields)))
     gave = getattr(operator, asked.method_name)(surroundings(operator), event=event, **(asked.kwargs or {}))

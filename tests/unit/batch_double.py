@@ -11,10 +11,10 @@ from typing import Any
 from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.unit.executor_airflow import batch_conf
 
-from skylift.aws.batch_jobs import BatchJobs
+from skylift.aws.batch.jobs import BatchJobs
 from skylift.core.clock import ManualClock
-from skylift.executors.aboard.payload import Payloads
 from skylift.executors.batch_compute import BatchCompute
+from skylift.executors.in_container.payload import Payloads
 from skylift.executors.options.batch import batch_options
 
 
@@ -26,8 +26,8 @@ class World:
     """What survives a scheduler: Batch jobs and S3 objects.
 
     Attributes:
-        faults: what becomes of the n-th call (from 1) that changes something: ``before`` or ``after`` (its answer is lost, the call
-            did nothing or all), ``kill before``, ``kill after``, or an AWS error code.
+        faults: what becomes of the n-th call (from 1) that changes something: ``before`` or ``after`` (its answer is
+            lost, the call did nothing or all), ``kill before``, ``kill after``, or an AWS error code.
         calls: operations, in order.
         shown: what DescribeJobs says of a job or child, by ref; otherwise RUNNABLE.
         throttled: operation that is throttled now.

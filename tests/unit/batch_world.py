@@ -16,7 +16,7 @@ from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
 from skylift.localcloud.ecs.tasks.slots import Slots
 from skylift.localcloud.events import Events
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ports import CloudContext, Document
 from skylift.wire.provider import Caller
 
 ME = Caller("AKIA", "arn:aws:iam::000000000000:user/me", "000000000000", "us-east-1")
@@ -93,17 +93,18 @@ class World:
         self.runner = FakeRunner(self.clock)
 
     async def restart(self, before: Callable[[EcsProvider], None] = lambda ecs: None) -> None:
-        """As after ``kill -9``: what the old one was doing is dropped, the containers go on. ``before`` may change ECS's record."""
+        """As after ``kill -9``: what the old one was doing is dropped, the containers go on. ``before`` may change
+        ECS's record."""
         if self.served:
             self.batch.engine.close()
-            self.ecs.keeper.close()
+            self.ecs.scheduler.close()
             self.ecs.engine.closing = True
             self.ecs.store._late.clear()  # what was to be written soon dies with the process
             for task in asyncio.all_tasks():
                 if task.get_name().startswith(("ecs-", "events")):
                     task.cancel()
             await asyncio.sleep(0)
-        place = Place("000000000000", "us-east-1", "http://127.0.0.1:1", self.folder)
+        place = CloudContext("000000000000", "us-east-1", "http://127.0.0.1:1", self.folder)
         nothing = Nothing()
         self.events = Events(self.folder / "cloud.db", place, self.bus, self.clock)
         neighbours = Neighbours(Picture(), nothing, nothing, nothing)

@@ -1,4 +1,5 @@
-"""Tables of ECS calls: what is asked, and what must come of it. Each case has a furnished ECS of its own, on the runner's fake."""
+"""Tables of ECS calls: what is asked, and what must come of it. Each case has a furnished ECS of its own, on the
+runner's fake."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.test_ecs_engine import GROUP, ME, NETWORK, World, definition, played, until
+from tests.unit.localcloud.test_ecs_engine import GROUP, ME, NETWORK, World, definition, played, until
 
 from skylift.wire.errors import AwsError
 
@@ -23,7 +24,8 @@ class Case:
     Attributes:
         name: what it shows.
         operation: snake_case.
-        request: as boto3's; ``$task`` stands for the ARN of a running ECS task, ``$member`` for one of the service ``s``.
+        request: as boto3's; ``$task`` stands for the ARN of a running ECS task, ``$member`` for one of the service
+            ``s``.
         code: AWS's exception; empty: it is accepted.
         text: part of the message, or (accepted) nothing.
         shows: members of the answer, by dotted path (numbers index lists), and their values.
@@ -55,7 +57,8 @@ def play(folder: Path, case: Case) -> None:
 
 
 async def furnish(world: World) -> dict[str, str]:
-    """Cluster ``default`` with providers FARGATE, FARGATE_SPOT and own; ``bare`` without; definition ``f:1``; a service ``s``."""
+    """Cluster ``default`` with providers FARGATE, FARGATE_SPOT and own; ``bare`` without; definition ``f:1``; a service
+    ``s``."""
     ecs = world.ecs
     ecs.create_capacity_provider(ME, {"name": "own", "autoScalingGroupProvider": {"autoScalingGroupArn": "arn:asg"}})
     ecs.create_capacity_provider(ME, {"name": "idle", "autoScalingGroupProvider": {"autoScalingGroupArn": "arn:asg"}})

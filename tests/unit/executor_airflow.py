@@ -1,4 +1,5 @@
-"""Airflow for the executor's unit tests: a home of its own, made before the first import of airflow; workloads to run."""
+"""Airflow for the executor's unit tests: a home of its own, made before the first import of airflow; workloads to
+run."""
 
 from __future__ import annotations
 

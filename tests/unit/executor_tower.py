@@ -1,4 +1,5 @@
-"""A fleet with all that a test needs around it: the fake compute, a clock that stands still, a pool that runs calls at once."""
+"""A fleet with all that a test needs around it: the fake compute, a clock that stands still, a pool that runs calls at
+once."""
 
 from __future__ import annotations
 
@@ -7,12 +8,13 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from skylift.core.clock import ManualClock
-from skylift.executors.flying.asking import Wanted
-from skylift.executors.flying.fake import FakeCompute
-from skylift.executors.flying.fleet import Fleet, Rhythm
-from skylift.executors.flying.flight import News, Order, Stage
-from skylift.executors.flying.metrics import NAMES
-from skylift.executors.flying.settle import Event, Kind
+from skylift.executors.fleet.asking import Wanted
+from skylift.executors.fleet.fake import FakeCompute
+from skylift.executors.fleet.fleet import Fleet
+from skylift.executors.fleet.flight import News, Order, Stage
+from skylift.executors.fleet.metrics import NAMES
+from skylift.executors.fleet.settle import Event, WorkloadKind
+from skylift.executors.fleet.timing import Timing
 
 
 class AtOnce(Executor):
@@ -69,13 +71,13 @@ class Tower:
         clock: ManualClock | None = None,
         pool: Executor | None = None,
         wanted: Wanted | None = None,
-        **rhythm: Any,
+        **timing: Any,
     ) -> None:
         self.compute = compute or FakeCompute()
         self.clock = clock or ManualClock()
         self.tally = Tally()
         self.fleet = Fleet(
-            self.compute, pool or AtOnce(), self.clock, Rhythm(**rhythm), self.ring, meter=self.tally, wanted=wanted
+            self.compute, pool or AtOnce(), self.clock, Timing(**timing), self.ring, meter=self.tally, wanted=wanted
         )
         self.news: list[News] = []
         self.rang = False
@@ -87,7 +89,7 @@ class Tower:
     def order(self, external_id: str = "x", key: str = "", **fields: Any) -> Order:
         fields.setdefault("document", lambda: "{}")
         fields.setdefault("subject", external_id)
-        order = Order(key or external_id, fields.pop("kind", Kind.TASK), external_id, **fields)
+        order = Order(key or external_id, fields.pop("kind", WorkloadKind.TASK), external_id, **fields)
         self.fleet.order(order)
         return order
 
@@ -108,7 +110,7 @@ class Tower:
 
     def flights(self) -> int:
         """How many flights the fleet still has: slots, and memory."""
-        return len(self.fleet._field.roster)
+        return len(self.fleet._field.index)
 
 
 def ended(news: Sequence[News]) -> list[tuple[str, Event]]:

@@ -1,4 +1,5 @@
-"""``.ci/run``: all tiers run whatever fails, and a test that is green only at its second try fails the run, and is called flaky."""
+"""``.ci/run``: all tiers run whatever fails, and a test that is green only at its second try fails the run, and is
+called flaky."""
 
 from __future__ import annotations
 

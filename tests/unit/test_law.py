@@ -1,9 +1,12 @@
-"""The house is tested: which layer may import which, which foreign libraries, no cycles, no imports in functions, sizes."""
+"""The house is tested: which layer may import which, which foreign libraries, no cycles, no imports in functions,
+sizes."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +38,11 @@ FOREIGN = {
 }
 MOST_LINES_PER_FILE = 400
 MOST_LINES_PER_FUNCTION = 60
+MOST_COLUMNS = 120
+MOST_FILES_PER_FOLDER = 24
+OUTSIDE = re.compile(r"\bR\d{1,2}\b|\bissue \d+\b|\b(?:executors2?|mwaa|environments2?|localaws|anyscale)\.md, \d")
+"""Words that only readers of papers outside this repository understand."""
+FILLER = re.compile(r"See (?:the file's text|``[\w.]+``)\.?")
 
 FILES = sorted(SRC.rglob("*.py"))
 pytestmark = pytest.mark.unit
@@ -81,6 +89,47 @@ def test_a_file_keeps_the_law(path: Path) -> None:
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Import | ast.ImportFrom):
                     assert "# lazy:" in lines[inner.lineno - 1], f"line {inner.lineno}: say why, with '# lazy: ...'"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_file_is_easy_to_read(path: Path) -> None:
+    text = path.read_text()
+    assert [n for n, line in enumerate(text.splitlines(), 1) if len(line) > MOST_COLUMNS] == [], (
+        "lines that are too long"
+    )
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            assert not FILLER.fullmatch(ast.get_docstring(node) or ""), f"{node.name}: a docstring that says nothing"
+
+
+def test_a_folder_has_few_files() -> None:
+    counts = {
+        str(folder.relative_to(SRC)): len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}
+    }
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES_PER_FOLDER} == {}
+
+
+def test_a_public_class_name_has_one_home() -> None:
+    homes = defaultdict(list)
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(str(path.relative_to(SRC)))
+    assert len(homes) > 100
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_nothing_refers_to_papers_outside_the_repository() -> None:
+    root = SRC.parents[1]
+    paths = [path for top in ("src", "tests", "bench", "docs") for path in (root / top).rglob("*.py")]
+    paths += [*(root / "docs").rglob("*.md"), *root.glob("*.md")]
+    found = {
+        str(path.relative_to(root)): words
+        for path in paths
+        if path.name != "test_law.py" and (words := OUTSIDE.findall(path.read_text()))
+    }
+    assert len(paths) > 400
+    assert found == {}
 
 
 def test_no_import_cycles() -> None:

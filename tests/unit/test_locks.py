@@ -1,4 +1,5 @@
-"""What each lock is for, with threads: what it holds apart takes a moment here, so that without the lock two would meet in it."""
+"""What each lock is for, with threads: what it holds apart takes a moment here, so that without the lock two would meet
+in it."""
 
 from __future__ import annotations
 
@@ -11,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.test_executor_reason import instance
+from tests.unit.executors.test_executor_reason import instance
 
-from skylift.aws.output import Output, Stream
+from skylift.aws.output import LogReader, Stream
 from skylift.aws.secrets import Secret
-from skylift.control.postgres import Postgres
+from skylift.control.postgres import PostgresAdmin
 from skylift.core.attempt import Attempt, Exit
-from skylift.executors.aboard.berths import Berth, FakeBerths
-from skylift.executors.aboard.warm import WarmCompute
 from skylift.executors.batch_arrays import Arrays
-from skylift.executors.flying.fake import FakeCompute
-from skylift.executors.last_words.glance import Glances
-from skylift.localcloud.ecs.tasks.start_limit import Turnstile
+from skylift.executors.fleet.fake import FakeCompute
+from skylift.executors.in_container.mailboxes import FakeMailboxes, Mailbox
+from skylift.executors.in_container.warm import WarmCompute
+from skylift.executors.last_words.live_log import StatusCache
+from skylift.localcloud.ecs.tasks.start_limit import StartLimiter
 from skylift.localcloud.postgres.server import Postgres as Server
 
 pytestmark = pytest.mark.unit
@@ -75,7 +76,7 @@ def test_an_output_makes_one_client_a_time_because_boto3s_sessions_are_not_threa
         def get_log_events(self, **request: Any) -> dict[str, Any]:
             return {"events": [{"message": "said\n"}], "nextForwardToken": "f"}
 
-    output = Output(Session())
+    output = LogReader(Session())
     streams = [Stream("g", "s", region) for region in ("us-east-1", "us-east-1", "eu-west-1")]
     assert at_once(*(lambda one=one: output.last(one, 5) for one in streams)) == [("said",)] * 3
     assert (place.most, place.visits) == (1, 2), "one client for each region"
@@ -89,7 +90,7 @@ def test_the_secret_with_postgresqls_address_is_read_once_for_all_threads() -> N
             place.visit()
             return Secret("arn", "1", {"host": "h", "port": "5432", "username": "u", "password": "p"})
 
-    postgres = Postgres(Secrets(), "name")  # type: ignore[arg-type]
+    postgres = PostgresAdmin(Secrets(), "name")  # type: ignore[arg-type]
     found = at_once(*[postgres.server] * 4)
     assert {(one.host, one.port) for one in found} == {("h", 5432)}
     assert place.visits == 1
@@ -104,7 +105,7 @@ def test_two_who_look_at_one_task_instance_ask_the_service_once() -> None:
             return super().find(attempt)
 
     compute = Compute()
-    glances = Glances(streams=lambda: True)
+    glances = StatusCache(streams=lambda: True)
     said = at_once(*[lambda: glances.look(lambda: compute, instance(), 1)] * 3)
     assert said == [(["No container of it is known (yet, or any more)."], [])] * 3
     assert place.visits == 1
@@ -117,15 +118,15 @@ def test_one_idle_container_is_handed_to_one_of_two() -> None:
         time.sleep(MOMENT)
         return time.monotonic()
 
-    berths, fake = FakeBerths(), FakeCompute()
-    compute = WarmCompute(fake, berths, 120.0, clock=slow)
+    mailboxes, fake = FakeMailboxes(), FakeCompute()
+    compute = WarmCompute(fake, mailboxes, 120.0, clock=slow)
 
     def attempt(name: str) -> Attempt:
         return Attempt(name, 1, lambda: json.dumps({"name": name}))
 
     (first,) = compute.submit([attempt("first")])
     fake.run(first.ref)
-    berths.end(Berth("first.1", 1), Exit.DONE)
+    mailboxes.end(Mailbox("first.1", 1), Exit.DONE)
     compute.observe([first.ref])
     answers = at_once(*(lambda name=name: compute.submit([attempt(name)])[0].ref for name in ("second", "third")))
     assert sorted(answer.partition("#")[2] for answer in answers) == ["", "2"]
@@ -163,10 +164,10 @@ def test_one_thread_at_a_time_starts_or_stops_postgresql(tmp_path: Path) -> None
 def test_who_comes_as_a_processor_comes_free_does_not_overtake_those_who_wait() -> None:
     async def scenario() -> None:
         busy, gone = 4, list[str]()
-        turnstile = Turnstile(4, lambda: busy, seconds=PATIENCE)
+        start_limiter = StartLimiter(4, lambda: busy, seconds=PATIENCE)
 
         async def go(name: str) -> None:
-            await turnstile.through()
+            await start_limiter.through()
             gone.append(name)
 
         waiting = [asyncio.create_task(go("first")), asyncio.create_task(go("second"))]

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from skylift.aws.clients import is_aws
-from skylift.aws.iam_policies import Place
+from skylift.aws.iam_policies import PolicyScope
 from skylift.aws.messages import region_of
 from skylift.cli.commands.iam_policy import iam_policy
-from skylift.cli.execution_role import Place as EnvironmentPlace
+from skylift.cli.execution_role import EnvironmentScope as EnvironmentPlace
 from skylift.cli.execution_role import policy, task_execution_policy
-from skylift.control.scene import environment_arn
+from skylift.control.part_context import environment_arn
 from skylift.control.settings import ControlSettings
 from skylift.core.errors import Refused
 from skylift.core.names import arn
@@ -92,15 +92,17 @@ def test_a_policy_names_things_of_the_regions_partition_only(role: str, partitio
 
 def test_a_partition_that_the_region_is_not_in_is_refused_and_a_new_region_needs_one() -> None:
     with pytest.raises(Refused, match="'cn-north-1' is in partition aws-cn, not in aws"):
-        Place("123456789012", "cn-north-1", "aws")
+        PolicyScope("123456789012", "cn-north-1", "aws")
     with pytest.raises(Refused, match="--partition"):
-        Place("123456789012", "mars-north-1")
+        PolicyScope("123456789012", "mars-north-1")
     assert (
-        Place("123456789012", "mars-north-1", "aws-mars").arn("ecs", "x").startswith("arn:aws-mars:ecs:mars-north-1:")
+        PolicyScope("123456789012", "mars-north-1", "aws-mars")
+        .arn("ecs", "x")
+        .startswith("arn:aws-mars:ecs:mars-north-1:")
     )
     for wrong in ("EU", "x", "cn_north_1", "eu-central"):
         with pytest.raises(Refused, match="looks like"):
-            Place("123456789012", wrong)
+            PolicyScope("123456789012", wrong)
 
 
 @pytest.mark.parametrize(("partition", "region"), OTHERS)

@@ -1,4 +1,5 @@
-"""Finds tests that cannot fail: without an assert, with one that is always true, or with all of them in loops that may not run."""
+"""Finds tests that cannot fail: without an assert, with one that is always true, or with all of them in loops that may
+not run."""
 
 from __future__ import annotations
 

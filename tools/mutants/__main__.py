@@ -1,4 +1,5 @@
-"""``make mutants``: plants one-line mistakes, one at a time, and tells which of them no test notices. See CONTRIBUTING.md.
+"""``make mutants``: plants one-line mistakes, one at a time, and tells which of them no test notices. See
+CONTRIBUTING.md.
 
 By default the lines that changed since main (on main: by the last commit); with --sample N, N random lines of all.
 """
@@ -69,7 +70,8 @@ class _Report:
         tried = len(self._noticed) + len(self._passed) + len(self._excused)
         timed_out = sum(trial.noticed_by == "time-out" for trial in self._noticed)
         could = len(self._noticed) + len(self._passed)
-        print(f"\n{len(self._noticed)} of {could} noticed ({len(self._noticed) / max(1, could):.0%}), of these {timed_out}"
+        print(f"\n{len(self._noticed)} of {could} noticed ({len(self._noticed) / max(1, could):.0%}), of these "
+              f"{timed_out}"
               f" by a time-out; {len(self._excused)} more are in {UNSEEN.name}, because nobody could see them")  # fmt: skip
         for room, (good, of) in sorted(self._rooms().items()):
             print(f"  {room:<32} {good:>4} of {of}")
@@ -95,7 +97,8 @@ def _whose(tests: Tests) -> str:
 
 
 def _trials(mistakes: Sequence[Mistake], seen: Seen, wanted: argparse.Namespace, deadline: float) -> Iterator[Trial]:
-    """Each worker has one mistake at a time, in the order of the draw: whenever time is up, what was tried is a fair sample."""
+    """Each worker has one mistake at a time, in the order of the draw: whenever time is up, what was tried is a fair
+    sample."""
     waiting = deque(mistakes)
     untried: list[Trial] = []
 

@@ -1,4 +1,5 @@
-"""The one-line mistakes that could be planted in a file: a comparison turned, a removal left out, a number off by one ...
+"""The one-line mistakes that could be planted in a file: a comparison turned, a removal left out, a number off by one
+...
 
 Only places whose effect a test could see: no types, no documentation, no log lines, no texts for people.
 """
@@ -56,7 +57,8 @@ class Mistake:
 
 
 def mistakes_in(file: str, source: str) -> list[Mistake]:
-    """All mistakes that this tool knows how to make in a file, in the order of the text; ask each whether it ``is_python``."""
+    """All mistakes that this tool knows how to make in a file, in the order of the text; ask each whether it
+    ``is_python``."""
     return sorted(set(_Planter(file, source).everything()))
 
 

@@ -1,6 +1,8 @@
-"""A pytest plugin that records which test ran which line: ``pytest -p tools.mutants.recording``, with MUTANTS_RECORD set.
+"""A pytest plugin that records which test ran which line: ``pytest -p tools.mutants.recording``, with MUTANTS_RECORD
+set.
 
-A test's subprocesses count too, as far as they inherit its environment: ``start/sitecustomize.py`` starts coverage there.
+A test's subprocesses count too, as far as they inherit its environment: ``start/sitecustomize.py`` starts coverage
+there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Which test runs which line: recorded by one run of the tests under coverage, kept in ``.mutants/``, renewed where test files changed."""
+"""Which test runs which line: recorded by one run of the tests under coverage, kept in ``.mutants/``, renewed where
+test files changed."""
 
 from __future__ import annotations
 
@@ -24,16 +25,19 @@ NOT_THESE = ("tests/unit/test_law.py", "tests/unit/test_docs.py")
 
 
 ELSEWHERE = {
-    "src/skylift/executors/aboard/in_container": (
-        "unit/test_executor_container.py",
-        "local/test_executor_in_container.py",
+    "src/skylift/executors/in_container/stay": (
+        "unit/executors/test_warm_stops.py",
+        "local/executors/test_warm_on_cloud.py",
     ),
-    "src/skylift/executors/aboard/in_container_stay": ("unit/test_warm_stops.py", "local/test_warm_on_cloud.py"),
-    "src/skylift/localcloud/containers/template": ("local/test_ecs_templates.py",),
-    "src/skylift/localcloud/containers/shim": ("local/test_ecs_runners.py",),
+    "src/skylift/executors/in_container/": (
+        "unit/executors/test_executor_command.py",
+        "local/executors/test_executor_in_container.py",
+    ),
+    "src/skylift/localcloud/containers/template": ("local/localcloud/test_ecs_templates.py",),
+    "src/skylift/localcloud/containers/shim": ("local/localcloud/test_ecs_runners.py",),
 }
-"""What also runs where no recording reaches, as text or with an environment of its own, and the test files that are about it: tried where
-no recorded test runs a line."""
+"""What also runs where no recording reaches, as text or with an environment of its own, and the test files that are
+about it: tried where no recorded test runs a line."""
 
 
 @dataclass
@@ -153,7 +157,8 @@ def _record(files: Sequence[str]) -> dict[str, Any]:
     target = FILE.with_name("recorded.json")
     target.parent.mkdir(exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tools.mutants.recording", "-q", "--timeout=600", "-m", "not long and not soak", *files],
+        [sys.executable, "-m", "pytest", "-p", "tools.mutants.recording", "-q", "--timeout=600", "-m", "not long and "
+                                                                                                       "not soak", *files],
         cwd=ROOT, env={**os.environ, "MUTANTS_RECORD": str(target)}, check=False, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode not in (0, 1):
@@ -198,7 +203,8 @@ def _tree(file: str) -> ast.Module:
 
 
 def _statement(file: str, line: int) -> tuple[int, int, set[str] | None]:
-    """The statement around a line: its first and last line; the names that it binds, if it runs at import, else None."""
+    """The statement around a line: its first and last line; the names that it binds, if it runs at import, else
+    None."""
     first = last = line
     names: set[str] | None = set()
     body: list[ast.stmt] = _tree(file).body

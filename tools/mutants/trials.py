@@ -1,6 +1,7 @@
 """Tries mistakes: each is planted in a copy of the tree, in a process forked from one that has the libraries imported.
 
-A worker imports Airflow, botocore and pytest once; a trial then costs its tests and the import of skylift. The copy is the worker's own:
+A worker imports Airflow, botocore and pytest once; a trial then costs its tests and the import of skylift. The copy is
+the worker's own:
 nothing is ever written to the tree that people work in.
 """
 
@@ -101,8 +102,8 @@ class _Worker:
         for name in _foreign_modules(self.tree):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-        # Airflow's configuration asks our provider for its options: what was read for that is forgotten again, and a mistake
-        # in those files is tried in an interpreter of its own.
+        # Airflow's configuration asks our provider for its options: what was read for that is forgotten again, and a
+        # mistake in those files is tried in an interpreter of its own.
         for name in [name for name in sys.modules if name.split(".")[0] == "skylift"]:
             self._early.add(Path(sys.modules.pop(name).__file__ or "").resolve())
 

@@ -1,7 +1,7 @@
 """Four years of weather in Seattle: read from S3, one task per year, a result and a picture back to S3.
 
-It is plain Airflow and runs unchanged on Amazon MWAA: put ``data/seattle-weather.csv`` into a bucket and set the Airflow
-variable ``quickstart_bucket`` to its name. On skylift the environment's own bucket is used.
+It is plain Airflow and runs unchanged on Amazon MWAA: put ``data/seattle-weather.csv`` into a bucket and set the
+Airflow variable ``quickstart_bucket`` to its name. On skylift the environment's own bucket is used.
 """
 
 from __future__ import annotations

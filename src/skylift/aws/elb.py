@@ -1,4 +1,5 @@
-"""The Elastic Load Balancing (v2) calls of the control plane: one load balancer, target group and listener per environment."""
+"""The Elastic Load Balancing (v2) calls of the control plane: one load balancer, target group and listener per
+environment."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ NOT_FOUND = frozenset({"LoadBalancerNotFound", "TargetGroupNotFound", "ListenerN
 
 
 @dataclass(frozen=True)
-class LoadBalancer:
+class DescribedLoadBalancer:
     """A load balancer as it stands; ``state`` is AWS's: provisioning, active, active_impaired, failed."""
 
     arn: str
@@ -29,7 +30,7 @@ class Balancers:
     def __init__(self, region: str) -> None:
         self._elb = client("elbv2", region=region)
 
-    def find(self, name: str) -> LoadBalancer | None:
+    def find(self, name: str) -> DescribedLoadBalancer | None:
         """A load balancer by name, or None."""
         found = self._describe("describe_load_balancers", "LoadBalancers", Names=[name])
         return _balancer(found[0]) if found else None
@@ -44,7 +45,7 @@ class Balancers:
         found = self._describe("describe_listeners", "Listeners", LoadBalancerArn=balancer)
         return {int(one["Port"]): str(one["ListenerArn"]) for one in found}
 
-    def make(self, name: str, subnets: Sequence[str], security_groups: Sequence[str]) -> LoadBalancer:
+    def make(self, name: str, subnets: Sequence[str], security_groups: Sequence[str]) -> DescribedLoadBalancer:
         """Makes an internal application load balancer; the same request again answers the same one."""
         with calling(f"elbv2 CreateLoadBalancer {name}"):
             answer = self._elb.create_load_balancer(
@@ -69,7 +70,8 @@ class Balancers:
                 HealthCheckIntervalSeconds=10,
                 HealthCheckTimeoutSeconds=9,
                 HealthyThresholdCount=2,
-                # ECS replaces what is unhealthy. A dead container it sees by itself; a busy one must not be killed for that.
+                # ECS replaces what is unhealthy. A dead container it sees by itself; a busy one must not be killed for
+                # that.
                 UnhealthyThresholdCount=10,
                 **place,
             )
@@ -114,7 +116,7 @@ class Balancers:
                 raise
 
 
-def _balancer(answer: dict[str, Any]) -> LoadBalancer:
-    return LoadBalancer(
+def _balancer(answer: dict[str, Any]) -> DescribedLoadBalancer:
+    return DescribedLoadBalancer(
         str(answer["LoadBalancerArn"]), str(answer["DNSName"]), str(answer.get("State", {}).get("Code", "active"))
     )

@@ -48,10 +48,12 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""What services say of credentials that they do not take (IAM's "common errors", S3's error list); 400 is all that S3's HEAD can say of an expired token.
+"""What services say of credentials that they do not take (IAM's "common errors", S3's error list); 400 is all that S3's
+HEAD can say of an expired token.
 
-Credentials come and go: roles expire, metadata endpoints hiccup, a new key is not known everywhere for seconds. The call is not
-wrong, so work waits for them and nothing fails; the log says why. A missing permission (AccessDenied) is ``Refused``.
+Credentials come and go: roles expire, metadata endpoints hiccup, a new key is not known everywhere for seconds. The
+call is not wrong, so work waits for them and nothing fails; the log says why. A missing permission (AccessDenied) is
+``Refused``.
 """
 
 

@@ -1,4 +1,5 @@
-"""An SQS queue that an EventBridge rule of the default bus fills: the calls of the control plane. Queue and rule have one name."""
+"""An SQS queue that an EventBridge rule of the default bus fills: the calls of the control plane. Queue and rule have
+one name."""
 
 from __future__ import annotations
 

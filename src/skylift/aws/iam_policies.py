@@ -1,8 +1,9 @@
 """The IAM policies that running Airflow's tasks on ECS or Batch needs, least privilege, as documents to hand to IAM.
 
-Three roles: the scheduler's (what our executors call), the execution role (what ECS itself calls to start a container) and the
-task role (what runs in the container calls). Resources and conditions are as the Service Authorization Reference has them for
-``ecs``, ``batch``, ``s3``, ``sqs``, ``logs``, ``ecr`` and ``secretsmanager``: an action that knows no resources gets ``*``.
+Three roles: the scheduler's (what our executors call), the execution role (what ECS itself calls to start a container)
+and the task role (what runs in the container calls). Resources and conditions are as the Service Authorization
+Reference has them for ``ecs``, ``batch``, ``s3``, ``sqs``, ``logs``, ``ecr`` and ``secretsmanager``: an action that
+knows no resources gets ``*``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PARTITION = re.compile(r"aws(-[a-z]+)*")
 
 
 @dataclass(frozen=True)
-class Place:
+class PolicyScope:
     """The account and region that the ARNs of a policy name.
 
     Attributes:
@@ -89,7 +90,7 @@ class Uses:
     secrets: Sequence[str] = field(default=(), repr=False)
 
 
-def scheduler_policy(place: Place, uses: Uses) -> dict[str, Any]:
+def scheduler_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
     """For whoever runs the scheduler. Raises ``Refused`` when something that it must name is missing."""
     if not uses.cluster and not uses.job_queues:
         raise Refused(
@@ -105,16 +106,18 @@ def scheduler_policy(place: Place, uses: Uses) -> dict[str, Any]:
     )
 
 
-def task_role_policy(place: Place, uses: Uses) -> dict[str, Any]:
-    """For what runs in the container; your DAGs' own needs come on top. Raises ``Refused`` when there is nothing to allow."""
+def task_role_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
+    """For what runs in the container; your DAGs' own needs come on top. Raises ``Refused`` when there is nothing to
+    allow."""
     statements = [*_take_payloads(place, uses), *_remote_logs(place, uses)]
     if not statements:
         raise Refused("nothing to allow: name --payload-url, --remote-log-group or --remote-log-url if you use them")
     return _document(*statements)
 
 
-def execution_role_policy(place: Place, uses: Uses) -> dict[str, Any]:
-    """For ECS itself, which pulls the image, opens the log and fetches secrets (AmazonECSTaskExecutionRolePolicy, narrowed)."""
+def execution_role_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
+    """For ECS itself, which pulls the image, opens the log and fetches secrets (AmazonECSTaskExecutionRolePolicy,
+    narrowed)."""
     if not uses.repositories:
         raise Refused("name the image's ECR repository: --repository NAME")
     pull = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
@@ -138,10 +141,11 @@ def trust_policy(service: str = "ecs-tasks.amazonaws.com") -> dict[str, Any]:
 # The scheduler's statements.
 
 
-def _ecs(place: Place, uses: Uses) -> list[dict[str, Any]]:
+def _ecs(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.task_definitions or not uses.pass_roles:
         raise Refused(
-            "name what RunTask starts: --task-definition FAMILY, and --pass-role for the roles in it (execution and task role)"
+            "name what RunTask starts: --task-definition FAMILY, and --pass-role for the roles in it (execution and "
+            "task role)"
         )
     cluster = place.arn("ecs", _below("cluster", uses.cluster))
     of_cluster = {"ArnEquals": {"ecs:cluster": cluster}}
@@ -163,7 +167,7 @@ def _ecs(place: Place, uses: Uses) -> list[dict[str, Any]]:
     ]
 
 
-def _batch(place: Place, uses: Uses) -> list[dict[str, Any]]:
+def _batch(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.job_definitions:
         raise Refused("name what SubmitJob starts: --job-definition NAME")
     names = [_below("job-definition", _family(one)) for one in uses.job_definitions]
@@ -178,7 +182,7 @@ def _batch(place: Place, uses: Uses) -> list[dict[str, Any]]:
     ]
 
 
-def _put_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
+def _put_payloads(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
     # Who has which place in a Batch array, and which warm container was given what, is looked up there after a restart.
@@ -190,7 +194,7 @@ def _put_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
     return statements
 
 
-def _events(place: Place, uses: Uses) -> list[dict[str, Any]]:
+def _events(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.events_queue:
         return []
     queue = place.arn("sqs", uses.events_queue.rpartition("/")[2])
@@ -198,7 +202,7 @@ def _events(place: Place, uses: Uses) -> list[dict[str, Any]]:
     return [_allow("HearEvents", actions, [queue])]
 
 
-def _read_output(place: Place, uses: Uses) -> list[dict[str, Any]]:
+def _read_output(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.container_log_groups:
         return []
     return [_allow("ReadTheOutput", ["logs:GetLogEvents"], _groups(place, uses.container_log_groups))]
@@ -207,8 +211,9 @@ def _read_output(place: Place, uses: Uses) -> list[dict[str, Any]]:
 # What scheduler and container have in common, and the container's.
 
 
-def _remote_logs(place: Place, uses: Uses) -> list[dict[str, Any]]:
-    """Airflow's remote logs: the container writes them, the executor adds why a container died, the API server reads them."""
+def _remote_logs(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+    """Airflow's remote logs: the container writes them, the executor adds why a container died, the API server reads
+    them."""
     statements = []
     if uses.remote_log_groups:
         actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:GetLogEvents", "logs:DescribeLogStreams"]
@@ -220,7 +225,7 @@ def _remote_logs(place: Place, uses: Uses) -> list[dict[str, Any]]:
     return statements
 
 
-def _take_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
+def _take_payloads(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
     writes = ["s3:PutObject"] if uses.warm else []
@@ -228,14 +233,14 @@ def _take_payloads(place: Place, uses: Uses) -> list[dict[str, Any]]:
     return [_allow("TakeTheWorkload", actions, [_objects(place, uses.payload_url)])]
 
 
-def _list(sid: str, place: Place, url: str) -> dict[str, Any]:
-    # Without a condition on the prefix: S3 answers 404 for an object that is not there only to who may list the bucket, and 403
-    # to others (API reference, GetObject); a GetObject has no prefix that a condition could look at.
+def _list(sid: str, place: PolicyScope, url: str) -> dict[str, Any]:
+    # Without a condition on the prefix: S3 answers 404 for an object that is not there only to who may list the bucket,
+    # and 403 to others (API reference, GetObject); a GetObject has no prefix that a condition could look at.
     bucket, _ = _split(url)
     return _allow(sid, ["s3:ListBucket"], [place.arn("s3", bucket)])
 
 
-def _objects(place: Place, url: str) -> str:
+def _objects(place: PolicyScope, url: str) -> str:
     bucket, prefix = _split(url)
     return place.arn("s3", "/".join(filter(None, (bucket, prefix.strip("/"), "*"))))
 
@@ -247,7 +252,7 @@ def _split(url: str) -> tuple[str, str]:
         raise Refused(str(error)) from error
 
 
-def _groups(place: Place, names: Sequence[str]) -> list[str]:
+def _groups(place: PolicyScope, names: Sequence[str]) -> list[str]:
     # A log group's ARN ends in :*, which stands for its streams.
     return [f"{place.arn('logs', _with('log-group:', name)).removesuffix(':*')}:*" for name in names]
 

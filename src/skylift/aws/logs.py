@@ -8,7 +8,7 @@ from skylift.aws.clients import client
 from skylift.aws.errors import calling, code_of
 
 
-class Logs:
+class LogGroups:
     """Log groups and the ends of streams. Every method raises ``Refused`` or ``Unavailable``."""
 
     def __init__(self, region: str) -> None:

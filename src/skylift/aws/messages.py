@@ -17,8 +17,8 @@ LONGEST_WAIT = 20
 """Seconds of a long poll at most (ReceiveMessage.WaitTimeSeconds); an empty one costs one call."""
 
 HIDDEN = 30
-"""Seconds for which a received message is nobody else's: time to hand it over and delete it. Also how long one is out of sight
-whose reader was killed while it waited for it."""
+"""Seconds for which a received message is nobody else's: time to hand it over and delete it. Also how long one is out
+of sight whose reader was killed while it waited for it."""
 
 _OURS = "|".join(map(re.escape, SUFFIXES))
 _URL_REGION = re.compile(

@@ -1,7 +1,7 @@
 """botocore's service models, read once in a process instead of once in each session.
 
-Reading them is most of what a boto3 client costs (S3 or Logs: 40 ms of CPU). Airflow's AWS provider makes a session for each hook,
-and its CloudWatch handler one for each Airflow task. What is read here before a fork is there after it.
+Reading them is most of what a boto3 client costs (S3 or Logs: 40 ms of CPU). Airflow's AWS provider makes a session for
+each hook, and its CloudWatch handler one for each Airflow task. What is read here before a fork is there after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _services: dict[tuple[str, ...], list[str]] = {}
 
 
 def session(region: str | None = None) -> Any:
-    """A boto3 session like any other, with credentials and configuration of its own, that shares what it reads of models.
+    """A boto3 session like any other, with credentials and configuration of its own, that shares what it reads of
+    models.
 
     Args:
         region: AWS region; ``None`` for the usual places.

@@ -1,4 +1,5 @@
-"""What containers printed, in CloudWatch Logs: the last lines, the lines that are new, and lines added to another's log."""
+"""What containers printed, in CloudWatch Logs: the last lines, the lines that are new, and lines added to another's
+log."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class Stream:
     region: str = ""
 
 
-class Output:
+class LogReader:
     """Reads log streams of any region. Thread-safe; methods raise ``Refused`` or ``Unavailable``.
 
     Args:

@@ -40,7 +40,8 @@ MOST_KINDS = 100
 class OncePerMinute(logging.Filter):
     """Lets one warning of a kind through in a minute, as one line, with the number of those that were left out.
 
-    May be used by several threads: the lock is for the two dicts, so that no warning is counted twice or let through twice.
+    May be used by several threads: the lock is for the two dicts, so that no warning is counted twice or let through
+        twice.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:

@@ -103,7 +103,8 @@ class S3:
                     self._s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
     def _unreadable(self, error: ClientError, bucket: str, key: str, version: str) -> bool:
-        """Whether a HEAD's 400 is for a version id that S3 cannot parse. It may be an expired token; GET's body tells."""
+        """Whether a HEAD's 400 is for a version id that S3 cannot parse. It may be an expired token; GET's body
+        tells."""
         if code_of(error) != "400":
             return False
         try:

@@ -66,7 +66,8 @@ class S3Objects:
                     yield Listed(entry["Key"], entry["ETag"], entry["Size"])
 
     def fetch(self, ref: ObjectRef, target: Path, workspace: Path | None = None) -> str | None:
-        """Writes the object to ``target`` (folders are made) and returns its ETag; ``None`` when there is no such object.
+        """Writes the object to ``target`` (folders are made) and returns its ETag; ``None`` when there is no such
+        object.
 
         Args:
             target: replaced at once when the whole object has arrived; its mtime is then now.
@@ -126,7 +127,8 @@ class S3Objects:
                     self._s3.put_object(Bucket=bucket, Key=key, Body=file)
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
-        """Stores bytes where nothing is yet, in one step (S3's conditional write); ``False`` when something is there."""
+        """Stores bytes where nothing is yet, in one step (S3's conditional write); ``False`` when something is
+        there."""
         with calling(f"s3 PutObject s3://{bucket}/{key}"):
             try:
                 self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")

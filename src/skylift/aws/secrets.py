@@ -30,7 +30,7 @@ class Secret:
     value: Mapping[str, str] = field(repr=False)
 
 
-class Secrets:
+class SecretsManager:
     """Secrets by name or ARN. Every method raises ``Refused`` or ``Unavailable``."""
 
     def __init__(self, region: str) -> None:

@@ -16,10 +16,12 @@ LIFE = 900.0
 """Seconds for which fetched credentials are used at most, whatever they say themselves."""
 
 RETRY = 5.0
-"""Seconds after a fetch that failed in which the next is not tried: whoever needs credentials gets the same error at once."""
+"""Seconds after a fetch that failed in which the next is not tried: whoever needs credentials gets the same error at
+once."""
 
 FRESH = 300.0
-"""Seconds after which one call fetches them again; a fetch that fails before ``LIFE`` is over leaves the old ones in use."""
+"""Seconds after which one call fetches them again; a fetch that fails before ``LIFE`` is over leaves the old ones in
+use."""
 
 
 def following(
@@ -35,7 +37,8 @@ def following(
     """A session that asks for its credentials, the first time when a call needs them.
 
     Args:
-        fetch: botocore's ``Credentials`` or ``None``; may raise anything, which the call sees as an error of botocore's.
+        fetch: botocore's ``Credentials`` or ``None``; may raise anything, which the call sees as an error of
+            botocore's.
         region: of its clients; ``None`` as AWS's own settings say.
         now: the time.
         core: the session of botocore's to use; ``None``: a new one.
@@ -70,7 +73,8 @@ def following(
 
 
 def patient(said: Any) -> Any:
-    """botocore's settings for a call that others wait for: it ends within half a minute, where ``said`` says nothing else."""
+    """botocore's settings for a call that others wait for: it ends within half a minute, where ``said`` says nothing
+    else."""
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
     return config.merge(said) if said else config
 

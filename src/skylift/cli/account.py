@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.aws.errors import calling, code_of
-from skylift.cli.execution_role import TRUST, TRUST_ECS, Place, policy, role_name, task_execution_policy
+from skylift.cli.execution_role import TRUST, TRUST_ECS, EnvironmentScope, policy, role_name, task_execution_policy
 from skylift.core.errors import Refused
 from skylift.core.names import TASK_EXECUTION_ROLE
 
@@ -48,9 +48,9 @@ def ensure_bucket(s3: Any, bucket: str) -> None:
         )
 
 
-def ensure_role(iam: Any, place: Place) -> str:
-    """The environment's execution role, with the rights that its containers need; returns its ARN. Beside it, the one task
-    execution role of all environments, with which ECS starts those containers that see secrets."""
+def ensure_role(iam: Any, place: EnvironmentScope) -> str:
+    """The environment's execution role, with the rights that its containers need; returns its ARN. Beside it, the one
+    task execution role of all environments, with which ECS starts those containers that see secrets."""
     _ensure_role(iam, TASK_EXECUTION_ROLE, TRUST_ECS, "start", task_execution_policy(place.account, place.region))
     return _ensure_role(iam, role_name(place.environment), TRUST, "environment", policy(place))
 

@@ -1,8 +1,8 @@
 """How skylift was called, and so how its commands are written: what people are shown can be typed as it stands.
 
-Texts in the code, also those of other layers, name a command as ``skylift up``. Whatever is printed for people passes through
-``as_typed``, which puts the words there by which this very program can be started: ``skylift`` where the shell's PATH leads to it,
-else the path by which it was started, else the path of the script beside this Python.
+Texts in the code, also those of other layers, name a command as ``skylift up``. Whatever is printed for people passes
+through ``as_typed``, which puts the words there by which this very program can be started: ``skylift`` where the
+shell's PATH leads to it, else the path by which it was started, else the path of the script beside this Python.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ COMMANDS = (
     "status",
     "up",
 )
-"""The words after which ``skylift`` is a command to type, and not the product's name. A test holds them against the command line."""
+"""The words after which ``skylift`` is a command to type, and not the product's name. A test holds them against the
+command line."""
 
 _COMMAND = re.compile(rf"(?<![\w./=-])skylift(?=\s+(?:{'|'.join(COMMANDS)})\b)")
 
@@ -59,7 +60,8 @@ def as_typed(text: str, program: str | None = None, environ: Mapping[str, str] =
 
 
 def activation(program: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The line after which a shell finds ``skylift`` by itself; empty when it does already, or when there is no such line."""
+    """The line after which a shell finds ``skylift`` by itself; empty when it does already, or when there is no such
+    line."""
     shown = word(program, environ)
     if shown == "skylift":
         return ""

@@ -12,13 +12,13 @@ from skylift.aws import signed
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
-from skylift.cli.airflow_api import AirflowApi
-from skylift.cli.daemon import silent_text
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
 from skylift.cli.lock import holder
-from skylift.cli.patience import patiently
-from skylift.cli.server import IMAGE, Server, alive, recorded, running
+from skylift.cli.runs.airflow_api import AirflowApi
+from skylift.cli.runs.patience import patiently
+from skylift.cli.serving.daemon import silent_text
+from skylift.cli.serving.server import IMAGE, RunningServer, alive, recorded, running
 from skylift.control.parts.secrets import password_name
 from skylift.core.errors import Refused, Unavailable
 
@@ -41,7 +41,7 @@ class Connection:
     """The server of a home, and how to call it."""
 
     home: Home
-    server: Server
+    server: RunningServer
 
     def client(self, service: str) -> Any:
         """A boto3 client with the owner's credentials."""
@@ -162,7 +162,7 @@ def connect() -> Connection:
     return connection(home, server)
 
 
-def connection(home: Home, server: Server) -> Connection:
+def connection(home: Home, server: RunningServer) -> Connection:
     """The connection to a known server; turns this process's AWS settings to it."""
     aim(home, server.port)
     return Connection(home, server)

@@ -16,9 +16,9 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
-from skylift.cli.daemon import free_port, last_port, port_is_free
 from skylift.cli.home import Home
-from skylift.cli.server import health, home_of, recorded, running
+from skylift.cli.serving.daemon import free_port, last_port, port_is_free
+from skylift.cli.serving.server import health, home_of, recorded, running
 from skylift.localcloud.containers.memory import MODE
 from skylift.localcloud.ecs.tasks.slots import SLOTS, machine_slots
 from skylift.localcloud.installing import install_line

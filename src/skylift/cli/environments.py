@@ -1,4 +1,5 @@
-"""Environments as the command line deals with them: made, waited for, deleted, over the MWAA API like anyone else would."""
+"""Environments as the command line deals with them: made, waited for, deleted, over the MWAA API like anyone else
+would."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from typing import Any
 from skylift.aws.errors import calling
 from skylift.cli.account import Network, exists
 from skylift.cli.home import REGION
-from skylift.cli.patience import patiently
-from skylift.cli.project import Project, up_command, up_line
+from skylift.cli.projects.project import Project, up_command, up_line
+from skylift.cli.runs.patience import patiently
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import arn
 
@@ -47,7 +48,8 @@ def refuse_existing(mwaa: Any, project: Project) -> None:
     found = find(mwaa, project.name)
     if found is not None and found["Status"] not in {"CREATE_FAILED", "DELETING"}:
         raise Refused(
-            f"There is an environment {project.name} already ({found['Status']}), and its options stay as they are. To bring the "
+            f"There is an environment {project.name} already ({found['Status']}), and its options stay as they are. "
+            "To bring the "
             f"project's files to it: {up_command(project)}\nTo make it anew, giving up its run "
             f"history: skylift env delete {project.name}, then this command again."
         )
@@ -147,7 +149,8 @@ def wait_available(
     Args:
         say: told what is being done now.
         progress: what the control plane does for an environment now; empty when it does not say.
-        looked_at: whether the control plane has looked at an environment since it began; what it knew before does not count.
+        looked_at: whether the control plane has looked at an environment since it began; what it knew before does not
+            count.
         limit: seconds.
 
     Raises:
@@ -212,7 +215,8 @@ def failure_text(environment: dict[str, Any]) -> str:
     name, status = environment["Name"], environment["Status"]
     if status == "UNAVAILABLE":
         return (
-            f"The environment {name} is UNAVAILABLE: its API server ends again and again, or cannot be started. What it said: "
+            f"The environment {name} is UNAVAILABLE: its API server ends again and again, or cannot be started. What "
+            "it said: "
             f"skylift logs api-server --env {name}"
         )
     if status != "CREATE_FAILED":

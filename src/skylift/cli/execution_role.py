@@ -1,11 +1,13 @@
 """What an environment's containers may do, and what ECS may do to start them: the policies of two roles. Pure.
 
-MWAA's own execution role is the base (``mwaa-create-role``), less what MWAA needs for Celery's queue; on top comes what skylift's
-containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and workloads.
+MWAA's own execution role is the base (``mwaa-create-role``), less what MWAA needs for Celery's queue; on top comes what
+skylift's
+containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and
+workloads.
 
-User code has the environment's own role. So that role reads no secret but the options that user code is given anyway, and only
-starts the ECS tasks of its executor. The database's address and Airflow's keys are read by ECS, with the task execution role, which
-no container has.
+User code has the environment's own role. So that role reads no secret but the options that user code is given anyway,
+and only starts the ECS tasks of its executor. The database's address and Airflow's keys are read by ECS, with the task
+execution role, which no container has.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ TRUST_ECS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class EnvironmentScope:
     """Where an environment lives.
 
     Attributes:
@@ -62,7 +64,7 @@ def role_name(environment: str) -> str:
     return f"skylift-{environment}"[:64]
 
 
-def policy(place: Place) -> dict[str, Any]:
+def policy(place: EnvironmentScope) -> dict[str, Any]:
     """The policy document."""
     return {
         "Version": "2012-10-17",
@@ -78,7 +80,8 @@ def policy(place: Place) -> dict[str, Any]:
 
 
 def task_execution_policy(account: str, region: str) -> dict[str, Any]:
-    """What ECS does for a container of any environment before it runs: reads its secrets, pulls its image, writes its log."""
+    """What ECS does for a container of any environment before it runs: reads its secrets, pulls its image, writes its
+    log."""
     groups = [arn("logs", region, account, f"log-group:{name}:*") for name in ("airflow-*", "/skylift/*")]
     # An environment's secrets, not the control plane's own (skylift/postgres).
     secrets = arn("secretsmanager", region, account, "secret:skylift/*/*")
@@ -92,7 +95,7 @@ def task_execution_policy(account: str, region: str) -> dict[str, Any]:
     }
 
 
-def _files(place: Place) -> list[dict[str, Any]]:
+def _files(place: EnvironmentScope) -> list[dict[str, Any]]:
     own = [place.arn("s3", place.bucket), place.arn("s3", f"{place.bucket}/*")]
     control = place.arn("s3", place.control_bucket)
     return [
@@ -104,7 +107,8 @@ def _files(place: Place) -> list[dict[str, Any]]:
         ),
         # A workload holds a token: its container deletes it once fetched.
         _allow(["s3:DeleteObject"], [f"{control}/workloads/{place.environment}/*"]),
-        # The executor's ECS tasks are started with this role, and get the environment's configuration options as variables.
+        # The executor's ECS tasks are started with this role, and get the environment's configuration options as
+        # variables.
         _allow(
             ["secretsmanager:GetSecretValue"],
             [place.arn("secretsmanager", f"secret:skylift/{place.environment}/options-*")],
@@ -112,7 +116,7 @@ def _files(place: Place) -> list[dict[str, Any]]:
     ]
 
 
-def _logs(place: Place) -> list[dict[str, Any]]:
+def _logs(place: EnvironmentScope) -> list[dict[str, Any]]:
     groups = (f"airflow-{place.environment}-*", f"/skylift/{place.environment}")
     resources = [place.arn("logs", f"log-group:{group}{end}") for group in groups for end in ("", ":*")]
     write = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
@@ -125,7 +129,7 @@ def _images() -> list[dict[str, Any]]:
     return [_allow([*pull, "ecr:BatchGetImage"], ["*"])]
 
 
-def _ecs_tasks(place: Place) -> list[dict[str, Any]]:
+def _ecs_tasks(place: EnvironmentScope) -> list[dict[str, Any]]:
     """What the scheduler's executor does, within one cluster and with this environment's task definition for it.
 
     Not with the others: a command of one's own in the scheduler's would see the scheduler's secrets.
@@ -146,8 +150,9 @@ def _ecs_tasks(place: Place) -> list[dict[str, Any]]:
     ]
 
 
-def _batch_jobs(place: Place) -> list[dict[str, Any]]:
-    """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``: in the environment's own queue."""
+def _batch_jobs(place: EnvironmentScope) -> list[dict[str, Any]]:
+    """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``: in the environment's own
+    queue."""
     name = f"skylift-{place.environment}-task"
     queue = place.arn("batch", f"job-queue/{name}")
     jobs = place.arn("batch", "job/*")
@@ -165,7 +170,7 @@ def _batch_jobs(place: Place) -> list[dict[str, Any]]:
     ]
 
 
-def _as_on_mwaa(place: Place) -> list[dict[str, Any]]:
+def _as_on_mwaa(place: EnvironmentScope) -> list[dict[str, Any]]:
     return [
         _allow(["airflow:PublishMetrics"], [place.arn("airflow", f"environment/{place.environment}")]),
         _allow(["cloudwatch:PutMetricData", "s3:GetAccountPublicAccessBlock"], ["*"]),

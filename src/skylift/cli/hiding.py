@@ -1,4 +1,5 @@
-"""What the command line shows of an environment's secrets: ``***``, unless ``--show-secrets`` is given. The API hides nothing."""
+"""What the command line shows of an environment's secrets: ``***``, unless ``--show-secrets`` is given. The API hides
+nothing."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ FOREIGN_VARIABLES = (
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
 )
-"""Variables that botocore prefers to a credentials file, or that take it away from ``AWS_ENDPOINT_URL``: left set, our calls would
-go out with a real account's keys, or to a real endpoint."""
+"""Variables that botocore prefers to a credentials file, or that take it away from ``AWS_ENDPOINT_URL``: left set, our
+calls would go out with a real account's keys, or to a real endpoint."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def endpoint(port: int) -> str:
 
 
 def foreign_variables(environ: Mapping[str, str]) -> list[str]:
-    """Names to unset so that AWS tools go where they are told: ``FOREIGN_VARIABLES``, and every ``AWS_ENDPOINT_URL_<SERVICE>``."""
+    """Names to unset so that AWS tools go where they are told: ``FOREIGN_VARIABLES``, and every
+    ``AWS_ENDPOINT_URL_<SERVICE>``."""
     return [*FOREIGN_VARIABLES, *sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL_"))]
 
 

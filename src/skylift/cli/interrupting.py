@@ -1,5 +1,5 @@
-"""What runs now and would be cut off by a stop: Airflow tasks, Batch jobs and the user's own ECS tasks. Services are not: they
-come back with the next start."""
+"""What runs now and would be cut off by a stop: Airflow tasks, Batch jobs and the user's own ECS tasks. Services are
+not: they come back with the next start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def lines(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _one_offs(ecs: Any) -> Iterator[dict[str, Any]]:
-    """ECS tasks that are to run and belong to no service, but for those that make environments: these begin again by themselves."""
+    """ECS tasks that are to run and belong to no service, but for those that make environments: these begin again by
+    themselves."""
     with calling("ecs ListClusters"):
         clusters = [arn for page in ecs.get_paginator("list_clusters").paginate() for arn in page["clusterArns"]]
     for cluster in clusters:

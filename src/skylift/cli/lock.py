@@ -1,7 +1,8 @@
-"""The lock of a home (flock): held by its one server, from before the process starts until it is gone, with its pid in the file.
+"""The lock of a home (flock): held by its one server, from before the process starts until it is gone, with its pid in
+the file.
 
-The command that starts a server takes the lock and hands it over, so that there is no moment in which a server is on its way and
-nobody can tell.
+The command that starts a server takes the lock and hands it over, so that there is no moment in which a server is on
+its way and nobody can tell.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def sign(lock: IO[str], pid: int) -> None:
 
 
 def holder(home: Home) -> int | None:
-    """The process that serves this home, also while it is still starting or stopping; none when nobody has the home's lock."""
+    """The process that serves this home, also while it is still starting or stopping; none when nobody has the home's
+    lock."""
     for _ in range(20):
         try:
             with home.lock_file.open() as lock:

@@ -1,6 +1,8 @@
-"""The client of a session in a container: what is typed goes there, what it shows comes here (``localcloud.ecs.sessions`` says how).
+"""The client of a session in a container: what is typed goes there, what it shows comes here
+(``localcloud.ecs.sessions`` says how).
 
-One HTTP request, both ways at once, which no HTTP client of the standard library does: so a socket, and HTTP's chunks by hand.
+One HTTP request, both ways at once, which no HTTP client of the standard library does: so a socket, and HTTP's chunks
+by hand.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 def talk(stream_url: str, token: str) -> int:
     """Connects this process's standard streams to a session.
 
-    A terminal at both ends is a terminal there too; else input, output and errors are kept apart and nothing is changed in them.
+    A terminal at both ends is a terminal there too; else input, output and errors are kept apart and nothing is changed
+    in them.
 
     Returns:
         The exit code of the command.

@@ -40,7 +40,8 @@ class ForPeople(Console):
 
 
 class Left(Exception):
-    """Ctrl-C, where something goes on without the command. Its text says what, and how to come back; empty: nothing to say."""
+    """Ctrl-C, where something goes on without the command. Its text says what, and how to come back; empty: nothing to
+    say."""
 
 
 @contextmanager
@@ -56,7 +57,8 @@ YES_OPTION = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 def agree(question: str, yes: bool, otherwise: str) -> None:
-    """Asks, unless that was answered beforehand or nobody sits there (standard input is no terminal): a script means what it says.
+    """Asks, unless that was answered beforehand or nobody sits there (standard input is no terminal): a script means
+    what it says.
 
     Args:
         otherwise: what to say when the answer is no.
@@ -117,7 +119,8 @@ class Stages:
             self._line = self._live.add_task("starting")
 
     def now(self, text: str) -> None:
-        """Says what is being done now. The same text again says nothing; without a terminal, details come not too often."""
+        """Says what is being done now. The same text again says nothing; without a terminal, details come not too
+        often."""
         if text == self._now:
             return
         self._now = text

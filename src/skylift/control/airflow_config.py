@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from skylift.control.api.validation import CLASSES
 from skylift.control.blueprint import BATCH_EXECUTOR, executors
-from skylift.control.scene import Scene, batch_place
-from skylift.control.validation import CLASSES
+from skylift.control.part_context import PartContext, batch_place
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import arn, log_group, s3_url
 
@@ -27,7 +27,7 @@ PROTECTED = frozenset(
         "AIRFLOW__CELERY__RESULT_BACKEND",
     }
 )
-"""Options that MWAA restores when a user sets them and that we have no value of our own for (mwaa.md, 3.2)."""
+"""Options that MWAA restores when a user sets them and that we have no value of our own for."""
 
 SECRET_OPTIONS = {
     "AIRFLOW__CORE__FERNET_KEY": "fernet_key",
@@ -37,7 +37,8 @@ SECRET_OPTIONS = {
 """Variables whose value is a key of the secret ``skylift/{env}/airflow`` (``parts/secrets.py`` makes it)."""
 
 DATABASE_OPTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-"""Airflow derives the async URL itself (``postgresql+psycopg2`` becomes ``postgresql+asyncpg``, airflow/settings.py)."""
+"""Airflow derives the async URL itself (``postgresql+psycopg2`` becomes ``postgresql+asyncpg``,
+airflow/settings.py)."""
 
 
 def variable(option: str) -> str:
@@ -46,9 +47,9 @@ def variable(option: str) -> str:
     return f"AIRFLOW__{section.upper()}__{key.upper()}".replace(".", "_")
 
 
-def opinions(scene: Scene) -> dict[str, str]:
+def opinions(context: PartContext) -> dict[str, str]:
     """What we think best; the user may think otherwise."""
-    spec = scene.spec
+    spec = context.spec
     slots = CLASSES[spec.environment_class].tasks_per_worker * spec.max_workers
     return {
         # How often the bundle is asked whether S3 holds something new (docs/decisions/0002-dag-latency.md).
@@ -61,14 +62,15 @@ def opinions(scene: Scene) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
         # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
-        # A running Airflow task outlives its API server: about two minutes of tries, while ECS starts another (Airflow's
-        # own five are over in ten seconds when its dice are kind). The scheduler waits for a heartbeat for five minutes.
+        # A running Airflow task outlives its API server: about two minutes of tries, while ECS starts another
+        # (Airflow's own five are over in ten seconds when its dice are kind). The scheduler waits for a heartbeat for
+        # five minutes.
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "24",
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
         # How fast containers may be asked for depends on where they run.
-        "AIRFLOW__SKYLIFT__LAUNCHES_PER_SECOND": str(scene.settings.launches_per_second),
+        "AIRFLOW__SKYLIFT__LAUNCHES_PER_SECOND": str(context.settings.launches_per_second),
         # How late the scheduler sees that there is something to do; a look costs it 12 ms of CPU.
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(scene.settings.scheduler_idle_milliseconds / 1000),
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(context.settings.scheduler_idle_milliseconds / 1000),
         # One process is enough behind one load balancer target; each costs 200 MB.
         "AIRFLOW__API__WORKERS": "1",
         # AWS's models are read once in a process, not once in each session: 35 ms of CPU in each Airflow task.
@@ -83,7 +85,8 @@ def opinions(scene: Scene) -> dict[str, str]:
 
 
 def _names_instance(options: Mapping[str, str]) -> bool:
-    """Whether the user has named it, under its present name or the one before Airflow 3.1, which ours would overrule."""
+    """Whether the user has named it, under its present name or the one before Airflow 3.1, which ours would
+    overrule."""
     return not {"api.instance_name", "webserver.instance_name"}.isdisjoint(option.lower() for option in options)
 
 
@@ -91,66 +94,66 @@ def opinions_of(role: str) -> dict[str, str]:
     """As ``opinions``, for the containers of one role."""
     if role != Command.API_SERVER:
         return {}
-    # As many connections as with Airflow's numbers (5, and 10 that are closed after each use), all of which are kept: a new
-    # one costs as much as the request. ``skylift.runtime.database_pool`` closes them when nothing goes on.
+    # As many connections as with Airflow's numbers (5, and 10 that are closed after each use), all of which are kept: a
+    # new one costs as much as the request. ``skylift.runtime.database_pool`` closes them when nothing goes on.
     return {"AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "15", "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "0"}
 
 
-def essentials(scene: Scene, module: str) -> dict[str, str]:
+def essentials(context: PartContext, module: str) -> dict[str, str]:
     """What has to be, whatever the user says.
 
     Args:
         module: the log module whose level applies, e.g. ``SchedulerLogs``.
     """
-    spec = scene.spec
+    spec = context.spec
     return {
         "AIRFLOW__CORE__EXECUTOR": ",".join(executors(spec)),
         # Examples would appear in every environment's DAG list.
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # Where Airflow tasks report to; the load balancer's name stays when API servers come and go.
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web_url(scene)}/execution/",
-        "AIRFLOW__API__BASE_URL": f"{web_url(scene)}/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web_url(context)}/execution/",
+        "AIRFLOW__API__BASE_URL": f"{web_url(context)}/",
         "AIRFLOW__API__PORT": str(WEB_PORT),
         # One user, whose password comes from Secrets Manager (the runtime's entrypoint sets it).
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(scene),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(context),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": spec.logging[module].level,
         # What DAG files print while they are parsed; from files in the container nobody could read it.
         "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET": "stdout",
-        **_task_logs(scene, module),
-        **_executor(scene),
+        **_task_logs(context, module),
+        **_executor(context),
     }
 
 
-def user_options(scene: Scene) -> dict[str, str]:
+def user_options(context: PartContext) -> dict[str, str]:
     """The user's options by variable, without those that are ours."""
-    ours = {*essentials(scene, "TaskLogs"), *SECRET_OPTIONS, DATABASE_OPTION, *PROTECTED}
+    ours = {*essentials(context, "TaskLogs"), *SECRET_OPTIONS, DATABASE_OPTION, *PROTECTED}
     return {
         variable(option): value
-        for option, value in sorted(scene.spec.options.items())
+        for option, value in sorted(context.spec.options.items())
         if "." in option and variable(option) not in ours
     }
 
 
-def web_url(scene: Scene) -> str:
+def web_url(context: PartContext) -> str:
     """The API server's address behind its load balancer, without a slash at its end."""
-    return f"http://{scene.fact('web.address')}"
+    return f"http://{context.fact('web.address')}"
 
 
-def _bundles(scene: Scene) -> str:
-    kwargs = {"url": s3_url(scene.spec.bucket, scene.spec.dag_prefix)}
+def _bundles(context: PartContext) -> str:
+    kwargs = {"url": s3_url(context.spec.bucket, context.spec.dag_prefix)}
     return json.dumps([{"name": "dags", "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
 
 
-def _task_logs(scene: Scene, module: str) -> dict[str, str]:
+def _task_logs(context: PartContext, module: str) -> dict[str, str]:
     # The DAG processor runs no Airflow tasks, and would put its files' logs among theirs (its own are on stdout).
-    if module == "DagProcessingLogs" or not scene.spec.logging["TaskLogs"].enabled:
+    if module == "DagProcessingLogs" or not context.spec.logging["TaskLogs"].enabled:
         return {"AIRFLOW__LOGGING__REMOTE_LOGGING": "False"}
-    group = "log-group:" + log_group(scene.spec.name, "TaskLogs")
+    group = "log-group:" + log_group(context.spec.name, "TaskLogs")
     return {
         "AIRFLOW__LOGGING__REMOTE_LOGGING": "True",
         "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "cloudwatch://"
-        + arn("logs", scene.settings.region, scene.settings.account, group),
+        + arn("logs", context.settings.region, context.settings.account, group),
         # What is in CloudWatch need not fill the container's disk, too (the triggerer's lives for months).
         "AIRFLOW__LOGGING__DELETE_LOCAL_LOGS": "True",
         # Empty: the container's own role, no Airflow connection to look up (and none to forget).
@@ -158,9 +161,10 @@ def _task_logs(scene: Scene, module: str) -> dict[str, str]:
     }
 
 
-def _executor(scene: Scene) -> dict[str, str]:
-    """Sections ``[aws_ecs_executor]`` and ``[aws_batch_executor]`` as in the amazon provider, and our own ``[skylift]``."""
-    spec, settings = scene.spec, scene.settings
+def _executor(context: PartContext) -> dict[str, str]:
+    """Sections ``[aws_ecs_executor]`` and ``[aws_batch_executor]`` as in the amazon provider, and our own
+    ``[skylift]``."""
+    spec, settings = context.spec, context.settings
     place = batch_place(spec.name) if BATCH_EXECUTOR in executors(spec) else ""
     batch = {"JOB_QUEUE": place, "JOB_DEFINITION": place, "JOB_NAME": "airflow", "REGION_NAME": settings.region}
     return {
@@ -175,5 +179,5 @@ def _executor(scene: Scene) -> dict[str, str]:
         "AIRFLOW__AWS_ECS_EXECUTOR__ASSIGN_PUBLIC_IP": "False",
         "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": settings.launch_type,
         "AIRFLOW__SKYLIFT__PAYLOAD_URL": s3_url(settings.bucket, f"workloads/{spec.name}"),
-        "AIRFLOW__SKYLIFT__EVENTS_QUEUE": scene.fact("events.queue"),
+        "AIRFLOW__SKYLIFT__EVENTS_QUEUE": context.fact("events.queue"),
     }

@@ -9,7 +9,7 @@ from skylift.core.containers import Command
 from skylift.core.environment import Spec
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """What a part is; each kind has one file in ``control/parts``."""
 
     SOURCE = "source"
@@ -47,7 +47,7 @@ class Part:
         doing: what is being done while it is not ready, for people: "migrating the database".
     """
 
-    kind: Kind
+    kind: PartKind
     role: str
     needs: tuple[str, ...]
     doing: str
@@ -66,29 +66,31 @@ def blueprint(spec: Spec) -> Blueprint:
     has_layer = any((spec.requirements, spec.plugins, spec.startup_script))
     ground = ("logs", "secrets", "database", "balancer", "events") + (("layer",) if has_layer else ("source",))
     parts = [
-        Part(Kind.SOURCE, "", (), "checking the bucket"),
-        Part(Kind.LOGS, "", (), "creating log groups"),
-        Part(Kind.SECRETS, "", (), "creating secrets"),
-        Part(Kind.DATABASE, "", (), "creating the database"),
-        Part(Kind.BALANCER, "", (), "creating the load balancer"),
-        Part(Kind.EVENTS, "", (), "creating the queue of events"),
+        Part(PartKind.SOURCE, "", (), "checking the bucket"),
+        Part(PartKind.LOGS, "", (), "creating log groups"),
+        Part(PartKind.SECRETS, "", (), "creating secrets"),
+        Part(PartKind.DATABASE, "", (), "creating the database"),
+        Part(PartKind.BALANCER, "", (), "creating the load balancer"),
+        Part(PartKind.EVENTS, "", (), "creating the queue of events"),
     ]
     if has_layer:
         parts += [
-            Part(Kind.DEFINITION, Command.BUILD_LAYER, ("logs",), "describing the layer's builder"),
-            Part(Kind.LAYER, "", ("source", f"definition/{Command.BUILD_LAYER}"), "building layer"),
+            Part(PartKind.DEFINITION, Command.BUILD_LAYER, ("logs",), "describing the layer's builder"),
+            Part(PartKind.LAYER, "", ("source", f"definition/{Command.BUILD_LAYER}"), "building layer"),
         ]
     parts += [
-        Part(Kind.DEFINITION, Command.MIGRATE, ("logs", "secrets", "database"), "describing the migration"),
-        Part(Kind.MIGRATION, "", ("database", f"definition/{Command.MIGRATE}"), "migrating database"),
+        Part(PartKind.DEFINITION, Command.MIGRATE, ("logs", "secrets", "database"), "describing the migration"),
+        Part(PartKind.MIGRATION, "", ("database", f"definition/{Command.MIGRATE}"), "migrating database"),
     ]
-    parts += [Part(Kind.DEFINITION, role, ground, f"describing {role}") for role in (*COMPONENTS, EXECUTOR_ROLE)]
+    parts += [Part(PartKind.DEFINITION, role, ground, f"describing {role}") for role in (*COMPONENTS, EXECUTOR_ROLE)]
     needs = [f"definition/{EXECUTOR_ROLE}", "migration"]
     if BATCH_EXECUTOR in executors(spec):
-        parts.append(Part(Kind.BATCH, "", ground, "creating the Batch queue"))
+        parts.append(Part(PartKind.BATCH, "", ground, "creating the Batch queue"))
         needs.append("batch")
-    parts += [Part(Kind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in COMPONENTS]
-    parts.append(Part(Kind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health"))
+    parts += [Part(PartKind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in COMPONENTS]
+    parts.append(
+        Part(PartKind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health")
+    )
     return tuple(parts)
 
 

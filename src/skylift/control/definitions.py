@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from skylift.control import airflow_config
+from skylift.control.api.validation import CLASSES
 from skylift.control.blueprint import EXECUTOR_ROLE
-from skylift.control.scene import Scene, digest, service_log_group
-from skylift.control.validation import CLASSES
+from skylift.control.part_context import PartContext, digest, service_log_group
 from skylift.core import containers
 from skylift.core.containers import CONTAINER_NAME, ENTRYPOINT, WEB_PORT, Command
 from skylift.core.names import log_group, s3_url
@@ -31,13 +31,16 @@ MODULES = {
 """Log module of each role. MWAA has no module for the triggerer; it rides with the scheduler there."""
 
 AWS_MAX_ATTEMPTS = "12"
-"""boto3's own three attempts are over in a third of a second; these take half a minute, in which an AWS that is away comes back.
-Locally that is a server that was killed and started again: user code that reads S3 meanwhile waits instead of failing."""
+"""boto3's own three attempts are over in a third of a second; these take half a minute, in which an AWS that is away
+comes back.
+Locally that is a server that was killed and started again: user code that reads S3 meanwhile waits instead of
+failing."""
 
 WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER})
 """Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead.
-ECS starts them with the environment's own role: their executor must pass the role on, and whoever may pass a role to ECS can run
-user code with it. All others are started with a role that user code never has, because it reads the secrets."""
+ECS starts them with the environment's own role: their executor must pass the role on, and whoever may pass a role to
+ECS can run user code with it. All others are started with a role that user code never has, because it reads the
+secrets."""
 
 
 def family(environment: str, role: str) -> str:
@@ -45,9 +48,9 @@ def family(environment: str, role: str) -> str:
     return f"skylift-{environment}-{role}"
 
 
-def definition(scene: Scene, role: str) -> dict[str, Any]:
+def definition(context: PartContext, role: str) -> dict[str, Any]:
     """The request for RegisterTaskDefinition of one role (a ``Command`` or ``task``)."""
-    spec, settings = scene.spec, scene.settings
+    spec, settings = context.spec, context.settings
     size = CLASSES[spec.environment_class]
     web = role == Command.API_SERVER
     container: dict[str, Any] = {
@@ -55,9 +58,9 @@ def definition(scene: Scene, role: str) -> dict[str, Any]:
         "image": settings.image_of(spec.airflow_version),
         "essential": True,
         "entryPoint": list(ENTRYPOINT),
-        "environment": [{"name": name, "value": value} for name, value in sorted(variables(scene, role).items())],
-        "secrets": [{"name": name, "valueFrom": source} for name, source in sorted(secrets(scene, role).items())],
-        "logConfiguration": _logs(scene, role),
+        "environment": [{"name": name, "value": value} for name, value in sorted(variables(context, role).items())],
+        "secrets": [{"name": name, "valueFrom": source} for name, source in sorted(secrets(context, role).items())],
+        "logConfiguration": _logs(context, role),
         # Longer than Fargate's 30 s, so that a task that is stopped can tell Airflow.
         "stopTimeout": 120,
     }
@@ -75,7 +78,7 @@ def definition(scene: Scene, role: str) -> dict[str, Any]:
         "executionRoleArn": spec.execution_role if role in WITHOUT_DATABASE else settings.starting_role,
         "containerDefinitions": [container],
     }
-    container["dockerLabels"] = {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True), _options_version(scene))}
+    container["dockerLabels"] = {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True), _options_version(context))}
     return request
 
 
@@ -87,9 +90,9 @@ def digest_of(request: Mapping[str, Any]) -> str:
     return ""
 
 
-def variables(scene: Scene, role: str) -> dict[str, str]:
+def variables(context: PartContext, role: str) -> dict[str, str]:
     """Plain environment variables of a role. Later ones win; none is secret."""
-    spec = scene.spec
+    spec = context.spec
     ours = {containers.ENVIRONMENT.env: spec.name, "AWS_MAX_ATTEMPTS": AWS_MAX_ATTEMPTS}
     # The builder, too: requirements may name a constraints file among the DAGs.
     ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_prefix)
@@ -97,45 +100,45 @@ def variables(scene: Scene, role: str) -> dict[str, str]:
         return ours
     if role == Command.MIGRATE:
         return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    ours[containers.LAYER.env] = scene.fact("layer.url")
-    ours[containers.STARTUP_SCRIPT.env] = scene.fact("source.startup_script")
+    ours[containers.LAYER.env] = context.fact("layer.url")
+    ours[containers.STARTUP_SCRIPT.env] = context.fact("source.startup_script")
     merged = (
-        airflow_config.opinions(scene)
+        airflow_config.opinions(context)
         | airflow_config.opinions_of(role)
-        | airflow_config.essentials(scene, MODULES[role])
+        | airflow_config.essentials(context, MODULES[role])
     )
     # ECS refuses a name that is both a variable and a secret.
-    return {name: value for name, value in (merged | ours).items() if name not in airflow_config.user_options(scene)}
+    return {name: value for name, value in (merged | ours).items() if name not in airflow_config.user_options(context)}
 
 
-def secrets(scene: Scene, role: str) -> dict[str, str]:
+def secrets(context: PartContext, role: str) -> dict[str, str]:
     """Variables of a role that ECS fills from Secrets Manager: name -> ARN, or ``{arn}:{json key}::``."""
     wanted: dict[str, str] = {}
     if role not in WITHOUT_DATABASE:
-        wanted[airflow_config.DATABASE_OPTION] = f"{scene.fact('database.secret')}:url::"
+        wanted[airflow_config.DATABASE_OPTION] = f"{context.fact('database.secret')}:url::"
         for name, key in airflow_config.SECRET_OPTIONS.items():
-            wanted[name] = f"{scene.fact('secrets.airflow')}:{key}::"
+            wanted[name] = f"{context.fact('secrets.airflow')}:{key}::"
     if role == Command.API_SERVER:
-        wanted[containers.ADMIN_PASSWORD.env] = scene.fact("secrets.admin_password")
+        wanted[containers.ADMIN_PASSWORD.env] = context.fact("secrets.admin_password")
     if role in MODULES:
-        for name in airflow_config.user_options(scene):
-            wanted[name] = f"{scene.fact('secrets.options')}:{name}::"
+        for name in airflow_config.user_options(context):
+            wanted[name] = f"{context.fact('secrets.options')}:{name}::"
     return wanted
 
 
-def _options_version(scene: Scene) -> str:
+def _options_version(context: PartContext) -> str:
     # A changed value must roll the containers although the definition's text is the same.
-    return scene.fact("secrets.options_version")
+    return context.fact("secrets.options_version")
 
 
-def _logs(scene: Scene, role: str) -> dict[str, Any]:
+def _logs(context: PartContext, role: str) -> dict[str, Any]:
     module = MODULES.get(role, "")
-    enabled = bool(module) and scene.spec.logging[module].enabled
+    enabled = bool(module) and context.spec.logging[module].enabled
     return {
         "logDriver": "awslogs",
         "options": {
-            "awslogs-group": log_group(scene.spec.name, module) if enabled else service_log_group(scene.spec.name),
-            "awslogs-region": scene.settings.region,
+            "awslogs-group": log_group(context.spec.name, module) if enabled else service_log_group(context.spec.name),
+            "awslogs-region": context.settings.region,
             "awslogs-stream-prefix": str(role),
         },
     }

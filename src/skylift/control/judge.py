@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skylift.control.blueprint import Blueprint, Kind
-from skylift.control.plan import NO_ANSWER, SILENT, Fault, Phase, Seen
+from skylift.control.blueprint import Blueprint, PartKind
+from skylift.control.plan import NO_ANSWER, SILENT, Failure, PartPhase, Seen
 from skylift.core.containers import Command
 from skylift.core.environment import Status
 
-WEB = f"{Kind.SERVICE}/{Command.API_SERVER}"
+WEB = f"{PartKind.SERVICE}/{Command.API_SERVER}"
 
 MOST_MESSAGE = 1024
 """Longest ErrorMessage of ``LastUpdate.Error`` (botocore model)."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StatusDecision:
     """Status, the reason when it failed, and one sentence on what is being done."""
 
     status: Status
-    fault: Fault | None
+    fault: Failure | None
     progress: str
 
 
 def judge(
-    before: Status, parts: Blueprint, seen: Mapping[str, Seen], age: float, create_seconds: float, refused: Fault | None
-) -> Verdict:
+    before: Status,
+    parts: Blueprint,
+    seen: Mapping[str, Seen],
+    age: float,
+    create_seconds: float,
+    refused: Failure | None,
+) -> StatusDecision:
     """The status that follows.
 
     Args:
@@ -38,41 +43,44 @@ def judge(
     """
     progress = progress_of(parts, seen)
     if before is Status.DELETING:
-        gone = all(one.phase is Phase.ABSENT for one in seen.values())
-        return Verdict(Status.DELETED if gone else before, refused, "deleted" if gone else removal_of(parts, seen))
+        gone = all(one.phase is PartPhase.ABSENT for one in seen.values())
+        return StatusDecision(
+            Status.DELETED if gone else before, refused, "deleted" if gone else removal_of(parts, seen)
+        )
     if before in SERVING:
         return _serving(before, parts, seen, refused)
     if before is not Status.CREATING:
-        return Verdict(before, None, progress)
+        return StatusDecision(before, None, progress)
     fault = next((one.fault for one in (seen[part.name] for part in parts) if one.fault), refused)
-    if fault is None and all(one.phase is Phase.READY for one in seen.values()):
-        return Verdict(Status.AVAILABLE, None, "available")
+    if fault is None and all(one.phase is PartPhase.READY for one in seen.values()):
+        return StatusDecision(Status.AVAILABLE, None, "available")
     if fault is None and age > create_seconds:
-        fault = Fault(
+        fault = Failure(
             "TIMED_OUT",
             f"The environment was not ready after {create_seconds:.0f} seconds; it was still {progress}. Look at its "
             "log groups, delete the environment and create it again.",
         )
     if fault is not None:
-        return Verdict(Status.CREATE_FAILED, _cut(fault), progress)
-    return Verdict(Status.CREATING, None, progress)
+        return StatusDecision(Status.CREATE_FAILED, _cut(fault), progress)
+    return StatusDecision(Status.CREATING, None, progress)
 
 
 SERVING = frozenset({Status.AVAILABLE, Status.UNAVAILABLE})
 """Statuses of an environment that was ready once."""
 
 
-def _serving(before: Status, parts: Blueprint, seen: Mapping[str, Seen], refused: Fault | None) -> Verdict:
-    """UNAVAILABLE only while no API server serves and none is on its way: Terraform ends an apply on a status that it does
-    not know, and one that starts, however slowly, is no reason for that. AVAILABLE again once all of Airflow is well."""
-    if all(one.phase is Phase.READY for one in seen.values()):
-        return Verdict(Status.AVAILABLE, None, "available")
+def _serving(before: Status, parts: Blueprint, seen: Mapping[str, Seen], refused: Failure | None) -> StatusDecision:
+    """UNAVAILABLE only while no API server serves and none is on its way: Terraform ends an apply on a status that it
+    does not know, and one that starts, however slowly, is no reason for that. AVAILABLE again once all of Airflow is
+    well."""
+    if all(one.phase is PartPhase.READY for one in seen.values()):
+        return StatusDecision(Status.AVAILABLE, None, "available")
     web = seen[WEB]
-    hopeless = web.phase is Phase.FAILED or (web.phase is Phase.ABSENT and refused is not None)
-    coming = web.phase in {Phase.MOVING, Phase.DIFFERENT} and web.note != NO_ANSWER
+    hopeless = web.phase is PartPhase.FAILED or (web.phase is PartPhase.ABSENT and refused is not None)
+    coming = web.phase in {PartPhase.MOVING, PartPhase.DIFFERENT} and web.note != NO_ANSWER
     status = Status.UNAVAILABLE if hopeless and not web.running else Status.AVAILABLE if coming else before
     fault = (web.fault or refused) if status is Status.UNAVAILABLE else None
-    return Verdict(status, fault, progress_of(parts, seen))
+    return StatusDecision(status, fault, progress_of(parts, seen))
 
 
 def condition_of(seen: Mapping[str, Seen]) -> str:
@@ -80,12 +88,12 @@ def condition_of(seen: Mapping[str, Seen]) -> str:
 
     "UI not answering, 3 restarts", "scheduler not running".
     """
-    services = {name: one for name, one in seen.items() if name.startswith(f"{Kind.SERVICE}/")}
-    down = [name for name, one in services.items() if one.phase is not Phase.READY and one.note != NO_ANSWER]
-    words = ["UI not answering"] if WEB in down or seen[Kind.HEALTH].note == SILENT else []
+    services = {name: one for name, one in seen.items() if name.startswith(f"{PartKind.SERVICE}/")}
+    down = [name for name, one in services.items() if one.phase is not PartPhase.READY and one.note != NO_ANSWER]
+    words = ["UI not answering"] if WEB in down or seen[PartKind.HEALTH].note == SILENT else []
     words += [f"{name.partition('/')[2]} not running" for name in down if name != WEB]
-    if not words and seen[Kind.HEALTH].phase is Phase.MOVING:
-        words.append(seen[Kind.HEALTH].note)
+    if not words and seen[PartKind.HEALTH].phase is PartPhase.MOVING:
+        words.append(seen[PartKind.HEALTH].note)
     restarts = sum(one.restarts for one in services.values())
     if words and restarts:
         words.append(f"{restarts} restart{'s'[: restarts != 1]}")
@@ -97,21 +105,21 @@ def progress_of(parts: Blueprint, seen: Mapping[str, Seen]) -> str:
     moving = [
         part.doing + (f": {seen[part.name].note}" if seen[part.name].note else "")
         for part in parts
-        if seen[part.name].phase in {Phase.MOVING, Phase.DIFFERENT, Phase.ABSENT}
+        if seen[part.name].phase in {PartPhase.MOVING, PartPhase.DIFFERENT, PartPhase.ABSENT}
     ]
     return ", ".join(moving) or "nothing to do"
 
 
 def removal_of(parts: Blueprint, seen: Mapping[str, Seen]) -> str:
     """One sentence: what is still there while an environment is deleted."""
-    standing = [part.name for part in reversed(parts) if seen[part.name].phase is not Phase.ABSENT]
+    standing = [part.name for part in reversed(parts) if seen[part.name].phase is not PartPhase.ABSENT]
     return "removing " + ", ".join(standing)
 
 
-def _cut(fault: Fault) -> Fault:
+def _cut(fault: Failure) -> Failure:
     # The end of a log says why; the beginning says what: both are kept.
     text = fault.message
     if len(text) > MOST_MESSAGE:
         head = MOST_MESSAGE // 2
         text = f"{text[:head]} … {text[-(MOST_MESSAGE - head - 3) :]}"
-    return Fault(fault.code, text)
+    return Failure(fault.code, text)

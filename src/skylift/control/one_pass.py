@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 
-from skylift.control.blueprint import Blueprint, Kind, Part
-from skylift.control.judge import Verdict, judge
+from skylift.control.blueprint import Blueprint, Part, PartKind
+from skylift.control.judge import StatusDecision, judge
+from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import Parts
-from skylift.control.plan import NO_ANSWER, Fault, Phase, Seen, Step, Verb, plan, plan_removal, ready
-from skylift.control.scene import Scene
+from skylift.control.plan import NO_ANSWER, Failure, PartPhase, Seen, Step, StepVerb, plan, plan_removal, ready
 from skylift.core.environment import Status
 from skylift.core.errors import Refused, Unavailable
 
 NOTHING: Mapping[str, Seen] = MappingProxyType({})
 
-NOT_OURS = frozenset({Kind.SOURCE, Kind.HEALTH})
+NOT_OURS = frozenset({PartKind.SOURCE, PartKind.HEALTH})
 """Kinds that are only looked at: of them nothing is ever left."""
 
 
@@ -34,7 +34,7 @@ class Outcome:
         unavailable: what did not answer, for people; "" when all did.
     """
 
-    verdict: Verdict
+    verdict: StatusDecision
     seen: Mapping[str, Seen]
     facts: Mapping[str, str]
     steps: tuple[Step, ...]
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def one_pass(
-    scene: Scene,
+    context: PartContext,
     parts: Blueprint,
     before: Status,
     age: float,
@@ -57,35 +57,35 @@ def one_pass(
         age: seconds since the wish was made.
         known: parts that were seen a moment ago and need not be asked about again.
     """
-    scene = replace(scene, leaving=before is Status.DELETING)
-    seen, facts, silent = look(scene, parts, world, known)
-    steps = () if _hopeless(before, seen) else (plan_removal if scene.leaving else plan)(parts, seen)
-    learnt, refused, deaf = _do(replace(scene, facts=facts), steps, world, pool)
-    verdict = judge(before, parts, seen, age, scene.settings.create_seconds, refused)
+    context = replace(context, leaving=before is Status.DELETING)
+    seen, facts, silent = look(context, parts, world, known)
+    steps = () if _hopeless(before, seen) else (plan_removal if context.leaving else plan)(parts, seen)
+    learnt, refused, deaf = _do(replace(context, facts=facts), steps, world, pool)
+    verdict = judge(before, parts, seen, age, context.settings.create_seconds, refused)
     return Outcome(verdict, seen, {**facts, **learnt}, steps, silent or deaf)
 
 
 def look(
-    scene: Scene, parts: Blueprint, world: Parts, known: Mapping[str, Seen] = NOTHING
+    context: PartContext, parts: Blueprint, world: Parts, known: Mapping[str, Seen] = NOTHING
 ) -> tuple[dict[str, Seen], dict[str, str], str]:
     """How all parts stand, the facts known now, and what did not answer ("" when all did).
 
     Facts that one part shows are known to those that need it in the same pass.
     """
     seen: dict[str, Seen] = dict(known)
-    facts = dict(scene.facts)
+    facts = dict(context.facts)
     for one in known.values():
         facts.update(one.facts)
     silent = ""
     for _, kin in groupby(parts, key=lambda part: part.kind):
-        for group in _askable(tuple(part for part in kin if part.name not in known), seen, scene.leaving):
+        for group in _askable(tuple(part for part in kin if part.name not in known), seen, context.leaving):
             try:
-                found = dict(world.observe(replace(scene, facts=facts), group))
+                found = dict(world.observe(replace(context, facts=facts), group))
             except Unavailable as error:
                 silent = str(error)
-                found = {part.name: Seen(Phase.MOVING, note=NO_ANSWER) for part in group}
+                found = {part.name: Seen(PartPhase.MOVING, note=NO_ANSWER) for part in group}
             except Refused as error:
-                found = {part.name: Seen(Phase.FAILED, fault=_fault(error)) for part in group}
+                found = {part.name: Seen(PartPhase.FAILED, fault=_fault(error)) for part in group}
             seen.update(found)
             for one in found.values():
                 facts.update(one.facts)
@@ -95,26 +95,26 @@ def look(
 def _askable(kin: tuple[Part, ...], seen: dict[str, Seen], leaving: bool) -> Iterator[tuple[Part, ...]]:
     """Parts of one kind that can be asked about together; the others are marked as blocked, or as not ours."""
     if leaving and kin and kin[0].kind in NOT_OURS:
-        seen.update({part.name: Seen(Phase.ABSENT) for part in kin})
+        seen.update({part.name: Seen(PartPhase.ABSENT) for part in kin})
         return
     group = tuple(part for part in kin if leaving or ready(part, seen))
-    seen.update({part.name: Seen(Phase.BLOCKED) for part in kin if part not in group})
+    seen.update({part.name: Seen(PartPhase.BLOCKED) for part in kin if part not in group})
     if group:
         yield group
 
 
 def _hopeless(before: Status, seen: Mapping[str, Seen]) -> bool:
     # The create has failed: what is not there yet need not be made.
-    return before is Status.CREATING and any(one.phase is Phase.FAILED for one in seen.values())
+    return before is Status.CREATING and any(one.phase is PartPhase.FAILED for one in seen.values())
 
 
 def _do(
-    scene: Scene, steps: tuple[Step, ...], world: Parts, pool: Executor
-) -> tuple[dict[str, str], Fault | None, str]:
+    context: PartContext, steps: tuple[Step, ...], world: Parts, pool: Executor
+) -> tuple[dict[str, str], Failure | None, str]:
     learnt: dict[str, str] = {}
-    refused: Fault | None = None
+    refused: Failure | None = None
     deaf = ""
-    futures = [pool.submit(_step, scene, step, world) for step in steps]
+    futures = [pool.submit(_step, context, step, world) for step in steps]
     for future in futures:
         try:
             learnt.update(future.result())
@@ -125,12 +125,12 @@ def _do(
     return learnt, refused, deaf
 
 
-def _step(scene: Scene, step: Step, world: Parts) -> Mapping[str, str]:
-    if step.verb is Verb.REMOVE:
-        world.remove(scene, step.part)
+def _step(context: PartContext, step: Step, world: Parts) -> Mapping[str, str]:
+    if step.verb is StepVerb.REMOVE:
+        world.remove(context, step.part)
         return {}
-    return world.put(scene, step.part)
+    return world.put(context, step.part)
 
 
-def _fault(error: Refused) -> Fault:
-    return Fault("INCORRECT_CONFIGURATION", str(error))
+def _fault(error: Refused) -> Failure:
+    return Failure("INCORRECT_CONFIGURATION", str(error))

@@ -12,7 +12,7 @@ from enum import StrEnum
 from skylift.control.blueprint import Blueprint, Part
 
 
-class Phase(StrEnum):
+class PartPhase(StrEnum):
     """How a part stands."""
 
     ABSENT = "absent"
@@ -29,7 +29,7 @@ NO_ANSWER = "waiting for an answer"
 
 
 @dataclass(frozen=True)
-class Fault:
+class Failure:
     """Why something cannot be: a code for programs, and cause plus advice for people (cut to 1024 by the store)."""
 
     code: str
@@ -48,15 +48,15 @@ class Seen:
         restarts: how many of them ECS had to replace since Airflow was last well.
     """
 
-    phase: Phase
+    phase: PartPhase
     facts: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
-    fault: Fault | None = None
+    fault: Failure | None = None
     running: int = 0
     restarts: int = 0
 
 
-class Verb(StrEnum):
+class StepVerb(StrEnum):
     """What a step does."""
 
     PUT = "put"
@@ -67,7 +67,7 @@ class Verb(StrEnum):
 class Step:
     """One thing to do, and why."""
 
-    verb: Verb
+    verb: StepVerb
     part: Part
     why: str
 
@@ -77,24 +77,24 @@ class Step:
 
 def ready(part: Part, seen: Mapping[str, Seen]) -> bool:
     """Whether all that a part needs is ready."""
-    return all(seen[name].phase is Phase.READY for name in part.needs)
+    return all(seen[name].phase is PartPhase.READY for name in part.needs)
 
 
 def plan(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
     """Steps towards all parts being there. All of them may be done at the same time."""
     return tuple(
-        Step(Verb.PUT, part, seen[part.name].note or f"is {seen[part.name].phase}")
+        Step(StepVerb.PUT, part, seen[part.name].note or f"is {seen[part.name].phase}")
         for part in parts
-        if seen[part.name].phase in {Phase.ABSENT, Phase.DIFFERENT} and ready(part, seen)
+        if seen[part.name].phase in {PartPhase.ABSENT, PartPhase.DIFFERENT} and ready(part, seen)
     )
 
 
 def plan_removal(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
     """Steps towards no part being there: those go first that nothing else stands on."""
-    standing = {name for name, one in seen.items() if one.phase is not Phase.ABSENT}
+    standing = {name for name, one in seen.items() if one.phase is not PartPhase.ABSENT}
     needed = {need for part in parts if part.name in standing for need in part.needs}
     return tuple(
-        Step(Verb.REMOVE, part, "is not wanted")
+        Step(StepVerb.REMOVE, part, "is not wanted")
         for part in reversed(parts)
         if part.name in standing and part.name not in needed
     )

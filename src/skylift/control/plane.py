@@ -1,4 +1,5 @@
-"""The control plane as one object: a provider for the wire, a reconciler in a thread, and what people ask about both."""
+"""The control plane as one object: a provider for the wire, a reconciler in a thread, and what people ask about
+both."""
 
 from __future__ import annotations
 
@@ -6,32 +7,33 @@ import threading
 import time
 from typing import Any
 
-from skylift.aws.secrets import Secrets
+from skylift.aws.secrets import SecretsManager
+from skylift.control.api.provider import MwaaProvider
+from skylift.control.api.routes import ProgressRoute
 from skylift.control.blueprint import blueprint
 from skylift.control.judge import SERVING
 from skylift.control.one_pass import look
-from skylift.control.parts.every import AwsParts
+from skylift.control.parts.aws_parts import AwsParts
 from skylift.control.plan import Step, plan, plan_removal
-from skylift.control.postgres import Postgres
-from skylift.control.provider import MwaaProvider
+from skylift.control.postgres import PostgresAdmin
 from skylift.control.reconcile import ATTENDED, Reconciler
-from skylift.control.routes import ProgressRoute
 from skylift.control.settings import ControlSettings
-from skylift.control.store import Row, Store
+from skylift.control.store import EnvironmentStore, Row
 from skylift.core.clock import Clock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused
 from skylift.wire.asgi import Asgi
 
 PROGRESS_ROUTE = "/_skylift/environments"
-"""``GET /_skylift/environments/{name}``: name, status, doing and parts as JSON (see ``routes``). ``.../{name}/plan``: name, status, steps."""
+"""``GET /_skylift/environments/{name}``: name, status, doing and parts as JSON (see ``routes``). ``.../{name}/plan``:
+name, status, steps."""
 
 
 class ControlPlane:
     """Everything of ``control``, composed.
 
-    Credentials, region and endpoint of the AWS calls come from the usual places (``AWS_ENDPOINT_URL`` and so on), so the
-    same object manages the local cloud and AWS.
+    Credentials, region and endpoint of the AWS calls come from the usual places (``AWS_ENDPOINT_URL`` and so on), so
+    the same object manages the local cloud and AWS.
     """
 
     def __init__(self, settings: ControlSettings, clock: Clock = time.time) -> None:
@@ -39,8 +41,8 @@ class ControlPlane:
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        postgres = Postgres(Secrets(settings.region), settings.database_secret)
-        self._store = Store(postgres, settings.control_database, clock)
+        postgres = PostgresAdmin(SecretsManager(settings.region), settings.database_secret)
+        self._store = EnvironmentStore(postgres, settings.control_database, clock)
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
@@ -96,7 +98,8 @@ class ControlPlane:
         return {"name": name, "status": str(Status.DELETING)}
 
     def planned(self, name: str) -> dict[str, Any] | None:
-        """The dry run for people: name, status, condition, steps [{verb, part, why}]; None when there is no such environment.
+        """The dry run for people: name, status, condition, steps [{verb, part, why}]; None when there is no such
+        environment.
 
         An environment that failed has no steps: it is left as it is until somebody deletes it.
         """
@@ -124,6 +127,6 @@ class ControlPlane:
             raise Refused(f"there is no environment {name}; see skylift env list")
         parts = blueprint(row.spec)
         leaving = row.status is Status.DELETING
-        scene = self._reconciler.scene(row, leaving)
-        seen, _, _ = look(scene, parts, self._parts)
+        context = self._reconciler.context(row, leaving)
+        seen, _, _ = look(context, parts, self._parts)
         return (plan_removal if leaving else plan)(parts, seen)

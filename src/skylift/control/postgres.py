@@ -14,14 +14,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from skylift.aws.secrets import Secrets
+from skylift.aws.secrets import SecretsManager
 from skylift.core.errors import Refused, Unavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerAddress:
     """Where PostgreSQL is, and its administrator."""
 
     host: str
@@ -30,17 +30,17 @@ class Server:
     password: str = field(repr=False)
 
 
-class Postgres:
+class PostgresAdmin:
     """The server named by a secret ``{host, port, username, password}``."""
 
-    def __init__(self, secrets: Secrets, secret: str) -> None:
+    def __init__(self, secrets: SecretsManager, secret: str) -> None:
         self._secrets = secrets
         self._secret = secret
-        self._server: Server | None = None
+        self._server: ServerAddress | None = None
         # The secret is read once for all threads that ask at the same time: passes, requests, the progress route.
         self._lock = threading.Lock()
 
-    def server(self) -> Server:
+    def server(self) -> ServerAddress:
         """Where it is.
 
         Raises:
@@ -86,13 +86,13 @@ class Postgres:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
-    def _read(self) -> Server:
+    def _read(self) -> ServerAddress:
         try:
             found = self._secrets.read(self._secret)
             if found is None:
                 raise Unavailable(f"the secret {self._secret} with PostgreSQL's address is not there yet")
             value = found.value
-            return Server(value["host"], int(value["port"]), value["username"], value["password"])
+            return ServerAddress(value["host"], int(value["port"]), value["username"], value["password"])
         except KeyError as error:
             raise Refused(
                 f"the secret {self._secret} must have host, port, username, password; lacks {error}"

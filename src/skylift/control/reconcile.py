@@ -13,14 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skylift.control.blueprint import Blueprint, Kind, blueprint
-from skylift.control.judge import SERVING, Verdict, condition_of
+from skylift.control.blueprint import Blueprint, PartKind, blueprint
+from skylift.control.judge import SERVING, StatusDecision, condition_of
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
+from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import World
-from skylift.control.plan import Fault, Phase, Seen, Verb
-from skylift.control.scene import Scene
+from skylift.control.plan import Failure, PartPhase, Seen, StepVerb
 from skylift.control.settings import ControlSettings
-from skylift.control.store import LastUpdate, Row, Store
+from skylift.control.store import EnvironmentStore, LastUpdate, Row
 from skylift.core.clock import Clock
 from skylift.core.environment import ENVIRONMENT_LIFE, Generation, Status
 from skylift.core.errors import SkyliftError, Unavailable
@@ -34,17 +34,19 @@ MOST_BROKEN = 5
 """So many passes in a row that end in a bug of ours make a create fail."""
 
 KNOWN_SECONDS = 5.0
-"""So long a part that was ready is not asked about again while others are on their way. Locally the asking costs the very
+"""So long a part that was ready is not asked about again while others are on their way. Locally the asking costs the
+very
 processors that Airflow is starting on: a pass over everything is fifteen calls."""
 
-MAY_DIE = frozenset({Kind.SERVICE, Kind.HEALTH})
+MAY_DIE = frozenset({PartKind.SERVICE, PartKind.HEALTH})
 """Kinds that are asked about in every pass: they are what one waits for."""
 
 LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
 
 ROUND_SECONDS = 3.0
-"""So long a round waits for its passes. One that takes longer (an AWS call that hangs) goes on beside the next rounds."""
+"""So long a round waits for its passes. One that takes longer (an AWS call that hangs) goes on beside the next
+rounds."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Reconciler:
     """
 
     def __init__(
-        self, store: Store, parts: World, settings: ControlSettings, clock: Clock, bell: threading.Event
+        self, store: EnvironmentStore, parts: World, settings: ControlSettings, clock: Clock, bell: threading.Event
     ) -> None:
         self._store = store
         self._parts = parts
@@ -131,7 +133,8 @@ class Reconciler:
         return max(0.0, min(times) - self._clock()) if times else float(self._settings.steady_seconds)
 
     def _collect(self) -> None:
-        """Takes over what the passes that have ended say. Raises the first error of one that could not even say that."""
+        """Takes over what the passes that have ended say. Raises the first error of one that could not even say
+        that."""
         ended = {name: self._late.pop(name) for name, one in list(self._late.items()) if one.done()}
         for name, one in ended.items():
             if one.exception() is None and name in self._next:
@@ -157,7 +160,7 @@ class Reconciler:
         known = self._known(row, before, now)
         try:
             parts = blueprint(row.spec)
-            outcome = one_pass(self.scene(row), parts, row.status, age, self._parts, self._steps, known)
+            outcome = one_pass(self.context(row), parts, row.status, age, self._parts, self._steps, known)
             self._record(row, parts, outcome)
         except Unavailable as error:
             LOG.warning("environment %s: %s", row.name, error)
@@ -171,7 +174,7 @@ class Reconciler:
             LOG.warning("environment %s: %s", row.name, trouble)
             return self._later(row, stumbles + 1)
         kept = {part.name: outcome.seen[part.name] for part in parts if part.kind not in MAY_DIE}
-        kept = {name: one for name, one in kept.items() if one.phase is Phase.READY}
+        kept = {name: one for name, one in kept.items() if one.phase is PartPhase.READY}
         known_at = before.known_at if known else now
         return Attention(row.generation, self._clock() + self._pause(outcome), 0, kept, known_at)
 
@@ -179,9 +182,9 @@ class Reconciler:
         fresh = before.generation == row.generation and now - before.known_at < KNOWN_SECONDS
         return before.known if fresh and row.status is not Status.DELETING else NOTHING
 
-    def scene(self, row: Row, leaving: bool = False) -> Scene:
+    def context(self, row: Row, leaving: bool = False) -> PartContext:
         """An environment as its parts see it."""
-        return Scene(row.spec, self._settings, row.incarnation, row.facts, leaving)
+        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving)
 
     def has_looked(self, name: str) -> bool:
         """Whether an environment has been looked at since this process began."""
@@ -190,13 +193,13 @@ class Reconciler:
 
     def _pause(self, outcome: Outcome) -> float:
         settled = outcome.verdict.status is Status.AVAILABLE and all(
-            one.phase is Phase.READY for one in outcome.seen.values()
+            one.phase is PartPhase.READY for one in outcome.seen.values()
         )
         if settled:
             return float(self._settings.steady_seconds)
         pause = self._settings.moving_milliseconds / 1000
         # What was just put may already be ready; what was just removed seldom is gone.
-        put = any(step.verb is Verb.PUT for step in outcome.steps)
+        put = any(step.verb is StepVerb.PUT for step in outcome.steps)
         return min(pause, 0.1) if put else pause
 
     def _later(self, row: Row, stumbles: int) -> Attention:
@@ -223,7 +226,7 @@ class Reconciler:
     def _broken(self, row: Row, error: Exception, stumbles: int) -> None:
         if row.status is Status.CREATING and stumbles >= MOST_BROKEN:
             text = f"skylift itself failed ({type(error).__name__}: {error}). This is a bug: please report it."
-            verdict = Verdict(Status.CREATE_FAILED, Fault("INTERNAL_FAILURE", text[:1024]), "failed")
+            verdict = StatusDecision(Status.CREATE_FAILED, Failure("INTERNAL_FAILURE", text[:1024]), "failed")
             self._store.record(
                 replace(row, status=verdict.status, last_update=last_update(row, verdict, self._clock()))
             )
@@ -235,7 +238,7 @@ def _refusal(outcome: Outcome) -> str:
     return fault.message if fault and outcome.verdict.status is Status.DELETING else ""
 
 
-def last_update(row: Row, verdict: Verdict, now: float) -> LastUpdate:
+def last_update(row: Row, verdict: StatusDecision, now: float) -> LastUpdate:
     """``LastUpdate`` after a pass: it changes when the wish has ended, in the same write as the status."""
     if verdict.status is row.status or row.status in SERVING:
         return row.last_update
@@ -246,7 +249,7 @@ def last_update(row: Row, verdict: Verdict, now: float) -> LastUpdate:
     return LastUpdate("FAILED", now, row.last_update.source, verdict.fault.code, verdict.fault.message)
 
 
-def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: Verdict) -> dict[str, Any]:
+def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: StatusDecision) -> dict[str, Any]:
     """What is being done, for people and for ``skylift``'s display."""
     shown = [
         {"name": part.name, "doing": part.doing, "phase": str(seen[part.name].phase), "note": seen[part.name].note}

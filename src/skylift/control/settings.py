@@ -32,7 +32,8 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "task_execution_role",
         str,
         "",
-        "ARN of the role with which ECS starts the containers that see secrets (it reads those, pulls images, writes logs); "
+        "ARN of the role with which ECS starts the containers that see secrets (it reads those, pulls images, writes "
+        "logs); "
         "default: the role skylift_task_execution of the account.",
     ),
     Setting("launch_type", str, "FARGATE", "ECS launch type of all containers."),
@@ -40,13 +41,15 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "launches_per_second",
         whole_number(1, 1000),
         20,
-        "[skylift] launches_per_second of environments whose owner sets none. Fargate's limit is 20; the local cloud has none.",
+        "[skylift] launches_per_second of environments whose owner sets none. Fargate's limit is 20; the local cloud "
+        "has none.",
     ),
     Setting(
         "scheduler_idle_milliseconds",
         whole_number(50, 60000),
         1000,
-        "[scheduler] scheduler_idle_sleep_time of environments whose owner sets none: half of it is how late a free slot is seen.",
+        "[scheduler] scheduler_idle_sleep_time of environments whose owner sets none: half of it is how late a free "
+        "slot is seen.",
     ),
     Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
     Setting(

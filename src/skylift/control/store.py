@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from skylift.control.postgres import Postgres
+from skylift.control.postgres import PostgresAdmin
 from skylift.core.clock import Clock
 from skylift.core.environment import Generation, Spec, Status
 
@@ -60,10 +60,10 @@ class Row:
         return self.created_at.isoformat()
 
 
-class Store:
+class EnvironmentStore:
     """Rows of environments. Every method raises ``Unavailable`` while PostgreSQL does not answer."""
 
-    def __init__(self, postgres: Postgres, database: str, clock: Clock) -> None:
+    def __init__(self, postgres: PostgresAdmin, database: str, clock: Clock) -> None:
         self._postgres = postgres
         self._database = database
         self._clock = clock

@@ -1,7 +1,7 @@
 """Attempts: one try to run one workload, what can be seen of it, what that means, and where it runs (``Compute``).
 
-*An attempt that never began is ours to repeat; one that began is Airflow's.* ``verdict`` is that rule as a pure function.
-Foreign words (ECS's ``lastStatus``, Batch's ``RUNNABLE``) end where an ``Observation`` is made.
+*An attempt that never began is ours to repeat; one that began is Airflow's.* ``verdict`` is that rule as a pure
+function. Foreign words (ECS's ``lastStatus``, Batch's ``RUNNABLE``) end where an ``Observation`` is made.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, Protocol, runtime_checkable
 
 
 class Exit(IntEnum):
-    """Exit codes of the command that runs in the container (``executors/aboard/in_container.py`` repeats these numbers).
+    """Exit codes of the command that runs in the container (``executors/in_container/main.py`` repeats these numbers).
 
     They tell how far Airflow's supervisor came, not how the Airflow task ended: that, the supervisor has told Airflow.
     """
 
     DONE = 0
-    """The supervisor ended in order and Airflow has the state: success, failed by its own word, deferred, rescheduled."""
+    """The supervisor ended in order and Airflow has the state: success, failed by its own word, deferred,
+    rescheduled."""
     ENDED_BADLY = 70
     """The Airflow task's process failed or was stopped on Airflow's word (cleared, marked); Airflow has the state."""
     NOT_OURS = 71
@@ -43,7 +44,8 @@ class Exit(IntEnum):
 
 
 SUPERSEDED = "skylift makes another attempt"
-"""Begins the ``why`` of a stop after which the fleet makes another attempt: such a stop is nobody's wish to end the work."""
+"""Begins the ``why`` of a stop after which the fleet makes another attempt: such a stop is nobody's wish to end the
+work."""
 
 
 class Phase(StrEnum):
@@ -70,7 +72,8 @@ class Observation:
         reason: for people, one line: stop code, reasons, exit code.
         version: grows with every change of that container, where the service counts (ECS); 0 when it does not. One that
             is older than the last that was drawn from is not drawn from.
-        shortage: it stopped before it began because there was no capacity: it is repeated, and not counted as a failure.
+        shortage: it stopped before it began because there was no capacity: it is repeated, and not counted as a
+            failure.
         external_id: whose attempt it is, where the service tells (events); "" when it does not.
         outside: its stop came from outside of what ran in it: a person, Spot, its host.
     """
@@ -116,7 +119,8 @@ def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float =
         seen: the newest observation.
         ever_began: an earlier observation showed that the container had started.
         missing_for: seconds since the compute first said ``MISSING`` without a break.
-        grace: seconds for which ``MISSING`` means nothing (ECS is eventually consistent; its advice is up to 5 minutes).
+        grace: seconds for which ``MISSING`` means nothing (ECS is eventually consistent; its advice is up to 5
+            minutes).
     """
     began = seen.began or ever_began
     if seen.phase is Phase.MISSING:
@@ -142,7 +146,7 @@ class Attempt:
         external_id: of the workload's launch; made before anything is asked of the compute, and kept over our restarts.
         number: from 1; ours, nothing to do with Airflow's ``try_number``.
         document: makes the workload's JSON, with a token that is valid from now on. Secret.
-        wishes: the author's ``executor_config``, never changed.
+        executor_config: the author's ``executor_config``, never changed.
         labels: what it is for people and bills: dag_id, task_id, run_id, map_index, try_number.
         shortages: how often a lack of capacity was met so far: which of its fallbacks a compute should try.
         queue: Airflow's queue, as the author wrote it; "" for workloads that have none.
@@ -152,7 +156,7 @@ class Attempt:
     external_id: str
     number: int
     document: Callable[[], str] = field(repr=False)
-    wishes: Mapping[str, Any] = field(default_factory=dict)
+    executor_config: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     shortages: int = 0
     queue: str = ""
@@ -186,31 +190,36 @@ class Submission:
 class Compute(Protocol):
     """Where attempts run.
 
-    Every verb may be repeated harmlessly, survives our restart, and takes many where the service takes many. Verbs block on
-    the network, so they are called from worker threads, several at once; they keep no state that a restart would lose.
-    Where it says "raises": ``Unavailable`` when nothing can be said or done now, ``Refused`` when we may not.
+    Every verb may be repeated harmlessly, survives our restart, and takes many where the service takes many. Verbs
+    block on the network, so they are called from worker threads, several at once; they keep no state that a restart
+    would lose. Where it says "raises": ``Unavailable`` when nothing can be said or done now, ``Refused`` when we may
+    not.
 
-    * ``kin``: attempts of equal kin may go in one ``submit`` call together, up to ``most_per_submit``; ``None``: alone.
+    * ``group_key``: attempts of equal kin may go in one ``submit`` call together, up to ``most_per_submit``; ``None``:
+    alone.
       It does not block and does not raise.
     * ``submit`` never raises: each attempt gets its ``Submission``, in the same order. The same token gives the same
       container, also after a time-out in which the first call did succeed.
-    * ``observe`` raises. One that is not known is ``MISSING``, which is an answer and not an error. A stop is reported with
+    * ``observe`` raises. One that is not known is ``MISSING``, which is an answer and not an error. A stop is reported
+    with
       its reason, with or without exit codes. Answers come in any order, at most one per ref.
-    * ``stop`` asks for the end, and raises; that it is over shows in ``observe``. Stopping what has stopped or is not known
+    * ``stop`` asks for the end, and raises; that it is over shows in ``observe``. Stopping what has stopped or is not
+    known
       is fine.
     * ``find`` gives the refs of all attempts of one external id that the service still knows, stopped ones too, the
       newest last; it raises. ``number`` and ``shortages`` of the attempt do not matter.
     * ``renew``, for one that waits long: its workload gets a token that is valid from now on, before the old one ends.
       ``False`` when that cannot be (the workload stands in the command): the caller stops it and makes another attempt.
       It raises. Renewing one that has begun is harmless.
-    * ``explain`` gives more about an end than the observation has: the last lines of the container's log, a link to it; ""
+    * ``explain`` gives more about an end than the observation has: the last lines of the container's log, a link to it;
+    ""
       when there is nothing. It raises.
     """
 
     most_per_submit: int
     most_per_observe: int
 
-    def kin(self, attempt: Attempt) -> Hashable | None: ...
+    def group_key(self, attempt: Attempt) -> Hashable | None: ...
 
     def submit(self, attempts: Sequence[Attempt]) -> list[Submission]: ...
 
@@ -229,8 +238,8 @@ class Compute(Protocol):
 class Census(Protocol):
     """What a compute may do beside its verbs: list all that is alive, for a scheduler that takes over many at once.
 
-    ``census`` gives the refs by external id, strangers' too; who is not in it is looked for by ``find``. It blocks for as long
-    as a few hundred calls take, and raises as the verbs do.
+    ``census`` gives the refs by external id, strangers' too; who is not in it is looked for by ``find``. It blocks for
+    as long as a few hundred calls take, and raises as the verbs do.
     """
 
     def census(self) -> dict[str, list[str]]: ...

@@ -48,7 +48,8 @@ DAG_CACHE = Setting(
     "dag_cache",
     str,
     "",
-    "Folder in which the containers of one machine share the DAG files that they have fetched; empty: each fetches its own.",
+    "Folder in which the containers of one machine share the DAG files that they have fetched; empty: each fetches "
+    "its own.",
 )
 STARTUP_SCRIPT = Setting(
     "startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty when there is none."

@@ -1,8 +1,8 @@
 """One managed Airflow: the Spec that is wanted, the Generation of the wish, and the Status in MWAA's words.
 
 Pure data. The members of ``Spec`` are those of MWAA's CreateEnvironment in snake case, with every default filled in, so
-that nobody below has to know a default twice. What was given stays as it was given, because GetEnvironment shows it again
-and Terraform compares; what is derived from it is a property.
+that nobody below has to know a default twice. What was given stays as it was given, because GetEnvironment shows it
+again and Terraform compares; what is derived from it is a property.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, NewType
 from skylift.core.lifecycle import Lifecycle
 
 Generation = NewType("Generation", int)
-"""Which wish this is: 1 for create, one more for every update and for delete. What is learnt for an older one is dropped."""
+"""Which wish this is: 1 for create, one more for every update and for delete. What is learnt for an older one is
+dropped."""
 
 
 class Status(StrEnum):
@@ -38,7 +39,8 @@ class Status(StrEnum):
 ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
     "environment",
     {
-        # To DELETING by our own route only: DeleteEnvironment refuses, as in MWAA, until the previous operation has ended.
+        # To DELETING by our own route only: DeleteEnvironment refuses, as in MWAA, until the previous operation has
+        # ended.
         Status.CREATING: frozenset({Status.AVAILABLE, Status.CREATE_FAILED, Status.PENDING, Status.DELETING}),
         # Waits for VPC endpoints of the customer (EndpointManagement=CUSTOMER).
         Status.PENDING: frozenset({Status.CREATING, Status.DELETING}),

@@ -19,7 +19,8 @@ LOG_MODULES = {
 """MWAA's five log modules, and the last part of their CloudWatch log group."""
 
 TASK_EXECUTION_ROLE = "skylift_task_execution"
-"""Name of the role with which ECS starts environments' containers. With underscores: no environment's own role has it."""
+"""Name of the role with which ECS starts environments' containers. With underscores: no environment's own role has
+it."""
 
 
 def log_group(environment: str, module: str) -> str:

@@ -1,6 +1,7 @@
 """What looks like a secret in people's settings, and how it is shown: ``***``. Pure.
 
-For what people read: terminals and logs. An API answers what it was given. Rather one value too many is hidden than one too few.
+For what people read: terminals and logs. An API answers what it was given. Rather one value too many is hidden than one
+too few.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from urllib.parse import unquote
 HIDDEN = "***"
 
 LEAST = 5
-"""Characters of a value that is looked for in texts: shorter ones occur everywhere (Airflow's own ``min_length_masked_secret``)."""
+"""Characters of a value that is looked for in texts: shorter ones occur everywhere (Airflow's own
+``min_length_masked_secret``)."""
 
 _SECRET_NAME = re.compile(
     r"""
@@ -27,7 +29,8 @@ _SECRET_NAME = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _HARMLESS_NAME = re.compile(
-    r"(?:_file|_path|_id|_ids|_names?|_fields|_seconds|_time|_timeout|_length|_adapter|_arn|_enabled|_expiration|_ttl)$",
+    r"(?:_file|_path|_id|_ids|_names?|_fields|_seconds|_time|_timeout|_length"
+    r"|_adapter|_arn|_enabled|_expiration|_ttl)$",
     re.IGNORECASE,
 )
 """Ends of names that tell where a secret is, or something about it."""
@@ -77,7 +80,8 @@ def hide_in(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def quoted(name: str, value: str) -> str:
-    """A wrong value as an error quotes it: ``'x'``; ``its value`` where it may hold secrets that cannot be told from the rest."""
+    """A wrong value as an error quotes it: ``'x'``; ``its value`` where it may hold secrets that cannot be told from
+    the rest."""
     if value.lstrip()[:1] in ("{", "["):
         try:
             json.loads(value)

@@ -1,8 +1,10 @@
-"""What a template (a preloaded process from which containers are forked) depends on: the contract of localcloud and runtime.
+"""What a template (a preloaded process from which containers are forked) depends on: the contract of localcloud and
+runtime.
 
-Airflow reads most of its configuration when it is imported. So a template is made for certain values of certain variables,
-and only containers that have the same values may come from it. The local cloud picks the template by them, the runtime
-checks them again before it goes on in a fork, because a startup script may have changed them. Neither imports the other.
+Airflow reads most of its configuration when it is imported. So a template is made for certain values of certain
+variables, and only containers that have the same values may come from it. The local cloud picks the template by them,
+the runtime checks them again before it goes on in a fork, because a startup script may have changed them. Neither
+imports the other.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ LATE = (
     "AIRFLOW__API__SECRET_KEY",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
 )
-"""Options that are read after the fork only (``runtime/template.py`` sees to it): they may differ, so that Airflow tasks, which
-have no database and no keys, and all components of an environment share one template and its memory."""
+"""Options that are read after the fork only (``runtime/template.py`` sees to it): they may differ, so that Airflow
+tasks, which have no database and no keys, and all components of an environment share one template and its memory."""
 
 _BASE = re.compile(
     r"AIRFLOW__.+|PYTHON.+|LD_.+|MALLOC_.+|LC_.+|LANG|TZ|VIRTUAL_ENV|SKYLIFT_LAYER|SKYLIFT_LAYER_CACHE|AIRFLOW_CONFIG"

@@ -3,6 +3,6 @@
 ``Container`` and ``BatchContainer`` are for DAG files; they import nothing of Airflow or AWS.
 """
 
-from skylift.executors.wishes.container import BatchContainer, Container
+from skylift.executors.executor_config.container import BatchContainer, Container
 
 __all__ = ["BatchContainer", "Container"]

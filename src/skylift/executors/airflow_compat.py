@@ -1,8 +1,8 @@
 """All that differs, or may differ, between Airflow versions: workloads, their keys and tokens, their ids, adoption.
 
-Tested with 3.1.8, 3.2.2 and 3.3.2 (docs/compatibility.md says what differs). What an Airflow has is asked of its classes,
-never read from its version number. Airflow's objects are untyped here (``Any``). What differs inside the container, where
-nothing of ours is installed, stands in ``in_container.py``.
+Tested with 3.1.8, 3.2.2 and 3.3.2 (docs/compatibility.md says what differs). What an Airflow has is asked of its
+classes, never read from its version number. Airflow's objects are untyped here (``Any``). What differs inside the
+container, where nothing of ours is installed, stands in ``main.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow.models.connection import Connection
 from airflow.models.taskinstancekey import TaskInstanceKey
 from sqlalchemy import select, update
 
-from skylift.executors.flying.settle import Kind
+from skylift.executors.fleet.settle import WorkloadKind
 
 ExecuteCallback: type | None = getattr(workloads, "ExecuteCallback", None)
 """Since 3.2."""
@@ -37,8 +37,8 @@ SCHEDULER_PRE_ASSIGNS = hasattr(base_executor.BaseExecutor, "pre_assigns_externa
 """Since 3.2.2 the scheduler writes a new ``external_executor_id`` together with QUEUED, when executors ask for it."""
 
 stats: Any = base_executor.stats if hasattr(base_executor, "stats") else base_executor.Stats
-"""``incr``, ``gauge``, ``timing``, ``timer``: the ones that this process has set up. A module since 3.3, a class before, at
-another place in each version, and Airflow's SDK has a second set, which in a scheduler goes nowhere."""
+"""``incr``, ``gauge``, ``timing``, ``timer``: the ones that this process has set up. A module since 3.3, a class
+before, at another place in each version, and Airflow's SDK has a second set, which in a scheduler goes nowhere."""
 
 LABELS = ("dag_id", "task_id", "run_id", "map_index", "try_number")
 """What people look for in a list of containers."""
@@ -50,8 +50,9 @@ TOKEN_STAYS_FRESH = 60.0
 class Delivered(dict[Any, Any]):
     """Events for the scheduler, in a dict whose length says how much there was to hear.
 
-    The scheduler (3.1 to 3.3, ``process_executor_events``) pops the events that concern it and takes the length of the rest for how
-    many there were. When that is 0 it thinks itself idle and sleeps for a second, whatever slots have come free.
+    The scheduler (3.1 to 3.3, ``process_executor_events``) pops the events that concern it and takes the length of the
+    rest for how many there were. When that is 0 it thinks itself idle and sleeps for a second, whatever slots have come
+    free.
 
     Args:
         more: slots that came free without an event.
@@ -65,13 +66,13 @@ class Delivered(dict[Any, Any]):
         return self._heard
 
 
-def kind_of(workload: Any) -> Kind | None:
+def kind_of(workload: Any) -> WorkloadKind | None:
     """Task, callback or connection test; ``None`` for what we do not run."""
     if isinstance(workload, ExecuteTask):
-        return Kind.TASK
+        return WorkloadKind.TASK
     if TestConnection and isinstance(workload, TestConnection):
-        return Kind.CONNECTION_TEST
-    return Kind.CALLBACK if ExecuteCallback and isinstance(workload, ExecuteCallback) else None
+        return WorkloadKind.CONNECTION_TEST
+    return WorkloadKind.CALLBACK if ExecuteCallback and isinstance(workload, ExecuteCallback) else None
 
 
 def key_of(workload: Any) -> Any:
@@ -96,8 +97,9 @@ def unqueue(executor: Any, key: Any) -> None:
 def scheduler_assigns_all() -> bool:
     """Whether this scheduler writes a new external id for every task instance that it queues.
 
-    It does where all its executors ask for it. Beside another executor (3.3.2, ``_executable_task_instances_to_queued``)
-    it passes over those that name ours by its class alone, and those for which ours is a team's default.
+    It does where all its executors ask for it. Beside another executor (3.3.2,
+    ``_executable_task_instances_to_queued``) it passes over those that name ours by its class alone, and those for
+    which ours is a team's default.
     """
     if not SCHEDULER_PRE_ASSIGNS:
         return False
@@ -112,9 +114,10 @@ def pre_assigned(workload: Any, session: Any, *, assigned: bool) -> Any:
     """The workload with an external id that is committed together with QUEUED.
 
     The scheduler of 3.1, 3.2.0 and 3.2.1 does not assign one, later ones not always, and a deferred or rescheduled task
-    instance keeps its id, its try, and the external id of its last launch. So a new one is written here, in the session in
-    which the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances``: the row is locked by it already),
-    and goes along in the workload. It is no part of the JSON: pydantic writes the fields of the declared class, not of ours.
+    instance keeps its id, its try, and the external id of its last launch. So a new one is written here, in the session
+    in which the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances``: the row is locked by it
+    already), and goes along in the workload. It is no part of the JSON: pydantic writes the fields of the declared
+    class, not of ours.
 
     Args:
         workload: as the scheduler queues it.
@@ -155,8 +158,8 @@ class _Carrier(ExecuteTask.model_fields["ti"].annotation):  # type: ignore[misc]
 def external_id_of(workload: Any) -> str:
     """The id of this launch that survives us: pre-assigned by the scheduler for tasks, the callback's own otherwise.
 
-    One that was queued past ``pre_assigned`` has none: then a new one. The task instance's id will not do, as a deferred
-    or rescheduled task instance keeps it, and its try, over several launches.
+    One that was queued past ``pre_assigned`` has none: then a new one. The task instance's id will not do, as a
+    deferred or rescheduled task instance keeps it, and its try, over several launches.
     """
     if isinstance(workload, ExecuteTask):
         return getattr(workload.ti, "external_executor_id", None) or str(uuid.uuid4())
@@ -188,7 +191,7 @@ def queue_of(workload: Any) -> str:
     return str(getattr(getattr(workload, "ti", workload), "queue", None) or "")
 
 
-def wishes_of(workload: Any) -> dict[str, Any]:
+def executor_config_of(workload: Any) -> dict[str, Any]:
     """The author's ``executor_config``; callbacks have none."""
     return getattr(getattr(workload, "ti", None), "executor_config", None) or {}
 
@@ -227,7 +230,8 @@ def token_seconds(conf: Any) -> float:
 
 
 def still_wanted(external_ids: Mapping[str, str]) -> dict[str, str]:
-    """Those task instances of which a container may yet begin: queued or running, by the same launch. Asks the database.
+    """Those task instances of which a container may yet begin: queued or running, by the same launch. Asks the
+    database.
 
     Their values are the states; "" where the database does not say which launch it was.
 
@@ -260,7 +264,8 @@ def is_queued(ti: Any) -> bool:
 
 
 def log_path_of(workload: Any) -> str:
-    """Where Airflow's own log of this try is, relative to the log folder and to the remote log; "" when it says none."""
+    """Where Airflow's own log of this try is, relative to the log folder and to the remote log; "" when it says
+    none."""
     return str(getattr(workload, "log_path", None) or "")
 
 
@@ -295,7 +300,8 @@ def executor_names() -> str:
 
 
 def connection_of(connection: str, team: str | None) -> Any:
-    """The Airflow connection as its backend has it now; ``None`` when no backend has it. Raises whatever a backend raises."""
+    """The Airflow connection as its backend has it now; ``None`` when no backend has it. Raises whatever a backend
+    raises."""
     try:
         # Teams since 3.2: an Airflow without them does not know the word.
         return Connection.get_connection_from_secrets(connection, **({"team_name": team} if team else {}))

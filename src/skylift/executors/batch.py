@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from skylift.aws.batch_endings import BatchEndings
-from skylift.aws.batch_jobs import BatchJobs, NoQueue, job_of
+from skylift.aws.batch.endings import BatchEndings
+from skylift.aws.batch.jobs import BatchJobs, NoQueue, job_of
 from skylift.aws.clients import client
-from skylift.aws.output import Output
+from skylift.aws.output import LogReader
 from skylift.aws.shapes import mistakes
 from skylift.core.attempt import Compute, Observation
 from skylift.core.errors import Refused, SkyliftError
-from skylift.executors.aboard.payload import payloads_of
-from skylift.executors.aboard.warm import staying
 from skylift.executors.airflow_compat import executor_names
 from skylift.executors.batch_compute import BatchCompute
-from skylift.executors.batch_seen import observation
+from skylift.executors.batch_observation import observation
 from skylift.executors.events.source import Source
 from skylift.executors.events.sqs import BATCH_JOB, source_of
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.flying.fleet import Rhythm
-from skylift.executors.last_words.batch import BatchWitness
+from skylift.executors.fleet.timing import Timing
+from skylift.executors.in_container.payload import payloads_of
+from skylift.executors.in_container.warm import staying
+from skylift.executors.last_words.batch import BatchExplainer
 from skylift.executors.options.batch import BATCH_SECTION, BatchOptions, batch_options
 from skylift.executors.options.connection import session_of
 from skylift.executors.options.settings import (
@@ -61,12 +61,12 @@ class AwsBatchExecutor(SkyliftExecutor):
             self._check(jobs, one, where)
         if own[BATCH_ARRAYS] and own[WARM_SECONDS]:
             raise Refused(f"[{OWN_SECTION}] batch_arrays and warm_seconds exclude each other: set one of the two")
-        witness = BatchWitness(
-            BatchEndings(batch), Output(session, options.region), most=own[LAST_LINES], names=options.containers()
+        explainer = BatchExplainer(
+            BatchEndings(batch), LogReader(session, options.region), most=own[LAST_LINES], names=options.containers()
         )
         labels = {"team": team} if team else {}
         compute = BatchCompute(
-            jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS], labels=labels, witness=witness
+            jobs, options, payloads, tags=own[TAGS], together=own[BATCH_ARRAYS], labels=labels, explainer=explainer
         )
         return staying(compute, payloads, own)
 
@@ -106,12 +106,12 @@ class AwsBatchExecutor(SkyliftExecutor):
         """Batch jobs for one launch."""
         return batch_options(self.conf).most_attempts
 
-    def rhythm(self) -> Rhythm:
+    def timing(self) -> Timing:
         """As for all executors; faster than Fargate's rate, and with a while to wait for others of an array."""
         own = Options(self.conf, OWN_SECTION)
-        rhythm = super().rhythm()
-        launches = rhythm.launches if own.set(LAUNCH_RATE) else LAUNCHES
-        return replace(rhythm, launches=launches, linger=own[ARRAY_LINGER] if own[BATCH_ARRAYS] else 0.0)
+        timing = super().timing()
+        launches = timing.launches if own.set(LAUNCH_RATE) else LAUNCHES
+        return replace(timing, launches=launches, linger=own[ARRAY_LINGER] if own[BATCH_ARRAYS] else 0.0)
 
     def foreign(self, external_id: str) -> bool:  # noqa: ARG002  as in SkyliftExecutor
         """The amazon provider's executor keeps bare job ids, which look like ours; ``find`` tells them apart."""

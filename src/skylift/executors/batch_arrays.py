@@ -1,8 +1,9 @@
 """Which child of which array job an attempt is: known from the lists in S3, which are written before SubmitJob.
 
-SubmitJob has no token for idempotency, and the children of an array have their parent's name. So the order is what makes it safe:
-workloads, then the list under the array's (unique) name, then SubmitJob. Wherever we die in between, the list says which names
-an attempt may be under, and Batch says which of these jobs there are.
+SubmitJob has no token for idempotency, and the children of an array have their parent's name. So the order is what
+makes it safe:
+workloads, then the list under the array's (unique) name, then SubmitJob. Wherever we die in between, the list says
+which names an attempt may be under, and Batch says which of these jobs there are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from skylift.core.clock import Clock
-from skylift.executors.aboard.payload import AT_ONCE, Payloads
+from skylift.executors.in_container.payload import AT_ONCE, Payloads
 
 MOST_REMEMBERED = 50_000
 """Attempts of this process whose place is kept in memory; others are read from S3."""
@@ -23,7 +24,8 @@ STALE = 5.0
 """Seconds after which the lists are listed anew: another scheduler may have written more before it died."""
 
 ABSENT = 1.0
-"""Seconds for which a job that Batch did not know is not asked for again: a thousand children ask for the same parent."""
+"""Seconds for which a job that Batch did not know is not asked for again: a thousand children ask for the same
+parent."""
 
 FORGET = 300.0
 """Seconds after which the lists that were read are dropped: restarts ask many times within a short while."""
@@ -42,7 +44,8 @@ class Arrays:
         self._payloads = payloads
         self._job_named = job_named
         self._clock = clock
-        # Calls come from several threads, and two dicts belong together; the lists are read by one thread for all (seconds).
+        # Calls come from several threads, and two dicts belong together; the lists are read by one thread for all
+        # (seconds).
         self._lock = Lock()
         self._places: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._jobs: OrderedDict[str, str] = OrderedDict()

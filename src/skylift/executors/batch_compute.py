@@ -1,5 +1,5 @@
-"""Batch as a ``Compute``: attempts are jobs or children of array jobs, found again by their names. Batch's words end in the
-``batch_*`` files."""
+"""Batch as a ``Compute``: attempts are jobs or children of array jobs, found again by their names. Batch's words end in
+the ``batch_*`` files."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from skylift.aws.batch_jobs import MOST_PER_DESCRIBE, BatchJobs, Unclear
+from skylift.aws.batch.jobs import MOST_PER_DESCRIBE, BatchJobs, Unclear
 from skylift.aws.errors import Throttled
 from skylift.core.attempt import Attempt, Observation, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.aboard.payload import Payload, Payloads
 from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
-from skylift.executors.batch_seen import observation
-from skylift.executors.last_words.batch import BatchWitness
-from skylift.executors.options.batch import BatchOptions
-from skylift.executors.options.settings import OWN_SECTION
-from skylift.executors.wishes.batch_request import (
+from skylift.executors.batch_observation import observation
+from skylift.executors.executor_config.batch_request import (
     array_name,
-    check_wishes,
+    check_executor_config,
     is_array,
     job_name,
     names_of,
     submit_request,
     token_of,
 )
+from skylift.executors.in_container.payload import Payload, Payloads
+from skylift.executors.last_words.batch import BatchExplainer
+from skylift.executors.options.batch import BatchOptions
+from skylift.executors.options.settings import OWN_SECTION
 
 MOST_CHILDREN = 10_000
 """Of an array job (user guide, "AWS Batch service quotas"); the least is 2."""
@@ -45,8 +45,8 @@ SETTLED = 5.0
 class BatchCompute:
     """Batch as a ``Compute``; its contract stands in ``skylift.core.attempt``.
 
-    A ref is a job's id, or ``id:index`` for a child of an array. What is in memory here only saves calls: names of jobs, and the
-    lists of arrays, say after a restart what was submitted before.
+    A ref is a job's id, or ``id:index`` for a child of an array. What is in memory here only saves calls: names of
+    jobs, and the lists of arrays, say after a restart what was submitted before.
 
     Args:
         jobs: the calls.
@@ -55,7 +55,7 @@ class BatchCompute:
         tags: whether Batch jobs are tagged with the attempt's labels.
         together: whether attempts of equal kin go as array jobs.
         labels: of all attempts: the team.
-        witness: finds out more about one Batch job; ``None``: nobody does.
+        explainer: finds out more about one Batch job; ``None``: nobody does.
         clock: seconds; must not run back.
     """
 
@@ -70,7 +70,7 @@ class BatchCompute:
         tags: bool = True,
         together: bool = False,
         labels: Mapping[str, str] | None = None,
-        witness: BatchWitness | None = None,
+        explainer: BatchExplainer | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.most_per_submit = MOST_CHILDREN if together else 1
@@ -80,24 +80,25 @@ class BatchCompute:
         self._tags = tags
         self._together = together
         self._labels = labels or {}
-        self.witness = witness
+        self.explainer = explainer
         self._clock = clock
         self._arrays = Arrays(payloads, self._job_named, clock)
         self._names = options.containers()
         # Where own attempts are: asking twice with one token gives one job.
         self._placed: OrderedDict[str, str] = OrderedDict()
-        # Tokens of which it is not clear whether they were submitted, with the time of the first look that found nothing.
+        # Tokens of which it is not clear whether they were submitted, with the time of the first look that found
+        # nothing.
         self._doubts: dict[str, float | None] = {}
         # Tokens of jobs that were found under another number than they were looked for, by ref.
         self._found: dict[str, str] = {}
 
-    def kin(self, attempt: Attempt) -> Hashable | None:
+    def group_key(self, attempt: Attempt) -> Hashable | None:
         if not self._together or attempt.number > 1 or self._in_doubt(attempt):
             return None
-        if not attempt.wishes:
+        if not attempt.executor_config:
             return attempt.queue, attempt.shortages, ""
         try:
-            return attempt.queue, attempt.shortages, json.dumps(attempt.wishes, sort_keys=True, default=repr)
+            return attempt.queue, attempt.shortages, json.dumps(attempt.executor_config, sort_keys=True, default=repr)
         except (TypeError, ValueError):
             return None
 
@@ -162,7 +163,7 @@ class BatchCompute:
         return True
 
     def explain(self, ref: str) -> str:
-        return self.witness.explain(ref) if self.witness else ""
+        return self.explainer.explain(ref) if self.explainer else ""
 
     # Submit.
 
@@ -170,7 +171,7 @@ class BatchCompute:
         options = self._of(attempt)
         if attempt.token in self._placed:
             return Submission(ref=self._placed[attempt.token])
-        check_wishes(attempt.wishes, options.container)
+        check_executor_config(attempt.executor_config, options.container)
         if self._in_doubt(attempt):
             known = self._look(attempt)
             if known:
@@ -184,7 +185,7 @@ class BatchCompute:
 
     def _submit_array(self, attempts: Sequence[Attempt]) -> list[str]:
         options = self._of(attempts[0])
-        check_wishes(attempts[0].wishes, options.container)
+        check_executor_config(attempts[0].executor_config, options.container)
         name = array_name(options, attempts, str(uuid.uuid4()))
         payload = self._payloads.prepare_array(name, attempts)
         request = self._request(options, attempts, payload, name)
@@ -268,7 +269,7 @@ class BatchCompute:
 
     def _queues(self, attempt: Attempt) -> list[str]:
         """Job queues in which its jobs may be."""
-        wished = attempt.wishes.get("jobQueue") if isinstance(attempt.wishes, Mapping) else None
+        wished = attempt.executor_config.get("jobQueue") if isinstance(attempt.executor_config, Mapping) else None
         return [wished] if wished and isinstance(wished, str) else self._options.of(attempt.queue).places()
 
     def _job_named(self, queue: str, name: str) -> str:

@@ -190,7 +190,8 @@ def taking_over(names: Sequence[Name], facts: Any) -> Iterator[Line]:
             "To change over with work running: leave the API server up, or the containers fail; stop the provider's "
             "scheduler with SIGKILL (on SIGTERM it waits, without a limit, until all that runs is over); wait "
             f"{facts.threshold:.0f} s ([scheduler] scheduler_health_check_threshold), so that the new one takes "
-            f"over what runs when it starts (else it looks again after {facts.interval:.0f} s); then start ours, and run "
+            f"over what runs when it starts (else it looks again after {facts.interval:.0f} s); then start ours, and "
+            "run "
             "this again.",
         )
 

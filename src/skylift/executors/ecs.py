@@ -8,34 +8,34 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.aws.clients import client
-from skylift.aws.ecs_endings import EcsEndings
-from skylift.aws.ecs_tasks import (
+from skylift.aws.ecs.endings import EcsEndings
+from skylift.aws.ecs.tasks import (
     MOST_PER_DESCRIBE,
+    DescribedTask,
     EcsContainer,
-    EcsTask,
     EcsTasks,
     NoCapacity,
     NoCluster,
     Throttled,
     task_of,
 )
-from skylift.aws.output import Output
+from skylift.aws.output import LogReader
 from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors import exit_words
-from skylift.executors.aboard.payload import Payloads, payloads_of
-from skylift.executors.aboard.warm import staying
 from skylift.executors.airflow_compat import executor_names
 from skylift.executors.events.source import Source
 from skylift.executors.events.sqs import ECS_TASK, source_of
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.last_words.ecs import EcsWitness
+from skylift.executors.executor_config.ecs_advice import advised
+from skylift.executors.executor_config.ecs_request import check_options, fallen_back, loaded, wanted
+from skylift.executors.in_container.payload import Payloads, payloads_of
+from skylift.executors.in_container.warm import staying
+from skylift.executors.last_words.ecs import EcsExplainer
 from skylift.executors.options.connection import session_of
 from skylift.executors.options.ecs import ECS_SECTION, EcsOptions, ecs_options
 from skylift.executors.options.settings import EVENTS_QUEUE, LAST_LINES, OWN_SECTION, TAGS, Options
 from skylift.executors.options.teams import team_of
-from skylift.executors.wishes.ecs_advice import advised
-from skylift.executors.wishes.ecs_request import check_options, fallen_back, loaded, wanted
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,9 @@ class AwsEcsExecutor(SkyliftExecutor):
         if options.check_health:
             self._check(tasks, options)
         labels = {"team": team} if (team := team_of(self)) else {}
-        output = Output(session, options.region)
-        witness = EcsWitness(EcsEndings(ecs, options.cluster), options.container, output, most=own[LAST_LINES])
-        compute = EcsCompute(tasks, options, payloads, tags=own[TAGS], labels=labels, witness=witness)
+        output = LogReader(session, options.region)
+        explainer = EcsExplainer(EcsEndings(ecs, options.cluster), options.container, output, most=own[LAST_LINES])
+        compute = EcsCompute(tasks, options, payloads, tags=own[TAGS], labels=labels, explainer=explainer)
         return staying(compute, payloads, own)
 
     def make_source(self) -> Source | None:
@@ -100,7 +100,7 @@ class EcsCompute:
         payloads: how the workload gets into the container.
         tags: whether ECS tasks are tagged with the attempt's labels.
         labels: of all attempts: the team.
-        witness: finds out more about one ECS task; ``None``: nobody does.
+        explainer: finds out more about one ECS task; ``None``: nobody does.
     """
 
     most_per_submit = 1
@@ -114,9 +114,9 @@ class EcsCompute:
         *,
         tags: bool = True,
         labels: Mapping[str, str] | None = None,
-        witness: EcsWitness | None = None,
+        explainer: EcsExplainer | None = None,
     ) -> None:
-        self.witness = witness
+        self.explainer = explainer
         self._tasks = tasks
         self._options = options
         self._payloads = payloads
@@ -139,7 +139,7 @@ class EcsCompute:
             # The amazon provider's executor kept the ARN there: its ECS tasks are taken over as they are.
             return [attempt.external_id]
         cluster = self._options.of(attempt.queue).cluster
-        wished = attempt.wishes.get("cluster") if isinstance(attempt.wishes, Mapping) else None
+        wished = attempt.executor_config.get("cluster") if isinstance(attempt.executor_config, Mapping) else None
         if wished and isinstance(wished, str):
             cluster = wished
         return self._tasks.started_by(attempt.external_id, cluster)
@@ -152,7 +152,7 @@ class EcsCompute:
             found.update(self._tasks.alive(cluster))
         return found
 
-    def kin(self, attempt: Attempt) -> None:
+    def group_key(self, attempt: Attempt) -> None:
         """RunTask's ``count`` gives all the same overrides, so every attempt goes alone."""
 
     def renew(self, attempt: Attempt, ref: str) -> bool:  # noqa: ARG002  as in Compute
@@ -163,7 +163,7 @@ class EcsCompute:
         return True
 
     def explain(self, ref: str) -> str:
-        return self.witness.explain(ref) if self.witness else ""
+        return self.explainer.explain(ref) if self.explainer else ""
 
     def _submit(self, attempt: Attempt) -> Submission:
         try:
@@ -189,7 +189,7 @@ class EcsCompute:
         try:
             return self._tasks.run({**self._default_launch(request), **request})
         except Refused as error:
-            text = advised(str(error), request, options, attempt.wishes)
+            text = advised(str(error), request, options, attempt.executor_config)
             if fallen_back(options, attempt.shortages):
                 # The next in turn may do; a fallback must not fail what would have run in its own place.
                 raise NoCapacity(f"[{OWN_SECTION}] capacity_fallback: {text}") from error
@@ -204,7 +204,8 @@ class EcsCompute:
             try:
                 default = self._tasks.has_default_strategy(cluster)
             except Refused as error:
-                # RunTask tells better what is wrong with the cluster; and without the permission to look, Fargate it is.
+                # RunTask tells better what is wrong with the cluster; and without the permission to look, Fargate it
+                # is.
                 log.warning("launch_type FARGATE is assumed: %s", error)
                 default = False
             self._launch[cluster] = {} if default else {"launchType": "FARGATE"}
@@ -219,7 +220,7 @@ def sighting(detail: Mapping[str, Any], container: str) -> Observation | None:
     return observation(task.arn, task, container)
 
 
-def observation(ref: str, task: EcsTask | None, container: str) -> Observation:
+def observation(ref: str, task: DescribedTask | None, container: str) -> Observation:
     """What ECS says, in the house's words.
 
     Args:
@@ -233,7 +234,8 @@ def observation(ref: str, task: EcsTask | None, container: str) -> Observation:
     by_request = task.stop_code == "UserInitiated"
     if task.last_status != "STOPPED":
         running = task.last_status in {"RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING"}
-        # The Airflow container is essential, so its end is the ECS task's; not waiting for DEPROVISIONING saves seconds.
+        # The Airflow container is essential, so its end is the ECS task's; not waiting for DEPROVISIONING saves
+        # seconds.
         ended = main is not None and main.status == "STOPPED" and code is not None
         phase = Phase.STOPPED if ended else Phase.RUNNING if running else Phase.WAITING
         began = task.started
@@ -253,13 +255,14 @@ def observation(ref: str, task: EcsTask | None, container: str) -> Observation:
     )
 
 
-def airflows(task: EcsTask, container: str) -> EcsContainer | None:
-    """The container in which Airflow runs: its overrides tell, else the name from the options, else there is only one."""
+def airflows(task: DescribedTask, container: str) -> EcsContainer | None:
+    """The container in which Airflow runs: its overrides tell, else the name from the options, else there is only
+    one."""
     named = task.container(task.airflow or container)
     return task.containers[0] if named is None and len(task.containers) == 1 else named
 
 
-def _reason(task: EcsTask, main: EcsContainer | None) -> str:
+def _reason(task: DescribedTask, main: EcsContainer | None) -> str:
     parts = [
         " ".join(filter(None, (task.stop_code, task.stopped_reason and f"({task.stopped_reason})"))),
         f"container {main.name}: {main.reason}" if main and main.reason else "",

@@ -1,7 +1,7 @@
 """The one loop of all our executors: Airflow's ``BaseExecutor`` in front, a ``Fleet`` behind.
 
-Airflow's scheduler calls ``heartbeat`` in its own loop, with no guard: whatever takes time here stops all scheduling, and
-whatever is raised here ends the scheduler. So this class only carries workloads to the fleet and news back.
+Airflow's scheduler calls ``heartbeat`` in its own loop, with no guard: whatever takes time here stops all scheduling,
+and whatever is raised here ends the scheduler. So this class only carries workloads to the fleet and news back.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from skylift.aws.quiet import settle_down
 from skylift.core.attempt import Compute
 from skylift.core.errors import Broken, Refused, Unavailable
 from skylift.executors import airflow_compat
-from skylift.executors.aboard.warm import WarmCompute
 from skylift.executors.events.source import Source
 from skylift.executors.events.warm import Rereading, WarmSource
-from skylift.executors.flying.crew import Crew
-from skylift.executors.flying.fleet import Fleet, Rhythm
-from skylift.executors.flying.flight import News, Order, Stage
-from skylift.executors.flying.metrics import AirflowMeter
-from skylift.executors.flying.settle import Event, Kind
-from skylift.executors.last_words.glance import look
-from skylift.executors.last_words.scribe import Scribe
+from skylift.executors.fleet.fleet import Fleet
+from skylift.executors.fleet.flight import News, Order, Stage
+from skylift.executors.fleet.metrics import AirflowMeter
+from skylift.executors.fleet.settle import Event, WorkloadKind
+from skylift.executors.fleet.threads import FleetThreads
+from skylift.executors.fleet.timing import Timing
+from skylift.executors.in_container.warm import WarmCompute
+from skylift.executors.last_words.live_log import look
+from skylift.executors.last_words.log_writer import LogWriter
 from skylift.executors.last_words.words import short
 from skylift.executors.options import settings
 from skylift.executors.options.settings import OWN_SECTION, Options
@@ -39,13 +40,15 @@ MOST_ORDERS = 0.015
 """Seconds of one heartbeat for new workloads; what is left is for the next heartbeat, a second later."""
 
 MOST_BEAT = 0.035
-"""Seconds from the begin of a heartbeat in which news is taken, but ``MOST_ORDERS`` at least; what is left is for the next."""
+"""Seconds from the begin of a heartbeat in which news is taken, but ``MOST_ORDERS`` at least; what is left is for the
+next."""
 
 ENOUGH = 4
 """Of so many slots one has come free: that is enough for the scheduler not to sleep, but to launch more at once."""
 
 MOST_EVENTS = 250
-"""For the scheduler at once: it writes some rows for each before it comes back, and should not be taken for dead meanwhile."""
+"""For the scheduler at once: it writes some rows for each before it comes back, and should not be taken for dead
+meanwhile."""
 
 
 class SkyliftExecutor(BaseExecutor):
@@ -64,8 +67,8 @@ class SkyliftExecutor(BaseExecutor):
         self._live: dict[Any, list[Order]] = {}
         self._fleet: Fleet | None = None
         self._compute: Compute | None = None
-        self._crew: Crew | None = None
-        self._scribe = Scribe()
+        self._threads: FleetThreads | None = None
+        self._log_writer = LogWriter()
         self._told: deque[News] = deque()
         self._unwritten: deque[News] = deque()
         self._began = 0.0
@@ -78,7 +81,8 @@ class SkyliftExecutor(BaseExecutor):
         raise Broken(f"{type(self).__name__} says no compute")
 
     def make_source(self) -> Source | None:
-        """Where observations come from without asking; ``None`` without one. Raises ``Refused``, as ``make_compute``."""
+        """Where observations come from without asking; ``None`` without one. Raises ``Refused``, as
+        ``make_compute``."""
         return None
 
     def foreign(self, external_id: str) -> bool:
@@ -89,10 +93,10 @@ class SkyliftExecutor(BaseExecutor):
         """Containers for one launch."""
         raise Broken(f"{type(self).__name__} says no number of attempts")
 
-    def rhythm(self) -> Rhythm:
+    def timing(self) -> Timing:
         """How often the fleet looks, how fast it launches. Raises ``Refused``, as ``make_compute``."""
         own = Options(self.conf, OWN_SECTION)
-        return Rhythm(
+        return Timing(
             young=own[settings.POLL_SECONDS],
             old=own[settings.POLL_MOST_SECONDS],
             grace=own[settings.MISSING_GRACE],
@@ -112,8 +116,9 @@ class SkyliftExecutor(BaseExecutor):
         A team's mistake fails that team's workloads, each with the reason: the scheduler is everybody's.
 
         Raises:
-            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (a ``SystemExit``
-                it takes for a shutdown, with exit code 0 and no word), so the line is also logged by itself.
+            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (a
+                ``SystemExit`` it takes for a shutdown, with exit code 0 and no word), so the line is also logged by
+                itself.
         """
         team = team_of(self)
         whose = f"{type(self).__name__} of team {team!r}" if team else type(self).__name__
@@ -131,28 +136,28 @@ class SkyliftExecutor(BaseExecutor):
             self._cannot_start = f"{whose} cannot start: {type(error).__name__}: {error}"
 
     def _start(self) -> None:
-        compute, source, rhythm = self.ready()
-        rhythm = replace(rhythm, eventful=source is not None)
+        compute, source, timing = self.ready()
+        timing = replace(timing, eventful=source is not None)
         watch: Source | None = None
         if isinstance(compute, WarmCompute):
             source, watch = source and Rereading(source, compute), WarmSource(compute)
-        self._crew = Crew(
+        self._threads = FleetThreads(
             compute,
-            rhythm,
+            timing,
             source,
             watch,
             most_seconds_to_end=Options(self.conf, OWN_SECTION)[settings.END_SECONDS],
             meter=AirflowMeter(airflow_compat.stats, executor=type(self).__name__, team=getattr(self, "team_name", "")),
             wanted=self.wanted,
         )
-        self._fleet = self._crew.fleet
-        self._crew.start()
+        self._fleet = self._threads.fleet
+        self._threads.start()
 
-    def ready(self) -> tuple[Compute, Source | None, Rhythm]:
+    def ready(self) -> tuple[Compute, Source | None, Timing]:
         """Reads all options and asks AWS for what they name, as a start does. Starts nothing. Raises ``Refused``."""
         settle_down()
         Options(self.conf, OWN_SECTION).check(settings.OWN_SETTINGS)
-        return self.compute, self.make_source(), self.rhythm()
+        return self.compute, self.make_source(), self.timing()
 
     def wanted(self, orders: Sequence[Order]) -> Collection[str]:
         """Which task instances Airflow still wants to begin, by id, and how they stand. For the background thread."""
@@ -182,8 +187,9 @@ class SkyliftExecutor(BaseExecutor):
     def log_task_event(self, *, event: str, extra: str, ti_key: Any) -> None:
         """As Airflow's, and the line is kept until it is saved.
 
-        The scheduler (3.3.2, ``_process_task_event_logs``) gives ``bulk_save_objects`` a generator that drops each line as it
-        is read; SQLAlchemy holds them weakly, so without this they are saved as empty rows, which the database refuses.
+        The scheduler (3.3.2, ``_process_task_event_logs``) gives ``bulk_save_objects`` a generator that drops each line
+        as it is read; SQLAlchemy holds them weakly, so without this they are saved as empty rows, which the database
+        refuses.
         """
         if not airflow_compat.has_event_log(ti_key):
             return
@@ -193,7 +199,8 @@ class SkyliftExecutor(BaseExecutor):
     def sync(self) -> None:
         """Takes the news of the fleet. Waits for nothing, and leaves what takes too long to the next heartbeat.
 
-        First all slots that are free, some microseconds each; lines for people take a tenth of a millisecond each, and follow.
+        First all slots that are free, some microseconds each; lines for people take a tenth of a millisecond each, and
+        follow.
         """
         until = max(time.perf_counter() + MOST_ORDERS, self._began + MOST_BEAT)
         self._listen(until)
@@ -204,8 +211,8 @@ class SkyliftExecutor(BaseExecutor):
     def slots_occupied(self) -> int:
         """As Airflow's, without what has ended since the last heartbeat.
 
-        The scheduler asks before each heartbeat how much it may launch in it; a slot of which it heard only afterwards would
-        stay free for a whole round.
+        The scheduler asks before each heartbeat how much it may launch in it; a slot of which it heard only afterwards
+        would stay free for a whole round.
         """
         try:
             self._listen(time.perf_counter() + MOST_ORDERS)
@@ -216,17 +223,19 @@ class SkyliftExecutor(BaseExecutor):
 
     def _listen(self, until: float) -> None:
         while self._fleet and time.perf_counter() < until and (news := self._fleet.next_news()):
-            self._scribe.take(news)
-        self._told.extend(self._scribe.drain())
+            self._log_writer.take(news)
+        self._told.extend(self._log_writer.drain())
         while self._told and time.perf_counter() < until:
             self._hear(self._told.popleft())
 
     def get_event_buffer(self, dag_ids: Any = None) -> Any:
-        """As Airflow's, no more than ``MOST_EVENTS``; by the dict's length the scheduler sees that slots have come free."""
+        """As Airflow's, no more than ``MOST_EVENTS``; by the dict's length the scheduler sees that slots have come
+        free."""
         events = super().get_event_buffer(dag_ids)
         for key in list(events)[MOST_EVENTS:]:
             self.event_buffer[key] = events.pop(key)
-        # Fewer the scheduler sees anyhow when it has slept (``slots_occupied``), and a round of it costs as much as half a container.
+        # Fewer the scheduler sees anyhow when it has slept (``slots_occupied``), and a round of it costs as much as
+        # half a container.
         freed = self._freed if self._freed * ENOUGH >= self.parallelism else 0
         self._freed -= freed
         return airflow_compat.Delivered(events, freed)
@@ -258,10 +267,11 @@ class SkyliftExecutor(BaseExecutor):
     def _cannot_run(self, workload: Any, why: str) -> None:
         order = stand_in(workload)
         self._live.setdefault(order.key, []).append(order)
-        self._scribe.take(News(order, Stage.ENDED, Event.FAILED, why, record=True))
+        self._log_writer.take(News(order, Stage.ENDED, Event.FAILED, why, record=True))
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
-        """As Airflow's; when it is the scheduler that ends what we run (no heartbeat came of it), the container is stopped."""
+        """As Airflow's; when it is the scheduler that ends what we run (no heartbeat came of it), the container is
+        stopped."""
         if remove_running and key in self._live:
             self._drop(key, "Airflow gave this up: its container sent no heartbeat for too long")
         super().change_state(key, state, info, remove_running)
@@ -306,9 +316,9 @@ class SkyliftExecutor(BaseExecutor):
     def end(self) -> None:
         """Launches nothing more and leaves what runs to the next scheduler, which adopts it. Bounded."""
         try:
-            if self._crew:
-                self._crew.end()
-            self._scribe.close()
+            if self._threads:
+                self._threads.end()
+            self._log_writer.close()
             self.sync()
         except Exception:
             # The scheduler is about to go, and other executors are to be ended after this one.
@@ -360,7 +370,7 @@ class SkyliftExecutor(BaseExecutor):
             return
         if news.record:
             self._unwritten.append(news)
-        if news.stage is Stage.RUNNING and order.kind is Kind.CALLBACK:
+        if news.stage is Stage.RUNNING and order.kind is WorkloadKind.CALLBACK:
             self.running_state(order.key, news.reason)
         if news.stage is Stage.ENDED:
             alive.remove(order)

@@ -8,8 +8,8 @@ from typing import Any
 
 from skylift.core.errors import Broken
 from skylift.executors import airflow_compat
-from skylift.executors.flying.flight import Order
-from skylift.executors.flying.settle import Kind
+from skylift.executors.fleet.flight import Order
+from skylift.executors.fleet.settle import WorkloadKind
 
 
 def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
@@ -22,18 +22,19 @@ def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
         kind=kind,
         external_id=airflow_compat.external_id_of(workload),
         document=airflow_compat.document_of(workload, generator),
-        wishes=airflow_compat.wishes_of(workload),
+        executor_config=airflow_compat.executor_config_of(workload),
         labels=airflow_compat.labels_of(workload),
         queue=airflow_compat.queue_of(workload),
         log_path=airflow_compat.log_path_of(workload),
-        subject=airflow_compat.subject_of(workload) if kind is Kind.TASK else "",
+        subject=airflow_compat.subject_of(workload) if kind is WorkloadKind.TASK else "",
         # The ids of these are not made anew for each launch: a scheduler that is no more may have submitted them.
-        adopted=kind is not Kind.TASK,
+        adopted=kind is not WorkloadKind.TASK,
     )
 
 
 def adopted(ti: Any, generator: Callable[[], Any], *, foreign: bool) -> Order:
-    """The order to go on with a task instance that another scheduler had queued. Reads the database (its session is open).
+    """The order to go on with a task instance that another scheduler had queued. Reads the database (its session is
+    open).
 
     Args:
         ti: Airflow's row, with an ``external_executor_id``.
@@ -56,7 +57,8 @@ def adopted(ti: Any, generator: Callable[[], Any], *, foreign: bool) -> Order:
 
 
 def orphan(ti: Any) -> Order:
-    """The order whose container is only to be found and stopped. Under a key of its own: Airflow launches ``ti`` anew."""
+    """The order whose container is only to be found and stopped. Under a key of its own: Airflow launches ``ti``
+    anew."""
     return replace(_watched(ti), key=("orphan", ti.external_executor_id), adopted=True)
 
 
@@ -64,7 +66,7 @@ def stand_in(workload: Any) -> Order:
     """The order under which a workload fails of which no real order can be made."""
     return Order(
         key=airflow_compat.key_of(workload),
-        kind=airflow_compat.kind_of(workload) or Kind.TASK,
+        kind=airflow_compat.kind_of(workload) or WorkloadKind.TASK,
         external_id="",
         document=str,
         log_path=airflow_compat.log_path_of(workload),
@@ -74,10 +76,10 @@ def stand_in(workload: Any) -> Order:
 def _watched(ti: Any) -> Order:
     return Order(
         key=getattr(ti, "key", None),
-        kind=Kind.TASK,
+        kind=WorkloadKind.TASK,
         external_id=ti.external_executor_id,
         document=str,
-        wishes=getattr(ti, "executor_config", None) or {},
+        executor_config=getattr(ti, "executor_config", None) or {},
         labels={name: str(getattr(ti, name, "")) for name in airflow_compat.LABELS},
         queue=str(getattr(ti, "queue", None) or ""),
         subject=str(getattr(ti, "id", "")),

@@ -1,7 +1,7 @@
 """What Airflow's provider registry asks of us: our executors, and the section ``[skylift]`` with its options.
 
-``[aws_ecs_executor]`` and ``[aws_batch_executor]`` are declared by the amazon provider; two providers that declare one section clash,
-so they are not here.
+``[aws_ecs_executor]`` and ``[aws_batch_executor]`` are declared by the amazon provider; two providers that declare one
+section clash, so they are not here.
 Undeclared options work all the same (``conf.get`` with a fallback); the declaration makes ``airflow config`` know them.
 """
 
@@ -26,7 +26,8 @@ def get_provider_info() -> dict[str, Any]:
         "executors": ["skylift.executors.ecs.AwsEcsExecutor", "skylift.executors.batch.AwsBatchExecutor"],
         "config": {
             OWN_SECTION: {
-                "description": "Options of skylift's executors, beside those of [aws_ecs_executor] and [aws_batch_executor].",
+                "description": "Options of skylift's executors, beside those of [aws_ecs_executor] and "
+                "[aws_batch_executor].",
                 "options": {setting.name: _option(setting) for setting in OWN_SETTINGS},
             }
         },

@@ -1,4 +1,5 @@
-"""The local cloud by itself on one loopback port: no Airflow, no control plane, no PostgreSQL. For tests of ECS, Batch, S3 code."""
+"""The local cloud by itself on one loopback port: no Airflow, no control plane, no PostgreSQL. For tests of ECS, Batch,
+S3 code."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.ports import Images
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi
-from skylift.wire.keys import DerivedKeys, Key, Keyrings, StaticKeys
-from skylift.wire.serve import Server, url_of
+from skylift.wire.serve import HttpServer, url_of
+from skylift.wire.signing.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
 
 class AloneCloud:
@@ -68,7 +69,7 @@ class AloneCloud:
             interceptor=self.cloud.faults,
             account=account,
         )
-        self._web = Server(self._app, listening, grace=1.0)
+        self._web = HttpServer(self._app, listening, grace=1.0)
 
     async def run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serves until ``stopping`` is set; then ends every container and saves what S3 and others hold.

@@ -1,4 +1,5 @@
-"""The local cloud as one thing: ECS, Batch and load balancing that are ours, the rest of AWS from emulators, started and ended in order."""
+"""The local cloud as one thing: ECS, Batch and load balancing that are ours, the rest of AWS from emulators, started
+and ended in order."""
 
 from __future__ import annotations
 
@@ -28,12 +29,12 @@ from skylift.localcloud.events import Events
 from skylift.localcloud.faults.actions import EventFaults, ecs_actions
 from skylift.localcloud.faults.plan import Faults
 from skylift.localcloud.faults.route import PREFIX, FaultRoute
-from skylift.localcloud.images.built import Images as BuiltImages
-from skylift.localcloud.ports import Change, Document, Images, Place, nobody
+from skylift.localcloud.images.built import BuiltImages as BuiltImages
+from skylift.localcloud.ports import Change, CloudContext, Document, Images, nobody
 from skylift.localcloud.state_route import STATE, StateRoute
 from skylift.wire.asgi import Asgi
-from skylift.wire.keys import DerivedKeys, Keyring
 from skylift.wire.provider import Provider
+from skylift.wire.signing.keys import DerivedKeys, Keyring
 
 _MOST_FILES = 65535
 """Containers inherit it as their soft limit: Fargate's own default of ``nofile``."""
@@ -84,11 +85,11 @@ class LocalCloud:
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place = Place(account, region, endpoint, folder)
+        place = CloudContext(account, region, endpoint, folder)
         self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
         images = images or BuiltImages(home, home / "cache")
 
-        def open_all(place: Place) -> _Opened:
+        def open_all(place: CloudContext) -> _Opened:
             balancer = Balancer(folder, clock, place.database)
             neighbours = Neighbours(images, AwsLogs(self._rest), AwsSecrets(self._rest), balancer)
             events = Events(place.database, place, _Bus(self._rest), clock)
@@ -106,7 +107,7 @@ class LocalCloud:
         self._undo: list[Callable[[], Any]] = []
         self._expose(place, keys, damage)
 
-    def _expose(self, place: Place, keys: DerivedKeys, damage: Damage | None) -> None:
+    def _expose(self, place: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire is to serve."""
         self.providers: Sequence[Provider] = [
             Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)
@@ -156,7 +157,7 @@ class LocalCloud:
 _Opened = tuple[Balancer, Events, EcsProvider, BatchProvider]
 
 
-def _opened(place: Place, open_all: Callable[[Place], _Opened]) -> tuple[_Opened, Damage | None]:
+def _opened(place: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:
     """What stands on the database; on an empty one in memory, with what is wrong, when the file cannot be read."""
     damage = examine(place.database)
     if damage is None:

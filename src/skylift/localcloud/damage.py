@@ -1,7 +1,7 @@
 """Damaged state: what is told of a file that cannot be read, so that whoever reads it knows what to do.
 
-Nothing here mends or overwrites anything. A reader that finds a damaged file serves everything else, refuses what the file held with
-this text, and leaves the file alone until somebody has put it right.
+Nothing here mends or overwrites anything. A reader that finds a damaged file serves everything else, refuses what the
+file held with this text, and leaves the file alone until somebody has put it right.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The SQLite file of ECS, Batch, load balancers and events: looked at before anybody opens it, and copied while it is whole."""
+"""The SQLite file of ECS, Batch, load balancers and events: looked at before anybody opens it, and copied while it is
+whole."""
 
 from __future__ import annotations
 
@@ -10,7 +11,10 @@ from pathlib import Path
 from skylift.localcloud.damage import Damage, copy_of
 
 HOLDS = "ECS, Batch and load balancers"
-_WITHOUT = "ECS, Batch and load balancers then begin with nothing; containers that still run are not ended, and must be by hand."
+_WITHOUT = (
+    "ECS, Batch and load balancers then begin with nothing; containers that still run are not ended, and must "
+    "be by hand."
+)
 _MOST_COPIED = 200_000_000
 _BESIDE = ("", "-wal", "-shm")
 
@@ -31,7 +35,8 @@ def examine(path: Path) -> Damage | None:
             if found != "ok":
                 return damage_of(path, str(found))
             for (table,) in disk.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%body TEXT%'").fetchall():
-                row = disk.execute(f"SELECT 1 FROM {table} WHERE NOT json_valid(body) LIMIT 1").fetchone()  # noqa: S608 - a table's name
+                # A table's name
+                row = disk.execute(f"SELECT 1 FROM {table} WHERE NOT json_valid(body) LIMIT 1").fetchone()  # noqa: S608
                 if row is not None:
                     return damage_of(path, f"a row of its table {table} is not JSON")
     except sqlite3.DatabaseError as error:

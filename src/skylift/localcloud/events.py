@@ -1,11 +1,14 @@
 """State changes as EventBridge events: their shapes, and the outbox through which none of an accepted change is lost.
 
-Whoever changes something writes the event's text into the table ``outbox`` in the transaction of the change, then rings. Events
-go to the default bus in the order in which they were written, and are removed once the bus has what they caused on its disk: a
-crash in between delivers them again (at least once, as EventBridge). While no rule could match, nothing is made or written.
+Whoever changes something writes the event's text into the table ``outbox`` in the transaction of the change, then
+rings. Events
+go to the default bus in the order in which they were written, and are removed once the bus has what they caused on its
+disk: a crash in between delivers them again (at least once, as EventBridge). While no rule could match, nothing is made
+or written.
 
-Shapes: "Amazon ECS task state change events", "Amazon ECS service action events", "Amazon ECS service deployment state change
-events" (ECS developer guide, ``ecs_cwe_events``), "AWS Batch event stream" (Batch user guide, ``batch_job_events``).
+Shapes: "Amazon ECS task state change events", "Amazon ECS service action events", "Amazon ECS service deployment state
+change events" (ECS developer guide, ``ecs_cwe_events``), "AWS Batch event stream" (Batch user guide,
+``batch_job_events``).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from uuid import uuid4
 
 from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ports import CloudContext, Document
 
 OUTBOX = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
 INSERT = "INSERT INTO outbox (body) VALUES (?)"
@@ -57,10 +60,11 @@ class Events:
     """Makes events and delivers them.
 
     Attributes:
-        through: every delivery goes through it: takes the events that are due, returns those to deliver. For faults on demand.
+        through: every delivery goes through it: takes the events that are due, returns those to deliver. For faults on
+            demand.
     """
 
-    def __init__(self, path: Path, place: Place, bus: Bus, clock: Clock) -> None:
+    def __init__(self, path: Path, place: CloudContext, bus: Bus, clock: Clock) -> None:
         """Nothing is opened before ``start``. ``path`` is the SQLite file of those who write changes."""
         self.through: Callable[[Sequence[Document]], Sequence[Document]] = lambda events: events
         self._path = path
@@ -166,7 +170,8 @@ class Events:
             try:
                 self._put()
                 self._delivered.set()
-            except Exception as error:  # noqa: BLE001 - a full disk, or our bug: a loop that ends would hide all later events
+            # A full disk, or our bug: a loop that ends would hide all later events
+            except Exception as error:  # noqa: BLE001
                 _again(error, self._bell)
 
     async def _tidy(self) -> None:

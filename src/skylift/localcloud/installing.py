@@ -1,4 +1,5 @@
-"""The line that installs what is missing here. There is no release to download, so it depends on where this skylift came from."""
+"""The line that installs what is missing here. There is no release to download, so it depends on where this skylift
+came from."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 
 def install_line() -> str:
-    """The command that installs skylift's extra ``local`` into the Python that runs us; it can be typed as it stands."""
+    """The command that installs skylift's extra ``local`` into the Python that runs us; it can be typed as it
+    stands."""
     return line_for(_origin(), Path(sys.prefix), Path(sys.executable), find_spec("pip") is not None)
 
 

@@ -19,7 +19,7 @@ DATABASE, MEMORY = "cloud.db", Path(":memory:")
 
 
 @dataclass(frozen=True)
-class Place:
+class CloudContext:
     """Where this ECS stands.
 
     Attributes:
@@ -92,7 +92,8 @@ class Secrets(Protocol):
     """Where ``secrets`` of a container definition come from."""
 
     async def value(self, value_from: str) -> str:
-        """The value behind a ``valueFrom``: a secret's ARN (``:json-key:stage:version``) or a parameter. Raises ``AwsError``."""
+        """The value behind a ``valueFrom``: a secret's ARN (``:json-key:stage:version``) or a parameter. Raises
+        ``AwsError``."""
         ...
 
 
@@ -108,7 +109,8 @@ class Targets(Protocol):
         ...
 
     def health(self, target_group: str, address: str, port: int) -> str:
-        """``initial``, ``healthy``, ``unhealthy``, ``draining`` or ``unused``. Raises ``AwsError``: no such target group."""
+        """``initial``, ``healthy``, ``unhealthy``, ``draining`` or ``unused``. Raises ``AwsError``: no such target
+        group."""
         ...
 
 

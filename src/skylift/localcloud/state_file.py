@@ -1,4 +1,5 @@
-"""How files of state are written: whole or not at all, with the copy before kept beside, readable by their owner only."""
+"""How files of state are written: whole or not at all, with the copy before kept beside, readable by their owner
+only."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def replace_file(path: Path, beside: Path, *, copy: bool = False) -> None:
 
 
 def keep_copy(path: Path) -> None:
-    """Keeps a file that will be replaced as the copy before it, as far as the file system can: what matters is the file itself."""
+    """Keeps a file that will be replaced as the copy before it, as far as the file system can: what matters is the file
+    itself."""
     link = path.with_name(f"{path.name}.linked")
     with suppress(OSError):
         link.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-"""``/_skylift/state``: what is damaged of what was kept, and who keeps nothing over a restart, as JSON. Behind the gate."""
+"""``/_skylift/state``: what is damaged of what was kept, and who keeps nothing over a restart, as JSON. Behind the
+gate."""
 
 from __future__ import annotations
 

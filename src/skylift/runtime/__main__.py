@@ -1,8 +1,10 @@
 """The entrypoint of every container of an environment: prepare, then become the process that was asked for.
 
-``python -m skylift.runtime <command...>``. The first word is a ``Command`` (scheduler, api-server ...) or a program. The
-steps: startup script, layer, Airflow's home; then ``exec``, so that signals reach Airflow itself and no wrapper stays in
-memory. A fork of a template (``template.py``) goes on in the same process instead, if it can. It runs before every task attempt, so it imports neither Airflow nor boto3 unless something must be fetched.
+``python -m skylift.runtime <command...>``. The first word is a ``Command`` (scheduler, api-server ...) or a program.
+The
+steps: startup script, layer, Airflow's home; then ``exec``, so that signals reach Airflow itself and no wrapper stays
+in memory. A fork of a template (``template.py``) goes on in the same process instead, if it can. It runs before every
+task attempt, so it imports neither Airflow nor boto3 unless something must be fetched.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 from skylift.core.containers import LAYER, LAYER_CACHE, STARTUP_SCRIPT, STARTUP_SECONDS, Command
 from skylift.core.errors import Broken, SkyliftError, Unavailable
 from skylift.runtime import startup
-from skylift.runtime.components import Program, component_of, home_of, program_for
+from skylift.runtime.components import Component, component_of, home_of, program_for
 from skylift.runtime.layer import LayerFailed, prepared, with_layer
 
 STARTUP_FAILED = 81
@@ -55,14 +57,15 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
     return with_layer(ready, prepared(layer, cache)) if layer else ready
 
 
-def _become(program: Program) -> int:
+def _become(program: Component) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     template = sys.modules.get("skylift.runtime.template")  # only there in forks of a template
     if template is not None and template.can_continue(program):
         template.go_on(program)
     try:
-        os.execvpe(program.argv[0], list(program.argv), dict(program.environment))  # noqa: S606  # the user's own command
+        # The user's own command.
+        os.execvpe(program.argv[0], list(program.argv), dict(program.environment))  # noqa: S606
     except FileNotFoundError:
         return _say(NOT_FOUND, f"{program.argv[0]}: no such program in this image")
     except PermissionError:

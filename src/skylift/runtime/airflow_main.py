@@ -1,7 +1,7 @@
 """Airflow's command line, in a process that ends when it is told to.
 
-At its end Python looks through all memory for cycles, several times. For an API server (250 MB, most of it not touched for
-hours) that took 2.7 to 10 s after uvicorn had long said goodbye, measured with perf: as long as all the rest of
+At its end Python looks through all memory for cycles, several times. For an API server (250 MB, most of it not touched
+for hours) that took 2.7 to 10 s after uvicorn had long said goodbye, measured with perf: as long as all the rest of
 ``skylift down``. Frozen objects are left out of the search; the kernel frees what is left.
 """
 
@@ -13,7 +13,7 @@ import sys
 
 from airflow.__main__ import main
 
-from skylift.runtime import collecting
+from skylift.runtime import gc_tuning as collecting
 from skylift.runtime.database_pool import tend_soon
 from skylift.runtime.execution_api import build_soon
 

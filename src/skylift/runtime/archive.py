@@ -1,4 +1,5 @@
-"""Archives: a layer's tar.gz (the same content gives the same bytes), and the user's plugins.zip, which is not trusted."""
+"""Archives: a layer's tar.gz (the same content gives the same bytes), and the user's plugins.zip, which is not
+trusted."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ class ArchiveFailed(Refused):
 
 
 def pack_tar(folder: Path, target: Path) -> None:
-    """Writes ``folder``'s content as a tar.gz: sorted, no owner, one time, level 1 (layers are read more than stored)."""
+    """Writes ``folder``'s content as a tar.gz: sorted, no owner, one time, level 1 (layers are read more than
+    stored)."""
 
     def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
@@ -101,7 +103,8 @@ def unpack_zip(archive: Path, target: Path, most: int = MOST_UNPACKED) -> None:
     Everything is checked before the first byte is written.
 
     Raises:
-        ArchiveFailed: not a zip, broken, too large, encrypted, or a member that cannot be a file of its own below ``target``.
+        ArchiveFailed: not a zip, broken, too large, encrypted, or a member that cannot be a file of its own below
+            ``target``.
         Unavailable: the disk is full.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -119,7 +122,8 @@ def unpack_zip(archive: Path, target: Path, most: int = MOST_UNPACKED) -> None:
 
 
 def unreadable_member(archive: Path, most: int = MOST_UNPACKED) -> str:
-    """Why a zip cannot be read to its end; empty when it can, and when it is no zip at all. The text goes on from its name."""
+    """Why a zip cannot be read to its end; empty when it can, and when it is no zip at all. The text goes on from its
+    name."""
     try:
         with zipfile.ZipFile(archive) as opened:
             left = most

@@ -10,7 +10,8 @@ from skylift.aws import models
 
 
 class SessionFactory(BaseSessionFactory):
-    """The provider's own, but sessions without a connection, as the log handler's, share what they read of AWS's models."""
+    """The provider's own, but sessions without a connection, as the log handler's, share what they read of AWS's
+    models."""
 
     def create_session(self, deferrable: bool = False) -> Any:
         """As the provider's."""

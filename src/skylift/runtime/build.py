@@ -67,7 +67,8 @@ def build(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
         print(f"skylift: the layer cannot be built now: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return 75 if isinstance(error, Unavailable) else 78
     s3.put(bucket, _key(prefix, LAYER_RESULT), json.dumps(result).encode())
-    print(f"skylift: layer {'built' if result['ok'] else 'refused: ' + str(result['reason'])}", flush=True)  # noqa: T201
+    outcome = "built" if result["ok"] else f"refused: {result['reason']}"
+    print(f"skylift: layer {outcome}", flush=True)  # noqa: T201
     return 0 if result["ok"] else 1
 
 

@@ -1,10 +1,10 @@
 """The DAG bundle of an environment: a folder in S3, mirrored into the container.
 
-Airflow's DAG processor asks each bundle once per ``bundle_refresh_check_interval`` whether it is due: it compares the age
-of the last refresh with ``refresh_interval``. A *due* bundle costs much more than a listing: a scan of all files, two
-queries that look for vanished DAGs, an update, and three log lines. So ``refresh_interval`` answers here by looking at
-S3 (one ListObjectsV2): 0 when something changed, the configured number of seconds when nothing did. A new DAG is then
-seen within a second, and an idle environment stays idle. Measured in ``docs/decisions/0002-dag-latency.md``.
+Airflow's DAG processor asks each bundle once per ``bundle_refresh_check_interval`` whether it is due: it compares the
+age of the last refresh with ``refresh_interval``. A *due* bundle costs much more than a listing: a scan of all files,
+two queries that look for vanished DAGs, an update, and three log lines. So ``refresh_interval`` answers here by looking
+at S3 (one ListObjectsV2): 0 when something changed, the configured number of seconds when nothing did. A new DAG is
+then seen within a second, and an idle environment stays idle. Measured in ``docs/decisions/0002-dag-latency.md``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle
 from skylift.core.containers import DAG_CACHE
 from skylift.core.errors import SkyliftError
 from skylift.runtime.mirror import Mirror
-from skylift.runtime.shelf import Shelf
+from skylift.runtime.object_cache import Shelf
 
 
 class S3Bundle(BaseDagBundle):
@@ -34,7 +34,7 @@ class S3Bundle(BaseDagBundle):
     def __init__(self, *, url: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         shared = DAG_CACHE.read(os.environ)
-        self._mirror = Mirror(url, Path(self.base_dir), shelf=Shelf(Path(shared)) if shared else None)
+        self._mirror = Mirror(url, Path(self.base_dir), cache=Shelf(Path(shared)) if shared else None)
 
     @property
     def path(self) -> Path:

@@ -28,7 +28,7 @@ WORDS_OF_MWAA = {
 
 
 @dataclass(frozen=True)
-class Program:
+class Component:
     """What this process becomes."""
 
     argv: tuple[str, ...]
@@ -48,7 +48,7 @@ def home_of(environ: Mapping[str, str]) -> dict[str, str]:
     return {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1", **ready}
 
 
-def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Program:
+def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Component:
     """The program for a command; writes the password file for the API server.
 
     Raises:
@@ -59,15 +59,15 @@ def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Pro
     airflow = (sys.executable, "-m", "skylift.runtime.airflow_main")
     if word == Command.API_SERVER:
         ready |= _password_file(ADMIN_PASSWORD.read(environment), environment)
-        return Program((*airflow, word, "--host", own_address(environment), "--port", str(WEB_PORT), *rest), ready)
+        return Component((*airflow, word, "--host", own_address(environment), "--port", str(WEB_PORT), *rest), ready)
     if word == Command.MIGRATE:
-        return Program((*airflow, "db", "migrate", *rest), ready)
+        return Component((*airflow, "db", "migrate", *rest), ready)
     if word in {Command.SCHEDULER, Command.TRIGGERER}:
         # Their log servers listen on every address, on one port for all environments; logs are in CloudWatch.
-        return Program((*airflow, word, "--skip-serve-logs", *rest), ready)
+        return Component((*airflow, word, "--skip-serve-logs", *rest), ready)
     if word == Command.DAG_PROCESSOR:
-        return Program((*airflow, word, *rest), ready)
-    return Program(tuple(arguments), ready)
+        return Component((*airflow, word, *rest), ready)
+    return Component(tuple(arguments), ready)
 
 
 def own_address(environment: Mapping[str, str]) -> str:

@@ -1,8 +1,10 @@
 """Gives an API server's database connections back that a busy time has left.
 
-Airflow's pool closes at once what is beyond its size (5), so sixteen Airflow tasks that report at the same time made 130
-connections for 500 requests: a new process of PostgreSQL each, and a password that both sides compute, 15 ms of CPU in all. The
-pool of an API server keeps as many as it may open (``control/definitions.py``), and this thread closes them when nothing has gone on
+Airflow's pool closes at once what is beyond its size (5), so sixteen Airflow tasks that report at the same time made
+130
+connections for 500 requests: a new process of PostgreSQL each, and a password that both sides compute, 15 ms of CPU in
+all. The pool of an API server keeps as many as it may open (``control/definitions.py``), and this thread closes them
+when nothing has gone on
 for a while: an idle connection is 4 MB of PostgreSQL's.
 """
 
@@ -24,7 +26,8 @@ LOOK_SECONDS = 20.0
 """Between two looks. Two in a row must find that little went on."""
 
 QUIET = 60
-"""Times that a connection is taken out between two looks: a health check is one, a page of Airflow's some ten, an Airflow task five."""
+"""Times that a connection is taken out between two looks: a health check is one, a page of Airflow's some ten, an
+Airflow task five."""
 
 SETTINGS = "airflow.settings"
 """The module whose ``engine`` is the API server's."""
@@ -41,7 +44,7 @@ def tend_soon(arguments: Sequence[str], seconds: float = LOOK_SECONDS) -> thread
     return thread
 
 
-class Watch:
+class PoolWatch:
     """Counts how often connections are taken out of a pool.
 
     Args:
@@ -55,7 +58,8 @@ class Watch:
         event.listen(engine, "checkout", self._count)
 
     def look(self) -> bool:
-        """Closes the idle connections when there are more than a few, and little went on before this look and the last; whether it did.
+        """Closes the idle connections when there are more than a few, and little went on before this look and the last;
+        whether it did.
 
         One that is taken out at this very moment goes on, and is closed when it comes back.
         """
@@ -71,7 +75,7 @@ class Watch:
 
 
 def _tend(seconds: float) -> None:
-    watch: Watch | None = None
+    watch: PoolWatch | None = None
     while True:
         time.sleep(seconds)
         engine = getattr(sys.modules.get(SETTINGS), "engine", None)
@@ -79,7 +83,7 @@ def _tend(seconds: float) -> None:
             continue
         try:
             if watch is None or watch.engine is not engine:
-                watch = Watch(engine)
+                watch = PoolWatch(engine)
             watch.look()
         except Exception as error:  # noqa: BLE001 - connections that are broken already: the next look will do
             _log.info("idle connections are not closed: %s", error)

@@ -1,8 +1,9 @@
 """Builds Airflow's execution API in the API server before the first Airflow task needs it.
 
-Airflow 3.3 builds all versions of that API (Cadwyn) on the first request below ``/execution``, on the event loop: 3 s of CPU
-in which the API server answers nobody. On a busy machine that was 16 s and more: the load balancer found it unhealthy, and
-ECS replaced it. In a thread the loop goes on meanwhile. A request that comes before it is done builds by itself, as ever.
+Airflow 3.3 builds all versions of that API (Cadwyn) on the first request below ``/execution``, on the event loop: 3 s
+of CPU in which the API server answers nobody. On a busy machine that was 16 s and more: the load balancer found it
+unhealthy, and ECS replaced it. In a thread the loop goes on meanwhile. A request that comes before it is done builds by
+itself, as ever.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from skylift.runtime import collecting
+from skylift.runtime import gc_tuning as collecting
 
 SERVER = "airflow.api_fastapi.main"
 """The module whose ``app`` uvicorn serves."""
@@ -36,7 +37,8 @@ def build_soon(arguments: Sequence[str], after: float = AFTER_SECONDS) -> thread
 
 
 def pending_build(app: Any) -> Callable[[], None] | None:
-    """What builds the execution API of an Airflow app; ``None`` when it is built, or this Airflow does it in another way."""
+    """What builds the execution API of an Airflow app; ``None`` when it is built, or this Airflow does it in another
+    way."""
     for route in getattr(app, "routes", ()):
         if getattr(route, "path", "") == "/execution":
             api = getattr(route, "app", None)
@@ -59,7 +61,8 @@ def _build(after: float) -> None:
 
 
 def _server_app() -> Any:
-    """The app that uvicorn serves, once it is there; ``None`` after a while: with several workers it is in other processes."""
+    """The app that uvicorn serves, once it is there; ``None`` after a while: with several workers it is in other
+    processes."""
     deadline = time.monotonic() + _GIVE_UP_SECONDS
     while (app := getattr(sys.modules.get(SERVER), "app", None)) is None and time.monotonic() < deadline:
         time.sleep(0.2)

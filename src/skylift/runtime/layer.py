@@ -1,7 +1,8 @@
 """Using a layer: fetched and unpacked once on a machine, then only two environment variables.
 
 The layer's site-packages come first on PYTHONPATH, so they win over the image's. That is safe because of how a layer is
-built (``requirements.py``): it holds only what the image lacks, and what the user's own constraints file asked to differ.
+built (``requirements.py``): it holds only what the image lacks, and what the user's own constraints file asked to
+differ.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A folder that equals a prefix in S3: what changed is fetched, what vanished is removed.
 
-A manifest beside the folder says which ETag each file has; one listing tells what differs. Not safe in several processes
+A manifest beside the folder says which ETag each file has; one listing tells what differs. Not safe in several
+processes
 at once: the caller holds a lock.
 """
 
@@ -24,7 +25,7 @@ from skylift.core import file_paths
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.core.names import s3_url, split_s3_url
-from skylift.runtime.shelf import Shelf
+from skylift.runtime.object_cache import Shelf
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ AHEAD = 3.0
 """Seconds by which the second change's mtime lies in the future."""
 
 LONGEST_NAME = 251
-"""Bytes of a file's name: Airflow's DAG processor writes a log of each file, named like it with ``.log`` after it. It ends when it cannot."""
+"""Bytes of a file's name: Airflow's DAG processor writes a log of each file, named like it with ``.log`` after it. It
+ends when it cannot."""
 
 AGAIN_AFTER = 60.0
 """Seconds after which an object that could not be had is tried again."""
@@ -57,7 +59,8 @@ ABOUT_THE_NAME = frozenset(
         errno.EPERM,
     }
 )
-"""What the operating system says when one file cannot be made, and others can. Anything else (a full disk) stops all."""
+"""What the operating system says when one file cannot be made, and others can. Anything else (a full disk) stops
+all."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Keys:
 
     Attributes:
         files: the ETag of each object that can be a file of the folder.
-        unfit: why each of the others cannot. Folder markers (empty, with a slash at the end) and ``__pycache__`` are in neither.
+        unfit: why each of the others cannot. Folder markers (empty, with a slash at the end) and ``__pycache__`` are in
+            neither.
     """
 
     files: Mapping[str, str]
@@ -93,7 +97,8 @@ class Keys:
 
 
 def sort_keys(listing: Iterable[Listed], prefix: str, case_matters: bool = True) -> Keys:
-    """Which objects below a prefix can be files of one folder. S3 takes almost any text for a key, a file system does not.
+    """Which objects below a prefix can be files of one folder. S3 takes almost any text for a key, a file system does
+    not.
 
     Args:
         case_matters: whether ``A`` and ``a`` are two files to the folder's file system.
@@ -141,7 +146,7 @@ class Mirror:
         base: folder of ours: the mirror, the manifest, and files that are arriving.
         objects: S3; made on first use when not given, because some who name a bundle never open it.
         clock: seconds since the epoch.
-        shelf: contents that other containers of this machine have fetched.
+        cache: contents that other containers of this machine have fetched.
     """
 
     def __init__(
@@ -150,7 +155,7 @@ class Mirror:
         base: Path,
         objects: S3Objects | None = None,
         clock: Clock = time.time,
-        shelf: Shelf | None = None,
+        cache: Shelf | None = None,
     ) -> None:
         bucket, prefix = split_s3_url(url)
         self.url = url
@@ -160,7 +165,7 @@ class Mirror:
         self._base = base
         self._objects = objects
         self._clock = clock
-        self._shelf = shelf
+        self._cache = cache
         self._changed_at: dict[str, float] = {}
         self._aside: dict[str, _Aside] = {}
         self._told: Mapping[str, str] = {}
@@ -170,7 +175,8 @@ class Mirror:
         return bool(self._changes(self._listing(), self._manifest()))
 
     def refresh(self) -> Changes:
-        """Makes the folder equal to the prefix. A key that cannot be a file, or cannot be had, costs a warning and itself.
+        """Makes the folder equal to the prefix. A key that cannot be a file, or cannot be had, costs a warning and
+        itself.
 
         Raises:
             Refused: S3 gives nothing at all of this prefix.
@@ -195,11 +201,12 @@ class Mirror:
         return Changes(tuple(due), changes.remove)
 
     def _download(self, wanted: Mapping[str, str], *, others: bool) -> dict[str, str]:
-        """Brings files, ETag by path, and returns the ETags that they have. ``others``: whether there are files already.
+        """Brings files, ETag by path, and returns the ETags that they have. ``others``: whether there are files
+        already.
 
-        Airflow parses a file again when its mtime is later than the end of its last parse. A file that is replaced *while*
-        it is being parsed would then wait for ``min_file_process_interval``; so a second change soon after the first
-        gets an mtime that lies a little ahead, which costs one parse more and loses none.
+        Airflow parses a file again when its mtime is later than the end of its last parse. A file that is replaced
+        *while* it is being parsed would then wait for ``min_file_process_interval``; so a second change soon after the
+        first gets an mtime that lies a little ahead, which costs one parse more and loses none.
         """
         arrived = {path: etag for path, etag in wanted.items() if self._at_hand(path, etag)}
         left = {path: etag for path, etag in wanted.items() if path not in arrived}
@@ -214,7 +221,7 @@ class Mirror:
     def _at_hand(self, path: str, etag: str) -> bool:
         with contextlib.suppress(OSError):  # what is wrong here is wrong with the fetch, too, and told there
             self._make_way(path)
-            return self._shelf is not None and self._shelf.take(self._url_of(path), etag, self.folder / path)
+            return self._cache is not None and self._cache.take(self._url_of(path), etag, self.folder / path)
         return False
 
     def _fetched(self, wanted: Mapping[str, str], *, others: bool) -> dict[str, str]:
@@ -229,14 +236,15 @@ class Mirror:
             self._aside[path] = _Aside(arrived.pop(path), math.inf)
             del results[path]
         for path, etag in arrived.items():
-            if self._shelf is not None:
-                self._shelf.put(self._url_of(path), etag, self.folder / path)
+            if self._cache is not None:
+                self._cache.put(self._url_of(path), etag, self.folder / path)
         failed = {path: result for path, result in results.items() if not isinstance(result, str)}
         self._set_aside(failed, wanted, others=others or bool(arrived))
         return arrived
 
     def _poison(self, path: str) -> bool:
-        """Whether a file ends Airflow's DAG processor, which looks into every zip, whatever its name; it is removed then."""
+        """Whether a file ends Airflow's DAG processor, which looks into every zip, whatever its name; it is removed
+        then."""
         file = self.folder / path
         if path.endswith(".py") or not zipfile.is_zipfile(file):
             return False
@@ -255,7 +263,8 @@ class Mirror:
 
         Args:
             wanted: ETags by path.
-            others: whether anything else of the prefix could be had; else it is not the key, but all of it that S3 refuses.
+            others: whether anything else of the prefix could be had; else it is not the key, but all of it that S3
+                refuses.
         """
         now = self._clock()
         for path, error in failed.items():
@@ -274,7 +283,8 @@ class Mirror:
         return s3_url(self._bucket, self._prefix + path)
 
     def _make_way(self, relative: str) -> None:
-        """Removes what stands where a file of ours belongs: a folder that user code filled, or a file that was no DAG file."""
+        """Removes what stands where a file of ours belongs: a folder that user code filled, or a file that was no DAG
+        file."""
         target = self.folder / relative
         for folder in _folders_of(relative):
             if (self.folder / folder).is_file():

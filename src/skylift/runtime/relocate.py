@@ -1,7 +1,7 @@
 """Puts a container's folders where imported modules remember the template's.
 
-Modules keep paths that they made from HOME and AIRFLOW_HOME when they were imported. The template's HOME has a name that
-occurs nowhere else, so all such strings can be found in memory, once, before the first fork.
+Modules keep paths that they made from HOME and AIRFLOW_HOME when they were imported. The template's HOME has a name
+that occurs nowhere else, so all such strings can be found in memory, once, before the first fork.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CannotRelocate(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class PathRef:
     """One remembered path: item ``key`` of a dict or list, or the attribute ``key`` of anything else."""
 
     owner: Any
@@ -38,11 +38,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class PathRefs:
     """All remembered paths below a folder."""
 
     folder: str
-    places: tuple[Place, ...]
+    places: tuple[PathRef, ...]
 
     def move(self, airflow_home: str, home: str) -> None:
         """Makes them lie below the container's folders; the template's AIRFLOW_HOME is ``airflow`` below its HOME."""
@@ -57,7 +57,7 @@ class Places:
             place.put(tuple(moved(part) for part in one) if isinstance(one, tuple) else moved(one))
 
 
-def find(folder: str) -> Places:
+def find(folder: str) -> PathRefs:
     """Every string in memory that names ``folder`` (whose last part must be unique in the whole program).
 
     Raises:
@@ -70,21 +70,24 @@ def find(folder: str) -> Places:
     # type() and not isinstance(): lazy proxies would import what they stand for when asked for their class.
     classes = [one for one in everything if issubclass(type(one), type)]
     of_classes = {id(part) for one in classes for part in gc.get_referents(one) if type(part) is dict}
-    places: list[Place] = []
+    places: list[PathRef] = []
     for one in everything:
         if id(one) not in of_classes:
             places.extend(_inside(one, name))
-    return Places(folder, tuple(places))
+    return PathRefs(folder, tuple(places))
 
 
-def _inside(one: Any, name: str) -> Iterator[Place]:
-    """The places in one object, and in what it holds that the collector does not list (a dict or tuple of plain values)."""
+def _inside(one: Any, name: str) -> Iterator[PathRef]:
+    """The places in one object, and in what it holds that the collector does not list (a dict or tuple of plain
+    values)."""
     if type(one) is FunctionType:  # defaults of parameters, made when the module was imported
         if any(type(part) is str and name in part for part in one.__defaults__ or ()):
-            yield Place(one, "__defaults__", one.__defaults__ or ())
+            yield PathRef(one, "__defaults__", one.__defaults__ or ())
         return
     if issubclass(type(one), type):
-        yield from (Place(one, key, value) for key, value in vars(one).items() if type(value) is str and name in value)
+        yield from (
+            PathRef(one, key, value) for key, value in vars(one).items() if type(value) is str and name in value
+        )
         return
     parts = one.values() if type(one) is dict else gc.get_referents(one)
     hit = False
@@ -97,14 +100,14 @@ def _inside(one: Any, name: str) -> Iterator[Place]:
         yield from _places(one, name)
 
 
-def _places(one: Any, name: str) -> Iterator[Place]:
+def _places(one: Any, name: str) -> Iterator[PathRef]:
     if isinstance(one, dict):
         pairs = list(one.items())
     elif isinstance(one, list):
         pairs = list(enumerate(one))
     else:
         pairs = list(getattr(one, "__dict__", {}).items())
-    hits = [Place(one, key, value) for key, value in pairs if type(value) is str and name in value]
+    hits = [PathRef(one, key, value) for key, value in pairs if type(value) is str and name in value]
     if not hits:
         raise CannotRelocate(f"a path below HOME is in {type(one)}: {one!r:.200}")
     yield from hits

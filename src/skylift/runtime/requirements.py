@@ -54,7 +54,8 @@ REFUSED_BY_REGISTRY = re.compile(r"HTTP status client error \((?!407|429)4\d\d")
 UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "dns error", "tcp connect error")
 LONGEST_REASON = 1500
 NO_REGISTRY = (
-    "the package registry cannot be reached. Check the network, the proxy (HTTPS_PROXY) and the index (PIP_INDEX_URL, or "
+    "the package registry cannot be reached. Check the network, the proxy (HTTPS_PROXY) and the index (PIP_INDEX_URL, "
+    "or "
     "--index-url in requirements.txt), then try again. The installer says"
 )
 
@@ -108,7 +109,8 @@ def constraints_for(text: str, image: Mapping[str, str]) -> str:
 
 
 def localised(text: str, folder: Path) -> str:
-    """The file with MWAA's paths (``/usr/local/airflow/plugins``, ``.../dags``) turned to ``folder``; lines keep numbers."""
+    """The file with MWAA's paths (``/usr/local/airflow/plugins``, ``.../dags``) turned to ``folder``; lines keep
+    numbers."""
 
     def turn(line: str) -> str:
         if not line.lstrip().startswith("-"):
@@ -158,7 +160,8 @@ def install(text: str, workspace: Path, target: Path, environ: Mapping[str, str]
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for uv: what people set for pip counts too, and waiting for a dead registry ends in half a minute."""
+    """The environment for uv: what people set for pip counts too, and waiting for a dead registry ends in half a
+    minute."""
     same = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
     from_pip = {ours: environ[theirs] for theirs, ours in same.items() if environ.get(theirs)}
     if environ.get("PIP_FIND_LINKS"):

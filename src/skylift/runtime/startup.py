@@ -1,7 +1,7 @@
 """The user's startup.sh: fetched once, run by bash before anything else, its exported variables kept.
 
-As on MWAA: it runs in every container separately, knows from MWAA_AIRFLOW_COMPONENT where, has a time limit, and what it
-exports reaches Airflow, except names that the environment needs for itself.
+As on MWAA: it runs in every container separately, knows from MWAA_AIRFLOW_COMPONENT where, has a time limit, and what
+it exports reaches Airflow, except names that the environment needs for itself.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ WRAPPER = 'trap \'code=$?; [ $code -eq 0 ] && /usr/bin/env -0 > "$SKYLIFT_EXPORT
 
 LAST_LINES = 20
 LAST_CHARACTERS = 900
-"""How much of a failed script's output is told: what fits into ``LastUpdate.Error`` (1024 characters) beside the words."""
+"""How much of a failed script's output is told: what fits into ``LastUpdate.Error`` (1024 characters) beside the
+words."""
 
 
 class StartupFailed(Refused):

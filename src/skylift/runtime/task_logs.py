@@ -1,9 +1,10 @@
-"""Airflow's logs on their way to CloudWatch, with fewer calls and less CPU: ``[logging] logging_config_class`` of an environment.
+"""Airflow's logs on their way to CloudWatch, with fewer calls and less CPU: ``[logging] logging_config_class`` of an
+environment.
 
-What is in CloudWatch is what Airflow's provider writes, under the same names. Its own way there costs every Airflow task a third of
-its CPU (measured in ``docs/decisions/0004-fast-starts.md``): it looks through all modules for a name in the user agent, makes a
-session and fetches credentials of its own, twice asks whether the log group is there, and writes to a stream to learn that it is not.
-Whoever sets another ``logging_config_class`` has the provider's.
+What is in CloudWatch is what Airflow's provider writes, under the same names. Its own way there costs every Airflow
+task a third of its CPU (measured in ``docs/decisions/0004-fast-starts.md``): it looks through all modules for a name in
+the user agent, makes a session and fetches credentials of its own, twice asks whether the log group is there, and
+writes to a stream to learn that it is not. Whoever sets another ``logging_config_class`` has the provider's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from skylift.aws.clients import client
 
 
 def __getattr__(name: str) -> Any:
-    """``LOGGING_CONFIG`` and ``REMOTE_TASK_LOG``, when Airflow looks for them: a template imports us before it is configured."""
+    """``LOGGING_CONFIG`` and ``REMOTE_TASK_LOG``, when Airflow looks for them: a template imports us before it is
+    configured."""
     if name == "LOGGING_CONFIG":
         from airflow.config_templates.airflow_local_settings import (  # lazy: reads the configuration
             DEFAULT_LOGGING_CONFIG,
@@ -51,7 +53,8 @@ class TaskLogs(provider.CloudWatchRemoteLogIO):
 
 
 class Handler(provider.watchtower.CloudWatchLogHandler):
-    """Watchtower's, which makes a stream before it first writes to it, and the group only when that says that there is none."""
+    """Watchtower's, which makes a stream before it first writes to it, and the group only when that says that there is
+    none."""
 
     def _submit_batch(self, batch: list[dict[str, Any]], log_stream_name: str, max_retries: int = 5) -> None:
         # In the one thread that writes to this stream. Before the first answer there is no token.

@@ -1,9 +1,10 @@
 """Airflow, imported once for many containers: what a template prepares, and how a fork of it goes on.
 
 ``prepare`` imports everything that a component or an Airflow task imports, without letting Airflow initialise itself
-(``_AIRFLOW__AS_LIBRARY``): no database engine, no logging, no plugins. A fork that gets to its final environment first puts
-its own folders where the template's stood (``relocate``), then lets Airflow initialise itself, and goes on as ``python`` would.
-What a fork cannot do (another program, other options of ``python``, other configuration) is a real ``exec``.
+(``_AIRFLOW__AS_LIBRARY``): no database engine, no logging, no plugins. A fork that gets to its final environment first
+puts its own folders where the template's stood (``relocate``), then lets Airflow initialise itself, and goes on as
+``python`` would. What a fork cannot do (another program, other options of ``python``, other configuration) is a real
+``exec``.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from typing import NoReturn
 from skylift.aws import clients
 from skylift.core.containers import LAYER, LAYER_CACHE
 from skylift.core.templates import base_of
-from skylift.runtime import acting, holes, relocate
-from skylift.runtime.components import Program, home_of
+from skylift.runtime import heap_fill as holes
+from skylift.runtime import relocate
+from skylift.runtime import run_python as acting
+from skylift.runtime.components import Component, home_of
 from skylift.runtime.layer import PLUGINS, SITE_PACKAGES, folder_name, with_layer
 
 MODULES = (
@@ -85,14 +88,15 @@ MODULES = (
     "psycopg2",
     "uvicorn.main",
 )
-"""What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once on a machine."""
+"""What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once on a
+machine."""
 
 ON_THE_STACK = (
     "runpy",
     "functools",
     "structlog._native",
     "__main__",
-    "skylift.runtime.acting",
+    "skylift.runtime.run_python",
     "skylift.runtime.template",
     "airflow.sdk.log",
     "airflow.sdk._shared.logging.structlog",
@@ -118,7 +122,7 @@ class Prepared:
     """
 
     environment: Mapping[str, str]
-    places: relocate.Places
+    places: relocate.PathRefs
 
 
 _prepared: list[Prepared] = []
@@ -165,7 +169,7 @@ def act(arguments: Sequence[str]) -> NoReturn:
     acting.run(arguments)
 
 
-def can_continue(program: Program) -> bool:
+def can_continue(program: Component) -> bool:
     """Whether this process is a fork of a template that was prepared for what ``program`` wants."""
     environment = program.environment
     return (
@@ -177,7 +181,7 @@ def can_continue(program: Program) -> bool:
     )
 
 
-def go_on(program: Program) -> NoReturn:
+def go_on(program: Component) -> NoReturn:
     """Goes on as ``program`` in this process, as ``exec`` would; only when ``can_continue``. Unwinds the stack."""
     environment = program.environment
     os.environ.clear()
@@ -211,7 +215,8 @@ def _warm(environment: Mapping[str, str]) -> None:
         )  # looks into every folder, once; Airflow asks for a package that is not there
     _map_models()
     _forget_policies()
-    logging.Logger.setLevel = _set_level  # type: ignore[method-assign, assignment]  # in this process and its forks only
+    # In this process and its forks only
+    logging.Logger.setLevel = _set_level  # type: ignore[method-assign, assignment]
     url = environment.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     if url.startswith("http://"):  # its client makes a TLS context that it never needs, 30 ms, and keeps it
         with contextlib.redirect_stdout(
@@ -221,13 +226,15 @@ def _warm(environment: Mapping[str, str]) -> None:
 
 
 def _map_models() -> None:
-    """What SQLAlchemy does at a component's first query, for all of Airflow's models: 0.1 s and 15 MB in each component."""
+    """What SQLAlchemy does at a component's first query, for all of Airflow's models: 0.1 s and 15 MB in each
+    component."""
     importlib.import_module("airflow.models").import_all_models()
     importlib.import_module("sqlalchemy.orm").configure_mappers()
 
 
 def _forget_policies() -> None:
-    """Where no package has a policy (layers are packages too), Airflow need not look through all 165 of them again, 8 ms."""
+    """Where no package has a policy (layers are packages too), Airflow need not look through all 165 of them again, 8
+    ms."""
     if not importlib.metadata.entry_points(group="airflow.policy"):
         importlib.import_module(
             "airflow.settings"
@@ -243,14 +250,15 @@ _logging_set_level = logging.Logger.setLevel
 
 
 def _set_level(logger: logging.Logger, level: int | str) -> None:
-    """As logging's own, which clears the caches of all loggers also when the level stays: ``dictConfig``, which an Airflow task runs
-    three times, does so for 90 loggers out of 250, most of which have no level at all."""
+    """As logging's own, which clears the caches of all loggers also when the level stays: ``dictConfig``, which an
+    Airflow task runs three times, does so for 90 loggers out of 250, most of which have no level at all."""
     if logging._checkLevel(level) != logger.level:  # type: ignore[attr-defined]  # it says what a level's name means
         _logging_set_level(logger, level)
 
 
 def _with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
-    """As ``runtime.layer``, but never fetches: a template has no credentials. The first plain container brings the layer."""
+    """As ``runtime.layer``, but never fetches: a template has no credentials. The first plain container brings the
+    layer."""
     if not layer.is_dir():
         raise CannotPrepare(f"the layer {layer.name} is not on this machine yet")
     places = [str(layer / name) for name in (SITE_PACKAGES, PLUGINS) if (layer / name).is_dir()]

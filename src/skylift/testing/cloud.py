@@ -16,11 +16,11 @@ from botocore.config import Config
 
 from skylift.core.errors import Unavailable
 from skylift.localcloud.alone import AloneCloud
-from skylift.localcloud.images.built import Images
+from skylift.localcloud.images.built import BuiltImages
 from skylift.localcloud.images.found import LocalImages
 from skylift.localcloud.images.registry import NamedImage
-from skylift.wire.keys import Key
 from skylift.wire.serve import listen
+from skylift.wire.signing.keys import Key
 
 T = TypeVar("T")
 ACCOUNT = "000000000000"
@@ -107,8 +107,8 @@ def running_cloud(
 
     Args:
         home: a folder for its state, e.g. a temporary one.
-        images: what image references stand for: a folder of a virtual environment (``sys.prefix`` is the Python that runs
-            the tests), or a ``NamedImage``, which also has variables for its containers.
+        images: what image references stand for: a folder of a virtual environment (``sys.prefix`` is the Python that
+            runs the tests), or a ``NamedImage``, which also has variables for its containers.
         port: 0: any free one.
         region: the region in ARNs.
 
@@ -144,7 +144,9 @@ class _CloudThread:
             listen(port),
             self._key,
             secrets.token_bytes(32),
-            LocalImages(Images(home, home / "cache"), None, {name: _named(image) for name, image in images.items()}),
+            LocalImages(
+                BuiltImages(home, home / "cache"), None, {name: _named(image) for name, image in images.items()}
+            ),
             account=ACCOUNT,
             region=region,
         )

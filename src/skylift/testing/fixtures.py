@@ -1,4 +1,5 @@
-"""The pytest fixtures. ``skylift_images`` is there to be overridden: it says which images your containers start from."""
+"""The pytest fixtures. ``skylift_images`` is there to be overridden: it says which images your containers start
+from."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def skylift_cloud(
 def aws_client(skylift_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Makes boto3 clients of the local cloud: ``aws_client("ecs")``.
 
-    While the test runs, the environment leads there too, so that code which makes its own clients cannot reach a real account.
+    While the test runs, the environment leads there too, so that code which makes its own clients cannot reach a real
+    account.
     """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

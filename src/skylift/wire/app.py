@@ -1,8 +1,9 @@
 """The endpoint: one ASGI app that is AWS for whoever calls it.
 
-A request goes, in this order, to a route by its path's prefix (these check their own tokens), through the gate (the signature),
-to a signed route by its path's prefix, past the interceptor (faults on demand), to the provider whose signing name the signature's scope has, or to the fallback. The host plays no part: ``api.``, ``env.`` and
-``ops.`` before ours are as good as ours.
+A request goes, in this order, to a route by its path's prefix (these check their own tokens), through the gate (the
+signature), to a signed route by its path's prefix, past the interceptor (faults on demand), to the provider whose
+signing name the signature's scope has, or to the fallback. The host plays no part: ``api.``, ``env.`` and ``ops.``
+before ours are as good as ours.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from skylift.wire.asgi import (
     send_answer,
 )
 from skylift.wire.errors import AwsError
-from skylift.wire.gate import Gate, Visit, dialect_of
-from skylift.wire.intercept import Call, ConnectionCut, Course, Interceptor, cut_connection, operation_of
-from skylift.wire.keys import Keyring
+from skylift.wire.intercept import Call, ConnectionCut, Interception, Interceptor, cut_connection, operation_of
 from skylift.wire.protocols import is_cbor, refuse_cbor, refuse_json, refuse_query
 from skylift.wire.provider import Provider
-from skylift.wire.refusals import Dialect, Fault, Rejection, refusal
+from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal
 from skylift.wire.s3_errors import refuse_s3
-from skylift.wire.service import Service
+from skylift.wire.service import ServiceEntry
+from skylift.wire.signing.authenticator import Authenticator, SignedRequest, dialect_of
+from skylift.wire.signing.keys import Keyring
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ SIGNED_SERVICE = "skylift"
 CALLER = "skylift.caller"
 """Key in the scope: the ``Caller``."""
 MOST_PROVIDER_BYTES = 2 * 1024 * 1024
-"""Longest body for a provider of ours, or a signed route. It is read on the event loop, so it must be read quickly; AWS takes less."""
+"""Longest body for a provider of ours, or a signed route. It is read on the event loop, so it must be read quickly; AWS
+takes less."""
 _JSON_TYPES = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 MOST_BUFFERED_BYTES = 512 * 1024 * 1024
 """Longest body for the fallback that must be read before its signature can be checked (never S3's)."""
@@ -66,9 +68,10 @@ class WireApp:
         providers: what we serve ourselves.
         keyring: the keys that may sign.
         fallback: serves every other service; ``None``: they are refused.
-        routes: path prefix to app, e.g. ``/_skylift/metadata``; called without a signature check, with the scope unchanged.
-        signed_routes: as ``routes``, behind the gate: only requests signed for the service ``skylift`` reach them, with the
-            ``Caller`` in the scope as ``skylift.caller``.
+        routes: path prefix to app, e.g. ``/_skylift/metadata``; called without a signature check, with the scope
+            unchanged.
+        signed_routes: as ``routes``, behind the gate: only requests signed for the service ``skylift`` reach them, with
+            the ``Caller`` in the scope as ``skylift.caller``.
         interceptor: decides what becomes of calls that the gate has admitted.
         account: twelve digits: whose account this is.
         clock: seconds since the epoch.
@@ -86,12 +89,12 @@ class WireApp:
         account: str = "000000000000",
         clock: Clock = time.time,
     ) -> None:
-        self._services: dict[str, Service] = {}
-        for service in (Service(provider, interceptor) for provider in providers):
+        self._services: dict[str, ServiceEntry] = {}
+        for service in (ServiceEntry(provider, interceptor) for provider in providers):
             if service.signing_name in self._services:
                 raise Broken(f"two providers sign as {service.signing_name}")
             self._services[service.signing_name] = service
-        self._gate = Gate(keyring, account, clock)
+        self._authenticator = Authenticator(keyring, account, clock)
         self._fallback = fallback
         self._interceptor = interceptor
         self._routes = _longest_first(routes or {})
@@ -127,7 +130,7 @@ class WireApp:
             if send.begun:
                 raise
             log.exception("request %s failed by a mistake of ours", request_id)
-            broken = refusal(Fault.BROKEN, dialect_of(head, None))
+            broken = refusal(SignatureFault.BROKEN, dialect_of(head, None))
             await _send_unread(inbox, send, head, _refuse(broken, head, request_id))
 
     def close(self) -> None:
@@ -141,62 +144,70 @@ class WireApp:
         return Dialect.JSON if dialect is Dialect.S3 and known else dialect
 
     async def _serve_signed(self, route: Asgi, scope: Scope, receive: Receive, send: Send, head: Head) -> None:
-        visit = self._gate.admit(head, lambda _: Dialect.JSON)
-        if visit.service != SIGNED_SERVICE:
+        signed_request = self._authenticator.admit(head, lambda _: Dialect.JSON)
+        if signed_request.service != SIGNED_SERVICE:
             text = f"Credential should be scoped to correct service: '{SIGNED_SERVICE}'."
             raise Rejection("InvalidSignatureException", text, 403, Dialect.JSON)
         try:
             body = await read_body(receive, MOST_PROVIDER_BYTES)
         except BodyTooLong:
-            raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
-        visit.prove(hashlib.sha256(body).hexdigest())
+            raise refusal(SignatureFault.TOO_LONG, Dialect.JSON) from None
+        signed_request.prove(hashlib.sha256(body).hexdigest())
         try:
-            await route({**scope, CALLER: visit.caller}, replayed(body, receive), send)
+            await route({**scope, CALLER: signed_request.caller}, replayed(body, receive), send)
         except BodyTooLong:
-            raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
+            raise refusal(SignatureFault.TOO_LONG, Dialect.JSON) from None
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
-        visit = self._gate.admit(head, self._dialect)
-        service = self._services.get(visit.service)
+        signed_request = self._authenticator.admit(head, self._dialect)
+        service = self._services.get(signed_request.service)
         try:
             if service is None:
-                await self._pass_on(scope, receive, send, visit, request_id)
+                await self._pass_on(scope, receive, send, signed_request, request_id)
             else:
-                await self._serve(service, scope, receive, send, visit, request_id)
+                await self._serve(service, scope, receive, send, signed_request, request_id)
         except BodyTooLong:
-            raise refusal(Fault.TOO_LONG, visit.dialect) from None
+            raise refusal(SignatureFault.TOO_LONG, signed_request.dialect) from None
 
     async def _serve(
-        self, service: Service, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str
+        self,
+        service: ServiceEntry,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        signed_request: SignedRequest,
+        request_id: str,
     ) -> None:
         body = await read_body(receive, MOST_PROVIDER_BYTES)
-        visit.prove(hashlib.sha256(body).hexdigest())
+        signed_request.prove(hashlib.sha256(body).hexdigest())
         try:
-            wanted = service.wants(visit.head, body)
+            wanted = service.wants(signed_request.head, body)
         except AwsError as error:
             return await send_answer(send, service.refuse(error, request_id))
         if wanted:
-            answer = await service.answer(visit.head, body, visit.caller, request_id)
+            answer = await service.answer(signed_request.head, body, signed_request.caller, request_id)
             return await send_answer(send, answer)
-        return await self._call_fallback(scope, replayed(body, receive), send, visit, body)
+        return await self._call_fallback(scope, replayed(body, receive), send, signed_request, body)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, visit: Visit, request_id: str) -> None:
-        if not visit.proven:
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, signed_request: SignedRequest, request_id: str
+    ) -> None:
+        if not signed_request.proven:
             spooled = SpooledBody()
             try:
                 await spooled.fill(receive, MOST_BUFFERED_BYTES)
-                visit.prove(spooled.sha256)
+                signed_request.prove(spooled.sha256)
                 start = spooled.beginning()
-                return await self._call_fallback(scope, spooled.replay(receive), send, visit, start)
+                return await self._call_fallback(scope, spooled.replay(receive), send, signed_request, start)
             finally:
                 spooled.close()
-        check = visit.body_check()
+        check = signed_request.body_check()
         if check is None:
-            return await self._call_fallback(scope, receive, send, visit)
-        return await self._pass_on_checked(scope, CheckedBody(receive, check), send, visit, request_id)
+            return await self._call_fallback(scope, receive, send, signed_request)
+        return await self._pass_on_checked(scope, CheckedBody(receive, check), send, signed_request, request_id)
 
     async def _pass_on_checked(
-        self, scope: Scope, checked: CheckedBody, send: Send, visit: Visit, request_id: str
+        self, scope: Scope, checked: CheckedBody, send: Send, signed_request: SignedRequest, request_id: str
     ) -> None:
         """The fallback never sees the end of a wrong body, and what it says about it is not sent."""
         begun = False
@@ -208,7 +219,7 @@ class WireApp:
                 await send(message)
 
         try:
-            await self._call_fallback(scope, checked.receive, send_unless_wrong, visit)
+            await self._call_fallback(scope, checked.receive, send_unless_wrong, signed_request)
         except Exception as error:  # the fallback may wrap it, or break on it: only the body's verdict counts
             if checked.wrong is None:
                 raise
@@ -217,28 +228,34 @@ class WireApp:
             raise checked.wrong
 
     async def _call_fallback(
-        self, scope: Scope, receive: Receive, send: Send, visit: Visit, start: bytes = b""
+        self, scope: Scope, receive: Receive, send: Send, signed_request: SignedRequest, start: bytes = b""
     ) -> None:
         """``start``: the body's beginning, as far as it is known."""
         if self._fallback is None:
-            text = f"The service {visit.service} is not served here."
-            raise Rejection("UnknownService", text, 501, visit.dialect)
-        course = await self._course(visit, start)
+            text = f"The service {signed_request.service} is not served here."
+            raise Rejection("UnknownService", text, 501, signed_request.dialect)
+        interception = await self._interception(signed_request, start)
         try:
-            await self._fallback({**scope, CALLER: visit.caller}, receive, _into_nowhere if course.cut else send)
+            await self._fallback(
+                {**scope, CALLER: signed_request.caller}, receive, _into_nowhere if interception.cut else send
+            )
         except AwsError as error:
-            raise Rejection(error.code, error.message, error.status, visit.dialect) from error
-        if course.cut:
+            raise Rejection(error.code, error.message, error.status, signed_request.dialect) from error
+        if interception.cut:
             raise ConnectionCut
 
-    async def _course(self, visit: Visit, start: bytes) -> Course:
+    async def _interception(self, signed_request: SignedRequest, start: bytes) -> Interception:
         if self._interceptor is None:
-            return Course()
-        call = Call(visit.service, operation_of(visit.service, visit.head, start), visit.caller)
+            return Interception()
+        call = Call(
+            signed_request.service,
+            operation_of(signed_request.service, signed_request.head, start),
+            signed_request.caller,
+        )
         try:
-            return await self._interceptor.course(call)
+            return await self._interceptor.interception(call)
         except AwsError as error:
-            raise Rejection(error.code, error.message, error.status, visit.dialect) from error
+            raise Rejection(error.code, error.message, error.status, signed_request.dialect) from error
 
 
 def _longest_first(routes: Mapping[str, Asgi]) -> list[tuple[str, Asgi]]:
@@ -275,7 +292,8 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 async def _send_unread(receive: Inbox, send: Send, head: Head, answer: Answer) -> None:
-    """Refuses a request whose body nobody has read: a short one is read away, after a long one the connection closes."""
+    """Refuses a request whose body nobody has read: a short one is read away, after a long one the connection
+    closes."""
     if not await drain(receive, head):
         answer = Answer(answer.status, {**answer.headers, "connection": "close"}, answer.body)
     await send_answer(send, answer)

@@ -74,7 +74,8 @@ def origin_form(scope: Scope) -> Scope:
 
 
 def head_of(scope: Scope) -> Head:
-    """The head of a request in origin form. Bytes that are not UTF-8 survive as surrogates, so that signatures still match."""
+    """The head of a request in origin form. Bytes that are not UTF-8 survive as surrogates, so that signatures still
+    match."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("utf-8", "surrogateescape")
@@ -110,7 +111,8 @@ async def read_body(receive: Receive, most: int) -> bytes:
 
 
 class Inbox:
-    """A ``receive`` that knows whether the body has been read to its end: after that, the next message comes only when the client goes."""
+    """A ``receive`` that knows whether the body has been read to its end: after that, the next message comes only when
+    the client goes."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -137,7 +139,8 @@ class Outbox:
 
 
 async def drain(receive: Inbox, head: Head) -> bool:
-    """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, or slow: close instead."""
+    """Reads away a short body that nobody wants, so that the connection stays usable. False: it is long, or slow: close
+    instead."""
     if receive.ended:
         return True
     length = head.headers.get("content-length", "0")
@@ -158,7 +161,8 @@ class SpooledBody:
     """A body that had to be read before it may be passed on: in memory, or on disk when long."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 -- closed in close()
+        # Closed in close().
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
         self._sha256 = hashlib.sha256()
         self._left = 0
 

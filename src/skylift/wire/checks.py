@@ -1,7 +1,7 @@
 """Does a request keep the model's rules? Compiled once per shape from botocore's model, worded as AWS words it.
 
-Rules: required members, lengths, ranges, patterns, enums. botocore's client checks only required members, types and minima; the
-rest is the server's duty. Types are checked where a request is read.
+Rules: required members, lengths, ranges, patterns, enums. botocore's client checks only required members, types and
+minima; the rest is the server's duty. Types are checked where a request is read.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Checks(Compiled[Check]):
     Args:
         unchecked: names of shapes that may have any value of their type.
         rules: false: only look whether required members are there, as botocore's own client does.
-        patterns: false: try no regular expressions. Those of services that are not ours may be such that Python cannot say them, or
-            that a short text keeps them busy for ever.
+        patterns: false: try no regular expressions. Those of services that are not ours may be such that Python cannot
+            say them, or that a short text keeps them busy for ever.
         required: further members, by shape, that must be there.
     """
 
@@ -169,7 +169,8 @@ def _failure(shape: Shape, value: Any, path: str, rule: str) -> str:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern of the model (Java's dialect) for ``fullmatch``. Raises ``re.error`` for one that cannot be said in Python."""
+    """A pattern of the model (Java's dialect) for ``fullmatch``. Raises ``re.error`` for one that cannot be said in
+    Python."""
     unicode_wide = r"\p{" in pattern
     for foreign, ours in _CLASSES.items():
         pattern = pattern.replace(foreign, ours)

@@ -1,9 +1,9 @@
 """uvicorn's connections with limits: on a request's head, on silence, and on how many there are.
 
 Whoever reaches the port can open sockets and say nothing; nobody else may notice. So a head must come in time, a
-body must go on, and when there are too many connections the one that has been idle longest makes room for the next: first of those
-that never had a request admitted. A connection with a request in work is never closed: long polls, live tails and uploads that
-progress take the time that they take.
+body must go on, and when there are too many connections the one that has been idle longest makes room for the next:
+first of those that never had a request admitted. A connection with a request in work is never closed: long polls, live
+tails and uploads that progress take the time that they take.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HeadTooLarge(Exception):
     """A request's head is longer than is read."""
 
 
-class Connection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not type-checked here
+class ClientConnection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not type-checked here
     """One connection. ASGI has no word for resetting it: the app finds a function in the scope.
 
     Attributes:
@@ -174,7 +174,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not typ
             raise HeadTooLarge
 
 
-def make_room(connections: Iterable[Connection], most: int) -> bool:
+def make_room(connections: Iterable[ClientConnection], most: int) -> bool:
     """Whether there is room for one more, after the one that has been idle longest was closed if need be."""
     known = list(connections)
     if len(known) < most:
@@ -188,7 +188,7 @@ def make_room(connections: Iterable[Connection], most: int) -> bool:
     return True
 
 
-async def close_overdue(connections: set[Connection], every: float) -> None:
+async def close_overdue(connections: set[ClientConnection], every: float) -> None:
     """Closes, for ever, connections on which nothing comes that is awaited. ``every``: seconds between two looks."""
     while True:
         await asyncio.sleep(every)

@@ -1,4 +1,5 @@
-"""How each service names its own general errors, and where it is milder or stricter than its model; the model does not say."""
+"""How each service names its own general errors, and where it is milder or stricter than its model; the model does not
+say."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class Convention:
 CONVENTIONS = {
     "mwaa": Convention("ValidationException", "InternalServerException"),
     "ecs": Convention("InvalidParameterException", "ServerException", required={"Tag": ("key",)}),
-    # BatchOperator sends tags={} by default (the model wants one); "the values aren't case sensitive" (EvaluateOnExit's action).
+    # BatchOperator sends tags={} by default (the model wants one); "the values aren't case sensitive" (EvaluateOnExit's
+    # action).
     "batch": Convention("ClientException", "ServerException", frozenset({"TagrisTagsMap", "RetryAction"})),
     "elbv2": Convention(
         "ValidationError",

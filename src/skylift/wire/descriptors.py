@@ -1,4 +1,5 @@
-"""How many connections there is room for: each is a file descriptor, and containers, databases and files need some, too."""
+"""How many connections there is room for: each is a file descriptor, and containers, databases and files need some,
+too."""
 
 from __future__ import annotations
 

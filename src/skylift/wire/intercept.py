@@ -1,4 +1,5 @@
-"""The hook between the gate and whoever serves a call: it may delay, refuse, answer in place of, or cut what was admitted.
+"""The hook between the gate and whoever serves a call: it may delay, refuse, answer in place of, or cut what was
+admitted.
 
 Made for faults on demand; without an interceptor a call costs nothing more.
 """
@@ -27,7 +28,8 @@ class Call:
 
     Attributes:
         service: signing name: ``ecs``, ``airflow`` (MWAA), ``s3``.
-        operation: ``RunTask``; for S3 the usual names of the plain object calls; for other REST services the HTTP method.
+        operation: ``RunTask``; for S3 the usual names of the plain object calls; for other REST services the HTTP
+            method.
         caller: who calls.
         request: as botocore parsed it, checked; empty for services of the fallback.
     """
@@ -42,7 +44,7 @@ Answered = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Course:
+class Interception:
     """What becomes of an admitted call.
 
     Attributes:
@@ -59,7 +61,7 @@ class Course:
 class Interceptor(Protocol):
     """Decides the course of each admitted call. Runs on the event loop; may take its time, must not block."""
 
-    async def course(self, call: Call) -> Course:
+    async def interception(self, call: Call) -> Interception:
         """What becomes of the call.
 
         Raises:

@@ -1,7 +1,7 @@
 """The three protocols that our services speak, each behind the same four verbs: which operation, read, write, refuse.
 
-``json`` (ECS): one path, the operation in ``X-Amz-Target``. ``rest-json`` (MWAA, Batch): method and path say the operation.
-``query`` (ELBv2): form fields in, XML out.
+``json`` (ECS): one path, the operation in ``X-Amz-Target``. ``rest-json`` (MWAA, Batch): method and path say the
+operation. ``query`` (ELBv2): form fields in, XML out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from skylift.wire.asgi import Answer, Head
 from skylift.wire.errors import AwsError
 from skylift.wire.json_shapes import Readers, Writers, wire_name
 from skylift.wire.query_shapes import XmlWriters, read_structure, tree_of, xml_text
-from skylift.wire.rest import Places, Route
+from skylift.wire.rest import MemberPlacement, Route
 
 _MOST_FIELDS = 20_000
 """Of a form: beyond what any operation takes, and read in a hundredth of a second."""
 
 
-class Speech(Protocol):
+class Codec(Protocol):
     """One service in its protocol."""
 
     def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:
@@ -63,7 +63,13 @@ class JsonSpeech:
             raise AwsError("UnknownOperationException", f"The operation {target!r} is not known.")
         return self._model.operation_model(name), {}
 
-    def read(self, operation: OperationModel, labels: Mapping[str, str], head: Head, body: bytes) -> dict[str, Any]:  # noqa: ARG002 -- Speech
+    def read(
+        self,
+        operation: OperationModel,
+        labels: Mapping[str, str],  # noqa: ARG002 -- Codec's
+        head: Head,  # noqa: ARG002 -- Codec's
+        body: bytes,
+    ) -> dict[str, Any]:
         """The body by the input shape."""
         shape = operation.input_shape
         return cast("dict[str, Any]", self._readers.of(shape)(load_object(body))) if shape is not None else {}
@@ -86,7 +92,7 @@ class RestJsonSpeech:
         self._model = model
         self._routes = [Route(model.operation_model(name)) for name in model.operation_names]
         self._routes.sort(key=lambda route: route.specificity, reverse=True)
-        self._places: dict[str, Places] = {}
+        self._places: dict[str, MemberPlacement] = {}
         self._readers, self._writers = Readers(), Writers()
 
     def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:  # noqa: ARG002 -- Speech
@@ -123,9 +129,9 @@ class RestJsonSpeech:
         """The code in ``x-amzn-ErrorType``, the error shape's members in the body."""
         return _refuse_json(self._model, self._writers, error, "application/json", request_id)
 
-    def _places_of(self, shape: StructureShape) -> Places:
+    def _places_of(self, shape: StructureShape) -> MemberPlacement:
         if shape.name not in self._places:
-            self._places[shape.name] = Places(shape)
+            self._places[shape.name] = MemberPlacement(shape)
         return self._places[shape.name]
 
 
@@ -148,7 +154,13 @@ class QuerySpeech:
             raise AwsError("InvalidAction", f"Could not find operation {name} for version {self._model.api_version}")
         return self._model.operation_model(name), fields
 
-    def read(self, operation: OperationModel, labels: Mapping[str, str], head: Head, body: bytes) -> dict[str, Any]:  # noqa: ARG002 -- Speech
+    def read(
+        self,
+        operation: OperationModel,
+        labels: Mapping[str, str],
+        head: Head,  # noqa: ARG002 -- Codec's
+        body: bytes,  # noqa: ARG002 -- Codec's
+    ) -> dict[str, Any]:
         """The fields by the input shape."""
         shape = operation.input_shape
         return read_structure(shape, tree_of(list(labels.items()))) if shape is not None else {}
@@ -174,14 +186,14 @@ class QuerySpeech:
         return refuse_query(code, error.message, status_of(shape, error), self._namespace, request_id)
 
 
-SPEECHES: dict[str, Callable[[ServiceModel], Speech]] = {
+SPEECHES: dict[str, Callable[[ServiceModel], Codec]] = {
     "json": JsonSpeech,
     "rest-json": RestJsonSpeech,
     "query": QuerySpeech,
 }
 
 
-def speech_of(model: ServiceModel) -> Speech:
+def speech_of(model: ServiceModel) -> Codec:
     """The speech of a service. Raises ``Broken`` for a protocol that we do not speak."""
     if model.protocol not in SPEECHES:
         raise Broken(f"{model.service_name}: the wire does not speak {model.protocol}")
@@ -202,7 +214,8 @@ def form_fields(head: Head, body: bytes) -> dict[str, str]:
 
 
 def load_object(body: bytes) -> Any:
-    """A JSON body; an empty one is an empty object. Raises ``AwsError``, also for text that is no Unicode (half a surrogate pair)."""
+    """A JSON body; an empty one is an empty object. Raises ``AwsError``, also for text that is no Unicode (half a
+    surrogate pair)."""
     try:
         value = json.loads(body, parse_constant=_no_constant) if body else {}
         if b"\\u" in body:

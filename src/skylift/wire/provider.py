@@ -31,13 +31,13 @@ class Provider(Protocol):
         def run_task(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]
 
     ``request`` and the answer are the dicts that boto3's users know: member names of the model, ``datetime`` for
-    timestamps (aware, UTC), ``bytes`` for blobs. The request has been checked against the model (required members, types,
-    lengths, ranges, patterns, enums); members that the caller left out are absent. Members of the answer that the model
-    does not know are dropped, and so are those that are ``None``.
+    timestamps (aware, UTC), ``bytes`` for blobs. The request has been checked against the model (required members,
+    types, lengths, ranges, patterns, enums); members that the caller left out are absent. Members of the answer that
+    the model does not know are dropped, and so are those that are ``None``.
 
-    A method refuses by raising ``AwsError``. ``Refused`` becomes the service's validation error with its text, ``Unavailable`` a
-    503 that SDKs try again; any other exception is our bug and becomes the service's internal error, without its text.
-    An operation without a method is refused as unknown.
+    A method refuses by raising ``AwsError``. ``Refused`` becomes the service's validation error with its text,
+    ``Unavailable`` a 503 that SDKs try again; any other exception is our bug and becomes the service's internal error,
+    without its text. An operation without a method is refused as unknown.
 
     Attributes:
         service: botocore's name of the service: ``ecs``, ``elbv2``, ``mwaa``, ``batch``.

@@ -1,4 +1,5 @@
-"""AWS Query: ``Filters.member.1.Values.member.2=x`` to dicts, and dicts to XML. Compiled once per shape where it pays."""
+"""AWS Query: ``Filters.member.1.Values.member.2=x`` to dicts, and dicts to XML. Compiled once per shape where it
+pays."""
 
 from __future__ import annotations
 

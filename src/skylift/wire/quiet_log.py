@@ -13,7 +13,8 @@ _MOST_KINDS = 1000
 
 
 class Seldom(logging.Filter):
-    """Lets a kind of message (its text before anything is put in, and the place of its exception) pass ``MOST`` times in ``SECONDS``."""
+    """Lets a kind of message (its text before anything is put in, and the place of its exception) pass ``MOST`` times
+    in ``SECONDS``."""
 
     def __init__(self) -> None:
         super().__init__()

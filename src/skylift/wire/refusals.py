@@ -25,7 +25,7 @@ class Dialect(StrEnum):
     S3 = "s3"
 
 
-class Fault(StrEnum):
+class SignatureFault(StrEnum):
     """What is wrong with a request, or with us."""
 
     UNSIGNED = "unsigned"
@@ -41,37 +41,38 @@ class Fault(StrEnum):
     BROKEN = "broken"
 
 
-_WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
-    Fault.UNSIGNED: {
+_WORDS: dict[SignatureFault, dict[Dialect, tuple[str, int, str]]] = {
+    SignatureFault.UNSIGNED: {
         Dialect.JSON: ("MissingAuthenticationTokenException", 403, "Missing Authentication Token"),
         Dialect.QUERY: ("MissingAuthenticationToken", 403, "Request is missing Authentication Token"),
         Dialect.S3: ("AccessDenied", 403, "Access Denied"),
     },
-    Fault.INCOMPLETE: {
+    SignatureFault.INCOMPLETE: {
         Dialect.JSON: ("IncompleteSignatureException", 400, ""),
         Dialect.QUERY: ("IncompleteSignature", 400, ""),
         Dialect.S3: ("AuthorizationHeaderMalformed", 400, ""),
     },
-    Fault.UNKNOWN_KEY: {
+    SignatureFault.UNKNOWN_KEY: {
         Dialect.JSON: ("UnrecognizedClientException", 403, _BAD_TOKEN),
         Dialect.QUERY: ("InvalidClientTokenId", 403, _BAD_TOKEN),
         Dialect.S3: ("InvalidAccessKeyId", 403, "The AWS Access Key Id you provided does not exist in our records."),
     },
-    Fault.EXPIRED_KEY: {
+    SignatureFault.EXPIRED_KEY: {
         Dialect.JSON: ("ExpiredTokenException", 403, _OLD_TOKEN),
         Dialect.QUERY: ("ExpiredToken", 403, _OLD_TOKEN),
         Dialect.S3: ("ExpiredToken", 400, "The provided token has expired."),
     },
-    Fault.MISMATCH: {
+    SignatureFault.MISMATCH: {
         Dialect.JSON: ("InvalidSignatureException", 403, _MISMATCH),
         Dialect.QUERY: ("SignatureDoesNotMatch", 403, _MISMATCH),
         Dialect.S3: (
             "SignatureDoesNotMatch",
             403,
-            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+            "The request signature we calculated does not match the signature you provided. Check your key and "
+            "signing method.",
         ),
     },
-    Fault.SKEWED: {
+    SignatureFault.SKEWED: {
         Dialect.JSON: ("InvalidSignatureException", 403, "Signature expired: "),
         Dialect.QUERY: ("SignatureDoesNotMatch", 403, "Signature expired: "),
         Dialect.S3: (
@@ -80,12 +81,12 @@ _WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
             "The difference between the request time and the current time is too large. ",
         ),
     },
-    Fault.EXPIRED_URL: {
+    SignatureFault.EXPIRED_URL: {
         Dialect.JSON: ("InvalidSignatureException", 403, "Signature expired: "),
         Dialect.QUERY: ("RequestExpired", 400, "Request has expired. "),
         Dialect.S3: ("AccessDenied", 403, "Request has expired. "),
     },
-    Fault.HEADER_NOT_SIGNED: {
+    SignatureFault.HEADER_NOT_SIGNED: {
         Dialect.JSON: (
             "InvalidSignatureException",
             403,
@@ -98,7 +99,7 @@ _WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
         ),
         Dialect.S3: ("AccessDenied", 403, "There were headers present in the request which were not signed: "),
     },
-    Fault.WRONG_BODY: {
+    SignatureFault.WRONG_BODY: {
         Dialect.JSON: ("InvalidSignatureException", 403, _MISMATCH),
         Dialect.QUERY: ("SignatureDoesNotMatch", 403, _MISMATCH),
         Dialect.S3: (
@@ -107,12 +108,12 @@ _WORDS: dict[Fault, dict[Dialect, tuple[str, int, str]]] = {
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         ),
     },
-    Fault.TOO_LONG: {
+    SignatureFault.TOO_LONG: {
         Dialect.JSON: ("RequestEntityTooLargeException", 413, "The request is too long."),
         Dialect.QUERY: ("RequestEntityTooLarge", 413, "The request is too long."),
         Dialect.S3: ("EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed size"),
     },
-    Fault.BROKEN: {
+    SignatureFault.BROKEN: {
         Dialect.JSON: ("InternalFailure", 500, _INTERNAL),
         Dialect.QUERY: ("InternalFailure", 500, _INTERNAL),
         Dialect.S3: ("InternalError", 500, "We encountered an internal error. Please try again."),
@@ -128,7 +129,8 @@ class Rejection(AwsError):
         self.dialect = dialect
 
 
-def refusal(fault: Fault, dialect: Dialect, detail: str = "") -> Rejection:
-    """The error for a fault. ``detail`` follows the message that AWS has for it, or is the message where it has none."""
+def refusal(fault: SignatureFault, dialect: Dialect, detail: str = "") -> Rejection:
+    """The error for a fault. ``detail`` follows the message that AWS has for it, or is the message where it has
+    none."""
     code, status, message = _WORDS[fault][dialect]
     return Rejection(code, message + detail, status, dialect)

@@ -21,8 +21,8 @@ _SERVED = frozenset({"uri", "querystring", "header", "statusCode"})
 class Route:
     """Method and path template of one operation: ``/tags/{ResourceArn}``.
 
-    A label takes one segment of the path as sent, so that a ``/`` inside must come as ``%2F`` (SDKs do so); a greedy label
-    (``{Key+}``) takes the rest. AWS's own front ends decode ``%2F`` later, as is done here.
+    A label takes one segment of the path as sent, so that a ``/`` inside must come as ``%2F`` (SDKs do so); a greedy
+    label (``{Key+}``) takes the rest. AWS's own front ends decode ``%2F`` later, as is done here.
     """
 
     def __init__(self, operation: OperationModel) -> None:
@@ -44,7 +44,7 @@ class Route:
         return dict(zip(self._names, map(unquote, found.groups()), strict=True)) if found else None
 
 
-class Places:
+class MemberPlacement:
     """Where the members of one input or output stand."""
 
     def __init__(self, shape: StructureShape) -> None:

@@ -1,7 +1,7 @@
 """Runs an ASGI app on loopback with uvicorn, in the foreground or in a thread of its own.
 
-The socket is bound first, so that the address is known before the app is made (its credentials endpoint tells its own address to
-containers). Nothing but loopback is ever served: whoever reaches the port may try keys.
+The socket is bound first, so that the address is known before the app is made (its credentials endpoint tells its own
+address to containers). Nothing but loopback is ever served: whoever reaches the port may try keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import uvicorn
 
 from skylift.core.errors import Refused, Unavailable
 from skylift.wire.asgi import Asgi
-from skylift.wire.connections import LOOK_SECONDS, Connection, Limits, close_overdue
+from skylift.wire.connections import LOOK_SECONDS, ClientConnection, Limits, close_overdue
 from skylift.wire.quiet_log import keep_quiet
 
 LOOPBACK = "127.0.0.1"
@@ -58,7 +58,7 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Server:
+class HttpServer:
     """Serves one app on one socket until it is told to stop.
 
     Args:
@@ -73,7 +73,7 @@ class Server:
     ) -> None:
         config = uvicorn.Config(
             app,
-            http=Connection,
+            http=ClientConnection,
             lifespan="off",
             ws="none",
             access_log=False,
@@ -116,7 +116,7 @@ def serving(
         Refused: as ``listen``.
         Unavailable: the server did not come up.
     """
-    server = Server(app, listen(port, host), grace=grace, limits=limits)
+    server = HttpServer(app, listen(port, host), grace=grace, limits=limits)
     thread = threading.Thread(target=lambda: asyncio.run(server.run()), name="wire-server", daemon=True)
     thread.start()
     try:

@@ -28,7 +28,7 @@ MOST_THREADS = 16
 """Calls of one blocking provider that run at once; more wait."""
 
 
-class Service:
+class ServiceEntry:
     """A provider and everything that is known of its service beforehand."""
 
     def __init__(self, provider: Provider, interceptor: Interceptor | None = None) -> None:
@@ -36,7 +36,7 @@ class Service:
         self._interceptor = interceptor
         self.name = provider.service
         self._model = model_of(self.name)
-        self._speech = speech_of(self._model)
+        self._codec = speech_of(self._model)
         self._convention = CONVENTIONS.get(self.name, USUAL)
         self._checks = Checks(self._convention.unchecked, required=self._convention.required)
         threads = f"wire-{self.name}"
@@ -63,37 +63,38 @@ class Service:
     def has_route(self, head: Head) -> bool:
         """Whether method and path are one of our operations; only rest-json can tell."""
         try:
-            return self.protocol == "rest-json" and bool(self._speech.operation(head, b""))
+            return self.protocol == "rest-json" and bool(self._codec.operation(head, b""))
         except AwsError:
             return False
 
     async def answer(self, head: Head, body: bytes, caller: Caller, request_id: str) -> Answer:
-        """Reads, checks, calls and writes. Never raises for a bad request; ``ConnectionCut`` when nobody is to be answered."""
+        """Reads, checks, calls and writes. Never raises for a bad request; ``ConnectionCut`` when nobody is to be
+        answered."""
         try:
-            operation, labels = self._speech.operation(head, body)
+            operation, labels = self._codec.operation(head, body)
             method = self._method(operation)
             request = self._read(operation, labels, head, body)
-            output = await self._course(operation.name, method, caller, request)
-            return self._speech.write(operation, output, request_id)
+            output = await self._interception(operation.name, method, caller, request)
+            return self._codec.write(operation, output, request_id)
         except AwsError as error:
-            return self._speech.refuse(error, request_id)
+            return self._codec.refuse(error, request_id)
         except ConnectionCut:
             raise
         except Refused as error:
-            return self._speech.refuse(AwsError(self._convention.invalid, str(error)), request_id)
+            return self._codec.refuse(AwsError(self._convention.invalid, str(error)), request_id)
         except Unavailable as error:
             log.warning("%s: %s (request %s)", self.name, error, request_id)
             refusal = self._internal(503)
             if error.for_callers:
                 refusal.message = str(error)
-            return self._speech.refuse(refusal, request_id)
+            return self._codec.refuse(refusal, request_id)
         except Exception:  # whatever a provider lets out is our bug: the caller is told so, the log says what
             log.exception("%s: request %s failed by a mistake of ours", self.name, request_id)
-            return self._speech.refuse(self._internal(500), request_id)
+            return self._codec.refuse(self._internal(500), request_id)
 
     def refuse(self, error: AwsError, request_id: str) -> Answer:
         """An error in this service's form."""
-        return self._speech.refuse(error, request_id)
+        return self._codec.refuse(error, request_id)
 
     def close(self) -> None:
         """Lets running calls end, takes no more."""
@@ -109,7 +110,7 @@ class Service:
 
     def _read(self, operation: OperationModel, labels: Mapping[str, str], head: Head, body: bytes) -> dict[str, Any]:
         try:
-            request = self._speech.read(operation, labels, head, body)
+            request = self._codec.read(operation, labels, head, body)
             self._check(operation, request)
         except RecursionError:
             raise AwsError("SerializationException", "The request is nested too deeply.") from None
@@ -124,16 +125,16 @@ class Service:
                 self._convention.invalid, f"{len(failures)} validation {noun} detected: {'; '.join(failures)}"
             )
 
-    async def _course(
+    async def _interception(
         self, operation: str, method: Callable[..., Any], caller: Caller, request: dict[str, Any]
     ) -> Mapping[str, Any]:
         if self._interceptor is None:
             return await self._call(method, caller, request)
-        course = await self._interceptor.course(Call(self.signing_name, operation, caller, request))
-        output = course.answer if course.answer is not None else await self._call(method, caller, request)
-        if course.cut:
+        interception = await self._interceptor.interception(Call(self.signing_name, operation, caller, request))
+        output = interception.answer if interception.answer is not None else await self._call(method, caller, request)
+        if interception.cut:
             raise ConnectionCut
-        return course.rewrite(output) if course.rewrite is not None else output
+        return interception.rewrite(output) if interception.rewrite is not None else output
 
     async def _call(self, method: Callable[..., Any], caller: Caller, request: dict[str, Any]) -> Mapping[str, Any]:
         if self._pool is not None:

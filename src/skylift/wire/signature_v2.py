@@ -1,7 +1,9 @@
-"""Presigned S3 URLs in Signature Version 2: what boto3 makes in us-east-1 unless it is told ``signature_version="s3v4"``.
+"""Presigned S3 URLs in Signature Version 2: what boto3 makes in us-east-1 unless it is told
+``signature_version="s3v4"``.
 
-Only URLs (``?AWSAccessKeyId=...&Expires=...&Signature=...``); the old ``Authorization: AWS`` header is refused, as all SDKs sign
-with version 4 there. Source: "Signing and authenticating REST requests", S3 developer guide, and botocore's ``HmacV1QueryAuth``.
+Only URLs (``?AWSAccessKeyId=...&Expires=...&Signature=...``); the old ``Authorization: AWS`` header is refused, as all
+SDKs sign with version 4 there. Source: "Signing and authenticating REST requests", S3 developer guide, and botocore's
+``HmacV1QueryAuth``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from botocore.auth import HmacV1Auth
 
 from skylift.wire.asgi import Head
-from skylift.wire.signature import query_pairs
+from skylift.wire.signing.signature import query_pairs
 
 _SUBRESOURCES = frozenset(HmacV1Auth.QSAOfInterest)
 _SECONDS = re.compile(r"[0-9]{1,12}")

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Sequence
 
-from skylift.runtime import acting
+from skylift.runtime import run_python as acting
 
 PREPARED_BY: list[int] = []
 """Pid of the template."""

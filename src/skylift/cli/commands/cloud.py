@@ -21,10 +21,11 @@ from skylift.cli.terminal import err
 def cloud(port: int, folder: Path | None) -> None:
     """Run the local cloud alone in the foreground: ECS, Batch, S3 and the rest of AWS; no Airflow, no database.
 
-    It prints its endpoint and what to set in another shell. Ctrl-C ends it, and every container with it. With --home the
-    next start finds buckets, secrets and task definitions again; other commands find it with SKYLIFT_HOME set to that folder.
+    It prints its endpoint and what to set in another shell. Ctrl-C ends it, and every container with it. With --home
+    the next start finds buckets, secrets and task definitions again; other commands find it with SKYLIFT_HOME set to
+    that folder.
     """
-    from skylift.cli.alone import run_alone  # lazy: the local cloud takes a second to import, other commands wait
+    from skylift.cli.serving.alone import run_alone  # lazy: the local cloud takes a second to import
 
     if folder is not None:
         run_alone(Home(folder.absolute()), port, _say)

@@ -6,12 +6,12 @@ import os
 
 import click
 
-from skylift.cli import daemon
 from skylift.cli.connection import connection
 from skylift.cli.doctor import leftovers
 from skylift.cli.home import Home, find_home
 from skylift.cli.interrupting import running_work
-from skylift.cli.server import running
+from skylift.cli.serving import daemon
+from skylift.cli.serving.server import running
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on
 from skylift.core.errors import Refused, Unavailable
 
@@ -21,8 +21,9 @@ from skylift.core.errors import Refused, Unavailable
 def down(yes: bool) -> None:
     """Stop skylift. Nothing is lost: the next "up" finds buckets, environments and run history again.
 
-    If Airflow tasks or other ECS tasks are running, it says which, and asks. It does not ask with --yes, or where standard input is
-    no terminal. An Airflow task that is stopped runs again after the next "up" if it has retries left; otherwise it has failed.
+    If Airflow tasks or other ECS tasks are running, it says which, and asks. It does not ask with --yes, or where
+    standard input is no terminal. An Airflow task that is stopped runs again after the next "up" if it has retries
+    left; otherwise it has failed.
     """
     home = find_home(os.environ)
     _agree(home, yes)

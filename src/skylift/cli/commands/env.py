@@ -10,17 +10,19 @@ from typing import Any
 
 import click
 
-from skylift.cli import buckets, environments, flight
-from skylift.cli.applied import of_environment
+from skylift.cli import environments
 from skylift.cli.commands.logs import log_options
 from skylift.cli.commands.logs import show as show_logs
 from skylift.cli.commands.up import check_disk
 from skylift.cli.connection import ADMIN, Connection, connect
-from skylift.cli.dagrun import RunResult
 from skylift.cli.hiding import SHOW_SECRETS, hidden
 from skylift.cli.interrupting import running_work
-from skylift.cli.logview import COMPONENTS
-from skylift.cli.project import open_project, up_line
+from skylift.cli.logs.view import COMPONENTS
+from skylift.cli.projects import buckets
+from skylift.cli.projects.applied import of_environment
+from skylift.cli.projects.project import open_project, up_line
+from skylift.cli.runs import project_run as flight
+from skylift.cli.runs.dag_run import RunResult
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out
 from skylift.cli.words import Commands
 

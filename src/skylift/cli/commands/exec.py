@@ -21,7 +21,8 @@ COMPONENT = "scheduler"
 
 
 class AnyOrder(click.Command):
-    """Takes its own options before and after the first word; what follows the next word, or ``--``, is the command's."""
+    """Takes its own options before and after the first word; what follows the next word, or ``--``, is the
+    command's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's, with our options brought to the front."""
@@ -63,8 +64,8 @@ def _options_first(args: list[str], takes_value: dict[str, bool]) -> list[str]:
 def execute(where: str, words: tuple[str, ...], container: str, component: str | None) -> int:
     """Run COMMAND (default: a shell) in a container: of an environment's scheduler, or of an ECS task (id or ARN).
 
-    It runs with the container's environment and in its working folder. Its exit code is this command's. With a terminal here there is
-    one there too; otherwise standard input, output and error are passed on as they are.
+    It runs with the container's environment and in its working folder. Its exit code is this command's. With a terminal
+    here there is one there too; otherwise standard input, output and error are passed on as they are.
 
     Options of its own stand before COMMAND:
 

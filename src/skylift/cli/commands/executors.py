@@ -17,8 +17,9 @@ def executors() -> None:
 def check(context: click.Context) -> None:
     """Is this Airflow ready for skylift's executors, and who takes over what runs?
 
-    Run it where Airflow's scheduler runs, with the scheduler's environment, before and after a change of [core] executor. It
-    reads Airflow's configuration and database and asks AWS what the executors ask when they start; it changes nothing.
+    Run it where Airflow's scheduler runs, with the scheduler's environment, before and after a change of [core]
+    executor. It reads Airflow's configuration and database and asks AWS what the executors ask when they start; it
+    changes nothing.
     The same: python -m skylift.executors.check
     """
     context.exit(checking.main())

@@ -12,7 +12,7 @@ from skylift.aws import signed
 from skylift.cli.connection import connect
 from skylift.cli.home import REGION
 from skylift.cli.words import Commands
-from skylift.localcloud.faults.kinds import KINDS, Kind
+from skylift.localcloud.faults.kinds import KINDS, FaultKind
 
 ROUTE = "/_skylift/faults"
 
@@ -65,7 +65,7 @@ def line(one: dict[str, Any]) -> str:
     return f"{one['name']}: {one['kind']}{' ' if values else ''}{values}, struck {one['hits']} times"
 
 
-def _command(kind: Kind) -> click.Command:
+def _command(kind: FaultKind) -> click.Command:
     def run(name: str, **values: str | None) -> None:
         connect()
         chosen = {key: value for key, value in values.items() if value is not None}

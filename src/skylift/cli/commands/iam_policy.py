@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from skylift.aws import iam_policies
-from skylift.aws.iam_policies import Place, Uses
+from skylift.aws.iam_policies import PolicyScope, Uses
 
-ROLES: dict[str, Callable[[Place, Uses], dict[str, Any]]] = {
+ROLES: dict[str, Callable[[PolicyScope, Uses], dict[str, Any]]] = {
     "scheduler": iam_policies.scheduler_policy,
     "task-role": iam_policies.task_role_policy,
     "execution-role": iam_policies.execution_role_policy,
@@ -62,8 +62,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def iam_policy(role: str, account: str | None, region: str | None, partition: str, **uses: Any) -> None:
     """Print the IAM policy of ROLE as JSON, least privilege, for Airflow with skylift's executors.
 
-    ROLE is scheduler (whoever runs Airflow's scheduler), task-role (what runs in the container), execution-role (ECS itself,
-    which starts it), or trust (who may take on the last two).
+    ROLE is scheduler (whoever runs Airflow's scheduler), task-role (what runs in the container), execution-role (ECS
+    itself, which starts it), or trust (who may take on the last two).
 
     \b
     aws iam put-role-policy --role-name airflow-scheduler --policy-name skylift --policy-document "$(
@@ -75,5 +75,5 @@ def iam_policy(role: str, account: str | None, region: str | None, partition: st
     elif not account or not region:
         raise click.UsageError("--account and --region are needed: the policy names what it allows by its ARN.")
     else:
-        document = ROLES[role](Place(account, region, partition), Uses(**uses))
+        document = ROLES[role](PolicyScope(account, region, partition), Uses(**uses))
     click.echo(json.dumps(document, indent=2))

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from skylift.cli import environments
-from skylift.cli.buckets import followed
 from skylift.cli.connection import connect
 from skylift.cli.hiding import SHOW_SECRETS, hiding
 from skylift.cli.home import find_home
-from skylift.cli.logline import of_project
-from skylift.cli.logview import COMPONENTS, follow_file, show_component, show_tries
-from skylift.cli.tasklogs import Which
+from skylift.cli.logs.airflow_tasks import Which
+from skylift.cli.logs.lines import of_project
+from skylift.cli.logs.view import COMPONENTS, follow_file, show_component, show_tries
+from skylift.cli.projects.buckets import followed
 from skylift.cli.terminal import goes_on
 from skylift.core.secrecy import hide_in
 
@@ -73,7 +73,8 @@ def show(
     lines: int | None,
     show_secrets: bool,
 ) -> None:
-    """Shows what was asked for, with *** for what looks like a secret. Raises ``click.UsageError`` for options that do not go together."""
+    """Shows what was asked for, with *** for what looks like a secret. Raises ``click.UsageError`` for options that do
+    not go together."""
     if dag is None and any(one is not None for one in (run, task, number, map_index)):
         raise click.UsageError("--run, --task, --try and --map-index say which log of a DAG: give --dag, too.")
     if dag is not None and component != TASK:

@@ -13,7 +13,7 @@ import click
 from skylift.cli.called import as_typed
 from skylift.cli.doctor import Level, examine, measure
 from skylift.cli.home import Home, find_home, foreign_variables
-from skylift.cli.server import recorded, running
+from skylift.cli.serving.server import recorded, running
 from skylift.cli.terminal import out
 from skylift.core.errors import Refused
 

@@ -9,16 +9,16 @@ from typing import Any
 import click
 
 from skylift.cli import environments
-from skylift.cli.applied import of_environment
-from skylift.cli.buckets import followed
 from skylift.cli.called import as_typed
 from skylift.cli.commands.fault import faults, line
 from skylift.cli.connection import Connection, connection
 from skylift.cli.home import find_home
 from skylift.cli.kept import kept
 from skylift.cli.lock import holder
-from skylift.cli.project import up_line
-from skylift.cli.server import running
+from skylift.cli.projects.applied import of_environment
+from skylift.cli.projects.buckets import followed
+from skylift.cli.projects.project import up_line
+from skylift.cli.serving.server import running
 from skylift.cli.terminal import out
 from skylift.core.errors import SkyliftError
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from skylift.cli import daemon, flight
 from skylift.cli.connection import Connection, connection
-from skylift.cli.dagrun import RunResult
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
 from skylift.cli.kept import kept
-from skylift.cli.project import Project, open_project, up_command
-from skylift.cli.server import package_version
+from skylift.cli.projects.project import Project, open_project, up_command
+from skylift.cli.runs import project_run as flight
+from skylift.cli.runs.dag_run import RunResult
+from skylift.cli.serving import daemon
+from skylift.cli.serving.server import package_version
 from skylift.cli.terminal import Stages, err, goes_on, out
 from skylift.core.errors import Refused
 from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
@@ -85,7 +86,8 @@ def check_disk(home: Home) -> None:
     free = free_disk(home.folder)
     if free < LEAST_DISK:
         raise Refused(
-            f"The disk is full: {free / GIGABYTE:.2f} GB free for {home.folder}, at least {LEAST_DISK / GIGABYTE:.1f} GB are "
+            f"The disk is full: {free / GIGABYTE:.2f} GB free for {home.folder}, at least {LEAST_DISK / GIGABYTE:.1f} "
+            "GB are "
             "needed. Free some space, or set SKYLIFT_HOME to a folder on another disk."
         )
 

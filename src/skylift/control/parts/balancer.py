@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from skylift.aws.elb import Balancers
 from skylift.aws.network import vpc_of
 from skylift.control.blueprint import Part
-from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene, short_name
+from skylift.control.part_context import PartContext, short_name
+from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core.containers import WEB_PORT
 
 HEALTH_PATH = "/api/v2/version"
@@ -22,24 +22,21 @@ class BalancerParts:
     def __init__(self, balancers: Balancers) -> None:
         self._balancers = balancers
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
-        spec, name = scene.spec, balancer_name(scene.spec.name)
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
+        spec, name = context.spec, balancer_name(context.spec.name)
         balancer = self._balancers.find(name) or self._balancers.make(name, spec.subnets, spec.security_groups)
         group = self._balancers.find_group(name)
         if not group:
-            vpc = vpc_of(spec.subnets[0], scene.settings.region)
+            vpc = vpc_of(spec.subnets[0], context.settings.region)
             group = self._balancers.make_group(name, WEB_PORT, vpc, HEALTH_PATH)
-        self._balancers.make_listener(balancer.arn, group, scene.settings.web_listener_port)
+        self._balancers.make_listener(balancer.arn, group, context.settings.web_listener_port)
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        name = balancer_name(scene.spec.name)
+    def remove(self, context: PartContext, part: Part) -> None:
+        name = balancer_name(context.spec.name)
         balancer = self._balancers.find(name)
         if balancer is not None:
             self._balancers.delete(balancer.arn)
@@ -47,19 +44,21 @@ class BalancerParts:
         if group:
             self._balancers.delete_group(group)
 
-    def _look(self, scene: Scene) -> Seen:
-        name, port = balancer_name(scene.spec.name), scene.settings.web_listener_port
+    def _look(self, context: PartContext) -> Seen:
+        name, port = balancer_name(context.spec.name), context.settings.web_listener_port
         balancer, group = self._balancers.find(name), self._balancers.find_group(name)
         if balancer is None or not group:
-            return Seen(Phase.DIFFERENT if balancer or group else Phase.ABSENT)
+            return Seen(PartPhase.DIFFERENT if balancer or group else PartPhase.ABSENT)
         if port not in self._balancers.listener_ports(balancer.arn):
-            return Seen(Phase.DIFFERENT, note=f"no listener on port {port}")
+            return Seen(PartPhase.DIFFERENT, note=f"no listener on port {port}")
         if balancer.state == "failed":
-            return Seen(Phase.FAILED, fault=Fault("LOAD_BALANCER_FAILED", f"AWS could not make load balancer {name}."))
+            return Seen(
+                PartPhase.FAILED, fault=Failure("LOAD_BALANCER_FAILED", f"AWS could not make load balancer {name}.")
+            )
         address = balancer.dns_name if port == 80 else f"{balancer.dns_name}:{port}"
         facts = {"web.address": address, "web.target_group": group}
         # A name that AWS has given is final; that it does not serve yet stops nobody from using it.
-        return Seen(Phase.READY, facts)
+        return Seen(PartPhase.READY, facts)
 
 
 def balancer_name(environment: str) -> str:

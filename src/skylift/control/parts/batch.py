@@ -1,7 +1,8 @@
-"""Where an environment's Airflow tasks run as Batch jobs: compute environment, queue and job definition, all of one name.
+"""Where an environment's Airflow tasks run as Batch jobs: compute environment, queue and job definition, all of one
+name.
 
-Only for environments whose ``core.executor`` names ``AwsBatchExecutor``. The job definition is made from the ECS task definition of
-the executor's role, so that an Airflow task finds the same in both.
+Only for environments whose ``core.executor`` names ``AwsBatchExecutor``. The job definition is made from the ECS task
+definition of the executor's role, so that an Airflow task finds the same in both.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
@@ -11,12 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skylift.aws.batch_places import BatchPlaces, Place
+from skylift.aws.batch.resources import BatchPlaces, BatchResource
+from skylift.control.api.validation import CLASSES
 from skylift.control.blueprint import EXECUTOR_ROLE, Part
 from skylift.control.definitions import DIGEST_LABEL, definition, digest_of
-from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene, batch_place, digest
-from skylift.control.validation import CLASSES
+from skylift.control.part_context import PartContext, batch_place, digest
+from skylift.control.plan import Failure, PartPhase, Seen
 
 
 class BatchParts:
@@ -25,64 +26,63 @@ class BatchParts:
     def __init__(self, places: BatchPlaces) -> None:
         self._places = places
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._leaving(scene) if scene.leaving else self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._leaving(context) if context.leaving else self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """See ``Parts``. The queue comes a look later, when its compute environment is VALID."""
-        name = batch_place(scene.spec.name)
-        environment, request = self._places.environment(name), job_definition(scene)
+        name = batch_place(context.spec.name)
+        environment, request = self._places.environment(name), job_definition(context)
         if environment is None:
-            self._places.make_environment(name, resources(scene))
-        elif environment.status == "VALID" and not _same(environment, scene):
-            self._places.change_environment(name, resources(scene))
+            self._places.make_environment(name, resources(context))
+        elif environment.status == "VALID" and not _same(environment, context):
+            self._places.change_environment(name, resources(context))
         elif environment.status == "VALID" and self._places.queue(name) is None:
             self._places.make_queue(name)
         if not self._registered(request):
             self._places.register(request)
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
+    def remove(self, context: PartContext, part: Part) -> None:
         """See ``Parts``. Batch deletes in steps, each of which a look comes after; with the queue go its jobs."""
-        name = batch_place(scene.spec.name)
+        name = batch_place(context.spec.name)
         self._places.deregister(name)
         if self._places.queue(name):
             self._places.delete_queue(name)
         else:
             self._places.delete_environment(name)
 
-    def _look(self, scene: Scene) -> Seen:
-        name = batch_place(scene.spec.name)
+    def _look(self, context: PartContext) -> Seen:
+        name = batch_place(context.spec.name)
         environment, queue = self._places.environment(name), self._places.queue(name)
         for what, found in (("compute environment", environment), ("job queue", queue)):
             if found and found.status == "INVALID":
-                return Seen(Phase.FAILED, fault=Fault("BATCH_FAILED", f"Batch's {what} {name}: {found.reason}"))
+                return Seen(PartPhase.FAILED, fault=Failure("BATCH_FAILED", f"Batch's {what} {name}: {found.reason}"))
         if environment is None:
-            return Seen(Phase.ABSENT)
+            return Seen(PartPhase.ABSENT)
         if queue is None and environment.status == "VALID":
-            return Seen(Phase.DIFFERENT, note="the job queue is to be made")
+            return Seen(PartPhase.DIFFERENT, note="the job queue is to be made")
         if queue is None or environment.status != "VALID" or queue.status != "VALID":
-            return Seen(Phase.MOVING)
-        if not _same(environment, scene):
-            return Seen(Phase.DIFFERENT, note="the compute environment is not as wanted")
-        if not self._registered(job_definition(scene)):
-            return Seen(Phase.DIFFERENT, note="the job definition is not as wanted")
-        return Seen(Phase.READY)
+            return Seen(PartPhase.MOVING)
+        if not _same(environment, context):
+            return Seen(PartPhase.DIFFERENT, note="the compute environment is not as wanted")
+        if not self._registered(job_definition(context)):
+            return Seen(PartPhase.DIFFERENT, note="the job definition is not as wanted")
+        return Seen(PartPhase.READY)
 
-    def _leaving(self, scene: Scene) -> Seen:
-        name = batch_place(scene.spec.name)
+    def _leaving(self, context: PartContext) -> Seen:
+        name = batch_place(context.spec.name)
         there = self._places.environment(name) or self._places.queue(name) or self._places.definition(name)
-        return Seen(Phase.READY if there else Phase.ABSENT)
+        return Seen(PartPhase.READY if there else PartPhase.ABSENT)
 
     def _registered(self, request: Mapping[str, Any]) -> bool:
         found = self._places.definition(request["jobDefinitionName"])
         return bool(found) and (found or {}).get("tags", {}).get(DIGEST_LABEL) == request["tags"][DIGEST_LABEL]
 
 
-def resources(scene: Scene) -> dict[str, Any]:
+def resources(context: PartContext) -> dict[str, Any]:
     """Of the compute environment: room for as many Airflow tasks as MaxWorkers promises."""
-    spec = scene.spec
+    spec = context.spec
     size = CLASSES[spec.environment_class]
     return {
         "maxvCpus": size.scheduler_cpu // 1024 * size.tasks_per_worker * spec.max_workers,
@@ -91,24 +91,24 @@ def resources(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _same(environment: Place, scene: Scene) -> bool:
+def _same(environment: BatchResource, context: PartContext) -> bool:
     def plain(value: Any) -> Any:
         return sorted(value) if isinstance(value, list) else value
 
-    wanted = resources(scene)
+    wanted = resources(context)
     return all(plain(environment.resources.get(name)) == plain(value) for name, value in wanted.items())
 
 
-def job_definition(scene: Scene) -> dict[str, Any]:
+def job_definition(context: PartContext) -> dict[str, Any]:
     """The request for RegisterJobDefinition: the executor's ECS task definition in Batch's words.
 
     Batch has no ``entryPoint``; the image's own is the same.
     """
-    task = definition(scene, EXECUTOR_ROLE)
+    task = definition(context, EXECUTOR_ROLE)
     (container,) = task["containerDefinitions"]
     needs = {"VCPU": str(int(task["cpu"]) / 1024), "MEMORY": task["memory"]}
     request: dict[str, Any] = {
-        "jobDefinitionName": batch_place(scene.spec.name),
+        "jobDefinitionName": batch_place(context.spec.name),
         "type": "container",
         "platformCapabilities": ["FARGATE"],
         "containerProperties": {

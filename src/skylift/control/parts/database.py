@@ -12,32 +12,31 @@ from urllib.parse import quote
 
 from psycopg import sql
 
-from skylift.aws.secrets import Secrets
+from skylift.aws.secrets import SecretsManager
 from skylift.control.blueprint import Part
-from skylift.control.plan import Phase, Seen
-from skylift.control.postgres import Connection, Postgres
-from skylift.control.scene import Scene, short_name
+from skylift.control.part_context import PartContext, short_name
+from skylift.control.plan import PartPhase, Seen
+from skylift.control.postgres import Connection, PostgresAdmin
 
 
 class DatabaseParts:
     """Parts of kind DATABASE."""
 
-    def __init__(self, postgres: Postgres, store: Secrets) -> None:
+    def __init__(self, postgres: PostgresAdmin, store: SecretsManager) -> None:
         self._postgres = postgres
         self._store = store
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """See ``Parts``. The secret first: a role whose password nobody knows would be of no use."""
-        name = database_name(scene.spec.name)
+        name = database_name(context.spec.name)
         server = self._postgres.server()
-        found = self._store.read(secret_name(scene.spec.name))
+        found = self._store.read(secret_name(context.spec.name))
         password = found.value["password"] if found else secrets.token_urlsafe(24)
         self._store.write(
-            secret_name(scene.spec.name),
+            secret_name(context.spec.name),
             {
                 "host": server.host,
                 "port": str(server.port),
@@ -52,25 +51,25 @@ class DatabaseParts:
             _make_database(connection, name)
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
+    def remove(self, context: PartContext, part: Part) -> None:
         """See ``Parts``. Whoever is still connected is thrown out."""
-        name = sql.Identifier(database_name(scene.spec.name))
+        name = sql.Identifier(database_name(context.spec.name))
         with self._postgres.connect(autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
-        self._store.delete(secret_name(scene.spec.name))
+        self._store.delete(secret_name(context.spec.name))
 
-    def _look(self, scene: Scene) -> Seen:
-        name = database_name(scene.spec.name)
+    def _look(self, context: PartContext) -> Seen:
+        name = database_name(context.spec.name)
         server = self._postgres.server()
-        found = self._store.read(secret_name(scene.spec.name))
+        found = self._store.read(secret_name(context.spec.name))
         with self._postgres.connect() as connection:
             there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
         if found is None:
-            return Seen(Phase.DIFFERENT if there else Phase.ABSENT)
+            return Seen(PartPhase.DIFFERENT if there else PartPhase.ABSENT)
         if not there or (found.value["host"], found.value["port"]) != (server.host, str(server.port)):
-            return Seen(Phase.DIFFERENT, note="the secret and the server differ")
-        return Seen(Phase.READY, {"database.secret": found.arn, "database.name": name})
+            return Seen(PartPhase.DIFFERENT, note="the secret and the server differ")
+        return Seen(PartPhase.READY, {"database.secret": found.arn, "database.name": name})
 
 
 def database_name(environment: str) -> str:

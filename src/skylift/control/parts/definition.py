@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skylift.aws.ecs_services import EcsServices
-from skylift.aws.ecs_tasks import EcsTasks
+from skylift.aws.ecs.services import EcsServices
+from skylift.aws.ecs.tasks import EcsTasks
 from skylift.control.blueprint import EXECUTOR_ROLE, Part
 from skylift.control.definitions import definition, digest_of, family
-from skylift.control.plan import Phase, Seen
-from skylift.control.scene import Scene
+from skylift.control.part_context import PartContext
+from skylift.control.plan import PartPhase, Seen
 
 
 class DefinitionParts:
@@ -22,39 +22,39 @@ class DefinitionParts:
         # (family, digest) -> ARN; only a cache of what ECS has said.
         self._known: dict[tuple[str, str], str] = {}
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._leaving(scene, part) if scene.leaving else self._look(scene, part) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {
+            part.name: self._leaving(context, part) if context.leaving else self._look(context, part) for part in parts
+        }
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """See ``Parts``. Each registration makes a new revision, so one that is as wanted is looked for first."""
-        request = definition(scene, part.role)
+        request = definition(context, part.role)
         arn = self._find(request) or self._services.register_definition(request)
         self._known[(request["family"], digest_of(request))] = arn
         return {f"definition.{part.role}": arn}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        name = family(scene.spec.name, part.role)
+    def remove(self, context: PartContext, part: Part) -> None:
+        name = family(context.spec.name, part.role)
         if part.role == EXECUTOR_ROLE:
             for arn in self._services.family_tasks(name):
                 self._tasks.stop(arn, "the environment is deleted")
         self._services.deregister_family(name)
         self._known = {key: arn for key, arn in self._known.items() if key[0] != name}
 
-    def _leaving(self, scene: Scene, part: Part) -> Seen:
-        there = self._services.describe_definition(family(scene.spec.name, part.role))
-        return Seen(Phase.READY if there else Phase.ABSENT)
+    def _leaving(self, context: PartContext, part: Part) -> Seen:
+        there = self._services.describe_definition(family(context.spec.name, part.role))
+        return Seen(PartPhase.READY if there else PartPhase.ABSENT)
 
-    def _look(self, scene: Scene, part: Part) -> Seen:
-        request = definition(scene, part.role)
+    def _look(self, context: PartContext, part: Part) -> Seen:
+        request = definition(context, part.role)
         key = (request["family"], digest_of(request))
         if key not in self._known:
             arn = self._find(request)
             if not arn:
-                return Seen(Phase.ABSENT)
+                return Seen(PartPhase.ABSENT)
             self._known[key] = arn
-        return Seen(Phase.READY, {f"definition.{part.role}": self._known[key]})
+        return Seen(PartPhase.READY, {f"definition.{part.role}": self._known[key]})
 
     def _find(self, request: Mapping[str, Any]) -> str:
         """ARN of the family's newest revision, if it is as wanted; else ""."""

@@ -13,8 +13,8 @@ from typing import Any
 from skylift.aws.event_queues import EventQueues
 from skylift.control.blueprint import BATCH_EXECUTOR, EXECUTOR_ROLE, Part, executors
 from skylift.control.definitions import family
-from skylift.control.plan import Phase, Seen
-from skylift.control.scene import Scene, batch_place, short_name
+from skylift.control.part_context import PartContext, batch_place, short_name
+from skylift.control.plan import PartPhase, Seen
 from skylift.core.names import arn
 
 KEPT_SECONDS = 3600
@@ -33,33 +33,30 @@ class EventParts:
     def __init__(self, queues: EventQueues) -> None:
         self._queues = queues
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         attributes = {
             "MessageRetentionPeriod": str(KEPT_SECONDS),
             "ReceiveMessageWaitTimeSeconds": "20",
-            "Policy": json.dumps(policy(scene), sort_keys=True),
+            "Policy": json.dumps(policy(context), sort_keys=True),
         }
-        self._queues.make(queue_name(scene.spec.name), attributes, pattern(scene), _queue_arn(scene))
+        self._queues.make(queue_name(context.spec.name), attributes, pattern(context), _queue_arn(context))
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        self._queues.delete(queue_name(scene.spec.name))
+    def remove(self, context: PartContext, part: Part) -> None:
+        self._queues.delete(queue_name(context.spec.name))
 
-    def _look(self, scene: Scene) -> Seen:
-        found = self._queues.find(queue_name(scene.spec.name))
+    def _look(self, context: PartContext) -> Seen:
+        found = self._queues.find(queue_name(context.spec.name))
         if found is None:
-            return Seen(Phase.ABSENT)
+            return Seen(PartPhase.ABSENT)
         # SQS may write a policy in other words; the two names are what can be wrong in it.
-        allowed = all(name in found.policy for name in (_rule_arn(scene), scene.spec.execution_role))
-        if not (allowed and found.fills and found.pattern == pattern(scene)):
-            return Seen(Phase.DIFFERENT, note="queue or rule are not as wanted")
-        return Seen(Phase.READY, {"events.queue": found.arn})
+        allowed = all(name in found.policy for name in (_rule_arn(context), context.spec.execution_role))
+        if not (allowed and found.fills and found.pattern == pattern(context)):
+            return Seen(PartPhase.DIFFERENT, note="queue or rule are not as wanted")
+        return Seen(PartPhase.READY, {"events.queue": found.arn})
 
 
 def queue_name(environment: str) -> str:
@@ -67,9 +64,10 @@ def queue_name(environment: str) -> str:
     return short_name(f"{environment}-events", "skylift-", 64)
 
 
-def pattern(scene: Scene) -> dict[str, Any]:
-    """What the rule matches: ECS tasks, and Batch jobs where there are, of the environment's Airflow tasks, from RUNNING on."""
-    settings, name = scene.settings, scene.spec.name
+def pattern(context: PartContext) -> dict[str, Any]:
+    """What the rule matches: ECS tasks, and Batch jobs where there are, of the environment's Airflow tasks, from
+    RUNNING on."""
+    settings, name = context.settings, context.spec.name
     cluster = settings.cluster
     if not cluster.startswith("arn:"):
         cluster = arn("ecs", settings.region, settings.account, f"cluster/{cluster}")
@@ -78,7 +76,7 @@ def pattern(scene: Scene) -> dict[str, Any]:
         "group": [f"family:{family(name, EXECUTOR_ROLE)}"],
         "lastStatus": [{"anything-but": list(NOT_YET)}],
     }
-    if BATCH_EXECUTOR not in executors(scene.spec):
+    if BATCH_EXECUTOR not in executors(context.spec):
         return {"source": ["aws.ecs"], "detail-type": ["ECS Task State Change"], "detail": tasks}
     jobs = {
         "jobQueue": [arn("batch", settings.region, settings.account, f"job-queue/{batch_place(name)}")],
@@ -91,9 +89,9 @@ def pattern(scene: Scene) -> dict[str, Any]:
     }
 
 
-def policy(scene: Scene) -> dict[str, Any]:
+def policy(context: PartContext) -> dict[str, Any]:
     """The queue's policy: the rule may fill it, the environment's role may read it."""
-    queue = _queue_arn(scene)
+    queue = _queue_arn(context)
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -103,12 +101,12 @@ def policy(scene: Scene) -> dict[str, Any]:
                 "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sqs:SendMessage",
                 "Resource": queue,
-                "Condition": {"ArnEquals": {"aws:SourceArn": _rule_arn(scene)}},
+                "Condition": {"ArnEquals": {"aws:SourceArn": _rule_arn(context)}},
             },
             {
                 "Sid": "SchedulerReads",
                 "Effect": "Allow",
-                "Principal": {"AWS": scene.spec.execution_role},
+                "Principal": {"AWS": context.spec.execution_role},
                 "Action": list(READ),
                 "Resource": queue,
             },
@@ -116,9 +114,9 @@ def policy(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _queue_arn(scene: Scene) -> str:
-    return arn("sqs", scene.settings.region, scene.settings.account, queue_name(scene.spec.name))
+def _queue_arn(context: PartContext) -> str:
+    return arn("sqs", context.settings.region, context.settings.account, queue_name(context.spec.name))
 
 
-def _rule_arn(scene: Scene) -> str:
-    return arn("events", scene.settings.region, scene.settings.account, f"rule/{queue_name(scene.spec.name)}")
+def _rule_arn(context: PartContext) -> str:
+    return arn("events", context.settings.region, context.settings.account, f"rule/{queue_name(context.spec.name)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from skylift.control.blueprint import Part
-from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene
+from skylift.control.part_context import PartContext
+from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core.errors import SkyliftError
 
 
@@ -23,42 +23,37 @@ class FakeParts:
     def __init__(self, looks: int = 1) -> None:
         self.looks = looks
         self.standing: dict[tuple[str, str], int] = {}
-        self.faults: dict[str, Fault] = {}
+        self.faults: dict[str, Failure] = {}
         self.errors: dict[str, SkyliftError] = {}
         self.deeds: list[str] = []
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._seen(scene, part) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._seen(context, part) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         if part.name in self.errors:
             raise self.errors.pop(part.name)
         self.deeds.append(f"put {part.name}")
-        self.standing.setdefault((scene.spec.name, part.name), self.looks)
+        self.standing.setdefault((context.spec.name, part.name), self.looks)
         return {f"{part.name}.put": "yes"}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
+    def remove(self, context: PartContext, part: Part) -> None:
         self.deeds.append(f"remove {part.name}")
-        self.standing.pop((scene.spec.name, part.name), None)
+        self.standing.pop((context.spec.name, part.name), None)
 
     def prepare(self) -> None:
-        """See ``World``."""
         self.deeds.append("prepare")
 
     def forget_payloads(self, environment: str) -> None:
-        """See ``World``."""
         self.deeds.append(f"forget payloads of {environment}")
 
-    def _seen(self, scene: Scene, part: Part) -> Seen:
-        key = (scene.spec.name, part.name)
+    def _seen(self, context: PartContext, part: Part) -> Seen:
+        key = (context.spec.name, part.name)
         if key not in self.standing:
-            return Seen(Phase.ABSENT)
+            return Seen(PartPhase.ABSENT)
         if part.name in self.faults:
-            return Seen(Phase.FAILED, fault=self.faults[part.name])
+            return Seen(PartPhase.FAILED, fault=self.faults[part.name])
         if self.standing[key] > 0:
             self.standing[key] -= 1
-            return Seen(Phase.MOVING)
-        return Seen(Phase.READY, {f"{part.name}.ready": "yes"})
+            return Seen(PartPhase.MOVING)
+        return Seen(PartPhase.READY, {f"{part.name}.ready": "yes"})

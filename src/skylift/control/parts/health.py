@@ -13,9 +13,9 @@ from urllib.error import HTTPError, URLError
 from skylift.aws.elb import Balancers
 from skylift.control.airflow_config import web_url
 from skylift.control.blueprint import COMPONENTS, Part
+from skylift.control.part_context import PartContext
 from skylift.control.parts.service import calm_fact, failed_fact
-from skylift.control.plan import SILENT, Phase, Seen
-from skylift.control.scene import Scene
+from skylift.control.plan import SILENT, PartPhase, Seen
 
 WANTED = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 """Members of Airflow's health answer, each ``{"status": "healthy"}`` (airflow/api/common/airflow_health.py)."""
@@ -30,29 +30,28 @@ class HealthParts:
     def __init__(self, balancers: Balancers) -> None:
         self._balancers = balancers
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """Nothing to make."""
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
+    def remove(self, context: PartContext, part: Part) -> None:
         """Nothing to take away."""
 
-    def _look(self, scene: Scene) -> Seen:
-        states = self._balancers.target_states(scene.fact("web.target_group"))
+    def _look(self, context: PartContext) -> Seen:
+        states = self._balancers.target_states(context.fact("web.target_group"))
         if "healthy" not in states:
-            return Seen(Phase.MOVING, note=SILENT)
-        answer = ask(f"{web_url(scene)}/api/v2/monitor/health")
+            return Seen(PartPhase.MOVING, note=SILENT)
+        answer = ask(f"{web_url(context)}/api/v2/monitor/health")
         if not answer:
-            return Seen(Phase.MOVING, note=SILENT)
+            return Seen(PartPhase.MOVING, note=SILENT)
         if missing := unwell(answer):
-            return Seen(Phase.MOVING, note="no heartbeat of " + ", ".join(missing))
+            return Seen(PartPhase.MOVING, note="no heartbeat of " + ", ".join(missing))
         # From here restarts count anew.
-        told = {role: scene.facts.get(failed_fact(role)) for role in COMPONENTS}
-        return Seen(Phase.READY, {calm_fact(role): number for role, number in told.items() if number is not None})
+        told = {role: context.facts.get(failed_fact(role)) for role in COMPONENTS}
+        return Seen(PartPhase.READY, {calm_fact(role): number for role, number in told.items() if number is not None})
 
 
 def unwell(answer: Mapping[str, Any]) -> tuple[str, ...]:

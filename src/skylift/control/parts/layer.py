@@ -1,8 +1,8 @@
 """The layer: requirements and plugins resolved, installed and import-checked once, by a one-off ECS task.
 
-A layer is named by the digest of what it is made from: bucket, key, version and etag of each input, and the image. So an
-environment whose inputs were built before finds its layer ready. Each environment has its own: who may write another's layer
-runs code in it. A refused build is tried again by the next environment
+A layer is named by the digest of what it is made from: bucket, key, version and etag of each input, and the image. So
+an environment whose inputs were built before finds its layer ready. Each environment has its own: who may write
+another's layer runs code in it. A refused build is tried again by the next environment
 (the registry may have been away), never by the same one; a builder that could not work at all is started again.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skylift.aws.ecs_tasks import EcsTask
+from skylift.aws.ecs.tasks import DescribedTask
 from skylift.aws.s3 import S3
 from skylift.control.blueprint import Part
-from skylift.control.parts.once import Once, exit_code, interrupted
-from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene, digest
+from skylift.control.part_context import PartContext, digest
+from skylift.control.parts.one_off import Once, exit_code, interrupted
+from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core import containers
 from skylift.core.containers import Command, LayerFault
 from skylift.core.names import s3_url
@@ -47,74 +47,73 @@ class LayerParts:
         self._s3 = s3
         self._once = once
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._leaving(scene) if scene.leaving else self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._leaving(context) if context.leaving else self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
-        name = layer_digest(scene)
-        environment = {setting.env: scene.fact(f"source.{key}") for key, setting in INPUTS.items()}
-        environment[containers.LAYER_TARGET.env] = s3_url(scene.settings.bucket, _folder(scene, name))
-        definition = scene.fact(f"definition.{Command.BUILD_LAYER}")
-        tries = str(_tries(scene) + 1)
-        arn = self._once.start(scene, definition, scene.token("layer", name, tries), environment)
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
+        name = layer_digest(context)
+        environment = {setting.env: context.fact(f"source.{key}") for key, setting in INPUTS.items()}
+        environment[containers.LAYER_TARGET.env] = s3_url(context.settings.bucket, _folder(context, name))
+        definition = context.fact(f"definition.{Command.BUILD_LAYER}")
+        tries = str(_tries(context) + 1)
+        arn = self._once.start(context, definition, context.token("layer", name, tries), environment)
         return {"layer.builder": arn, "layer.building": name, "layer.tries": tries}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``. The layer itself stays: it is named by content, and the next environment of this name may use it."""
-        if scene.fact("layer.builder"):
-            self._once.stop(scene.fact("layer.builder"), "the environment is deleted")
+    def remove(self, context: PartContext, part: Part) -> None:
+        """See ``Parts``. The layer itself stays: it is named by content, and the next environment of this name may use
+        it."""
+        if context.fact("layer.builder"):
+            self._once.stop(context.fact("layer.builder"), "the environment is deleted")
 
-    def _leaving(self, scene: Scene) -> Seen:
-        builder = self._once.look(scene.fact("layer.builder")) if scene.fact("layer.builder") else None
-        return Seen(Phase.MOVING if builder and builder.last_status != "STOPPED" else Phase.ABSENT)
+    def _leaving(self, context: PartContext) -> Seen:
+        builder = self._once.look(context.fact("layer.builder")) if context.fact("layer.builder") else None
+        return Seen(PartPhase.MOVING if builder and builder.last_status != "STOPPED" else PartPhase.ABSENT)
 
-    def _look(self, scene: Scene) -> Seen:
-        name = layer_digest(scene)
-        if scene.fact("layer.digest") == name:
-            return Seen(Phase.READY)
-        mine = scene.fact("layer.building") == name
-        builder = self._once.look(scene.fact("layer.builder")) if mine else None
+    def _look(self, context: PartContext) -> Seen:
+        name = layer_digest(context)
+        if context.fact("layer.digest") == name:
+            return Seen(PartPhase.READY)
+        mine = context.fact("layer.building") == name
+        builder = self._once.look(context.fact("layer.builder")) if mine else None
         if builder is not None and builder.last_status != "STOPPED":
-            return Seen(Phase.MOVING, note=_note(builder))
-        result = self._s3.read_json(scene.settings.bucket, f"{_folder(scene, name)}/{containers.LAYER_RESULT}")
+            return Seen(PartPhase.MOVING, note=_note(builder))
+        result = self._s3.read_json(context.settings.bucket, f"{_folder(context, name)}/{containers.LAYER_RESULT}")
         if result and result.get("ok"):
-            return Seen(Phase.READY, {"layer.digest": name, "layer.url": _archive(scene, name, result)})
+            return Seen(PartPhase.READY, {"layer.digest": name, "layer.url": _archive(context, name, result)})
         if builder is None:
-            return Seen(Phase.ABSENT)
-        if (exit_code(builder) == TEMPORARY or interrupted(builder)) and _tries(scene) < MOST_TRIES:
-            return Seen(Phase.ABSENT, note="trying again")
-        return Seen(Phase.FAILED, fault=self._fault(scene, builder, result))
+            return Seen(PartPhase.ABSENT)
+        if (exit_code(builder) == TEMPORARY or interrupted(builder)) and _tries(context) < MOST_TRIES:
+            return Seen(PartPhase.ABSENT, note="trying again")
+        return Seen(PartPhase.FAILED, fault=self._fault(context, builder, result))
 
-    def _fault(self, scene: Scene, builder: EcsTask, result: Mapping[str, Any] | None) -> Fault:
+    def _fault(self, context: PartContext, builder: DescribedTask, result: Mapping[str, Any] | None) -> Failure:
         if result and exit_code(builder) == REFUSED:
-            reason = scene.hide(str(result.get("reason", "")))
-            return Fault(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), reason)
+            reason = context.hide(str(result.get("reason", "")))
+            return Failure(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), reason)
         what = "The container that installs requirements and plugins ended without a result"
-        if _tries(scene) > 1:
-            what += f" ({_tries(scene)} tries)"
-        return self._once.fault(scene, builder, Command.BUILD_LAYER, CODE, what)
+        if _tries(context) > 1:
+            what += f" ({_tries(context)} tries)"
+        return self._once.fault(context, builder, Command.BUILD_LAYER, CODE, what)
 
 
-def layer_digest(scene: Scene) -> str:
+def layer_digest(context: PartContext) -> str:
     """The layer's name: digest of its inputs and of the image that it is built in."""
-    inputs = [scene.fact(f"source.{key}") + "#" + scene.fact(f"source.{key}.etag") for key in INPUTS]
-    return digest(scene.settings.image_of(scene.spec.airflow_version), *inputs)
+    inputs = [context.fact(f"source.{key}") + "#" + context.fact(f"source.{key}.etag") for key in INPUTS]
+    return digest(context.settings.image_of(context.spec.airflow_version), *inputs)
 
 
-def _folder(scene: Scene, name: str) -> str:
-    return f"layers/{scene.spec.name}/{name}"
+def _folder(context: PartContext, name: str) -> str:
+    return f"layers/{context.spec.name}/{name}"
 
 
-def _tries(scene: Scene) -> int:
-    return int(scene.fact("layer.tries") or 0)
+def _tries(context: PartContext) -> int:
+    return int(context.fact("layer.tries") or 0)
 
 
-def _archive(scene: Scene, name: str, result: Mapping[str, Any]) -> str:
+def _archive(context: PartContext, name: str, result: Mapping[str, Any]) -> str:
     archive = str(result.get("archive", ""))
-    return s3_url(scene.settings.bucket, f"{_folder(scene, name)}/{archive}") if archive else ""
+    return s3_url(context.settings.bucket, f"{_folder(context, name)}/{archive}") if archive else ""
 
 
-def _note(builder: EcsTask) -> str:
+def _note(builder: DescribedTask) -> str:
     return "resolving and installing" if builder.last_status == "RUNNING" else "starting its container"

@@ -8,39 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from skylift.aws.logs import Logs
+from skylift.aws.logs import LogGroups
 from skylift.control.blueprint import Part
-from skylift.control.plan import Phase, Seen
-from skylift.control.scene import Scene, service_log_group
+from skylift.control.part_context import PartContext, service_log_group
+from skylift.control.plan import PartPhase, Seen
 from skylift.core.names import log_group
 
 
 class LogParts:
     """Parts of kind LOGS."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: LogGroups) -> None:
         self._logs = logs
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        ours = service_log_group(scene.spec.name)
-        there = self._logs.groups(f"airflow-{scene.spec.name}-") | self._logs.groups(ours)
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        ours = service_log_group(context.spec.name)
+        there = self._logs.groups(f"airflow-{context.spec.name}-") | self._logs.groups(ours)
         if ours not in there:
-            return {part.name: Seen(Phase.ABSENT) for part in parts}
-        missing = self._wanted(scene) - there
-        seen = Seen(Phase.DIFFERENT, note="missing " + ", ".join(sorted(missing))) if missing else Seen(Phase.READY)
+            return {part.name: Seen(PartPhase.ABSENT) for part in parts}
+        missing = self._wanted(context) - there
+        seen = (
+            Seen(PartPhase.DIFFERENT, note="missing " + ", ".join(sorted(missing)))
+            if missing
+            else Seen(PartPhase.READY)
+        )
         return {part.name: seen for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
-        for name in sorted(self._wanted(scene)):
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
+        for name in sorted(self._wanted(context)):
             self._logs.make_group(name)
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        self._logs.delete_group(service_log_group(scene.spec.name))
+    def remove(self, context: PartContext, part: Part) -> None:
+        self._logs.delete_group(service_log_group(context.spec.name))
 
-    def _wanted(self, scene: Scene) -> set[str]:
-        modules = {log_group(scene.spec.name, name) for name, one in scene.spec.logging.items() if one.enabled}
-        return modules | {service_log_group(scene.spec.name)}
+    def _wanted(self, context: PartContext) -> set[str]:
+        modules = {log_group(context.spec.name, name) for name, one in context.spec.logging.items() if one.enabled}
+        return modules | {service_log_group(context.spec.name)}

@@ -1,4 +1,5 @@
-"""The database migration: a one-off ECS task, once per database and Airflow version. Airflow's own migration may be repeated."""
+"""The database migration: a one-off ECS task, once per database and Airflow version. Airflow's own migration may be
+repeated."""
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
 from __future__ import annotations
@@ -6,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from skylift.control.blueprint import Part
-from skylift.control.parts.once import Once, exit_code, interrupted
-from skylift.control.plan import Phase, Seen
-from skylift.control.scene import Scene
+from skylift.control.part_context import PartContext
+from skylift.control.parts.one_off import Once, exit_code, interrupted
+from skylift.control.plan import PartPhase, Seen
 from skylift.core.containers import Command
 
 CODE = "MIGRATION_FAILED"
@@ -21,47 +22,44 @@ class MigrationParts:
     def __init__(self, once: Once) -> None:
         self._once = once
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
-        wanted = _wanted(scene)
-        definition = scene.fact(f"definition.{Command.MIGRATE}")
-        tries = str(_tries(scene) + 1 if scene.fact("migration.running") == wanted else 1)
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
+        wanted = _wanted(context)
+        definition = context.fact(f"definition.{Command.MIGRATE}")
+        tries = str(_tries(context) + 1 if context.fact("migration.running") == wanted else 1)
         return {
-            "migration.runner": self._once.start(scene, definition, scene.token("migrate", wanted, tries), {}),
+            "migration.runner": self._once.start(context, definition, context.token("migrate", wanted, tries), {}),
             "migration.running": wanted,
             "migration.tries": tries,
         }
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        if scene.fact("migration.runner"):
-            self._once.stop(scene.fact("migration.runner"), "the environment is deleted")
+    def remove(self, context: PartContext, part: Part) -> None:
+        if context.fact("migration.runner"):
+            self._once.stop(context.fact("migration.runner"), "the environment is deleted")
 
-    def _look(self, scene: Scene) -> Seen:
-        wanted = _wanted(scene)
-        if scene.fact("migration.done") == wanted and not scene.leaving:
-            return Seen(Phase.READY)
-        mine = scene.fact("migration.running") == wanted
-        runner = self._once.look(scene.fact("migration.runner")) if mine else None
-        if runner is None or (scene.leaving and runner.last_status == "STOPPED"):
-            return Seen(Phase.ABSENT)
+    def _look(self, context: PartContext) -> Seen:
+        wanted = _wanted(context)
+        if context.fact("migration.done") == wanted and not context.leaving:
+            return Seen(PartPhase.READY)
+        mine = context.fact("migration.running") == wanted
+        runner = self._once.look(context.fact("migration.runner")) if mine else None
+        if runner is None or (context.leaving and runner.last_status == "STOPPED"):
+            return Seen(PartPhase.ABSENT)
         if runner.last_status != "STOPPED":
-            return Seen(Phase.MOVING)
+            return Seen(PartPhase.MOVING)
         if exit_code(runner) == 0:
-            return Seen(Phase.READY, {"migration.done": wanted})
-        if interrupted(runner) and _tries(scene) < MOST_TRIES:
-            return Seen(Phase.ABSENT, note="trying again")
+            return Seen(PartPhase.READY, {"migration.done": wanted})
+        if interrupted(runner) and _tries(context) < MOST_TRIES:
+            return Seen(PartPhase.ABSENT, note="trying again")
         what = "The migration of the metadata database failed"
-        return Seen(Phase.FAILED, fault=self._once.fault(scene, runner, Command.MIGRATE, CODE, what))
+        return Seen(PartPhase.FAILED, fault=self._once.fault(context, runner, Command.MIGRATE, CODE, what))
 
 
-def _tries(scene: Scene) -> int:
-    return int(scene.fact("migration.tries") or 0)
+def _tries(context: PartContext) -> int:
+    return int(context.fact("migration.tries") or 0)
 
 
-def _wanted(scene: Scene) -> str:
-    return f"{scene.fact('database.name')} {scene.spec.airflow_version}"
+def _wanted(context: PartContext) -> str:
+    return f"{context.fact('database.name')} {context.spec.airflow_version}"

@@ -21,20 +21,20 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from skylift.control.blueprint import Part
+from skylift.control.part_context import PartContext
 from skylift.control.plan import Seen
-from skylift.control.scene import Scene
 
 
 class Parts(Protocol):
     """What the reconciler drives. The contract stands above."""
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
         """How parts of one kind stand, by part name."""
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """Makes one part as wanted, or begins to; facts to remember."""
 
-    def remove(self, scene: Scene, part: Part) -> None:
+    def remove(self, context: PartContext, part: Part) -> None:
         """Takes one part away, or begins to."""
 
 

@@ -7,53 +7,51 @@ import base64
 import secrets
 from collections.abc import Mapping, Sequence
 
-from skylift.aws.secrets import Secrets
+from skylift.aws.secrets import SecretsManager
 from skylift.control import airflow_config
 from skylift.control.blueprint import Part
-from skylift.control.plan import Phase, Seen
-from skylift.control.scene import Scene
+from skylift.control.part_context import PartContext
+from skylift.control.plan import PartPhase, Seen
 
 
 class SecretParts:
     """Parts of kind SECRETS."""
 
-    def __init__(self, store: Secrets) -> None:
+    def __init__(self, store: SecretsManager) -> None:
         self._store = store
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        return {part.name: self._look(scene) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """See ``Parts``. Keys that are there stay: what is encrypted with them must stay readable."""
-        if self._store.read(keys_name(scene.spec.name)) is None:
-            self._store.write(keys_name(scene.spec.name), new_keys())
-        if self._store.read_text(password_name(scene.spec.name)) is None:
-            self._store.write_text(password_name(scene.spec.name), secrets.token_urlsafe(15))
-        options = airflow_config.user_options(scene)
+        if self._store.read(keys_name(context.spec.name)) is None:
+            self._store.write(keys_name(context.spec.name), new_keys())
+        if self._store.read_text(password_name(context.spec.name)) is None:
+            self._store.write_text(password_name(context.spec.name), secrets.token_urlsafe(15))
+        options = airflow_config.user_options(context)
         if options:
-            self._store.write(options_name(scene.spec.name), options)
+            self._store.write(options_name(context.spec.name), options)
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        self._store.delete(options_name(scene.spec.name))
-        self._store.delete(password_name(scene.spec.name))
-        self._store.delete(keys_name(scene.spec.name))
+    def remove(self, context: PartContext, part: Part) -> None:
+        self._store.delete(options_name(context.spec.name))
+        self._store.delete(password_name(context.spec.name))
+        self._store.delete(keys_name(context.spec.name))
 
-    def _look(self, scene: Scene) -> Seen:
-        keys = self._store.read(keys_name(scene.spec.name))
-        password = self._store.read_text(password_name(scene.spec.name))
+    def _look(self, context: PartContext) -> Seen:
+        keys = self._store.read(keys_name(context.spec.name))
+        password = self._store.read_text(password_name(context.spec.name))
         if keys is None or password is None:
-            return Seen(Phase.DIFFERENT if keys or password else Phase.ABSENT)
+            return Seen(PartPhase.DIFFERENT if keys or password else PartPhase.ABSENT)
         facts = {"secrets.airflow": keys.arn, "secrets.admin_password": password.arn}
-        wanted = airflow_config.user_options(scene)
+        wanted = airflow_config.user_options(context)
         if wanted:
-            options = self._store.read(options_name(scene.spec.name))
+            options = self._store.read(options_name(context.spec.name))
             if options is None or dict(options.value) != wanted:
-                return Seen(Phase.DIFFERENT, facts, "the options are not as wanted")
+                return Seen(PartPhase.DIFFERENT, facts, "the options are not as wanted")
             facts |= {"secrets.options": options.arn, "secrets.options_version": options.version}
-        return Seen(Phase.READY, facts)
+        return Seen(PartPhase.READY, facts)
 
 
 def keys_name(environment: str) -> str:

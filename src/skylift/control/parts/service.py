@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from skylift.aws.ecs_services import EcsService, EcsServices
-from skylift.aws.ecs_tasks import EcsTask, EcsTasks
-from skylift.aws.logs import Logs
+from skylift.aws.ecs.services import DescribedService, EcsServices
+from skylift.aws.ecs.tasks import DescribedTask, EcsTasks
+from skylift.aws.logs import LogGroups
 from skylift.control.blueprint import Part
 from skylift.control.definitions import MODULES, family
-from skylift.control.parts.once import code_of_start, exit_code, failure_text, network, stream_of
-from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene, service_log_group
+from skylift.control.part_context import PartContext, service_log_group
+from skylift.control.parts.one_off import code_of_start, exit_code, failure_text, network, stream_of
+from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import log_group
 
@@ -23,8 +23,8 @@ MOST_FAILURES = 3
 CODE = "COMPONENT_FAILED"
 
 GRACE_SECONDS = 300
-"""So long an API server may start before its load balancer's opinion counts. Airflow needs seconds; a busy machine, minutes.
-One that ends by itself is noticed at once, whatever the grace."""
+"""So long an API server may start before its load balancer's opinion counts. Airflow needs seconds; a busy machine,
+minutes. One that ends by itself is noticed at once, whatever the grace."""
 
 MOST_GRACE_SECONDS = 7200
 
@@ -32,66 +32,63 @@ MOST_GRACE_SECONDS = 7200
 class ServiceParts:
     """Parts of kind SERVICE."""
 
-    def __init__(self, services: EcsServices, tasks: EcsTasks, logs: Logs) -> None:
+    def __init__(self, services: EcsServices, tasks: EcsTasks, logs: LogGroups) -> None:
         self._services = services
         self._tasks = tasks
         self._logs = logs
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``."""
-        names = {part.name: family(scene.spec.name, part.role) for part in parts}
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        names = {part.name: family(context.spec.name, part.role) for part in parts}
         found = self._services.describe(list(names.values()))
-        return {part.name: self._judge(scene, part, found.get(names[part.name])) for part in parts}
+        return {part.name: self._judge(context, part, found.get(names[part.name])) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
-        """See ``Parts``."""
-        name, definition = family(scene.spec.name, part.role), scene.fact(f"definition.{part.role}")
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
+        name, definition = family(context.spec.name, part.role), context.fact(f"definition.{part.role}")
         found = self._services.describe([name]).get(name)
         if found is not None:
-            grace = wanted_grace(part.role, restarts(scene, part.role, found))
+            grace = wanted_grace(part.role, restarts(context, part.role, found))
             longer = grace if grace > found.grace else 0
-            self._services.update(name, definition, desired_count(scene, part.role), longer)
+            self._services.update(name, definition, desired_count(context, part.role), longer)
         else:
-            self._services.create(_request(scene, part.role))
+            self._services.create(_request(context, part.role))
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
-        """See ``Parts``."""
-        self._services.delete(family(scene.spec.name, part.role))
+    def remove(self, context: PartContext, part: Part) -> None:
+        self._services.delete(family(context.spec.name, part.role))
 
-    def _judge(self, scene: Scene, part: Part, found: EcsService | None) -> Seen:
+    def _judge(self, context: PartContext, part: Part, found: DescribedService | None) -> Seen:
         if found is None:
-            return Seen(Phase.ABSENT)
-        if found.status == "DRAINING" or scene.leaving:
-            return Seen(Phase.MOVING, note="stopping")
-        desired = desired_count(scene, part.role)
-        if (found.definition, found.desired) != (scene.fact(f"definition.{part.role}"), desired):
-            return Seen(Phase.DIFFERENT, note="another revision or count is wanted")
-        again = restarts(scene, part.role, found)
-        seen = Seen(Phase.READY, {failed_fact(part.role): str(found.failed)}, "", None, found.running, again)
+            return Seen(PartPhase.ABSENT)
+        if found.status == "DRAINING" or context.leaving:
+            return Seen(PartPhase.MOVING, note="stopping")
+        desired = desired_count(context, part.role)
+        if (found.definition, found.desired) != (context.fact(f"definition.{part.role}"), desired):
+            return Seen(PartPhase.DIFFERENT, note="another revision or count is wanted")
+        again = restarts(context, part.role, found)
+        seen = Seen(PartPhase.READY, {failed_fact(part.role): str(found.failed)}, "", None, found.running, again)
         grace = wanted_grace(part.role, again)
         if found.grace < grace:
-            return replace(seen, phase=Phase.DIFFERENT, note=f"gets {grace} s to start")
+            return replace(seen, phase=PartPhase.DIFFERENT, note=f"gets {grace} s to start")
         if found.settled:
             return seen
         dead = self._dead(found) if found.failed or not found.pending else []
         if len(dead) >= MOST_FAILURES:
-            return replace(seen, phase=Phase.FAILED, fault=self._fault(scene, part, dead[-1]))
-        return replace(seen, phase=Phase.MOVING, note=f"{found.running} of {desired} running")
+            return replace(seen, phase=PartPhase.FAILED, fault=self._fault(context, part, dead[-1]))
+        return replace(seen, phase=PartPhase.MOVING, note=f"{found.running} of {desired} running")
 
-    def _dead(self, found: EcsService) -> list[EcsTask]:
+    def _dead(self, found: DescribedService) -> list[DescribedTask]:
         """Tasks that ended by themselves, of those that ECS still remembers."""
         arns = self._services.stopped_tasks(found.name)[:100]
         dead = self._tasks.describe(arns).values()
         return [one for one in dead if one.stop_code in {"EssentialContainerExited", "TaskFailedToStart"}]
 
-    def _fault(self, scene: Scene, part: Part, last: EcsTask) -> Fault:
+    def _fault(self, context: PartContext, part: Part, last: DescribedTask) -> Failure:
         module = MODULES[part.role]
-        enabled = scene.spec.logging[module].enabled
-        group = log_group(scene.spec.name, module) if enabled else service_log_group(scene.spec.name)
+        enabled = context.spec.logging[module].enabled
+        group = log_group(context.spec.name, module) if enabled else service_log_group(context.spec.name)
         lines = self._logs.last_lines(group, stream_of(last, part.role)) if exit_code(last) is not None else ()
         text = f"{part.role} keeps ending: {failure_text(last, lines)}"
-        return Fault(code_of_start(last, CODE), scene.hide(text))
+        return Failure(code_of_start(last, CODE), context.hide(text))
 
 
 def failed_fact(role: str) -> str:
@@ -104,9 +101,9 @@ def calm_fact(role: str) -> str:
     return f"calm.{role}"
 
 
-def restarts(scene: Scene, role: str, found: EcsService) -> int:
+def restarts(context: PartContext, role: str, found: DescribedService) -> int:
     """How often ECS has had to replace a task since Airflow was last well. A new deployment counts from zero."""
-    calm = int(scene.facts.get(calm_fact(role)) or 0)
+    calm = int(context.facts.get(calm_fact(role)) or 0)
     return found.failed - calm if found.failed >= calm else found.failed
 
 
@@ -117,27 +114,27 @@ def wanted_grace(role: str, again: int) -> int:
     return int(min(GRACE_SECONDS * 2 ** min(again, 10), MOST_GRACE_SECONDS))
 
 
-def desired_count(scene: Scene, role: str) -> int:
+def desired_count(context: PartContext, role: str) -> int:
     """How many tasks a component's service keeps."""
-    counts = {Command.API_SERVER: scene.spec.min_webservers, Command.SCHEDULER: scene.spec.schedulers}
+    counts = {Command.API_SERVER: context.spec.min_webservers, Command.SCHEDULER: context.spec.schedulers}
     return {str(command): count for command, count in counts.items()}.get(role, 1)
 
 
-def _request(scene: Scene, role: str) -> dict[str, Any]:
+def _request(context: PartContext, role: str) -> dict[str, Any]:
     request: dict[str, Any] = {
-        "serviceName": family(scene.spec.name, role),
-        "taskDefinition": scene.fact(f"definition.{role}"),
-        "desiredCount": desired_count(scene, role),
-        "launchType": scene.settings.launch_type,
-        "networkConfiguration": network(scene),
+        "serviceName": family(context.spec.name, role),
+        "taskDefinition": context.fact(f"definition.{role}"),
+        "desiredCount": desired_count(context, role),
+        "launchType": context.settings.launch_type,
+        "networkConfiguration": network(context),
         # A scheduler may run beside its successor for a moment; the API server must (no gap for the user).
         "deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 200},
-        "clientToken": scene.token("service", role),
+        "clientToken": context.token("service", role),
     }
     if role == Command.API_SERVER:
         request["loadBalancers"] = [
             {
-                "targetGroupArn": scene.fact("web.target_group"),
+                "targetGroupArn": context.fact("web.target_group"),
                 "containerName": CONTAINER_NAME,
                 "containerPort": WEB_PORT,
             }

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from skylift.aws.network import role_exists
 from skylift.aws.s3 import S3
 from skylift.control.blueprint import Part
-from skylift.control.plan import Fault, Phase, Seen
-from skylift.control.scene import Scene, digest
+from skylift.control.part_context import PartContext, digest
+from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core.environment import S3Object
 from skylift.core.names import s3_url
 
@@ -26,33 +26,33 @@ class SourceParts:
     def __init__(self, s3: S3) -> None:
         self._s3 = s3
 
-    def observe(self, scene: Scene, parts: Sequence[Part]) -> Mapping[str, Seen]:
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
         """See ``Parts``. What was found good for this wish is not looked at again."""
-        return {part.name: self._look(scene) for part in parts}
+        return {part.name: self._look(context) for part in parts}
 
-    def put(self, scene: Scene, part: Part) -> Mapping[str, str]:
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """Nothing: the user's own things."""
         return {}
 
-    def remove(self, scene: Scene, part: Part) -> None:
+    def remove(self, context: PartContext, part: Part) -> None:
         """Nothing: the user's bucket stays as it is."""
 
-    def _look(self, scene: Scene) -> Seen:
-        spec = scene.spec
-        checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(scene).values()))
-        if scene.fact("source.checked") == checked:
-            return Seen(Phase.READY)
+    def _look(self, context: PartContext) -> Seen:
+        spec = context.spec
+        checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(context).values()))
+        if context.fact("source.checked") == checked:
+            return Seen(PartPhase.READY)
         if not self._s3.bucket_exists(spec.bucket):
             return _failed(
                 f"The bucket {spec.bucket} does not exist. Create it, put the DAGs below {spec.dag_prefix}/ in "
                 "it, and create the environment again."
             )
-        if scene.settings.check_role and not role_exists(spec.execution_role, scene.settings.region):
+        if context.settings.check_role and not role_exists(spec.execution_role, context.settings.region):
             return _failed(
                 f"The execution role {spec.execution_role} does not exist. Create it and create the environment again."
             )
         facts = {"source.checked": checked}
-        for name, one in _objects(scene).items():
+        for name, one in _objects(context).items():
             found = self._s3.find(spec.bucket, one.key, one.version)
             if found is None:
                 wanted = f"{s3_url(spec.bucket, one.key)}" + (f" version {one.version}" if one.version else "")
@@ -61,14 +61,14 @@ class SourceParts:
             facts[f"source.{name}"] = s3_url(spec.bucket, one.key) + (f"?versionId={version}" if version else "")
             facts[f"source.{name}.version"] = version
             facts[f"source.{name}.etag"] = found.etag
-        return Seen(Phase.READY, facts)
+        return Seen(PartPhase.READY, facts)
 
 
-def _objects(scene: Scene) -> dict[str, S3Object]:
-    spec = scene.spec
+def _objects(context: PartContext) -> dict[str, S3Object]:
+    spec = context.spec
     given = {"requirements": spec.requirements, "plugins": spec.plugins, "startup_script": spec.startup_script}
     return {name: one for name, one in given.items() if one is not None}
 
 
 def _failed(text: str) -> Seen:
-    return Seen(Phase.FAILED, fault=Fault(CODE, text))
+    return Seen(PartPhase.FAILED, fault=Failure(CODE, text))

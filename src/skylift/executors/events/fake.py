@@ -42,7 +42,6 @@ class FakeSource:
             self._news.notify_all()
 
     def receive(self) -> list[Observation]:
-        """See ``Source``."""
         with self._news:
             if self.errors:
                 raise self.errors.pop(0)
@@ -54,7 +53,6 @@ class FakeSource:
             return [one for one, _ in taken]
 
     def settle(self, strangers: Collection[str]) -> None:
-        """See ``Source``."""
         with self._news:
             for one, times in self._out:
                 if one.ref not in strangers:
@@ -66,7 +64,6 @@ class FakeSource:
             self._out = []
 
     def close(self) -> None:
-        """See ``Source``."""
         with self._news:
             self._closed = True
             self._news.notify_all()

@@ -1,8 +1,11 @@
-"""News of attempts that comes by itself: the ``Source`` (events from a queue), and the ``Feed``, the thread that listens to one.
+"""News of attempts that comes by itself: the ``Source`` (events from a queue), and the ``Feed``, the thread that
+listens to one.
 
-Events are a short cut, not the truth: they come twice, late, in any order, or never. So all that an event can do is to bring an
-``Observation`` earlier than the fleet's next look; the fleet orders them by version, and its slow look finds what no event told.
-Hence nothing here may fail work: a queue that is gone or silent costs calls (the fleet looks as often as without one) and one warning.
+Events are a short cut, not the truth: they come twice, late, in any order, or never. So all that an event can do is to
+bring an ``Observation`` earlier than the fleet's next look; the fleet orders them by version, and its slow look finds
+what no event told.
+Hence nothing here may fail work: a queue that is gone or silent costs calls (the fleet looks as often as without one)
+and one warning.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ from typing import Protocol
 from skylift.core.attempt import Observation
 from skylift.core.clock import Clock
 from skylift.core.errors import Broken, SkyliftError, Unavailable
-from skylift.executors.flying.pace import back_off
+from skylift.executors.fleet.rate_limiter import back_off
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
-"""Seconds for which a source that does not answer is thought to be back soon; what happens meanwhile waits in its queue."""
+"""Seconds for which a source that does not answer is thought to be back soon; what happens meanwhile waits in its
+queue."""
 
 SELDOM = 300.0
 """Most seconds between two tries of a source that says no (deleted, not allowed): somebody may have put it right."""
@@ -31,11 +35,15 @@ SELDOM = 300.0
 class Source(Protocol):
     """Where events come from. One thread calls it.
 
-    * ``receive`` waits for news, at most about 20 seconds, and gives what there is: perhaps nothing, perhaps the same twice, in any
-      order. Each has the ``external_id`` where the service tells it. What cannot be understood is dropped there and never
-      raised. Raises ``Unavailable`` when nothing can be heard now, ``Refused`` when somebody must put it right first.
-    * ``settle`` says that what the last ``receive`` gave has been handed over, so that it need not come again. ``strangers``
-      are refs that nobody here knows: they may be for another scheduler that hears the same source, so they are given back,
+    * ``receive`` waits for news, at most about 20 seconds, and gives what there is: perhaps nothing, perhaps the same
+    twice, in any
+      order. Each has the ``external_id`` where the service tells it. What cannot be understood is dropped there and
+      never raised. Raises ``Unavailable`` when nothing can be heard now, ``Refused`` when somebody must put it right
+      first.
+    * ``settle`` says that what the last ``receive`` gave has been handed over, so that it need not come again.
+    ``strangers``
+      are refs that nobody here knows: they may be for another scheduler that hears the same source, so they are given
+          back,
       a bounded number of times. Without ``settle`` (a crash), all comes again. Raises as ``receive``.
     * ``close`` gives up what the source holds; a ``receive`` on its way may end with an error.
     """
@@ -80,7 +88,8 @@ class Feed:
         self._thread.start()
 
     def end(self) -> None:
-        """Listens no more; waits a moment only: what was received and not settled comes again, to whoever listens then."""
+        """Listens no more; waits a moment only: what was received and not settled comes again, to whoever listens
+        then."""
         self._ended.set()
         self._source.close()
         if self._thread.is_alive():
@@ -97,7 +106,8 @@ class Feed:
             if self._ended.is_set():
                 # What ``close`` tore down under it.
                 return 0.0
-            # A source that breaks its contract is our bug; the thread must live on, and the fleet must know that it is alone.
+            # A source that breaks its contract is our bug; the thread must live on, and the fleet must know that it is
+            # alone.
             log.exception("a mistake in the executor's event source, please report it")
             return self._failed(Broken(f"{type(error).__name__}: {error}"))
         self._recovered()

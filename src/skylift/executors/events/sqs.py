@@ -1,10 +1,12 @@
 """``SqsSource``: EventBridge events from an SQS queue, as observations.
 
-The messages are EventBridge's own events ("ECS Task State Change", "Batch Job State Change"); ``detail`` is the ECS task or Batch job
-as DescribeTasks or DescribeJobs shows it, so each executor translates it with the code that it observes with. Whatever else
-is in the queue (services' events, other shapes, no JSON) is deleted and counted: one odd message must not come for ever.
+The messages are EventBridge's own events ("ECS Task State Change", "Batch Job State Change"); ``detail`` is the ECS
+task or Batch job as DescribeTasks or DescribeJobs shows it, so each executor translates it with the code that it
+observes with. Whatever else is in the queue (services' events, other shapes, no JSON) is deleted and counted: one odd
+message must not come for ever.
 
-Several schedulers may read one queue (docs/decisions/0008-events.md): SQS gives each event to one of them, so one whose workload nobody
+Several schedulers may read one queue (docs/decisions/0008-events.md): SQS gives each event to one of them, so one whose
+workload nobody
 here knows is given back at once, later after some times, and then dropped: the slow look finds what it told.
 """
 
@@ -36,15 +38,15 @@ NOBODYS = ""
 """In place of a ref: events for the other executor on the same queue, and messages that are for nobody."""
 
 Translate = Callable[[Mapping[str, Any]], Observation | None]
-"""An observation from an event's ``detail``; ``None``: nothing of ours. Any ``LookupError``, ``TypeError``, ``ValueError`` or
-``AttributeError`` says that the detail has another shape than AWS's."""
+"""An observation from an event's ``detail``; ``None``: nothing of ours. Any ``LookupError``, ``TypeError``,
+``ValueError`` or ``AttributeError`` says that the detail has another shape than AWS's."""
 
 GIVE_BACK = (0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 5)
 """Seconds after which a stranger's event is visible again, by how often it was received; after that it is nobody's."""
 
 PAUSE = (0.1, 0.5)
-"""Seconds, by chance, for which one who has given events back lets the others receive: without it, whoever is quickest would get
-the same events again and again; always the same pause would keep two in step."""
+"""Seconds, by chance, for which one who has given events back lets the others receive: without it, whoever is quickest
+would get the same events again and again; always the same pause would keep two in step."""
 
 STALE = 120.0
 """Seconds after which a stranger's event is nobody's at once: whoever wanted it has looked by now."""
@@ -108,12 +110,11 @@ class SqsSource:
         self._wait = wait
         self._back = give_back
         self._unsettled: list[tuple[Message, str]] = []
-        self._lanes: ThreadPoolExecutor | None = None
+        self._limiters: ThreadPoolExecutor | None = None
         self._next = float("-inf")
         self._complained = False
 
     def receive(self) -> list[Observation]:
-        """See ``Source``."""
         # What was not settled is forgotten here; SQS shows it again.
         self._unsettled = []
         time.sleep(max(0.0, self._next - time.monotonic()))
@@ -134,7 +135,6 @@ class SqsSource:
         return seen
 
     def settle(self, strangers: Collection[str]) -> None:
-        """See ``Source``."""
         done: list[str] = []
         back: dict[str, int] = {}
         for message, ref in self._unsettled:
@@ -153,9 +153,8 @@ class SqsSource:
         self._all([*per_call(list(back), give_back), *per_call(done, self._messages.delete)])
 
     def close(self) -> None:
-        """See ``Source``."""
-        if self._lanes:
-            self._lanes.shutdown(wait=False, cancel_futures=True)
+        if self._limiters:
+            self._limiters.shutdown(wait=False, cancel_futures=True)
         self._messages.close()
 
     def _more(self) -> list[Message]:
@@ -175,9 +174,9 @@ class SqsSource:
         """All answers; one call is made in this thread."""
         if len(calls) <= 1:
             return [call() for call in calls]
-        if self._lanes is None:
-            self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="skylift-queue")
-        return list(self._lanes.map(lambda call: call(), calls))
+        if self._limiters is None:
+            self._limiters = ThreadPoolExecutor(LANES, thread_name_prefix="skylift-queue")
+        return list(self._limiters.map(lambda call: call(), calls))
 
     def _understood(self, body: str) -> Observation | str:
         """An observation; or ``ANOTHERS``, or ``NOBODYS``."""
@@ -195,7 +194,8 @@ class SqsSource:
                 self._complained = True
                 # Never the message itself: an event's overrides may hold a workload with its token.
                 log.warning(
-                    "The events queue holds messages that are no EventBridge events; they are deleted (first: %s, %d characters)",
+                    "The events queue holds messages that are no EventBridge events; they are deleted (first: %s, %d "
+                    "characters)",
                     type(error).__name__,
                     len(body),
                 )

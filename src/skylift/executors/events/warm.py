@@ -1,12 +1,13 @@
-"""What warm containers tell: ends of workloads, which no service knows of; and events of a container, read as of its workload."""
+"""What warm containers tell: ends of workloads, which no service knows of; and events of a container, read as of its
+workload."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from skylift.core.attempt import Observation
-from skylift.executors.aboard.warm import WarmCompute, container_of
 from skylift.executors.events.source import Source
+from skylift.executors.in_container.warm import WarmCompute, container_of
 
 
 class WarmSource:

@@ -1,19 +1,20 @@
-"""What can be found out about a Batch job beyond an ``Observation``: why it ended, how it stands, what its container printed."""
+"""What can be found out about a Batch job beyond an ``Observation``: why it ended, how it stands, what its container
+printed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from skylift.aws.batch_endings import BatchEnding, BatchEndings
-from skylift.aws.output import Output, Stream
+from skylift.aws.batch.endings import BatchEnding, BatchEndings
+from skylift.aws.output import LogReader, Stream
 from skylift.core.errors import SkyliftError
-from skylift.executors.batch_seen import log_stream, main_container
+from skylift.executors.batch_observation import log_stream, main_container
 from skylift.executors.last_words import words as last_words
 from skylift.executors.last_words.tail import lines_of
 from skylift.executors.last_words.words import Limit
 
 
-class BatchWitness:
+class BatchExplainer:
     """Asks Batch and CloudWatch Logs about one Batch job at a time; for worker threads.
 
     Args:
@@ -27,7 +28,7 @@ class BatchWitness:
     def __init__(
         self,
         endings: BatchEndings,
-        output: Output,
+        output: LogReader,
         *,
         most: int,
         names: Collection[str] = (),
@@ -40,7 +41,8 @@ class BatchWitness:
         self.output = output
 
     def explain(self, ref: str) -> str:
-        """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` when Batch cannot be asked about it."""
+        """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` when Batch cannot be asked about
+        it."""
         ending = self._endings.describe(ref)
         if ending is None:
             return ""

@@ -1,18 +1,19 @@
-"""What can be found out about an ECS task beyond an ``Observation``: why it ended, how it stands, what its container printed."""
+"""What can be found out about an ECS task beyond an ``Observation``: why it ended, how it stands, what its container
+printed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from skylift.aws.ecs_endings import EcsEnding, EcsEndings
-from skylift.aws.output import Output, Stream
+from skylift.aws.ecs.endings import EcsEnding, EcsEndings
+from skylift.aws.output import LogReader, Stream
 from skylift.core.errors import SkyliftError
 from skylift.executors.last_words import words as last_words
 from skylift.executors.last_words.tail import lines_of
 from skylift.executors.last_words.words import Limit
 
 
-class EcsWitness:
+class EcsExplainer:
     """Asks ECS and CloudWatch Logs about one ECS task at a time; for worker threads.
 
     Args:
@@ -24,7 +25,13 @@ class EcsWitness:
     """
 
     def __init__(
-        self, endings: EcsEndings, container: str, output: Output, *, most: int, pause: Callable[[], None] | None = None
+        self,
+        endings: EcsEndings,
+        container: str,
+        output: LogReader,
+        *,
+        most: int,
+        pause: Callable[[], None] | None = None,
     ) -> None:
         self._endings = endings
         self._container = container
@@ -64,7 +71,8 @@ class EcsWitness:
             stream = self._stream(ending)
             if stream is None:
                 return last_words.unread_words(
-                    f"container {ending.container} of {ending.definition} has no log driver awslogs with awslogs-group and "
+                    f"container {ending.container} of {ending.definition} has no log driver awslogs with "
+                    "awslogs-group and "
                     "awslogs-stream-prefix"
                 )
             return lines_of(self.output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)

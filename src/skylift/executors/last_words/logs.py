@@ -1,10 +1,12 @@
-"""Where the executor's words are put so that Airflow's UI shows them in the log of one try: its remote log, or its local file.
+"""Where the executor's words are put so that Airflow's UI shows them in the log of one try: its remote log, or its
+local file.
 
-FileTaskHandler (Airflow 3.3.2, ``_read``) reads, once a task instance has ended, the remote log, and the local files whose names
-begin like the log's own when there is no remote one. So, by what ``[logging] remote_logging`` made:
+FileTaskHandler (Airflow 3.3.2, ``_read``) reads, once a task instance has ended, the remote log, and the local files
+whose names begin like the log's own when there is no remote one. So, by what ``[logging] remote_logging`` made:
 
 * CloudWatch: events of the same stream, in the shape that ``CloudWatchRemoteLogIO`` reads (JSON with ``event``);
-* other remote logs (S3): a second object whose name begins like the log's own. The reader lists by that prefix, and what the
+* other remote logs (S3): a second object whose name begins like the log's own. The reader lists by that prefix, and
+what the
   container may still be writing is not touched. It gets there by Airflow's own ``upload`` of a local file;
 * none: that local file. It is seen where scheduler and API server share their log folder, and nowhere else; the task
   instance's event log has the words in any case.
@@ -35,7 +37,8 @@ def write(log_path: str, lines: Sequence[tuple[str, str]], when: float, *, remot
     Args:
         log_path: relative, as Airflow renders ``[logging] log_filename_template``.
         lines: level (``error``, ``warning``, ``info``) and text.
-        when: seconds since 1970, of the first line; must not be later than the task instance's end by more than seconds.
+        when: seconds since 1970, of the first line; must not be later than the task instance's end by more than
+            seconds.
         remote: Airflow's ``RemoteLogIO``; ``None`` without a remote log.
         conf: Airflow's configuration.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from skylift.aws.output import Output, Stream
+from skylift.aws.output import LogReader, Stream
 from skylift.executors.last_words import words as last_words
 
 MOST_LOOKS = 5
@@ -13,7 +13,7 @@ MOST_LOOKS = 5
 
 
 def lines_of(
-    output: Output, stream: Stream, most: int, arn: str = "", *, pause: Callable[[], None] | None = None
+    output: LogReader, stream: Stream, most: int, arn: str = "", *, pause: Callable[[], None] | None = None
 ) -> str:
     """The last lines for people, under a line that says which log it is. Raises as ``last_lines``.
 
@@ -25,7 +25,7 @@ def lines_of(
     return last_words.lines_words(last_lines(output, stream, most, pause=pause or _second), where)
 
 
-def last_lines(output: Output, stream: Stream, most: int, *, pause: Callable[[], None]) -> tuple[str, ...]:
+def last_lines(output: LogReader, stream: Stream, most: int, *, pause: Callable[[], None]) -> tuple[str, ...]:
     """The last lines, oldest first, once two looks in a row gave the same.
 
     For worker threads: it takes one pause at least, four at most.

@@ -1,7 +1,8 @@
 """What is told of a container that died without a word to Airflow: pure functions from facts to text.
 
-The reason of an end is several lines: first what the compute says in one line, then what was found out (memory limit, links),
-then, after ``LAST_LINES``, what the container printed last. ``short`` is all of it that fits into an event's info.
+The reason of an end is several lines: first what the compute says in one line, then what was found out (memory limit,
+links), then, after ``LAST_LINES``, what the container printed last. ``short`` is all of it that fits into an event's
+info.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def short(reason: str) -> str:
 
 
 def readable(line: str) -> str:
-    """One line of a container's log for people: Airflow's JSON lines become time, level and text; tokens are taken out."""
+    """One line of a container's log for people: Airflow's JSON lines become time, level and text; tokens are taken
+    out."""
     try:
         entry = json.loads(line) if line.startswith("{") else None
     except ValueError:

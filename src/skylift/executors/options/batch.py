@@ -1,7 +1,7 @@
 """The options of ``[aws_batch_executor]``: the amazon provider's names and meaning, read into what SubmitJob gets.
 
-Precedence as documented: defaults < SUBMIT_JOB_KWARGS < explicit options. (The provider's own code, 9.39, has the last two the
-other way round; the seeds' page and its ECS executor have it so.)
+Precedence as documented: defaults < SUBMIT_JOB_KWARGS < explicit options. (The provider's own code, 9.39, has the last
+two the other way round; the seeds' page and its ECS executor have it so.)
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class BatchOptions:
 
 
 def batch_options(conf: Any) -> BatchOptions:
-    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the option."""
+    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the
+    option."""
     own = Options(conf, OWN_SECTION)
     fallbacks = own[CAPACITY_FALLBACK]
     base = _read(conf, None, fallbacks)

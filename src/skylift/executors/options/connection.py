@@ -1,4 +1,5 @@
-"""AWS as the Airflow connection that ``conn_id`` names says: credentials that follow it, region, endpoints, TLS, botocore's settings."""
+"""AWS as the Airflow connection that ``conn_id`` names says: credentials that follow it, region, endpoints, TLS,
+botocore's settings."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from skylift.executors.options.settings import CONN_ID
 def session_of(connection: str, region: str, section: str = "aws_ecs_executor", team: str | None = None) -> Any:
     """What makes clients as a connection says; ``None`` for AWS's own chain.
 
-    The chain it is without a connection, and for an ``aws_default`` that is not there or empty: the amazon provider would
-    come to the same, but importing its classes takes over a second.
+    The chain it is without a connection, and for an ``aws_default`` that is not there or empty: the amazon provider
+    would come to the same, but importing its classes takes over a second.
 
     Args:
         connection: its id; "" for none.
@@ -53,7 +54,8 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
 class ConnectionSession:
     """Makes clients as a connection says; stands where a boto3 session would. May be used by several threads.
 
-    Credentials follow the connection: a key that is rotated there is in use minutes later. The other things are read once.
+    Credentials follow the connection: a key that is rotated there is in use minutes later. The other things are read
+        once.
     The lock is for making clients; credentials are fetched under botocore's own.
     """
 
@@ -72,8 +74,8 @@ class ConnectionSession:
         """As boto3's; what the connection says of botocore goes below ``config``."""
         said = self._says.botocore_config
         merged = said.merge(config) if said and config else said or config
-        # boto3 sessions must not make clients in several threads at once: they share a loader of models and a registry of
-        # events, which making a client changes.
+        # boto3 sessions must not make clients in several threads at once: they share a loader of models and a registry
+        # of events, which making a client changes.
         with self._lock:
             return self._session.client(
                 service,

@@ -153,7 +153,8 @@ class EcsOptions:
 
 
 def ecs_options(conf: Any) -> EcsOptions:
-    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the option."""
+    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the
+    option."""
     own = Options(conf, OWN_SECTION)
     common = own[CAPACITY_FALLBACK]
     base = _read(conf, None, common)

@@ -1,6 +1,8 @@
-"""Options that differ from workload to workload: by Airflow's queue (``[skylift] queues``), by lack of capacity (``capacity_fallback``).
+"""Options that differ from workload to workload: by Airflow's queue (``[skylift] queues``), by lack of capacity
+(``capacity_fallback``).
 
-Both speak in the words of the executors' own sections, so that nothing new is to be learned, and one map serves ECS and Batch at
+Both speak in the words of the executors' own sections, so that nothing new is to be learned, and one map serves ECS and
+Batch at
 once: each executor takes the words of its own section.
 """
 
@@ -101,8 +103,8 @@ class Only:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A deep copy of ``base`` with ``over`` merged into it: dicts recursively, anything else replaces. Neither is changed, no
-    part is shared."""
+    """A deep copy of ``base`` with ``over`` merged into it: dicts recursively, anything else replaces. Neither is
+    changed, no part is shared."""
     result = {key: deepcopy(value) for key, value in base.items()}
     for key, value in over.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,9 @@
-"""The options that both executors share, our own section ``[skylift]``, and how an option is read from Airflow's ``conf``.
+"""The options that both executors share, our own section ``[skylift]``, and how an option is read from Airflow's
+``conf``.
 
-The amazon provider declares its sections with Airflow, so its defaults come back from ``conf`` like set values; a value that
-equals the default counts as not set. Precedence as documented: defaults < RUN_TASK_KWARGS / SUBMIT_JOB_KWARGS < explicit options.
+The amazon provider declares its sections with Airflow, so its defaults come back from ``conf`` like set values; a value
+that equals the default counts as not set. Precedence as documented: defaults < RUN_TASK_KWARGS / SUBMIT_JOB_KWARGS <
+explicit options.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ CONN_ID = Setting(
     "conn_id",
     str,
     "aws_default",
-    "Airflow connection with the AWS credentials, region and endpoints. Where aws_default is not there or empty: AWS's own chain of "
+    "Airflow connection with the AWS credentials, region and endpoints. Where aws_default is not there or empty: "
+    "AWS's own chain of "
     "credentials. Another one must be there.",
 )
 AWS_CONN_ID = Setting("aws_conn_id", str, "", "Another spelling of conn_id.")
@@ -94,7 +97,8 @@ PAYLOAD_URL = Setting(
     str,
     "",
     "s3://bucket/prefix for workloads; the scheduler needs s3:PutObject there, the container s3:GetObject, and "
-    "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, stands in the container's command.",
+    "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, stands in the container's "
+    "command.",
 )
 TAGS = Setting(
     "tags",
@@ -106,7 +110,8 @@ LAST_LINES = Setting(
     "last_lines",
     whole_number(0, 100),
     20,
-    "How many of the last lines of a container's log are shown when it died without a word; 0: none. The scheduler needs "
+    "How many of the last lines of a container's log are shown when it died without a word; 0: none. The scheduler "
+    "needs "
     "ecs:DescribeTaskDefinition and logs:GetLogEvents for it.",
 )
 QUEUES: Setting[dict[str, Words]] = Setting(
@@ -114,28 +119,33 @@ QUEUES: Setting[dict[str, Words]] = Setting(
     queue_map,
     {},
     "JSON object: what differs for workloads of one Airflow queue, in the words of the executors' own sections, e.g. "
-    '{"gpu": {"task_definition": "airflow-gpu", "launch_type": "EC2", "job_queue": "gpu"}}. A queue that is not there has the '
+    '{"gpu": {"task_definition": "airflow-gpu", "launch_type": "EC2", "job_queue": "gpu"}}. A queue that is not there '
+    "has the "
     "sections' own values.",
 )
 CAPACITY_FALLBACK: Setting[list[Words]] = Setting(
     "capacity_fallback",
     fallback_list,
     [],
-    "JSON list of what to try in turn when AWS has no capacity, before the first choice is tried again: a launch type, a "
-    'capacity provider, a strategy, or an object as in queues, e.g. ["FARGATE_SPOT", "FARGATE", {"job_queue": "on-demand"}].',
+    "JSON list of what to try in turn when AWS has no capacity, before the first choice is tried again: a launch "
+    "type, a "
+    'capacity provider, a strategy, or an object as in queues, e.g. ["FARGATE_SPOT", "FARGATE", {"job_queue": '
+    '"on-demand"}].',
 )
 EVENTS_QUEUE = Setting(
     "events_queue",
     str,
     "",
-    "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of the ECS tasks or Batch jobs; "
+    "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of the ECS tasks or Batch "
+    "jobs; "
     "empty: state by polling alone (docs/events.md).",
 )
 BATCH_ARRAYS = Setting(
     "batch_arrays",
     flag,
     False,
-    "Whether AwsBatchExecutor submits workloads that are queued together, with the same queue and executor_config, as one array "
+    "Whether AwsBatchExecutor submits workloads that are queued together, with the same queue and executor_config, as "
+    "one array "
     "job of up to 10,000; needs payload_url, and the scheduler s3:GetObject and s3:ListBucket there.",
 )
 ARRAY_LINGER = Setting(
@@ -153,7 +163,8 @@ CAPACITY_SECONDS = Setting(
     "capacity_seconds",
     seconds,
     1800.0,
-    "Seconds for which a launch waits when AWS has no capacity; then it fails. Airflow itself takes a task instance back that is "
+    "Seconds for which a launch waits when AWS has no capacity; then it fails. Airflow itself takes a task instance "
+    "back that is "
     "queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
 )
 API_SERVER_SECONDS = Setting(
@@ -167,7 +178,8 @@ LAUNCH_RATE = Setting(
     "launches_per_second",
     whole_number(1, 1000),
     20,
-    "Most launches a second, for each scheduler (Fargate's own limit is 20). AwsBatchExecutor reads 20, the default, as 40.",
+    "Most launches a second, for each scheduler (Fargate's own limit is 20). AwsBatchExecutor reads 20, the default, "
+    "as 40.",
 )
 WORKERS = Setting("workers", whole_number(1, 64), 8, "Threads for calls to AWS.")
 END_SECONDS = Setting(
@@ -178,14 +190,16 @@ WARM_SECONDS = Setting(
     "warm_seconds",
     some_seconds,
     0.0,
-    "How long a container that has done its Airflow task waits for another of its kind before it ends; 0: it ends at once. Needs "
+    "How long a container that has done its Airflow task waits for another of its kind before it ends; 0: it ends at "
+    "once. Needs "
     "payload_url; the container needs s3:PutObject there.",
 )
 WARM_SHARING = Setting(
     "warm_sharing",
     one_of("any", "dag", "run"),
     "any",
-    "What Airflow tasks that use one container have in common: any (queue and executor_config only), dag, or run (the DAG run).",
+    "What Airflow tasks that use one container have in common: any (queue and executor_config only), dag, or run (the "
+    "DAG run).",
 )
 
 OWN_SETTINGS = (
@@ -284,8 +298,8 @@ class Options:
 
 
 def camel(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """AWS's arguments from RUN_TASK_KWARGS or SUBMIT_JOB_KWARGS, whose keys may be in snake_case; the values of ``tags`` are
-    left alone."""
+    """AWS's arguments from RUN_TASK_KWARGS or SUBMIT_JOB_KWARGS, whose keys may be in snake_case; the values of
+    ``tags`` are left alone."""
 
     def word(key: str) -> str:
         first, *rest = key.split("_")

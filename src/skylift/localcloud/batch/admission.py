@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from skylift.localcloud.batch.board import Board
-from skylift.localcloud.batch.gates import Gate, gate_of, gate_of_child
+from skylift.localcloud.batch.dependencies import DependencyState, gate_of, gate_of_child
+from skylift.localcloud.batch.job_index import JobIndex
 from skylift.localcloud.batch.lifecycle import ENDED, JobState
-from skylift.localcloud.batch.lines import Lines
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
-from skylift.localcloud.batch.store import Store
+from skylift.localcloud.batch.runnable_queue import RunnableQueue
+from skylift.localcloud.batch.store import BatchStore
 from skylift.localcloud.batch.verdict import CHILD_FAILED, DEPENDENCY_FAILED
 
 
 class Admission:
     """Takes waiting jobs into their lines, or ends them."""
 
-    def __init__(self, store: Store, board: Board, lines: Lines) -> None:
+    def __init__(self, store: BatchStore, index: JobIndex, lines: RunnableQueue) -> None:
         self._store = store
-        self._board = board
+        self._index = index
         self._lines = lines
 
     def admit(self, job: BatchJob) -> None:
@@ -26,28 +26,29 @@ class Admission:
         if isinstance(job, ArrayJob):
             self._admit_array(job)
             return
-        gate = gate_of(job, self._store.find)
-        if gate is Gate.CLOSED:
+        dependency = gate_of(job, self._store.find)
+        if dependency is DependencyState.CLOSED:
             if job.status is JobState.SUBMITTED:
-                self._board.move(job, JobState.PENDING)
-        elif job.cancelled or gate is Gate.SHUT:
-            self._board.move(job, JobState.FAILED, reason=job.ending or DEPENDENCY_FAILED)
+                self._index.move(job, JobState.PENDING)
+        elif job.cancelled or dependency is DependencyState.SHUT:
+            self._index.move(job, JobState.FAILED, reason=job.ending or DEPENDENCY_FAILED)
         else:
-            self._board.move(job, JobState.RUNNABLE)
+            self._index.move(job, JobState.RUNNABLE)
             self._lines.enter(job)
 
     def follow(self) -> None:
-        """What follows from ends: dependents are admitted or fail, arrays end. One queue, so that long chains cost no stack."""
-        while self._board.ended:
-            job = self._board.ended.popleft()
+        """What follows from ends: dependents are admitted or fail, arrays end. One queue, so that long chains cost no
+        stack."""
+        while self._index.ended:
+            job = self._index.ended.popleft()
             if job.index >= 0:
-                array = self._board.array_of(job)
+                array = self._index.array_of(job)
                 self._step(array, job.index + 1)
-                for other in self._board.dependents(array.id):
+                for other in self._index.dependents(array.id):
                     if isinstance(other, ArrayJob) and other.submission.stepwise:
                         self._step(other, job.index)
                 self.maybe_end(array)
-            for other in self._board.dependents(job.id):
+            for other in self._index.dependents(job.id):
                 self.admit(other)
 
     def maybe_end(self, array: ArrayJob, reason: str = CHILD_FAILED) -> None:
@@ -56,34 +57,34 @@ class Admission:
         if array.ended or sum(summary[state] for state in ENDED) < array.size:
             return
         if summary[JobState.SUCCEEDED] == array.size:
-            self._board.move(array, JobState.SUCCEEDED, reason="")
+            self._index.move(array, JobState.SUCCEEDED, reason="")
         else:
-            self._board.move(array, JobState.FAILED, reason=array.ending or reason)
+            self._index.move(array, JobState.FAILED, reason=array.ending or reason)
 
     def _admit_array(self, array: ArrayJob) -> None:
         if array.status is JobState.SUBMITTED:
-            self._board.move(array, JobState.PENDING)
-        gate = gate_of(array, self._store.find)
-        if gate is Gate.SHUT:
-            self._board.move_crowd(array, JobState.FAILED, DEPENDENCY_FAILED)
+            self._index.move(array, JobState.PENDING)
+        dependency = gate_of(array, self._store.find)
+        if dependency is DependencyState.SHUT:
+            self._index.move_crowd(array, JobState.FAILED, DEPENDENCY_FAILED)
             self.maybe_end(array, DEPENDENCY_FAILED)
-        elif gate is Gate.OPEN and array.submission.stepwise:
+        elif dependency is DependencyState.OPEN and array.submission.stepwise:
             for index in range(array.size):
                 self._step(array, index)
-        elif gate is Gate.OPEN and array.rest is JobState.PENDING:
-            self._board.move_crowd(array, JobState.RUNNABLE)
+        elif dependency is DependencyState.OPEN and array.rest is JobState.PENDING:
+            self._index.move_crowd(array, JobState.RUNNABLE)
             self._lines.enter(array)
 
     def _step(self, array: ArrayJob, index: int) -> None:
         """One child of a stepwise array, while it waits in the crowd."""
         if index >= array.size or index in array.children or array.rest is not JobState.PENDING:
             return
-        gate = gate_of_child(array, index, self._store.find)
-        if gate is Gate.CLOSED or gate_of(array, self._store.find) is not Gate.OPEN:
+        dependency = gate_of_child(array, index, self._store.find)
+        if dependency is DependencyState.CLOSED or gate_of(array, self._store.find) is not DependencyState.OPEN:
             return
-        child = self._board.adopt(array.of_crowd(index))
-        if gate is Gate.SHUT:
-            self._board.move(child, JobState.FAILED, reason=DEPENDENCY_FAILED)
+        child = self._index.adopt(array.of_crowd(index))
+        if dependency is DependencyState.SHUT:
+            self._index.move(child, JobState.FAILED, reason=DEPENDENCY_FAILED)
         else:
-            self._board.move(child, JobState.RUNNABLE)
+            self._index.move(child, JobState.RUNNABLE)
             self._lines.enter(child)

@@ -1,7 +1,7 @@
 """What Batch refuses beyond what botocore's model says. Pure; each rule with its source.
 
-Sources: API reference of RegisterJobDefinition, SubmitJob, ResourceRequirement, RetryStrategy, JobTimeout; "Service quotas" and
-"Job definition parameters" in the user guide. Texts are AWS's where users have reported them.
+Sources: API reference of RegisterJobDefinition, SubmitJob, ResourceRequirement, RetryStrategy, JobTimeout; "Service
+quotas" and "Job definition parameters" in the user guide. Texts are AWS's where users have reported them.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def check_submission(request: Mapping[str, Any], definition: Document, queue: Do
         raise executing("Job Queue is not in ENABLED state")
     if on_fargate(definition) != (queue["jobQueueType"] == "ECS_FARGATE"):
         raise executing(
-            f"The platformCapabilities {definition.get('platformCapabilities') or ['EC2']} of the job definition do not match "
+            f"The platformCapabilities {definition.get('platformCapabilities') or ['EC2']} of the job definition do "
+            "not match "
             f"the compute environments of job queue {queue['jobQueueName']}."
         )
     check_retries(request.get("retryStrategy"))

@@ -1,7 +1,9 @@
 """What a job's containers are: the job definition with the submission's overrides, and what ECS is given for it. Pure.
 
-Of each revision of a job definition one ECS task definition is made; what a job overrides goes into the overrides of its ECS task.
-Sources: "Job definition parameters", "Job environment variables" in the AWS Batch user guide; API reference of SubmitJob.
+Of each revision of a job definition one ECS task definition is made; what a job overrides goes into the overrides of
+its ECS task.
+Sources: "Job definition parameters", "Job environment variables" in the AWS Batch user guide; API reference of
+SubmitJob.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.localcloud.batch.model import BatchJob, Submission
+from skylift.localcloud.batch.model import BatchJob, SubmittedJob
 from skylift.localcloud.ports import Document
 
 CONTAINER = "default"
@@ -120,7 +122,7 @@ def batch_environment(job: BatchJob, queue: str, place: str) -> list[dict[str, s
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def ecs_tags(definition: Document, submission: Submission) -> list[dict[str, str]]:
+def ecs_tags(definition: Document, submission: SubmittedJob) -> list[dict[str, str]]:
     """Tags of the ECS task: the job's and its definition's, when they are to be propagated; the job's win."""
     propagate = submission.request.get("propagateTags", definition.get("propagateTags", False))
     tags = {**definition.get("tags", {}), **submission.tags} if propagate else {}
@@ -209,7 +211,8 @@ def _logging(item: Document, prefix: str, region: str) -> Document:
 
 
 def _ecs_override(item: Document, own: Sequence[dict[str, str]]) -> Document:
-    """The whole effective container, so that the ECS task definition is only a mould; Batch's own variables come last."""
+    """The whole effective container, so that the ECS task definition is only a mould; Batch's own variables come
+    last."""
     size = size_of([item])
     override: Document = {
         "name": item["name"],

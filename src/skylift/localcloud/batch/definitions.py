@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from skylift.localcloud.batch.checks import check_definition
 from skylift.localcloud.batch.containers import ecs_request
-from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import batch_arn, executing, merged_tags, name_of, page, without
 from skylift.localcloud.batch.store import DEFINITION
 from skylift.localcloud.ecs.model.checks import check_definition as check_ecs_definition
@@ -26,7 +26,7 @@ _COPIED = (
 _OURS = ("ecsTaskDefinition",)
 
 
-class DefinitionOperations(Operations):
+class JobDefinitionOperations(BatchOperations):
     """RegisterJobDefinition, DescribeJobDefinitions, DeregisterJobDefinition."""
 
     def register_job_definition(self, caller: Caller, request: Request) -> Document:

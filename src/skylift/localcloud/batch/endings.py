@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skylift.localcloud.batch.model import BatchJob
-from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import refused
 from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
@@ -16,7 +16,7 @@ _MOST_AT_ONCE = 50
 _LONGEST_REASON = 1024
 
 
-class EndingOperations(Operations):
+class EndingOperations(BatchOperations):
     """An unknown job, and one that is over, is treated as successfully processed (API reference of TerminateJobs)."""
 
     def terminate_job(self, caller: Caller, request: Request) -> Document:

@@ -12,22 +12,23 @@ import logging
 from skylift.core.clock import Clock
 from skylift.core.errors import Unavailable
 from skylift.localcloud.batch.admission import Admission
-from skylift.localcloud.batch.board import Board
-from skylift.localcloud.batch.launching import Launching
+from skylift.localcloud.batch.job_index import JobIndex
+from skylift.localcloud.batch.launching import JobLauncher
 from skylift.localcloud.batch.lifecycle import PLACED, JobState
-from skylift.localcloud.batch.lines import Lines
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
+from skylift.localcloud.batch.runnable_queue import RunnableQueue
 from skylift.localcloud.batch.shapes import milliseconds
 from skylift.localcloud.batch.shown import attempt_of, strategy, timeout
-from skylift.localcloud.batch.store import QUEUE, Store
-from skylift.localcloud.batch.verdict import TIMED_OUT, Ended, Verdict, ended, judge
+from skylift.localcloud.batch.store import QUEUE, BatchStore
+from skylift.localcloud.batch.verdict import TIMED_OUT, AttemptEnd, JobDecision, ended, judge
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.model.lifecycle import StopCode, TaskState
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ports import Change, Document
 
 KEPT_SECONDS = 24 * 3600.0
-"""How long an ended job can be described (issue 3: at least 24 hours)."""
+"""How long an ended job can be described. AWS: at least 24 hours
+(https://docs.aws.amazon.com/batch/latest/userguide/job_states.html)."""
 _QUEUE_DELETED = "Job queue was deleted"
 _PRUNE_SECONDS = 600.0
 _FULL_DISK_SECONDS = 5.0
@@ -38,14 +39,14 @@ _log = logging.getLogger(__name__)
 class BatchEngine:
     """Moves jobs. ``recover`` before ECS starts, ``begin`` after it."""
 
-    def __init__(self, ecs: EcsProvider, store: Store, clock: Clock, on_change: Change) -> None:
-        self.board = Board(ecs.place, store, clock, on_change, ecs.engine.events)
-        self.lines = Lines()
+    def __init__(self, ecs: EcsProvider, store: BatchStore, clock: Clock, on_change: Change) -> None:
+        self.index = JobIndex(ecs.place, store, clock, on_change, ecs.engine.events)
+        self.lines = RunnableQueue()
         self._ecs = ecs
         self._store = store
         self._clock = clock
-        self._admission = Admission(store, self.board, self.lines)
-        self.launching = Launching(ecs, store, self.board, self.lines)
+        self._admission = Admission(store, self.index, self.lines)
+        self.launching = JobLauncher(ecs, store, self.index, self.lines)
         self._deadlines: list[tuple[float, str, str]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._rung = False
@@ -54,7 +55,8 @@ class BatchEngine:
         ecs.engine.slots.listeners.append(self.ring)
 
     def recover(self) -> None:
-        """Brings the jobs up to what ECS has on record. Must come before ECS forgets old ECS tasks, that is before it starts."""
+        """Brings the jobs up to what ECS has on record. Must come before ECS forgets old ECS tasks, that is before it
+        starts."""
         for job in list(self._store.jobs.values()):
             if isinstance(job, ArrayJob):
                 for child in list(job.children.values()):
@@ -68,7 +70,7 @@ class BatchEngine:
     def begin(self) -> None:
         """From now on attempts are started. ECS must have started."""
         self._open = True
-        for name, job in list(self.board.running.items()):
+        for name, job in list(self.index.running.items()):
             if job.ending:
                 self._ecs.engine.stop(self._ecs.store.tasks[name], StopCode.USER, job.ending)
         self._take_up_endings()
@@ -86,7 +88,7 @@ class BatchEngine:
     def submit(self, job: BatchJob) -> None:
         """Accepts a job: once this returns it is on disk. Raises ``Unavailable``: the disk does not take it."""
         self._store.accept(job)
-        self.board.add(job)
+        self.index.add(job)
         self.ring()
 
     def ring(self) -> None:
@@ -108,7 +110,7 @@ class BatchEngine:
         """
         if job.ended:
             return
-        job = self.board.adopt(job)
+        job = self.index.adopt(job)
         self._record(job, terminated=True, ending=job.ending or reason)
         self._terminate(job)
         self._settle()
@@ -121,13 +123,14 @@ class BatchEngine:
         """
         if not job.waiting:
             return
-        job = self.board.adopt(job)
+        job = self.index.adopt(job)
         self._record(job, cancelled=True, ending=job.ending or reason)
         self._cancel(job)
         self._settle()
 
     def _record(self, job: BatchJob, **members: object) -> None:
-        """Writes down what is to become of a job. What follows from it can be done again after a crash, so it may be owed."""
+        """Writes down what is to become of a job. What follows from it can be done again after a crash, so it may be
+        owed."""
         before = {name: getattr(job, name) for name in members}
         vars(job).update(members)
         try:
@@ -139,7 +142,7 @@ class BatchEngine:
     def _terminate(self, job: BatchJob) -> None:
         reason = job.ending
         if isinstance(job, ArrayJob):
-            self.board.move_crowd(job, JobState.FAILED, reason)
+            self.index.move_crowd(job, JobState.FAILED, reason)
             for child in [child for child in job.children.values() if not child.ended]:
                 child.terminated, child.ending = True, child.ending or reason
                 self._terminate(child)
@@ -147,17 +150,17 @@ class BatchEngine:
             self._store.note(job)
             self._ecs.engine.stop(self._ecs.store.tasks[job.task], StopCode.USER, reason)
         else:
-            self.board.move(job, JobState.FAILED, reason=reason)
+            self.index.move(job, JobState.FAILED, reason=reason)
 
     def _cancel(self, job: BatchJob) -> None:
         reason = job.ending
         if isinstance(job, ArrayJob):
-            self.board.move_crowd(job, JobState.FAILED, reason)
+            self.index.move_crowd(job, JobState.FAILED, reason)
             for child in [child for child in job.children.values() if child.waiting]:
                 child.cancelled, child.ending = True, child.ending or reason
                 self._cancel(child)
         elif job.status is not JobState.PENDING or job.index >= 0:
-            self.board.move(job, JobState.FAILED, reason=reason)
+            self.index.move(job, JobState.FAILED, reason=reason)
 
     def _take_up_endings(self) -> None:
         """What somebody has ended, and a crash has kept from its end."""
@@ -174,7 +177,7 @@ class BatchEngine:
         self._admission.follow()
         self.ring()
         try:
-            self.board.write()
+            self.index.write()
         except Unavailable as error:
             _log.warning("%s", error)
             self._later("disk", _FULL_DISK_SECONDS, self.ring)
@@ -185,7 +188,7 @@ class BatchEngine:
             return
         try:
             for queue in list(self._store.queues.values()):
-                for job in self.board.in_state(queue["jobQueueArn"], JobState.SUBMITTED):
+                for job in self.index.in_state(queue["jobQueueArn"], JobState.SUBMITTED):
                     self._admission.admit(job)
                 self._drain(queue)
             self._admission.follow()
@@ -194,13 +197,13 @@ class BatchEngine:
                 if self.launching.refused:
                     self._later("room", _NO_ROOM_SECONDS, self.ring)
                 self._admission.follow()
-            self.board.write()
+            self.index.write()
         except Unavailable as error:  # a full disk: the machine's owner can act, Batch waits
             _log.warning("%s", error)
             self._later("disk", _FULL_DISK_SECONDS, self.ring)
 
     def _ecs_changed(self, task: EcsTask) -> None:
-        job = self.board.running.get(task.id)
+        job = self.index.running.get(task.id)
         if job is None:
             return
         if task.stopped:
@@ -211,8 +214,8 @@ class BatchEngine:
 
     def _attempt_runs(self, job: BatchJob, task: EcsTask) -> None:
         container = attempt_of(task.document, self._mould(task))
-        self.board.move(job, JobState.RUNNING, started=task.document["startedAt"], container=container)
-        if seconds := timeout(job, self.board.definition(job)):
+        self.index.move(job, JobState.RUNNING, started=task.document["startedAt"], container=container)
+        if seconds := timeout(job, self.index.definition(job)):
             heapq.heappush(self._deadlines, (task.document["startedAt"] + seconds, job.id, task.id))
             self._arm()
 
@@ -225,21 +228,21 @@ class BatchEngine:
         job.started = task.document.get("startedAt", job.started)
         self._judge(job, end, task.document.get("startedAt"), task.document["stoppedAt"])
 
-    def _judge(self, job: BatchJob, end: Ended, began: float | None, stopped: float) -> None:
+    def _judge(self, job: BatchJob, end: AttemptEnd, began: float | None, stopped: float) -> None:
         attempt: Document = {"statusReason": job.ending or end.status_reason, "stoppedAt": milliseconds(stopped)}
         if began is not None:
             attempt["startedAt"] = milliseconds(began)
         several = "containers" in job.container
         attempt |= {"taskProperties": [job.container]} if several else {"container": job.container}
         job.attempts = [*job.attempts, attempt]
-        verdict: Verdict = judge(
+        verdict: JobDecision = judge(
             end,
-            strategy(job, self.board.definition(job)),
+            strategy(job, self.index.definition(job)),
             len(job.attempts),
             job.ending,
             closed=self._queue_of(job)["status"] == "DELETING",
         )
-        self.board.move(job, verdict.status, reason=verdict.reason)
+        self.index.move(job, verdict.status, reason=verdict.reason)
         if verdict.status is JobState.RUNNABLE:
             self.lines.enter(job)
 
@@ -255,11 +258,13 @@ class BatchEngine:
         if job.status in PLACED:
             task = self._ecs.store.tasks.get(job.task)
             if task is None and job.status is JobState.STARTING and not job.ending:
-                self.board.move(job, JobState.RUNNABLE, container={})
+                self.index.move(job, JobState.RUNNABLE, container={})
             elif task is None:
-                self._judge(job, Ended(None, "", "The local cloud has lost its ECS task.", False), None, self._clock())
+                self._judge(
+                    job, AttemptEnd(None, "", "The local cloud has lost its ECS task.", False), None, self._clock()
+                )
             else:
-                self.board.take_place(job, self.launching.size(job))
+                self.index.take_place(job, self.launching.size(job))
                 if task.stopped:
                     self._attempt_over(job, task)
                 elif job.status is JobState.RUNNING or task.state is TaskState.RUNNING:
@@ -272,7 +277,7 @@ class BatchEngine:
     def _take_up_running(self, job: BatchJob, task: EcsTask) -> None:
         if job.status is JobState.STARTING:
             self._attempt_runs(job, task)
-        elif seconds := timeout(job, self.board.definition(job)):
+        elif seconds := timeout(job, self.index.definition(job)):
             began = task.document.get("startedAt", job.started)  # ECS may have written less than Batch
             assert began is not None, "a job that runs has a start"
             heapq.heappush(self._deadlines, (began + seconds, job.id, task.id))
@@ -293,7 +298,7 @@ class BatchEngine:
         try:
             while self._deadlines and self._deadlines[0][0] <= now:
                 _, _, task_id = self._deadlines[0]
-                if (job := self.board.running.get(task_id)) is not None:
+                if (job := self.index.running.get(task_id)) is not None:
                     self._end_attempt(job, TIMED_OUT)
                 heapq.heappop(self._deadlines)
         except Unavailable as error:  # a full disk: the machine's owner can act; the timeout comes later
@@ -306,7 +311,7 @@ class BatchEngine:
         """A queue that is being deleted ends its jobs, and goes once nothing of it is left."""
         if queue["status"] != "DELETING":
             return
-        alive = self.board.alive(queue["jobQueueArn"])
+        alive = self.index.alive(queue["jobQueueArn"])
         for job in alive:
             if not job.terminated:
                 self.terminate(job, _QUEUE_DELETED)
@@ -315,7 +320,7 @@ class BatchEngine:
 
     def _prune(self) -> None:
         """Forgets what ended more than a day ago and nobody waits for."""
-        oldest, awaited = self._clock() - KEPT_SECONDS, self.board.awaited()
+        oldest, awaited = self._clock() - KEPT_SECONDS, self.index.awaited()
         old = [
             job
             for job in self._store.jobs.values()
@@ -323,7 +328,7 @@ class BatchEngine:
         ]
         try:
             if old:
-                self.board.forget(old)
+                self.index.forget(old)
         except Unavailable as error:  # the disk's owner can act; they are forgotten next time
             _log.warning("Old Batch jobs are not forgotten: %s", error)
         self._later("prune", _PRUNE_SECONDS, self._prune)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skylift.core.names import arn
-from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import NAME, batch_arn, executing, merged_tags, name_of, page, refused
 from skylift.localcloud.batch.store import ENVIRONMENT
 from skylift.localcloud.ports import Document
@@ -32,7 +32,7 @@ _NOT_ON_FARGATE = (
 _LONGEST_CLUSTER = 255
 
 
-class EnvironmentOperations(Operations):
+class EnvironmentOperations(BatchOperations):
     """CreateComputeEnvironment, UpdateComputeEnvironment, DescribeComputeEnvironments, DeleteComputeEnvironment."""
 
     def create_compute_environment(self, caller: Caller, request: Request) -> Document:

@@ -1,7 +1,8 @@
-"""Starts attempts: picks who is next and where, makes their ECS tasks, and hands them to ECS so that none is lost or doubled.
+"""Starts attempts: picks who is next and where, makes their ECS tasks, and hands them to ECS so that none is lost or
+doubled.
 
-The order is what makes it safe: first the job's record says which ECS task it is to be (one transaction), then ECS accepts that
-ECS task (another). After a crash in between the ECS task is not known, and the job is runnable as before.
+The order is what makes it safe: first the job's record says which ECS task it is to be (one transaction), then ECS
+accepts that ECS task (another). After a crash in between the ECS task is not known, and the job is runnable as before.
 """
 
 from __future__ import annotations
@@ -10,38 +11,42 @@ from collections.abc import Callable, Iterator
 
 from skylift.core.errors import Unavailable
 from skylift.core.names import arn
-from skylift.localcloud.batch.board import Board
 from skylift.localcloud.batch.containers import ecs_overrides, ecs_request, ecs_tags, effective, on_fargate, size_of
-from skylift.localcloud.batch.gates import Room, room_for
+from skylift.localcloud.batch.dependencies import Room, room_for
+from skylift.localcloud.batch.job_index import JobIndex
 from skylift.localcloud.batch.lifecycle import JobState
-from skylift.localcloud.batch.lines import Lines
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
-from skylift.localcloud.batch.store import DEFINITION, Store
+from skylift.localcloud.batch.runnable_queue import RunnableQueue
+from skylift.localcloud.batch.store import DEFINITION, BatchStore
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.ecs.model.store import EcsTask
-from skylift.localcloud.ecs.tasks.make import Order
+from skylift.localcloud.ecs.tasks.make import TaskRequest
 from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
-CANNOT_EVER_RUN = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job needs more vCPUs than the maxvCpus of any compute environment of its queue."
+CANNOT_EVER_RUN = (
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job needs more vCPUs than the maxvCpus of any "
+    "compute environment of its queue."
+)
 
 
-class Launching:
-    """Looks at the lines and at what is free: vCPUs of compute environments, and slots of the machine (``ecs.capacity``).
+class JobLauncher:
+    """Looks at the lines and at what is free: vCPUs of compute environments, and slots of the machine
+    (``ecs.capacity``).
 
     Attributes:
         has_room: asked, by a queue's name, before anything of it is started; for faults on demand.
         refused: whether it said no at the last ``launch``.
     """
 
-    def __init__(self, ecs: EcsProvider, store: Store, board: Board, lines: Lines) -> None:
+    def __init__(self, ecs: EcsProvider, store: BatchStore, index: JobIndex, lines: RunnableQueue) -> None:
         self.has_room: Callable[[str], bool] = lambda _queue: True
         self.refused = False
         self._ecs = ecs
         self._store = store
-        self._board = board
+        self._index = index
         self._lines = lines
 
     def launch(self) -> None:
@@ -55,33 +60,33 @@ class Launching:
         free = self._free()
         while len(started) < free and (found := self._next()):
             queue, job, place, vcpus = found
-            job = self._board.adopt(job)
+            job = self._index.adopt(job)
             try:
                 task = self._make(queue, job, place)
             except AwsError as error:  # the owner of the job can act: what ECS refuses stands in statusReason
-                self._board.move(job, JobState.FAILED, reason=error.message)
+                self._index.move(job, JobState.FAILED, reason=error.message)
                 continue
             arn_of_task = {"taskArn": task.document["taskArn"]}
-            self._board.move(job, JobState.STARTING, task=task.id, place=place, container=arn_of_task, reason="")
-            self._board.take_place(job, vcpus)
+            self._index.move(job, JobState.STARTING, task=task.id, place=place, container=arn_of_task, reason="")
+            self._index.take_place(job, vcpus)
             started.append((job, task))
         if started:
             self._hand_over(started)
 
     def size(self, job: BatchJob) -> float:
         """vCPUs that a job takes."""
-        return size_of(effective(self._board.definition(job), job.submission.request)).vcpus
+        return size_of(effective(self._index.definition(job), job.submission.request)).vcpus
 
     def _free(self) -> int:
         """Slots of the machine, without those that attempts just handed over will take."""
         known = self._ecs.store.tasks
-        coming = (name for name in self._board.running if known[name].state is TaskState.PROVISIONING)
+        coming = (name for name in self._index.running if known[name].state is TaskState.PROVISIONING)
         return self._ecs.engine.slots.free - sum(1 for _ in coming)
 
     def _next(self) -> tuple[Document, BatchJob, str, float] | None:
         for queue, job in self._heads():
             vcpus = self.size(job)
-            place = room_for(queue, vcpus, self._store.environments, self._board.used)
+            place = room_for(queue, vcpus, self._store.environments, self._index.used)
             if isinstance(place, str):
                 return queue, job, place, vcpus
             if place is Room.NEVER:
@@ -103,28 +108,28 @@ class Launching:
             shown.rest_reason = CANNOT_EVER_RUN
         shown.reason = CANNOT_EVER_RUN
         self._store.note(shown)
-        self._board.tell(shown)
+        self._index.tell(shown)
 
     def _hand_over(self, started: list[tuple[BatchJob, EcsTask]]) -> None:
         try:
-            self._board.write()
+            self._index.write()
             self._ecs.engine.launch([task for _, task in started])
         except (Unavailable, AwsError) as error:
             for job, _ in started:
-                self._board.move(job, JobState.RUNNABLE, container={})
+                self._index.move(job, JobState.RUNNABLE, container={})
                 self._lines.enter(job)
             if isinstance(error, AwsError):  # ECS shuts down: the next start goes on
                 raise Unavailable(error.message) from error
             raise
 
     def _make(self, queue: Document, job: BatchJob, place: str) -> EcsTask:
-        definition = self._board.definition(job)
+        definition = self._index.definition(job)
         environment = self._store.environments[place]
         overrides = ecs_overrides(definition, job, queue["jobQueueName"], place)
         mould = self._mould(definition)
         request = {**_where(environment, definition), "overrides": overrides, "startedBy": job.submission.id}
         tags = ecs_tags(definition, job.submission)
-        order = Order(mould, environment["ecsClusterArn"], request, f"family:{mould['family']}", tags=tags)
+        order = TaskRequest(mould, environment["ecsClusterArn"], request, f"family:{mould['family']}", tags=tags)
         return self._ecs.maker.make(order, 1)[0]
 
     def _mould(self, definition: Document) -> Document:

@@ -1,7 +1,8 @@
-"""What Batch remembers of jobs: the submission (written once), the job's state (small, written often), an array and its children.
+"""What Batch remembers of jobs: the submission (written once), the job's state (small, written often), an array and its
+children.
 
-Of an array only the children that have left the crowd are records; all others share one state (``rest``). So 10,000 children cost
-one row to submit, and one row each once they run.
+Of an array only the children that have left the crowd are records; all others share one state (``rest``). So 10,000
+children cost one row to submit, and one row each once they run.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from skylift.localcloud.ports import Document
 
 
 @dataclass
-class Submission:
+class SubmittedJob:
     """What SubmitJob accepted.
 
     Attributes:
@@ -68,7 +69,7 @@ class BatchJob:
         terminated: TerminateJob said so.
     """
 
-    submission: Submission
+    submission: SubmittedJob
     index: int = -1
     status: JobState = JobState.SUBMITTED
     reason: str = ""

@@ -7,17 +7,17 @@ from typing import Any
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.engine import BatchEngine
 from skylift.localcloud.batch.shapes import name_of, refused
-from skylift.localcloud.batch.store import Store
+from skylift.localcloud.batch.store import BatchStore
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ports import Document
 
 Request = dict[str, Any]
 
 
-class Operations:
+class BatchOperations:
     """Base of the classes that serve Batch's operations."""
 
-    def __init__(self, ecs: EcsProvider, store: Store, engine: BatchEngine, clock: Clock) -> None:
+    def __init__(self, ecs: EcsProvider, store: BatchStore, engine: BatchEngine, clock: Clock) -> None:
         self.ecs = ecs
         self.place = ecs.place
         self.store = store
@@ -39,7 +39,8 @@ class Operations:
         return found
 
     def runnable_definition(self, reference: str) -> Document:
-        """A job definition by ARN, ``name:revision``, or ``name`` (its newest ACTIVE revision). Raises ``ClientException``."""
+        """A job definition by ARN, ``name:revision``, or ``name`` (its newest ACTIVE revision). Raises
+        ``ClientException``."""
         name, _, revision = name_of(reference).partition(":")
         active = [found for found in self.revisions(name) if found["status"] == "ACTIVE"]
         matching = [found for found in active if not revision or str(found["revision"]) == revision]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from skylift.core.clock import Clock
-from skylift.localcloud.batch.definitions import DefinitionOperations
+from skylift.localcloud.batch.definitions import JobDefinitionOperations
 from skylift.localcloud.batch.endings import EndingOperations
 from skylift.localcloud.batch.engine import BatchEngine
 from skylift.localcloud.batch.environments import EnvironmentOperations
 from skylift.localcloud.batch.queues import QueueOperations
-from skylift.localcloud.batch.store import Store
+from skylift.localcloud.batch.store import BatchStore
 from skylift.localcloud.batch.submissions import SubmissionOperations
-from skylift.localcloud.batch.tags import TagOperations
+from skylift.localcloud.batch.tags import BatchTagOperations
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ports import Change, nobody
 
 
 class BatchProvider(
-    EnvironmentOperations, QueueOperations, DefinitionOperations, SubmissionOperations, EndingOperations, TagOperations
+    EnvironmentOperations,
+    QueueOperations,
+    JobDefinitionOperations,
+    SubmissionOperations,
+    EndingOperations,
+    BatchTagOperations,
 ):
     """One method per operation (see ``wire.provider``); everything on ECS's event loop.
 
@@ -28,7 +33,7 @@ class BatchProvider(
 
     def __init__(self, ecs: EcsProvider, clock: Clock, on_change: Change = nobody) -> None:
         """Opens Batch's tables in ECS's ``cloud.db``; attempts share ECS's slots and its events."""
-        store = Store(ecs.place.database)
+        store = BatchStore(ecs.place.database)
         super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change), clock)
 
     async def recover(self) -> None:

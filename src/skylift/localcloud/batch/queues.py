@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from skylift.localcloud.batch.environments import FARGATE
-from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import (
     NAME,
     batch_arn,
@@ -26,7 +26,7 @@ _MOST_ENVIRONMENTS = 3
 _FRONT = 100
 
 
-class QueueOperations(Operations):
+class QueueOperations(BatchOperations):
     """CreateJobQueue, UpdateJobQueue, DescribeJobQueues, DeleteJobQueue, GetJobQueueSnapshot."""
 
     def create_job_queue(self, caller: Caller, request: Request) -> Document:

@@ -8,16 +8,17 @@ from typing import Any, TypeVar
 
 from skylift.core.names import arn
 from skylift.core.numbers import natural
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ports import CloudContext, Document
 from skylift.wire.errors import AwsError
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-"""Names of compute environments, queues, job definitions and jobs (API reference: 128 letters, digits, ``-``, ``_``)."""
+"""Names of compute environments, queues, job definitions and jobs (API reference: 128 letters, digits, ``-``,
+``_``)."""
 MOST_TAGS = 50
 
 
-def batch_arn(place: Place, kind: str, name: str) -> str:
+def batch_arn(place: CloudContext, kind: str, name: str) -> str:
     """``arn:aws:batch:region:account:kind/name``."""
     return arn("batch", place.region, place.account, f"{kind}/{name}")
 

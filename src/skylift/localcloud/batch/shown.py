@@ -8,10 +8,10 @@ from skylift.localcloud.batch.containers import CONTAINER, effective
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
 from skylift.localcloud.batch.shapes import batch_arn, milliseconds, without
 from skylift.localcloud.ecs.model.lifecycle import TaskState
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ports import CloudContext, Document
 
 
-def described(place: Place, job: BatchJob, definition: Document) -> Document:
+def described(place: CloudContext, job: BatchJob, definition: Document) -> Document:
     """A job as DescribeJobs shows it (``JobDetail``)."""
     submission, request = job.submission, job.submission.request
     document: Document = {
@@ -39,7 +39,7 @@ def described(place: Place, job: BatchJob, definition: Document) -> Document:
     return document
 
 
-def listed(place: Place, job: BatchJob) -> Document:
+def listed(place: CloudContext, job: BatchJob) -> Document:
     """A job as ListJobs shows it (``JobSummary``)."""
     document = {**_named(place, job), "jobDefinition": job.submission.definition}
     if job.cancelled or job.terminated:
@@ -76,7 +76,7 @@ def attempt_of(task: Document, definition: Document) -> Document:
     return {"taskArn": task["taskArn"], "containers": shown}
 
 
-def _named(place: Place, job: BatchJob) -> Document:
+def _named(place: CloudContext, job: BatchJob) -> Document:
     document: Document = {
         "jobArn": batch_arn(place, "job", job.id),
         "jobId": job.id,

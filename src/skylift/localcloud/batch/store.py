@@ -1,8 +1,8 @@
 """Everything that Batch knows, in memory, and on disk in the same file as ECS (SQLite, WAL), in tables of its own.
 
-Reads never touch the disk. What a call has accepted is written before it is answered; what follows from what ECS has written
-(that an attempt runs, that it is over) is written soon after, many changes in one transaction: a crash in between costs nothing,
-since ECS's own record tells it again.
+Reads never touch the disk. What a call has accepted is written before it is answered; what follows from what ECS has
+written (that an attempt runs, that it is over) is written soon after, many changes in one transaction: a crash in
+between costs nothing, since ECS's own record tells it again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 
 from skylift.core.errors import DiskFull, Unavailable
 from skylift.core.numbers import natural
-from skylift.localcloud.batch.model import ArrayJob, BatchJob, Submission, packed, unpack
+from skylift.localcloud.batch.model import ArrayJob, BatchJob, SubmittedJob, packed, unpack
 from skylift.localcloud.events import INSERT, OUTBOX
 from skylift.localcloud.ports import Document
 
 _log = logging.getLogger(__name__)
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS batch_things (kind TEXT, name TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_things (kind TEXT, name TEXT, body TEXT NOT NULL,
+    PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch_submissions (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch_jobs (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -40,7 +41,7 @@ _STATEMENTS = {
 ENVIRONMENT, QUEUE, DEFINITION = "environment", "queue", "definition"
 
 
-class Store:
+class BatchStore:
     """Memory with a disk behind it.
 
     Attributes:
@@ -67,7 +68,8 @@ class Store:
         self.last_number = max((job.submission.number for job in self.jobs.values()), default=0)
 
     def save_thing(self, kind: str, name: str, document: Document) -> None:
-        """Writes a compute environment, queue or job definition (under its ARN). Raises ``Unavailable``: the disk is full."""
+        """Writes a compute environment, queue or job definition (under its ARN). Raises ``Unavailable``: the disk is
+        full."""
         self._write({"thing": [(kind, name, _text(document))]})
         self._things[kind][name] = document
 
@@ -81,7 +83,7 @@ class Store:
         self._write({"submission": [_submission_row(job.submission)], "job": [_job_row(job)]})
         self.jobs[job.submission.id] = job
 
-    def save_submission(self, submission: Submission) -> None:
+    def save_submission(self, submission: SubmittedJob) -> None:
         """Writes a changed submission (its tags). Raises ``Unavailable``."""
         self._write({"submission": [_submission_row(submission)]})
 
@@ -98,7 +100,8 @@ class Store:
         self._texts.extend(texts)
 
     def flush(self) -> None:
-        """Writes all changed jobs, with their events, in one transaction. Raises ``Unavailable``: then they are still owed."""
+        """Writes all changed jobs, with their events, in one transaction. Raises ``Unavailable``: then they are still
+        owed."""
         if self._changed or self._texts:
             rows = [_job_row(job) for job in self._changed.values()]
             self._write({"job": rows, "event": [(text,) for text in self._texts]})
@@ -148,7 +151,7 @@ class Store:
         for kind, name, body in self._disk.execute("SELECT kind, name, body FROM batch_things"):
             self._things[kind][name] = json.loads(body)
         submissions = [
-            Submission(**json.loads(body)) for _, body in self._disk.execute("SELECT * FROM batch_submissions")
+            SubmittedJob(**json.loads(body)) for _, body in self._disk.execute("SELECT * FROM batch_submissions")
         ]
         for submission in sorted(submissions, key=lambda one: one.number):
             self.jobs[submission.id] = ArrayJob(submission) if submission.size else BatchJob(submission)
@@ -168,7 +171,7 @@ class Store:
             unpack(job, body)
 
 
-def _submission_row(submission: Submission) -> tuple[str, str]:
+def _submission_row(submission: SubmittedJob) -> tuple[str, str]:
     return submission.id, _text(asdict(submission))
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from skylift.core.numbers import natural
 from skylift.localcloud.batch.checks import check_submission
 from skylift.localcloud.batch.lifecycle import JobState
-from skylift.localcloud.batch.model import ArrayJob, BatchJob, Submission
-from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.model import ArrayJob, BatchJob, SubmittedJob
+from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import (
     batch_arn,
     executing,
@@ -34,7 +34,7 @@ _APART = ("jobQueue", "jobDefinition", "tags", "arrayProperties")
 _FILTERS = frozenset({"JOB_NAME", "JOB_DEFINITION", "BEFORE_CREATED_AT", "AFTER_CREATED_AT"})
 
 
-class SubmissionOperations(Operations):
+class SubmissionOperations(BatchOperations):
     """What executors call."""
 
     def submit_job(self, caller: Caller, request: Request) -> Document:
@@ -44,7 +44,7 @@ class SubmissionOperations(Operations):
         check_submission(request, definition, queue)
         self._check_needs(request)
         self.store.last_number += 1
-        submission = Submission(
+        submission = SubmittedJob(
             str(uuid.uuid4()),
             self.store.last_number,
             self.clock(),
@@ -67,10 +67,11 @@ class SubmissionOperations(Operations):
         if not 1 <= len(names) <= MOST_DESCRIBED:
             raise refused(f"jobs must have 1 to {MOST_DESCRIBED} entries.")
         found = [job for name in dict.fromkeys(names) if (job := self.store.find(name)) is not None]
-        return {"jobs": [described(self.place, job, self.engine.board.definition(job)) for job in found]}
+        return {"jobs": [described(self.place, job, self.engine.index.definition(job)) for job in found]}
 
     def list_jobs(self, caller: Caller, request: Request) -> Document:
-        """Jobs of a queue, newest first, or children of an array by index. RUNNING ones, unless status or filter say otherwise."""
+        """Jobs of a queue, newest first, or children of an array by index. RUNNING ones, unless status or filter say
+        otherwise."""
         sources = [name for name in ("jobQueue", "arrayJobId", "multiNodeJobId") if name in request]
         if len(sources) != 1:
             raise executing("Exactly one of jobQueue, arrayJobId, multiNodeJobId must be specified.")
@@ -111,13 +112,13 @@ class SubmissionOperations(Operations):
 
     def _of_queue(self, request: Request, status: JobState, before: int) -> list[BatchJob]:
         """Those accepted before the ``before``-th."""
-        queue, board = self.queue(request["jobQueue"])["jobQueueArn"], self.engine.board
+        queue, index = self.queue(request["jobQueue"])["jobQueueArn"], self.engine.index
         filters = request.get("filters", ())
         if len(filters) > 1:
             raise executing("Only one filter can be used at a time.")
         states = tuple(JobState) if filters else (status,)
         meets = _filter(filters[0]) if filters else _anything
-        found = [job for state in states for job in board.in_state(queue, state) if meets(job)]
+        found = [job for state in states for job in index.in_state(queue, state) if meets(job)]
         return sorted((job for job in found if not before or _number(job) < before), key=_number, reverse=True)
 
 

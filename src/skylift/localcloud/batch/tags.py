@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skylift.core.errors import Unavailable
-from skylift.localcloud.batch.operations import Operations, Request
+from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import merged_tags, refused
 from skylift.localcloud.batch.store import DEFINITION, ENVIRONMENT, QUEUE
 from skylift.localcloud.ports import Document
@@ -16,7 +16,7 @@ from skylift.wire.provider import Caller
 _ARN_PARTS = 6
 
 
-class TagOperations(Operations):
+class BatchTagOperations(BatchOperations):
     """TagResource, UntagResource, ListTagsForResource."""
 
     def tag_resource(self, caller: Caller, request: Request) -> Document:

@@ -20,7 +20,7 @@ CHILD_FAILED = "Array Child Job failed"
 
 
 @dataclass(frozen=True)
-class Ended:
+class AttemptEnd:
     """How an attempt ended.
 
     Attributes:
@@ -37,14 +37,14 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JobDecision:
     """What comes next: SUCCEEDED, FAILED, or RUNNABLE for another attempt; with the job's ``statusReason``."""
 
     status: JobState
     reason: str
 
 
-def ended(task: Document, definition: Document) -> Ended:
+def ended(task: Document, definition: Document) -> AttemptEnd:
     """Reads a stopped ECS task and its ECS task definition."""
     essential = {item["name"] for item in definition["containerDefinitions"] if item.get("essential", True)}
     containers = [item for item in task["containers"] if item["name"] in essential]
@@ -53,28 +53,29 @@ def ended(task: Document, definition: Document) -> Ended:
     reason, status_reason = told.get("reason", ""), task.get("stoppedReason", "")
     if task.get("stopCode") == StopCode.FAILED_TO_START and status_reason != FAILED_TO_START:
         reason, status_reason = reason or status_reason, FAILED_TO_START
-    return Ended(told.get("exitCode"), reason, status_reason, not failed)
+    return AttemptEnd(told.get("exitCode"), reason, status_reason, not failed)
 
 
-def judge(end: Ended, strategy: Mapping[str, Any], attempts: int, ending: str, closed: bool) -> Verdict:
+def judge(end: AttemptEnd, strategy: Mapping[str, Any], attempts: int, ending: str, closed: bool) -> JobDecision:
     """The verdict on an attempt.
 
     Args:
         end: how it ended.
         strategy: ``retryStrategy``.
         attempts: how many attempts there have been, this one included.
-        ending: why someone (a user, the timeout) made it end, or empty; then it is not tried again, whatever its exit code.
+        ending: why someone (a user, the timeout) made it end, or empty; then it is not tried again, whatever its exit
+            code.
         closed: its queue is being deleted: nothing is tried again.
     """
     if ending:
-        return Verdict(JobState.FAILED, ending)
+        return JobDecision(JobState.FAILED, ending)
     if end.success:
-        return Verdict(JobState.SUCCEEDED, end.status_reason)
+        return JobDecision(JobState.SUCCEEDED, end.status_reason)
     again = attempts < strategy.get("attempts", 1) and _again(end, strategy.get("evaluateOnExit", ()))
-    return Verdict(JobState.RUNNABLE if again and not closed else JobState.FAILED, end.status_reason)
+    return JobDecision(JobState.RUNNABLE if again and not closed else JobState.FAILED, end.status_reason)
 
 
-def _again(end: Ended, rules: Sequence[Mapping[str, str]]) -> bool:
+def _again(end: AttemptEnd, rules: Sequence[Mapping[str, str]]) -> bool:
     """The first rule of which all conditions are met decides; when none is, the job is tried again."""
     for rule in rules:
         met = (
@@ -88,7 +89,8 @@ def _again(end: Ended, rules: Sequence[Mapping[str, str]]) -> bool:
 
 
 def _meets(pattern: str | None, text: str) -> bool:
-    """Whether the text is as the pattern says: the same, or with the same beginning before a ``*``. No pattern asks nothing."""
+    """Whether the text is as the pattern says: the same, or with the same beginning before a ``*``. No pattern asks
+    nothing."""
     if pattern is None:
         return True
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern

@@ -1,7 +1,8 @@
 """A container's share of the processors: niceness, so that the server answers while containers compute.
 
-Fargate gives a task its own processors; a laptop has one set for all. So the server goes before every container, and containers share
-what is left by their ``cpu`` units. Cgroup weights would say the same, where we may write them: niceness may be raised by everybody.
+Fargate gives a task its own processors; a laptop has one set for all. So the server goes before every container, and
+containers share what is left by their ``cpu`` units. Cgroup weights would say the same, where we may write them:
+niceness may be raised by everybody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 _NICE_OF_ONE = 5
 """Of a container with one processor (1,024 units)."""
 _STEPS_PER_DOUBLING = 3
-"""The kernel's weights grow by 1.25 per step of niceness, so three steps are a factor of two (``sched_prio_to_weight``)."""
+"""The kernel's weights grow by 1.25 per step of niceness, so three steps are a factor of two
+(``sched_prio_to_weight``)."""
 _MOST, _LEAST = 14, 1
 
 
@@ -27,7 +29,8 @@ def nice_of(cpu: int) -> int:
 def give_share(pid: int, cpu: int) -> None:
     """Sets the niceness of a container's first process, its group, and (Linux) the autogroup of its session.
 
-    With autogroups, which desktops have on, niceness counts within a session only: the session itself has one of its own.
+    With autogroups, which desktops have on, niceness counts within a session only: the session itself has one of its
+        own.
     A process that is gone, or that we may not touch, keeps what it has: a share is a courtesy.
     """
     nice = nice_of(cpu)

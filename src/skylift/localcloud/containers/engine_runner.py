@@ -1,8 +1,9 @@
 """Runs containers as real OCI containers, by podman or docker: the other implementation of ``Runner``.
 
-The engine keeps what must survive us: the container runs on when the server dies, and its output and exit code wait in the engine's
-store. So there is no shim; a container's name follows from its folder, and ``find`` asks the engine. Once a container has ended,
-its exit code is in ``exit`` of its folder, its output in ``log``, and the engine is told to forget it, in this order.
+The engine keeps what must survive us: the container runs on when the server dies, and its output and exit code wait in
+the engine's store. So there is no shim; a container's name follows from its folder, and ``find`` asks the engine. Once
+a container has ended, its exit code is in ``exit`` of its folder, its output in ``log``, and the engine is told to
+forget it, in this order.
 
 Containers share the machine's network: the loopback addresses that ECS gives out, and the endpoint, are theirs too.
 """
@@ -21,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from skylift.localcloud.containers.oci import CLIENT_NAMES, PODMAN, OciEngine, Output
+from skylift.localcloud.containers.oci import CLIENT_NAMES, PODMAN, ClientOutput, OciEngine
 from skylift.localcloud.containers.program import Program
 from skylift.localcloud.containers.runner import CannotStart, Ended, Launch
 
@@ -110,7 +111,7 @@ class EngineRunner:
         """Has the engine send a signal, in the background. Harmless when the container is gone."""
         self._begin(self._engine.run("kill", "--signal", str(number), name_of(folder)))
 
-    async def _create(self, name: str, launch: Launch, limited: bool) -> Output:
+    async def _create(self, name: str, launch: Launch, limited: bool) -> ClientOutput:
         hidden, listed = _split(launch.environment)
         with _environment_file(launch.folder, listed) as file:
             options = [
@@ -153,7 +154,8 @@ class EngineRunner:
         container.ended.set_result(ended)
 
     async def _copy_log(self, folder: Path, *words: str) -> None:
-        """Writes all output from its beginning: the same bytes at the same places, so that who reads on never sees a gap."""
+        """Writes all output from its beginning: the same bytes at the same places, so that who reads on never sees a
+        gap."""
         with open(os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             copying = await self._engine.follow(file, *words)
             try:
@@ -164,7 +166,8 @@ class EngineRunner:
                     await copying.wait()
 
     async def _can_limit(self) -> bool:
-        """Whether the engine can limit memory: podman of an ordinary user needs cgroups v2, and ignores limits elsewhere."""
+        """Whether the engine can limit memory: podman of an ordinary user needs cgroups v2, and ignores limits
+        elsewhere."""
         if self._limits is None:
             if self._engine.kind == PODMAN:
                 told = await self._engine.run("info", "--format", "{{.Host.CgroupControllers}}")
@@ -196,8 +199,9 @@ def name_of(folder: Path) -> str:
 
 
 def _of_podman(folder: Path) -> tuple[str, ...]:
-    """Nothing of the host's or of containers.conf in the environment; a log driver that needs no systemd; and a word in the list
-    of processes (the container's monitor) by which ``skylift down`` sees whose it is, should the server be gone."""
+    """Nothing of the host's or of containers.conf in the environment; a log driver that needs no systemd; and a word in
+    the list of processes (the container's monitor) by which ``skylift down`` sees whose it is, should the server be
+    gone."""
     return "--unsetenv-all", "--http-proxy=false", "--log-driver", "k8s-file", "--conmon-pidfile", f"{folder}/monitor"
 
 
@@ -226,7 +230,8 @@ def _environment_file(folder: Path, environment: Mapping[str, str]) -> Iterator[
 
 
 def _how_ended(folder: Path, about: Mapping[str, Any]) -> Ended:
-    """A 137 that nobody asked for is the kernel's, for memory: podman's OOMKilled is not always told (4.3, cgroups v1)."""
+    """A 137 that nobody asked for is the kernel's, for memory: podman's OOMKilled is not always told (4.3, cgroups
+    v1)."""
     if not about:  # removed behind our back
         return Ended(None, time.time())
     code = int(about["ExitCode"])

@@ -60,7 +60,8 @@ class FakeRunner:
         """What was started in that folder."""
         return self.known.get(folder)
 
-    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002 - the seam's
+    # The arguments are the seam's.
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002
         """Really a process: the system's ``true`` or ``false``, as ``sick`` says."""
         return Program(("/bin/false" if self.sick else "/bin/true", *words), {}, Path("/"))
 

@@ -1,8 +1,8 @@
 """The ``awslogs`` driver: follows containers' log files and hands their lines on, in order, none lost.
 
-Files, not pipes: a container must not die or hang with the server. On Linux inotify tells when a file grew; each watch fires
-once and is set again just before the file is read, so a talkative container wakes us at most every ``TALKING`` seconds and a
-silent one never. Elsewhere the files are looked at that often.
+Files, not pipes: a container must not die or hang with the server. On Linux inotify tells when a file grew; each watch
+fires once and is set again just before the file is read, so a talkative container wakes us at most every ``TALKING``
+seconds and a silent one never. Elsewhere the files are looked at that often.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from skylift.localcloud.containers.inotify import Inotify, open_inotify
 LATENCY = 0.3
 """Seconds between the first line after a silence and its going out (as long as the sink keeps up)."""
 TALKING = 0.8
-"""Seconds between two goings out of one file, at least: each is a line of the log journal and a row of ECS's store, together 1 ms."""
+"""Seconds between two goings out of one file, at least: each is a line of the log journal and a row of ECS's store,
+together 1 ms."""
 LONGEST_LINE = 200_000
 """Bytes after which a line without an end is sent in parts (PutLogEvents: an event has at most 256 KB)."""
 _CHUNK = 512 * 1024
@@ -134,7 +135,8 @@ def _read(path: Path, offset: int) -> bytes:
 
 
 def _lines(chunk: bytes, last: bool) -> tuple[list[str], int]:
-    """Whole lines of the chunk, and the bytes that they take. Empty lines are dropped, as Docker's awslogs driver does."""
+    """Whole lines of the chunk, and the bytes that they take. Empty lines are dropped, as Docker's awslogs driver
+    does."""
     end = chunk.rfind(b"\n") + 1
     if not end:
         if not last and len(chunk) < LONGEST_LINE:

@@ -1,7 +1,7 @@
 """Makes its standard streams its controlling terminal, in a session of its own, and becomes another program.
 
-Run as ``python -I -S login.py PROGRAM ARGUMENT...``: what a shell needs for job control, and what cannot be done between fork and
-exec in a process with threads.
+Run as ``python -I -S login.py PROGRAM ARGUMENT...``: what a shell needs for job control, and what cannot be done
+between fork and exec in a process with threads.
 """
 
 from __future__ import annotations

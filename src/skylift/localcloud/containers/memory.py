@@ -1,8 +1,9 @@
 """Memory limits of containers: looks at all processes now and then, and kills a container that is over its limit.
 
-Kernel limits would need cgroups that we may write, which most machines do not give to an ordinary user; RLIMIT_AS counts what is
-reserved, not what is used; RLIMIT_RSS is ignored. So we look, and it is the same on every machine: one pass over ``/proc/*/stat``, the sum
-of resident memory of each container's processes as a cheap gate, and only behind it the proportional share (PSS), which does not count
+Kernel limits would need cgroups that we may write, which most machines do not give to an ordinary user; RLIMIT_AS
+counts what is reserved, not what is used; RLIMIT_RSS is ignored. So we look, and it is the same on every machine: one
+pass over ``/proc/*/stat``, the sum of resident memory of each container's processes as a cheap gate, and only behind it
+the proportional share (PSS), which does not count
 shared pages twice: a process that has forked is not killed for it.
 """
 
@@ -88,7 +89,7 @@ class MemoryWatch:
         self._tick = tick
         self._watched: dict[int, Watched] = {}
         self._loop: asyncio.Task[None] | None = None
-        self._pace = Pace()
+        self._pace = PassTiming()
 
     def add(self, watched: Watched) -> None:
         """Begins to watch a container; without any limit it is not."""
@@ -124,11 +125,11 @@ class MemoryWatch:
             if found := self._watched.pop(pid, None):
                 found.kill()
         ended = time.monotonic()
-        self._pace = Pace(ended, ended - began, in_use, over.headroom)
+        self._pace = PassTiming(ended, ended - began, in_use, over.headroom)
 
 
 @dataclass
-class Pace:
+class PassTiming:
     """When the next pass is due, from what the last one found.
 
     Attributes:
@@ -234,7 +235,8 @@ def read_processes() -> dict[int, Process]:
 
 
 def proportional_share(pid: int) -> int | None:
-    """Bytes of a process, shared pages divided among their users, swap included; 0 when it is gone, ``None`` when not told."""
+    """Bytes of a process, shared pages divided among their users, swap included; 0 when it is gone, ``None`` when not
+    told."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             lines = [line.split() for line in file if line.startswith((b"Pss:", b"SwapPss:"))]

@@ -68,7 +68,7 @@ class OciImage:
 
 
 @dataclass(frozen=True)
-class Output:
+class ClientOutput:
     """What a command of the engine's client gave."""
 
     code: int
@@ -96,7 +96,7 @@ class OciEngine:
         self.kind = kind
         self.environ = {name: value for name, value in environ.items() if CLIENT_NAMES.fullmatch(name)}
 
-    async def run(self, *words: str, extra: Mapping[str, str] | None = None, cwd: Path | None = None) -> Output:
+    async def run(self, *words: str, extra: Mapping[str, str] | None = None, cwd: Path | None = None) -> ClientOutput:
         """Runs the client. ``extra``: variables for it, from which ``--env NAME`` takes its values; ``cwd``: where."""
         client = await asyncio.create_subprocess_exec(
             self.program,
@@ -108,7 +108,7 @@ class OciEngine:
             cwd=cwd,
         )
         out, err = await client.communicate()
-        return Output(client.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+        return ClientOutput(client.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
     async def follow(self, file: IO[bytes], *words: str) -> asyncio.subprocess.Process:
         """Starts the client with both its outputs into a file."""
@@ -116,7 +116,7 @@ class OciEngine:
             self.program, *words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.environ
         )
 
-    def run_now(self, *words: str) -> Output:
+    def run_now(self, *words: str) -> ClientOutput:
         """As ``run``, for worker threads."""
         done = subprocess.run(
             [str(self.program), *words],
@@ -125,7 +125,7 @@ class OciEngine:
             env=self.environ,
             check=False,
         )
-        return Output(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return ClientOutput(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
 def chosen_engine(memory: Path, environ: Mapping[str, str] = os.environ) -> OciEngine | None:

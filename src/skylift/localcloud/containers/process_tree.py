@@ -15,7 +15,8 @@ _ROUNDS = 100
 def kill_tree(first: int) -> None:
     """SIGKILL to a session's leader, its descendants, and whatever else is in its session.
 
-    They are stopped first, until no new ones are found: who is dead loses its children to PID 1, where nobody finds them.
+    They are stopped first, until no new ones are found: who is dead loses its children to PID 1, where nobody finds
+        them.
     Without ``/proc`` only the leader's process group is reached.
     """
     stopped: set[int] = set()
@@ -32,7 +33,8 @@ def kill_tree(first: int) -> None:
 
 
 def family(first: int, processes: Mapping[int, Process]) -> set[int]:
-    """The pids of a session and of all descendants of its members. The leader's parent is no part of it, whoever it is by now."""
+    """The pids of a session and of all descendants of its members. The leader's parent is no part of it, whoever it is
+    by now."""
     children: dict[int, list[int]] = {}
     for pid, process in processes.items():
         children.setdefault(process.parent, []).append(pid)

@@ -34,7 +34,8 @@ class Program:
 
 
 async def exit_code(program: Program, seconds: float) -> int | None:
-    """Runs it without input, its output dropped. ``None`` when it did not end in time (it is killed) or cannot be started."""
+    """Runs it without input, its output dropped. ``None`` when it did not end in time (it is killed) or cannot be
+    started."""
     try:
         process = await asyncio.create_subprocess_exec(
             *program.arguments,

@@ -1,7 +1,7 @@
 """Runs containers as processes: the seam ``Runner`` and its implementation for this machine.
 
-A container is a session of its own with its own environment, folders and log file, beside it a shim (``shim.py``). The shim
-lives on when the server dies; ``find`` takes up its containers again, running or ended, by pid and start time.
+A container is a session of its own with its own environment, folders and log file, beside it a shim (``shim.py``). The
+shim lives on when the server dies; ``find`` takes up its containers again, running or ended, by pid and start time.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Ended:
     out_of_memory: bool = False
 
 
-class Container(Protocol):
+class RunningContainer(Protocol):
     """A container that was started."""
 
     @property
@@ -102,15 +102,16 @@ class Container(Protocol):
 class Runner(Protocol):
     """Where containers run.
 
-    ``start`` is given a folder at most once per container and answers when the program runs. ``find`` may be called at any
+    ``start`` is given a folder at most once per container and answers when the program runs. ``find`` may be called at
+    any
     time, also after a restart of the server: ``None`` means that nothing was ever started in this folder.
     """
 
-    async def start(self, launch: Launch) -> Container:
+    async def start(self, launch: Launch) -> RunningContainer:
         """Starts a container. Raises ``CannotStart``."""
         ...
 
-    async def find(self, folder: Path) -> Container | None:
+    async def find(self, folder: Path) -> RunningContainer | None:
         """The container of that folder, running or ended."""
         ...
 
@@ -181,7 +182,8 @@ class ProcessRunner:
             _when_gone(shim.pid, partial(_runs, shim), partial(_reap, shim, container))
             return container
         await _reaped(shim)
-        # A shim that says nothing found another one in its folder: a fork that was given up, or one of before a restart.
+        # A shim that says nothing found another one in its folder: a fork that was given up, or one of before a
+        # restart.
         found = await self.find(launch.folder) if word == "silent" else None
         if found is None:
             raise CannotStart(start_problem(launch.arguments[0], int(rest[0]) if rest else 0))
@@ -209,7 +211,8 @@ class ProcessRunner:
             container.shim_is_gone()
         return container
 
-    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002 - the seam's
+    # The arguments are the seam's.
+    def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002
         """A process with the container's environment and working folder."""
         found = shutil.which(words[0], path=launch.environment.get("PATH", "/usr/bin:/bin"))
         if found is None:

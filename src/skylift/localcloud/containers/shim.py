@@ -1,11 +1,12 @@
 """The small process beside every container: it starts the container, waits, and writes down how it ended.
 
-It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``; it imports as little as it can,
-because there is one per container. Everything it needs comes on standard input (an anonymous file, never a disk's):
+It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``; it imports as little as
+it can, because there is one per container. Everything it needs comes on standard input (an anonymous file, never a
+disk's):
 executable, working folder, ulimits, number of arguments, arguments, environment, all separated by NUL.
 
-Files in FOLDER: ``log`` (standard output and error), ``pid`` (``shim-pid start pid start``; made by link, so that a second shim in
-the same folder gives up), ``exit`` (``code time`` or ``failed errno time``; made by rename).
+Files in FOLDER: ``log`` (standard output and error), ``pid`` (``shim-pid start pid start``; made by link, so that a
+second shim in the same folder gives up), ``exit`` (``code time`` or ``failed errno time``; made by rename).
 One line on standard output tells the server that the program runs, or why not.
 """
 
@@ -75,7 +76,8 @@ def become(executable: bytes, arguments: list[bytes], environment: list[bytes], 
 
 
 def start_time(pid: int) -> str:
-    """When a process began, in the kernel's ticks since boot; ``0`` where that cannot be known. With the pid it names one process."""
+    """When a process began, in the kernel's ticks since boot; ``0`` where that cannot be known. With the pid it names
+    one process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return stat.read().rsplit(b")", 1)[1].split()[19].decode()

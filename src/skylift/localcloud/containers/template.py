@@ -1,9 +1,9 @@
 """Starts containers by forking templates: processes that have imported once what many containers need.
 
-``TemplateRunner`` is a ``Runner``: containers that ask for a template (``Launch.template``) come from the one that was made for
-the same program and the same decisive variables; all others, and these too whenever something is different, get a plain
-start. What comes out is the same: a shim with the same files beside a container with a session, folders and environment of
-its own. The link that a shim makes for itself (``pid``) decides, should both ever try the same folder.
+``TemplateRunner`` is a ``Runner``: containers that ask for a template (``Launch.template``) come from the one that was
+made for the same program and the same decisive variables; all others, and these too whenever something is different,
+get a plain start. What comes out is the same: a shim with the same files beside a container with a session, folders and
+environment of its own. The link that a shim makes for itself (``pid``) decides, should both ever try the same folder.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from skylift.core.templates import base_of, hints_of
 from skylift.localcloud.containers.program import Program
 from skylift.localcloud.containers.runner import (
     CannotStart,
-    Container,
     Launch,
     ProcessRunner,
+    RunningContainer,
     anonymous_file,
     read_line,
     start_problem,
@@ -41,7 +41,8 @@ TEMPLATES = Setting(
     "templates",
     whole_number(0, 20),
     3,
-    "How many templates (preloaded processes from which the local cloud forks containers, 200 MB each) there may be at once; "
+    "How many templates (preloaded processes from which the local cloud forks containers, 200 MB each) there may be "
+    "at once; "
     "the one that was used least lately makes room. 0: every container is started plainly.",
 )
 
@@ -90,7 +91,7 @@ class TemplateRunner:
         self._asked: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def start(self, launch: Launch) -> Container:
+    async def start(self, launch: Launch) -> RunningContainer:
         """A fork of a template, or a plain start."""
         template = await self._template_for(launch) if launch.template and self._most else None
         if template is not None:
@@ -104,7 +105,7 @@ class TemplateRunner:
                 _log.warning("template %s: %s; a plain start instead", template.folder.name, error or "no answer")
         return await self._plain.start(launch)
 
-    async def find(self, folder: Path) -> Container | None:
+    async def find(self, folder: Path) -> RunningContainer | None:
         """The container of that folder, however it was started."""
         return await self._plain.find(folder)
 
@@ -157,7 +158,7 @@ class TemplateRunner:
     async def _start(self, key: str, launch: Launch) -> Template | None:
         try:
             template = await start_template(self._folder, launch)
-        except (OSError, CannotPrepare, TimeoutError) as error:
+        except (OSError, TemplateFailed, TimeoutError) as error:
             self._not_before[key] = time.monotonic() + _AGAIN_SECONDS
             _log.warning("no template for %s, plain starts instead: %s", launch.template, error or "it took too long")
             return None
@@ -179,7 +180,7 @@ class TemplateRunner:
                 template.end()
 
 
-class CannotPrepare(Exception):
+class TemplateFailed(Exception):
     """A template came to nothing; the text is the last line that it said."""
 
 
@@ -267,7 +268,7 @@ async def start_template(parent: Path, launch: Launch) -> Template:
         with process.stdout as pipe:
             report = await asyncio.wait_for(read_line(pipe.fileno()), _START_SECONDS)
         if report.encode() != READY:
-            raise CannotPrepare(_last_line(folder / "log"))
+            raise TemplateFailed(_last_line(folder / "log"))
     except BaseException:  # also when we are cancelled: no template without an owner
         template.end()
         raise

@@ -1,12 +1,12 @@
 """A template: a process that has prepared once what many containers need, and becomes containers by forking.
 
-Runs in an image: ``python -m skylift.localcloud.containers.template_process MODULE``. ``MODULE`` has three functions: ``prepare()``
-imports what is worth it, and may raise when there can be no template; ``fits(arguments)`` says whether a fork can act as
-``python`` would with these arguments; ``act(arguments)`` does, and never returns.
+Runs in an image: ``python -m skylift.localcloud.containers.template_process MODULE``. ``MODULE`` has three functions:
+``prepare()`` imports what is worth it, and may raise when there can be no template; ``fits(arguments)`` says whether a
+fork can act as ``python`` would with these arguments; ``act(arguments)`` does, and never returns.
 
-Standard input is the socket to the server, its only file: one byte with two descriptors asks for a container (the words that
-a shim gets, with the folder before them, and the pipe for the shim's report); its end ends the template. So no template
-outlives its server, however that ends. Containers outlive both: each has a shim of its own, as any container.
+Standard input is the socket to the server, its only file: one byte with two descriptors asks for a container (the words
+that a shim gets, with the folder before them, and the pipe for the shim's report); its end ends the template. So no
+template outlives its server, however that ends. Containers outlive both: each has a shim of its own, as any container.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class CannotFork(Exception):
 
 
 def main(module: str) -> None:
-    """Prepares, says so on standard output, forks until the server is gone; goes on after ``_serve`` only in a container."""
+    """Prepares, says so on standard output, forks until the server is gone; goes on after ``_serve`` only in a
+    container."""
     if not sys.flags.safe_path:
         del sys.path[0]  # ``python -m`` put the working folder there; a container has its own
     acting = importlib.import_module(module)
@@ -67,9 +68,11 @@ def _check() -> None:
 
 
 def _use_huge_pages() -> None:
-    """Puts this process's memory into huge pages where the kernel can (Linux 6.1), which copies of them are made of 4 KiB all the same.
+    """Puts this process's memory into huge pages where the kernel can (Linux 6.1), which copies of them are made of 4
+    KiB all the same.
 
-    A fork copies, and an end tears down, one entry of the page table for each page: of 200 MB in small ones 13 ms of CPU, twice in
+    A fork copies, and an end tears down, one entry of the page table for each page: of 200 MB in small ones 13 ms of
+        CPU, twice in
     each container. Before the first fork: later it would be memory of its own.
     """
     try:
@@ -131,7 +134,8 @@ def _as_shim(spec: int, report: int) -> tuple[list[bytes], int]:
         os.closerange(3, _MOST_DESCRIPTORS)
         folder, executable, cwd, limits, *words = shim.read_everything(0).split(b"\0")
         return [executable, *words], shim.attend(folder, cwd, limits)
-    except BaseException:  # noqa: BLE001  whatever it is, no second template may go on from here; the server starts plainly
+    # Whatever it is, no second template may go on from here; the server starts plainly
+    except BaseException:  # noqa: BLE001
         os._exit(1)
 
 

@@ -1,4 +1,5 @@
-"""``ulimits`` of a container definition: which of them a process of this machine gets, and how they are told to its shim."""
+"""``ulimits`` of a container definition: which of them a process of this machine gets, and how they are told to its
+shim."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from typing import Any
 Ulimit = tuple[str, int, int]
 """Name as ECS has it, soft and hard limit; -1 is unlimited."""
 OF_PROCESSES = frozenset({"core", "cpu", "data", "fsize", "memlock", "nice", "nofile", "rtprio", "rttime", "stack"})
-"""Those that the kernel counts for each process. It counts ``nproc``, ``sigpending`` and ``msgqueue`` for all processes of
-a user, so that a container's limit would count what else you run; it has forgotten ``locks``, and ignores ``rss`` (getrlimit(2))."""
+"""Those that the kernel counts for each process. It counts ``nproc``, ``sigpending`` and ``msgqueue`` for all processes
+of a user, so that a container's limit would count what else you run; it has forgotten ``locks``, and ignores ``rss``
+(getrlimit(2))."""
 
 
 def ulimits_of(definition: Mapping[str, Any]) -> tuple[Ulimit, ...]:

@@ -1,7 +1,7 @@
 """Elastic Load Balancing that balances: each load balancer has a loopback address of its own, each listener a socket.
 
-``http://127.66.x.y:8080`` stays the same over restarts: addresses are kept in the store. Which 127.66.x belongs to which home
-follows from the home's path, so that two skylifts on one machine (a user's and a test's) do not meet.
+``http://127.66.x.y:8080`` stays the same over restarts: addresses are kept in the store. Which 127.66.x belongs to
+which home follows from the home's path, so that two skylifts on one machine (a user's and a test's) do not meet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.elb.forward import Forwarder, Target
-from skylift.localcloud.elb.health import Check, Health, judged, pause, probe
+from skylift.localcloud.elb.health import Health, TargetCheck, judged, pause, probe
 from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup
 from skylift.wire.errors import AwsError
@@ -52,7 +52,8 @@ class Balancer:
     async def start(self) -> None:
         """Binds the listeners that were there before, and looks at their targets again.
 
-        A port that somebody else took meanwhile is asked for again every 2 s; until then its load balancer is ``active_impaired``.
+        A port that somebody else took meanwhile is asked for again every 2 s; until then its load balancer is
+        ``active_impaired``.
         """
         if not await self._bound():
             self._rebinding = asyncio.create_task(self._rebind())
@@ -100,7 +101,8 @@ class Balancer:
     # What the provider asks.
 
     def free_address(self) -> str:
-        """The first address of this home that no load balancer has; 127.0.0.1 where there is but one loopback address (macOS)."""
+        """The first address of this home that no load balancer has; 127.0.0.1 where there is but one loopback address
+        (macOS)."""
         if not sys.platform.startswith("linux"):
             return "127.0.0.1"
         taken = {one.address for one in self._store.balancers.values()}
@@ -162,14 +164,15 @@ class Balancer:
     async def _check(self, arn: str, target: Target) -> None:
         """Looks at one target until it is taken out."""
         while arn in self._store.groups:
-            check = Check.of(self._store.groups[arn].shown)
+            check = TargetCheck.of(self._store.groups[arn].shown)
             seen = await probe(*target, check)
             health = judged(self._healths[arn, target], seen, check, self._clock())
             self._healths[arn, target] = health
             await asyncio.sleep(pause(health, check, self._clock()))
 
     def _candidates(self, listener: str) -> list[Target]:
-        """Targets for a new connection: healthy ones in turn; when none is, the unhealthy ones (as AWS does); never new ones."""
+        """Targets for a new connection: healthy ones in turn; when none is, the unhealthy ones (as AWS does); never new
+        ones."""
         states: dict[Target, str] = {}
         for arn in self._store.listeners[listener].groups:
             for target in self._store.groups[arn].targets:

@@ -1,8 +1,10 @@
-"""Forwards TCP: one listening socket, connections spread over targets. WebSockets and long polls work, since it looks at no byte.
+"""Forwards TCP: one listening socket, connections spread over targets. WebSockets and long polls work, since it looks
+at no byte.
 
-Back-pressure is the sockets' own: a side that does not read stops the other side's writing. A half-closed connection stays half
-open until both directions have ended; a connection that breaks is broken to the other side too (a reset, not a clean end),
-so that nobody takes half an answer for a whole one. A connection on which nothing moves is closed after ``IDLE_SECONDS``, and before that
+Back-pressure is the sockets' own: a side that does not read stops the other side's writing. A half-closed connection
+stays half open until both directions have ended; a connection that breaks is broken to the other side too (a reset, not
+a clean end), so that nobody takes half an answer for a whole one. A connection on which nothing moves is closed after
+``IDLE_SECONDS``, and before that
 when there are too many: then the one on which nothing has moved for longest makes room.
 """
 
@@ -30,7 +32,8 @@ CHUNK_BYTES = 128 * 1024
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 IDLE_SECONDS = 350.0
-"""As network load balancers have it. (Application load balancers: 60 by default. A machine that is busy may take longer to answer.)"""
+"""As network load balancers have it. (Application load balancers: 60 by default. A machine that is busy may take longer
+to answer.)"""
 LOOK_SECONDS, BUSY_SECONDS = 5.0, 1.0
 SHARE = 0.125
 """Of this process's descriptors, for the connections of one listener; each takes two."""
@@ -210,7 +213,10 @@ async def _say_unavailable(reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 def _why_not_bound(address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {address} is taken by another program: end it (ss -ltnp 'sport = :{port}' names it) or use another port"
+        return (
+            f"port {port} on {address} is taken by another program: end it (ss -ltnp 'sport = :{port}' names it) "
+            f"or use another port"
+        )
     if error.errno == errno.EACCES:
         return f"port {port} on {address} needs privileges (ports below 1024): use a port from 1024 up"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -15,7 +15,7 @@ QUICK_FOR_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Check:
+class TargetCheck:
     """How a group's targets are checked.
 
     Attributes:
@@ -39,9 +39,9 @@ class Check:
     unhealthy_after: int
 
     @staticmethod
-    def of(group: dict[str, Any]) -> Check:
+    def of(group: dict[str, Any]) -> TargetCheck:
         """From a target group as DescribeTargetGroups shows it."""
-        return Check(
+        return TargetCheck(
             group["HealthCheckProtocol"],
             group["HealthCheckPort"],
             group.get("HealthCheckPath", "/"),
@@ -83,11 +83,11 @@ class Health:
     since: float = 0.0
 
 
-def judged(health: Health, probe: Probe, check: Check, now: float) -> Health:
+def judged(health: Health, probe: Probe, check: TargetCheck, now: float) -> Health:
     """Health after one more probe.
 
-    A new target is healthy after its first success (as AWS has it), and unhealthy only after as long as AWS would take: failures
-    count once per interval, however often a new target is looked at.
+    A new target is healthy after its first success (as AWS has it), and unhealthy only after as long as AWS would take:
+    failures count once per interval, however often a new target is looked at.
     """
     if probe.ok:
         if health.state == "healthy":
@@ -106,13 +106,13 @@ def judged(health: Health, probe: Probe, check: Check, now: float) -> Health:
     return replace(health, run=health.run + 1, counted=now)
 
 
-def pause(health: Health, check: Check, now: float) -> float:
+def pause(health: Health, check: TargetCheck, now: float) -> float:
     """Seconds until the next check."""
     new = health.state == "initial" and now - health.since < QUICK_FOR_SECONDS
     return QUICK_SECONDS if new else check.interval
 
 
-async def probe(address: str, port: int, check: Check) -> Probe:
+async def probe(address: str, port: int, check: TargetCheck) -> Probe:
     """Looks at a target once. Never raises."""
     at = port if check.port == "traffic-port" else int(check.port)
     try:
@@ -123,7 +123,7 @@ async def probe(address: str, port: int, check: Check) -> Probe:
         return Probe(False, "Target.FailedHealthChecks", "Health checks failed")
 
 
-async def _look(address: str, port: int, check: Check) -> Probe:
+async def _look(address: str, port: int, check: TargetCheck) -> Probe:
     reader, writer = await asyncio.open_connection(address, port)
     try:
         if check.protocol == "TCP":

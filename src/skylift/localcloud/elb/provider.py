@@ -1,4 +1,5 @@
-"""The operations of Elastic Load Balancing v2, as the wire calls them. Balancing itself is in ``elb.py`` and ``forward.py``."""
+"""The operations of Elastic Load Balancing v2, as the wire calls them. Balancing itself is in ``elb.py`` and
+``forward.py``."""
 # ruff: noqa: ARG002  # every operation is given its caller; few ask
 
 from __future__ import annotations

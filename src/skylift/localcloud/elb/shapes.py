@@ -1,7 +1,7 @@
 """Load balancers, target groups and listeners as AWS shows them, made from requests; what AWS refuses is refused here.
 
-Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Not served, and refused with a clear text: TLS, UDP,
-gateway load balancers, targets other than IP addresses, actions other than ``forward``.
+Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Not served, and refused with a clear text:
+TLS, UDP, gateway load balancers, targets other than IP addresses, actions other than ``forward``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ Document = dict[str, Any]
 
 @dataclass
 class LoadBalancer:
-    """One load balancer: as it is shown (times in seconds since the epoch), its own loopback address, attributes, tags."""
+    """One load balancer: as it is shown (times in seconds since the epoch), its own loopback address, attributes,
+    tags."""
 
     shown: Document
     address: str

@@ -60,7 +60,8 @@ _MAY_BE_LOST = frozenset({"ReceiveMessage", "ChangeMessageVisibility", "ChangeMe
 
 
 def promised(module: str, action: str, changed: Sequence[str]) -> list[str]:
-    """Which of the changed must be on the disk before the answer. S3's objects are files already; whom they tell may be late."""
+    """Which of the changed must be on the disk before the answer. S3's objects are files already; whom they tell may be
+    late."""
     if action in _MAY_BE_LOST:
         return []
     return [key for key in changed if key == "s3" or module != "s3"]

@@ -1,7 +1,9 @@
-"""Whose mistake is an exception? An emulator that stumbles over a request is no bug of ours, and no reason to try again.
+"""Whose mistake is an exception? An emulator that stumbles over a request is no bug of ours, and no reason to try
+again.
 
-ministack and moto read requests with trust: a list where a text belongs is a TypeError deep inside. Those become errors in AWS's
-words (``edge``), and one line in the log. What breaks in our own code, or on the machine (a full disk), stays a 500 with its traceback.
+ministack and moto read requests with trust: a list where a text belongs is a TypeError deep inside. Those become errors
+in AWS's words (``edge``), and one line in the log. What breaks in our own code, or on the machine (a full disk), stays
+a 500 with its traceback.
 """
 
 from __future__ import annotations

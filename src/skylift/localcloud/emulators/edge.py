@@ -1,7 +1,10 @@
-"""Between the wire and the emulators: a request is looked at before it comes in, and a crash becomes an error in AWS's words.
+"""Between the wire and the emulators: a request is looked at before it comes in, and a crash becomes an error in AWS's
+words.
 
-Before: bodies are unpacked (bounded, off the event loop), and JSON must have the operation's types and required members, as AWS's
-front ends see to: otherwise an emulator would keep what it can never give back. After: what an emulator stumbled over is explained.
+Before: bodies are unpacked (bounded, off the event loop), and JSON must have the operation's types and required
+members, as AWS's
+front ends see to: otherwise an emulator would keep what it can never give back. After: what an emulator stumbled over
+is explained.
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ from skylift.wire.checks import Check
 from skylift.wire.errors import AwsError
 from skylift.wire.protocols import is_cbor, load_object
 from skylift.wire.query_shapes import read_structure, tree_of
-from skylift.wire.refusals import Dialect, Fault, refusal
+from skylift.wire.refusals import Dialect, SignatureFault, refusal
 
 S3 = "s3"
 MOST_BODY_BYTES = 128 * 1024 * 1024
 """Of a request to anything but S3. AWS's largest is Lambda's 50 MB of code, in base64."""
 MOST_JSON_BYTES = 32 * 1024 * 1024
-"""Of a request to anything but Lambda that is read on the event loop. The largest that AWS takes is an ECR layer's part, 20 MB in base64."""
+"""Of a request to anything but Lambda that is read on the event loop. The largest that AWS takes is an ECR layer's
+part, 20 MB in base64."""
 MOST_UNPACKED_BYTES = 16 * 1024 * 1024
 """Of a packed body. AWS takes 1 MB (PutMetricData, the only operation whose requests SDKs pack)."""
 _PIECE = 1024 * 1024
@@ -82,7 +86,7 @@ class Edge:
         if asked is None or asked.body_shape is None or (is_form(head) and asked.protocol == "json"):
             return
         if len(body) > MOST_JSON_BYTES and "lambda" not in row.names:
-            raise refusal(Fault.TOO_LONG, Dialect.JSON)
+            raise refusal(SignatureFault.TOO_LONG, Dialect.JSON)
         value = _read(asked, head, body)
         failures = _failures(asked, asked.inputs.required.of(asked.body_shape), value)
         if failures:
@@ -108,7 +112,10 @@ class Edge:
         if failures:
             return _invalid(asked, failures)
         why = f"{type(error).__name__}: {error}"[:200]
-        text = f"{asked.operation.name} cannot take this request ({row.server}, which answers for {row.names[0]} here: {why})"
+        text = (
+            f"{asked.operation.name} cannot take this request ({row.server}, which answers for {row.names[0]} "
+            f"here: {why})"
+        )
         return AwsError("InvalidRequest" if S3 in row.names else asked.invalid, text)
 
 
@@ -121,7 +128,7 @@ async def _body(receive: Receive) -> bytes:
     try:
         return await read_body(receive, MOST_BODY_BYTES)
     except BodyTooLong:
-        raise refusal(Fault.TOO_LONG, Dialect.JSON) from None
+        raise refusal(SignatureFault.TOO_LONG, Dialect.JSON) from None
 
 
 async def _unpacked(scope: Message, head: Head, body: bytes) -> tuple[Message, Head, bytes]:
@@ -148,7 +155,7 @@ def _gunzip(body: bytes) -> bytes:
             piece = unpack.decompress(rest, _PIECE)
             length += len(piece)
             if length > MOST_UNPACKED_BYTES:
-                raise refusal(Fault.TOO_LONG, Dialect.JSON)
+                raise refusal(SignatureFault.TOO_LONG, Dialect.JSON)
             pieces.append(piece)
             rest = unpack.unconsumed_tail
     except zlib.error:

@@ -40,8 +40,9 @@ class AwsSecrets:
     async def value(self, value_from: str) -> str:
         """The value behind a ``valueFrom``. Raises ``AwsError``; its text never holds a value.
 
-        Forms (ECS developer guide, "Specifying sensitive data"): a secret's ARN, then ``:json-key:version-stage:version-id``, each of
-        which may be empty; an SSM parameter's ARN, or its name when it is in our region.
+        Forms (ECS developer guide, "Specifying sensitive data"): a secret's ARN, then
+        ``:json-key:version-stage:version-id``, each of which may be empty; an SSM parameter's ARN, or its name when it
+        is in our region.
         """
         with _as_aws():
             if ":secretsmanager:" not in value_from:

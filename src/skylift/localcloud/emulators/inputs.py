@@ -1,6 +1,8 @@
-"""What the operations of the emulated services take: botocore's models, cut down to inputs, and the way from a request to its operation.
+"""What the operations of the emulated services take: botocore's models, cut down to inputs, and the way from a request
+to its operation.
 
-A whole model is large (EC2's is 14 MB in memory), and its outputs are of no use here. Each is read when its service is first called.
+A whole model is large (EC2's is 14 MB in memory), and its outputs are of no use here. Each is read when its service is
+first called.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A journal: every change is a line on disk before its answer, so that a killed process loses none, however large the whole is.
+"""A journal: every change is a line on disk before its answer, so that a killed process loses none, however large the
+whole is.
 
-The whole is written now and then; its number says with which journal it goes on, so that a crash between writing the one and removing
-the others plays nothing twice.
+The whole is written now and then; its number says with which journal it goes on, so that a crash between writing the
+one and removing the others plays nothing twice.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Journal:
             self._descriptor = -1
 
     def entries(self, hook: Callable[[dict[str, Any]], Any] | None = None) -> Iterator[Any]:
-        """What was written since the whole file: from our number on. A last line that a crash cut short is left out, and cut off.
+        """What was written since the whole file: from our number on. A last line that a crash cut short is left out,
+        and cut off.
 
         Raises:
             Damaged: another line cannot be read.

@@ -1,6 +1,8 @@
-"""Long polls of SQS that sleep until something comes: ministack's own look ten times a second, and see a message up to 100 ms late.
+"""Long polls of SQS that sleep until something comes: ministack's own look ten times a second, and see a message up to
+100 ms late.
 
-ministack sets one bell (``esm_wake``) whenever a message arrives in any queue, or is given back; delayed messages become visible by time.
+ministack sets one bell (``esm_wake``) whenever a message arrives in any queue, or is given back; delayed messages
+become visible by time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""Ministack inside our process: prepared, loaded, watched, saved. Its insides (pinned: 1.5.33) are known here, in ``states.py``, in
-``watch.py``, and for S3 in ``s3_*.py``.
+"""Ministack inside our process: prepared, loaded, watched, saved. Its insides (pinned: 1.5.33) are known here, in
+``states.py``, in ``watch.py``, and for S3 in ``s3_*.py``.
 
-ministack is a program with global state that reads its settings from environment variables while it is imported. So: one at a time in
-a process, settings in one place (``_settings``), and the modules are forgotten at the end, so that a next one begins afresh.
-What it must never do here: listen on ports, start Docker, run scripts from ``/docker-entrypoint-initaws.d``, write outside our folder,
-print. It does those in ``main()`` and in its ASGI lifespan, which are never run; what of them is needed is done here.
+ministack is a program with global state that reads its settings from environment variables while it is imported. So:
+one at a time in a process, settings in one place (``_settings``), and the modules are forgotten at the end, so that a
+next one begins afresh.
+What it must never do here: listen on ports, start Docker, run scripts from ``/docker-entrypoint-initaws.d``, write
+outside our folder, print. It does those in ``main()`` and in its ASGI lifespan, which are never run; what of them is
+needed is done here.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage, Damaged
-from skylift.localcloud.emulators.log_journal import Change, JournalTime, replay
-from skylift.localcloud.emulators.log_keeping import LogKeeping
-from skylift.localcloud.emulators.log_sizes import count_once
+from skylift.localcloud.emulators.logs.journal import Change, JournalTime, replay
+from skylift.localcloud.emulators.logs.keeping import LogKeeping
+from skylift.localcloud.emulators.logs.sizes import count_once
 from skylift.localcloud.emulators.long_polls import LongPolls
 from skylift.localcloud.emulators.ministack_models import spare
-from skylift.localcloud.emulators.s3_transaction import finish
+from skylift.localcloud.emulators.s3.transaction import finish
 from skylift.localcloud.emulators.saver import Saver
 from skylift.localcloud.emulators.states import LOGS, SQS, ServiceStates
 from skylift.localcloud.emulators.unavailable import Answer
-from skylift.localcloud.emulators.watch import Watch
-from skylift.wire.keys import Key
+from skylift.localcloud.emulators.watch import ChangeWatch
+from skylift.wire.signing.keys import Key
 
 EVENTS = "eventbridge"
 EAGER = ("s3", SQS, "secretsmanager", LOGS, EVENTS, "scheduler", "sts", "iam")
@@ -92,7 +94,9 @@ class Ministack:
         )
         count_once(self.service(LOGS))
         self._polls = LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
-        self._watch = Watch(self._server, self._responses, self._states, self._saver, self._keeping, self._log_time)
+        self._watch = ChangeWatch(
+            self._server, self._responses, self._states, self._saver, self._keeping, self._log_time
+        )
         self.service("eventbridge").start_scheduler()
         self.service("scheduler").start_scheduler()
         self._saving = asyncio.gather(self._saver.run(), self._keeping.run())
@@ -164,7 +168,8 @@ class Ministack:
             )
 
     def put_event(self, event: Mapping[str, Any]) -> None:
-        """Delivers an event of an AWS service; PutEvents would refuse its source. Raises ``Damaged``: it must be put again."""
+        """Delivers an event of an AWS service; PutEvents would refuse its source. Raises ``Damaged``: it must be put
+        again."""
         self.check(EVENTS, SQS)
         bridge = self.service("eventbridge")
         record = {
@@ -207,7 +212,8 @@ class Ministack:
         return [*self._states.damage.values(), *self._states.objects.values()]
 
     def find(self, access_key: str, session_token: str) -> Key | None:
-        """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody knows."""
+        """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody
+        knows."""
         if self._credentials.is_root_access_key(access_key):
             return None
         found = self._credentials.resolve_credential(access_key, self._account, session_token)
@@ -242,7 +248,8 @@ class Ministack:
         queues.DEFAULT_PORT, queues._CANONICAL_NETLOC = STORED_PORT, f"{queues.DEFAULT_HOST}:{STORED_PORT}"
 
     def _settings(self) -> dict[str, str | None]:
-        """Environment variables while ministack runs (some modules are imported, and some variables read, late); ``None`` = unset."""
+        """Environment variables while ministack runs (some modules are imported, and some variables read, late);
+        ``None`` = unset."""
         address = urlsplit(self._endpoint)
         return {
             "MINISTACK_ACCOUNT_ID": self._account,

@@ -1,7 +1,7 @@
 """Spares ministack the models of AWS's services: for the content type of each answer it reads one whole, and keeps it.
 
-All that it wants there is the protocol, which stands at a model's beginning. EC2's model is 14 MB in memory, those of the services that
-an environment uses 25 MB. Step Functions does read shapes: then ministack's own function is asked.
+All that it wants there is the protocol, which stands at a model's beginning. EC2's model is 14 MB in memory, those of
+the services that an environment uses 25 MB. Step Functions does read shapes: then ministack's own function is asked.
 """
 
 from __future__ import annotations

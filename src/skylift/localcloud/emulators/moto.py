@@ -1,7 +1,9 @@
-"""Moto behind ASGI: for the services that only moto knows. Records in memory, canned results; nothing survives a restart.
+"""Moto behind ASGI: for the services that only moto knows. Records in memory, canned results; nothing survives a
+restart.
 
-moto's own server needs Flask; its dispatcher for patched clients does not, and takes any request whose URL is AWS's. So each request
-is given AWS's host name and handed to it. moto's import costs a quarter of a second and tens of megabytes, and its work blocks:
+moto's own server needs Flask; its dispatcher for patched clients does not, and takes any request whose URL is AWS's. So
+each request is given AWS's host name and handed to it. moto's import costs a quarter of a second and tens of megabytes,
+and its work blocks:
 it is imported at the first request, and works in one thread of its own (its backends have no locks).
 """
 

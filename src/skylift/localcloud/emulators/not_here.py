@@ -1,7 +1,8 @@
-"""Requests that an emulator would grant although what they ask for cannot come about here: refused, with what to do instead.
+"""Requests that an emulator would grant although what they ask for cannot come about here: refused, with what to do
+instead.
 
-The emulators know nothing of skylift's ECS and Batch. A state machine that runs an ECS task would get a canned one, and a rule
-with an ECS target would say nothing and do nothing.
+The emulators know nothing of skylift's ECS and Batch. A state machine that runs an ECS task would get a canned one, and
+a rule with an ECS target would say nothing and do nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _ECS_SCALING = re.compile(rb'"ServiceNamespace"\s*:\s*"ecs"')
 
 
 @dataclass(frozen=True)
-class Rule:
+class RefusalRule:
     """Operations whose request holds a pattern are refused with these words."""
 
     operations: frozenset[str]
@@ -28,17 +29,18 @@ class Rule:
     words: str
 
 
-_BY_SERVICE: Mapping[str, tuple[Rule, ...]] = {
+_BY_SERVICE: Mapping[str, tuple[RefusalRule, ...]] = {
     "states": (
-        Rule(
+        RefusalRule(
             frozenset({"CreateStateMachine", "UpdateStateMachine"}),
             _INTEGRATION,
-            "a state machine here cannot call ECS, Batch, Elastic Load Balancing or MWAA. Call them from an Airflow task "
+            "a state machine here cannot call ECS, Batch, Elastic Load Balancing or MWAA. Call them from an Airflow "
+            "task "
             "(EcsRunTaskOperator, BatchOperator), or with boto3 from the program that starts the execution.",
         ),
     ),
     "events": (
-        Rule(
+        RefusalRule(
             frozenset({"PutTargets"}),
             _TARGET,
             "a rule here cannot start ECS tasks or Batch jobs. Make an SQS queue the target and start them from its "
@@ -46,7 +48,7 @@ _BY_SERVICE: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
     "scheduler": (
-        Rule(
+        RefusalRule(
             frozenset({"CreateSchedule", "UpdateSchedule"}),
             re.compile(_TARGET.pattern + b"|" + _UNIVERSAL.pattern),
             "a schedule here cannot start ECS tasks or Batch jobs. Give an Airflow DAG the schedule, or make an SQS "
@@ -54,14 +56,14 @@ _BY_SERVICE: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
     "pipes": (
-        Rule(
+        RefusalRule(
             frozenset({"CreatePipe", "UpdatePipe"}),
             _TARGET,
             "a pipe here cannot start ECS tasks or Batch jobs. Read its source from an Airflow DAG instead.",
         ),
     ),
     "application-autoscaling": (
-        Rule(
+        RefusalRule(
             frozenset({"RegisterScalableTarget", "PutScalingPolicy", "PutScheduledAction"}),
             _ECS_SCALING,
             "nothing here scales an ECS service by itself. Set its desiredCount with ecs UpdateService.",

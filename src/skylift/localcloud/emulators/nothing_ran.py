@@ -1,7 +1,7 @@
 """What an emulator calls done although nothing ran says so itself, in the field in which people look for a reason.
 
-Of many services the emulators keep records only: an EMR step is COMPLETED, a SageMaker training job Completed, a second after it
-was made. The state stays what clients wait for. The reason beside it tells that no work was done.
+Of many services the emulators keep records only: an EMR step is COMPLETED, a SageMaker training job Completed, a second
+after it was made. The state stays what clients wait for. The reason beside it tells that no work was done.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from typing import Any
 
 from skylift.wire.asgi import Message, Send
 
-NOTHING_RAN = "Nothing was run: skylift's local cloud keeps only the record of this, and its result is made up (docs/services.md)."
+NOTHING_RAN = (
+    "Nothing was run: skylift's local cloud keeps only the record of this, and its result is made up "
+    "(docs/services.md)."
+)
 
 Ran = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
-class Claim:
+class UnrunClaim:
     """A state in an answer that work was done, or that something is there.
 
     Attributes:
         state: dotted path to the state, within any object of the answer.
-        reason: dotted path to the reason, within the same object. It is made when it is missing, and kept when it has a text.
+        reason: dotted path to the reason, within the same object. It is made when it is missing, and kept when it has a
+            text.
         states: the states that claim it; empty: all.
         replaces: whether the emulator's own text there is made up, too.
     """
@@ -35,36 +39,39 @@ class Claim:
     replaces: bool = False
 
 
-def _claims(reason: str, *states: str) -> tuple[Claim, ...]:
-    return tuple(Claim(state, reason) for state in states)
+def _claims(reason: str, *states: str) -> tuple[UnrunClaim, ...]:
+    return tuple(UnrunClaim(state, reason) for state in states)
 
 
 TRAINING = frozenset({"Starting", "Downloading", "Training", "Uploading", "Completed"})
 """States of a training job's SecondaryStatusTransitions, whose messages Airflow's operator prints."""
 
-CLAIMS: Mapping[str, tuple[Claim, ...]] = {
+CLAIMS: Mapping[str, tuple[UnrunClaim, ...]] = {
     "glue": (
-        Claim("JobRunState", "StateDetail", frozenset({"SUCCEEDED"})),
-        Claim("LastCrawl.Status", "LastCrawl.ErrorMessage", frozenset({"SUCCEEDED"})),
+        UnrunClaim("JobRunState", "StateDetail", frozenset({"SUCCEEDED"})),
+        UnrunClaim("LastCrawl.Status", "LastCrawl.ErrorMessage", frozenset({"SUCCEEDED"})),
     ),
-    "athena": (Claim("Status.State", "Status.StateChangeReason", frozenset({"SUCCEEDED"})),),
+    "athena": (UnrunClaim("Status.State", "Status.StateChangeReason", frozenset({"SUCCEEDED"})),),
     "elasticmapreduce": _claims("Status.StateChangeReason.Message", "Status.State"),
     "emr-serverless": _claims("stateDetails", "state"),
     "emr-containers": _claims("stateDetails", "state"),
     "sagemaker": (
-        Claim("ProcessingJobStatus", "ExitMessage"),
-        Claim("SecondaryStatus", "FailureReason"),
-        Claim("Status", "StatusMessage", TRAINING, replaces=True),
+        UnrunClaim("ProcessingJobStatus", "ExitMessage"),
+        UnrunClaim("SecondaryStatus", "FailureReason"),
+        UnrunClaim("Status", "StatusMessage", TRAINING, replaces=True),
         *_claims(
             "FailureReason",
             *("TrainingJobStatus", "TransformJobStatus", "HyperParameterTuningJobStatus", "AutoMLJobStatus"),
             *("CompilationJobStatus", "PipelineExecutionStatus", "EndpointStatus", "NotebookInstanceStatus"),
         ),
     ),
-    "redshift-data": (Claim("Status", "Error", frozenset({"STARTED", "FINISHED"})),),
-    "datasync": (Claim("Status", "Result.ErrorDetail", frozenset({"TRANSFERRING", "VERIFYING", "SUCCESS"})),),
-    "dms": (Claim("Status", "StopReason", frozenset({"running", "stopped"})),),
-    "comprehend": (Claim("JobStatus", "Message"), Claim("Status", "Message", frozenset({"TRAINED", "IN_SERVICE"}))),
+    "redshift-data": (UnrunClaim("Status", "Error", frozenset({"STARTED", "FINISHED"})),),
+    "datasync": (UnrunClaim("Status", "Result.ErrorDetail", frozenset({"TRANSFERRING", "VERIFYING", "SUCCESS"})),),
+    "dms": (UnrunClaim("Status", "StopReason", frozenset({"running", "stopped"})),),
+    "comprehend": (
+        UnrunClaim("JobStatus", "Message"),
+        UnrunClaim("Status", "Message", frozenset({"TRAINED", "IN_SERVICE"})),
+    ),
     "synthetics": _claims("Status.StateReason", "Status.State"),
 }
 """By the name in the signature. Services that are not here have no such field, or run what they are asked to."""
@@ -90,7 +97,7 @@ def glue_ran(glue: Any, job_name: str) -> bool:
 class _Telling:
     """Holds an answer back until it is whole: only then can it be read."""
 
-    def __init__(self, claims: tuple[Claim, ...], send: Send, ran: Ran) -> None:
+    def __init__(self, claims: tuple[UnrunClaim, ...], send: Send, ran: Ran) -> None:
         self._claims = claims
         self._send = send
         self._ran = ran
@@ -118,7 +125,7 @@ class _Telling:
         return json.dumps(answer).encode()
 
 
-def _tell(value: Any, claims: tuple[Claim, ...], ran: Ran) -> None:
+def _tell(value: Any, claims: tuple[UnrunClaim, ...], ran: Ran) -> None:
     if isinstance(value, list):
         for one in value:
             _tell(one, claims, ran)
@@ -139,7 +146,7 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _put(value: dict[str, Any], claim: Claim) -> None:
+def _put(value: dict[str, Any], claim: UnrunClaim) -> None:
     *folders, name = claim.reason.split(".")
     for folder in folders:
         if not isinstance(value.get(folder), dict):

@@ -1,7 +1,9 @@
-"""The rest of AWS: everything that skylift does not serve itself, from emulators inside this process, behind one adapter.
+"""The rest of AWS: everything that skylift does not serve itself, from emulators inside this process, behind one
+adapter.
 
 ``table.TABLE`` says which service is served by which; ``ministack`` and ``moto`` are the two that serve.
-Signatures have been checked by the wire before a request comes here; ``find`` gives it the keys that IAM and STS issued.
+Signatures have been checked by the wire before a request comes here; ``find`` gives it the keys that IAM and STS
+issued.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
 from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
 from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
-from skylift.localcloud.emulators.table import Scope, Served, Server, scope_of, served
+from skylift.localcloud.emulators.table import Emulator, Scope, Served, scope_of, served
 from skylift.wire.app import MOST_BUFFERED_BYTES
 from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, replayed, send_answer
-from skylift.wire.keys import Key
 from skylift.wire.provider import Caller
+from skylift.wire.signing.keys import Key
 
 ADMINISTRATION = ("/_ministack", "/_localstack", "/moto-api")
 """The emulators' own addresses (one of them wipes everything): not AWS's, so not served. No bucket can be named so."""
@@ -75,9 +77,9 @@ class RestOfAws:
             return
         wanted = scope_of(scope["headers"], scope.get("query_string", b""))
         row = served(wanted.service or "s3")
-        if row is None or row.server is Server.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
+        if row is None or row.server is Emulator.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
             await _not_served(scope, wanted, send)
-        elif row.server is Server.NOBODY:
+        elif row.server is Emulator.NOBODY:
             await _refuse(scope, wanted, f"skylift's local cloud does not serve {row.names[0]}. {row.note}", send)
         else:
             inner, scope = partial(self._asked, wanted, row), _signed_by_header(_bucket_named_health(scope, wanted))
@@ -104,7 +106,7 @@ class RestOfAws:
 
     async def _emulated(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
         told = telling(row.names[0], send, partial(self._ran, wanted))
-        if row.server is Server.MOTO:
+        if row.server is Emulator.MOTO:
             try:
                 await self._moto.serve(row.host, wanted.region or self._region, scope, receive, told)
             except NotImplementedError as error:
@@ -131,7 +133,7 @@ class RestOfAws:
     def served_by(self, service: str) -> str | None:
         """``ministack`` or ``moto``, by a service's signing name or boto3's name; ``None``: not served here."""
         row = served(service)
-        return str(row.server) if row is not None and row.server is not Server.SKYLIFT else None
+        return str(row.server) if row is not None and row.server is not Emulator.SKYLIFT else None
 
     def put_log_events(
         self,
@@ -196,7 +198,8 @@ class RestOfAws:
         return _value_of(secret, text, json_key) if json_key else text
 
     def parameter_value(self, parameter: str) -> str:
-        """An SSM parameter's (decrypted) value, by name or ARN, as ECS's ``secrets`` mean it. Raises ``Refused``: not there."""
+        """An SSM parameter's (decrypted) value, by name or ARN, as ECS's ``secrets`` mean it. Raises ``Refused``: not
+        there."""
         name = parameter.partition(":parameter")[2] if parameter.startswith("arn:") else parameter
         request = {"Name": name, "WithDecryption": True}
         self._ministack.check("ssm")
@@ -209,11 +212,13 @@ class RestOfAws:
         return self._ministack.has_event_rules()
 
     def put_event(self, event: Mapping[str, Any]) -> None:
-        """Delivers an event, in EventBridge's shape (``time`` in seconds), to the targets of the default bus's rules."""
+        """Delivers an event, in EventBridge's shape (``time`` in seconds), to the targets of the default bus's
+        rules."""
         self._ministack.put_event(event)
 
     async def events_kept(self) -> None:
-        """Returns once what delivered events left in queues is on the disk. Raises ``OSError`` or ``Damaged``: it is not."""
+        """Returns once what delivered events left in queues is on the disk. Raises ``OSError`` or ``Damaged``: it is
+        not."""
         await self._ministack.saved("sqs")
 
     def damage(self) -> list[Damage]:
@@ -226,14 +231,16 @@ class RestOfAws:
 
 
 def _bucket_named_health(scope: Message, wanted: Scope) -> Message:
-    """ministack answers ``/health`` with its own page. In a request to S3 (only signed ones come here) it is a bucket, which may also end with a slash."""
+    """ministack answers ``/health`` with its own page. In a request to S3 (only signed ones come here) it is a bucket,
+    which may also end with a slash."""
     if (wanted.service or "s3") != "s3" or scope["path"] != "/health":
         return scope
     return {**scope, "path": "/health/", "raw_path": b"/health/"}
 
 
 def _signed_by_header(scope: Message) -> Message:
-    """A presigned request as if it had been signed by header: the wire has checked it, ministack's own check knows no keys."""
+    """A presigned request as if it had been signed by header: the wire has checked it, ministack's own check knows no
+    keys."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     credential = dict(pairs).get("X-Amz-Credential")
     if credential is None:

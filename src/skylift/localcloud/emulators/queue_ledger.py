@@ -1,14 +1,16 @@
-"""The journal of SQS: what came into queues, and what went, is on the disk before the answer, however much the queues hold.
+"""The journal of SQS: what came into queues, and what went, is on the disk before the answer, however much the queues
+hold.
 
-Queues are looked at before an operation and after it; the difference is a few lines, one for each queue that has changed. What an
-operation changed can so be undone when the disk is full, and nothing else with it. A look costs next to nothing for a queue that is as it
-was or that messages were added to; one that lost messages is gone through.
+Queues are looked at before an operation and after it; the difference is a few lines, one for each queue that has
+changed. What an operation changed can so be undone when the disk is full, and nothing else with it. A look costs next
+to nothing for a queue that is as it was or that messages were added to; one that lost messages is gone through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from skylift.localcloud.emulators.journal import Journal
@@ -71,7 +73,8 @@ class QueueLedger:
         self._owed += [line for line, _ in self._look()]
 
     def keep(self) -> Undo:
-        """Writes what an operation has changed since ``note``. Returns how to undo it, for when others' part of it fails.
+        """Writes what an operation has changed since ``note``. Returns how to undo it, for when others' part of it
+        fails.
 
         Raises:
             OSError: it cannot be written; then it is undone.
@@ -123,7 +126,7 @@ class QueueLedger:
         """Each queue that is not as it is known, as a line; after that it is known as it is."""
         for key in [key for key in self._known if key not in self._queues]:
             known = self._known.pop(key)
-            yield {"queue": key, "gone": True}, lambda key=key, known=known: self._put_back(key, known)  # type: ignore[misc]
+            yield {"queue": key, "gone": True}, partial(self._put_back, key, known)
         for key, queue in list(self._queues.items()):
             before = self._known.get(key)
             new = before is None or before.queue is not queue

@@ -1,10 +1,12 @@
-"""Saves what services hold in memory: before the answer what was promised, soon after whatever else has changed, and whole at the end.
+"""Saves what services hold in memory: before the answer what was promised, soon after whatever else has changed, and
+whole at the end.
 
-A snapshot is taken on the event loop (so that it is consistent) and written beside it, into a new file that then replaces the old.
-What ``keep`` is told of is on the disk when it returns. When it cannot be written, the state in memory goes back to what is on the disk,
-and everybody whose change is lost with that is told. Of the rest (``touch``), a process that is killed loses at most what changed in the
-last ``DELAY_SECONDS``, or, when saving is slow, in ``COST_FACTOR`` times as long as it takes. Nothing is synced: a killed process loses
-nothing that it has written, only a machine without power does.
+A snapshot is taken on the event loop (so that it is consistent) and written beside it, into a new file that then
+replaces the old. What ``keep`` is told of is on the disk when it returns. When it cannot be written, the state in
+memory goes back to what is on the disk, and everybody whose change is lost with that is told. Of the rest (``touch``),
+a process that is killed loses at most what changed in the last ``DELAY_SECONDS``, or, when saving is slow, in
+``COST_FACTOR`` times as long as it takes. Nothing is synced: a killed process loses nothing that it has written, only a
+machine without power does.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ class _Record:
 
 
 class Saver:
-    """Writes ``{folder}/{key}.json`` for every key that was touched; ``unswept`` ones only when touched, and at the end."""
+    """Writes ``{folder}/{key}.json`` for every key that was touched; ``unswept`` ones only when touched, and at the
+    end."""
 
     def __init__(
         self,
@@ -133,7 +136,8 @@ class Saver:
             now = self._monotonic()
             if now >= self._next_sweep:
                 self._next_sweep = now + SWEEP_SECONDS
-                self.touch(*(key for key in self._states.keys() if key not in self._unswept))  # noqa: SIM118  # not a dict
+                # Not a dict.
+                self.touch(*(key for key in self._states.keys() if key not in self._unswept))  # noqa: SIM118
             await self.save_due()
             wait = max(0.05, self._next_due() - self._monotonic())
             try:
@@ -148,7 +152,8 @@ class Saver:
             await self._save([key])
 
     async def save_all(self) -> None:
-        """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written, after all others were."""
+        """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written, after all others
+        were."""
         trouble: Exception | None = None
         for key in self._states.keys():  # noqa: SIM118  # not a dict
             trouble = await self._save([key]) or trouble

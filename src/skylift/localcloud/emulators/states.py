@@ -1,4 +1,5 @@
-"""The state of ministack's services: loaded, with what is damaged set apart; copied to be saved; taken back when it cannot be.
+"""The state of ministack's services: loaded, with what is damaged set apart; copied to be saved; taken back when it
+cannot be.
 
 Belongs with ``ministack.py`` to the files that know ministack's insides.
 """
@@ -15,10 +16,10 @@ from typing import Any
 
 from skylift.localcloud.damage import Damage, Damaged, copy_of
 from skylift.localcloud.emulators.journal import Journal
-from skylift.localcloud.emulators.log_journal import HOLDS, LogJournal
-from skylift.localcloud.emulators.log_keeping import copied
+from skylift.localcloud.emulators.logs.journal import HOLDS, LogJournal
+from skylift.localcloud.emulators.logs.keeping import copied
 from skylift.localcloud.emulators.queue_ledger import QueueLedger
-from skylift.localcloud.emulators.s3_loading import load_objects
+from skylift.localcloud.emulators.s3.loading import load_objects
 from skylift.localcloud.emulators.table import TABLE
 from skylift.localcloud.emulators.whole_file import journal_number, read_whole, whole
 
@@ -123,7 +124,8 @@ class ServiceStates:
         return whole(self._version(key), payload, snapshot.journal)
 
     def written(self, key: str) -> None:
-        """The journal before a whole is not needed any more (that of the logs may be, for a moment: see ``LogKeeping``)."""
+        """The journal before a whole is not needed any more (that of the logs may be, for a moment: see
+        ``LogKeeping``)."""
         if key == SQS:
             self._queue_lines.forget_before(journal_number(self._path(SQS)))
 
@@ -207,7 +209,8 @@ class ServiceStates:
         return self.folding or self._queue_lines.size > max(FOLD_BYTES, size)
 
     def _taken(self, key: str, take: Any) -> _Taken | None:
-        """As JSON at once, without ``get_state``'s deep copy, which takes ten times as long; a copy of what must be given one."""
+        """As JSON at once, without ``get_state``'s deep copy, which takes ten times as long; a copy of what must be
+        given one."""
         if key in TRIMMED:
             state = take()
             return _Taken(state) if state is not None else None

@@ -1,6 +1,7 @@
 """Which AWS service is served by which emulator: one table, from which routing and documents come.
 
-Skylift writes ECS, Batch, Elastic Load Balancing and MWAA itself (the wire hands them to their providers before this table is asked).
+Skylift writes ECS, Batch, Elastic Load Balancing and MWAA itself (the wire hands them to their providers before this
+table is asked).
 Everything else is not ours: ministack serves what must survive a restart, moto what ministack lacks.
 """
 
@@ -13,7 +14,7 @@ from enum import StrEnum
 from urllib.parse import parse_qs
 
 
-class Server(StrEnum):
+class Emulator(StrEnum):
     """Who answers."""
 
     SKYLIFT = "skylift"
@@ -35,12 +36,15 @@ NOTHING = "nothing"
 KEEPING = """
 What is kept:
 
-- **An answer means that it is on the disk**, so that `kill -9` of the server loses nothing that was acknowledged. A change that the disk
-  does not take (it is full) is an error with status 5xx in the service's own words, says what to do, and is undone.
-- It does not mean that it survives a machine that loses power: nothing is synced, but for PostgreSQL (environments, Airflow) and the exit
-  codes of containers. Files are replaced whole, so that what is lost then is the last changes, or is named at the next start. What it would cost: [local cloud](localcloud.md#what-is-kept).
-- Soon after, not before the answer: who has received a message of a queue (it is delivered again then, as SQS may), and whom S3 tells of
-  an object. Parts of an upload to S3 are in memory until it is completed. What runs in the background (Step Functions, schedules) is written within half a minute.
+- **An answer means that it is on the disk**, so that `kill -9` of the server loses nothing that was acknowledged. A
+  change that the disk does not take (it is full) is an error with status 5xx in the service's own words, says what to
+  do, and is undone.
+- It does not mean that it survives a machine that loses power: nothing is synced, but for PostgreSQL (environments,
+  Airflow) and the exit codes of containers. Files are replaced whole, so that what is lost then is the last changes, or
+  is named at the next start. What it would cost: [local cloud](localcloud.md#what-is-kept).
+- Soon after, not before the answer: who has received a message of a queue (it is delivered again then, as SQS may), and
+  whom S3 tells of an object. Parts of an upload to S3 are in memory until it is completed. What runs in the background
+  (Step Functions, schedules) is written within half a minute.
 - StopTask and the end of a container happen whatever the disk says; their record is written as soon as there is room.
 """
 
@@ -61,7 +65,7 @@ class Served:
     """
 
     names: tuple[str, ...]
-    server: Server
+    server: Emulator
     depth: Depth = Depth.WORKS
     keeps: str = "all"
     module: str = ""
@@ -70,25 +74,25 @@ class Served:
 
 
 def _ministack(*names: str, module: str = "", depth: Depth = Depth.WORKS, keeps: str = "all", note: str = "") -> Served:
-    return Served(names, Server.MINISTACK, depth, keeps, module or names[0].replace("-", "_"), note=note)
+    return Served(names, Emulator.MINISTACK, depth, keeps, module or names[0].replace("-", "_"), note=note)
 
 
 def _moto(*names: str, host: str = "", note: str = "") -> Served:
-    return Served(names, Server.MOTO, Depth.ANSWERS, NOTHING, host=host or names[0], note=note)
+    return Served(names, Emulator.MOTO, Depth.ANSWERS, NOTHING, host=host or names[0], note=note)
 
 
 def _refused(*names: str, instead: str) -> Served:
-    return Served(names, Server.NOBODY, Depth.REFUSED, NOTHING, note=instead)
+    return Served(names, Emulator.NOBODY, Depth.REFUSED, NOTHING, note=instead)
 
 
 NO_JOBS = "no job runs; the reason beside its state says so"
 
 
 TABLE: tuple[Served, ...] = (
-    Served(("ecs",), Server.SKYLIFT),
-    Served(("batch",), Server.SKYLIFT, keeps="all; ended jobs for a day"),
-    Served(("elasticloadbalancing", "elbv2"), Server.SKYLIFT),
-    Served(("airflow", "mwaa"), Server.SKYLIFT),
+    Served(("ecs",), Emulator.SKYLIFT),
+    Served(("batch",), Emulator.SKYLIFT, keeps="all; ended jobs for a day"),
+    Served(("elasticloadbalancing", "elbv2"), Emulator.SKYLIFT),
+    Served(("airflow", "mwaa"), Emulator.SKYLIFT),
     _ministack("s3", keeps="all; objects and versions are files, written before the answer"),
     _ministack("sqs", keeps="queues and messages"),
     _ministack("sns"),
@@ -113,7 +117,8 @@ TABLE: tuple[Served, ...] = (
         "states",
         "stepfunctions",
         module="stepfunctions",
-        note="a state machine that calls ECS, Batch, Elastic Load Balancing or MWAA is refused; jobs of Glue, EMR, Athena as there",
+        note="a state machine that calls ECS, Batch, Elastic Load Balancing or MWAA is refused; jobs of Glue, EMR, "
+        "Athena as there",
     ),
     _ministack(
         "lambda",
@@ -141,7 +146,8 @@ TABLE: tuple[Served, ...] = (
     _ministack(
         "glue",
         depth=Depth.ANSWERS,
-        note="Python shell scripts run as processes; Spark jobs and crawlers do not, and the reason beside their state says so",
+        note="Python shell scripts run as processes; Spark jobs and crawlers do not, and the reason beside their "
+        "state says so",
     ),
     _ministack(
         "athena",
@@ -189,7 +195,7 @@ def served(service: str) -> Served | None:
 
 def forgetful() -> list[str]:
     """Names of the services that keep nothing over a restart."""
-    return [row.names[0] for row in TABLE if row.keeps == NOTHING and row.server is not Server.NOBODY]
+    return [row.names[0] for row in TABLE if row.keeps == NOTHING and row.server is not Emulator.NOBODY]
 
 
 def page() -> str:
@@ -202,9 +208,11 @@ def page() -> str:
         "",
         "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results.",
         "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results. "
-        "*refused*: every call gets `NotImplemented` (501) with the note's advice, because an emulator would claim to have made "
+        "*refused*: every call gets `NotImplemented` (501) with the note's advice, because an emulator would claim to "
+        "have made "
         "what no service here knows.",
-        "Generated from `skylift.localcloud.emulators.table`; a service that is not here is refused with `NotImplemented` (501).",
+        "Generated from `skylift.localcloud.emulators.table`; a service that is not here is refused with "
+        "`NotImplemented` (501).",
         "",
         "| service | served by | worth | survives a restart | note |",
         "|---|---|---|---|---|",

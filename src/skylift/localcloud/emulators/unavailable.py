@@ -1,4 +1,5 @@
-"""Errors of the emulated services that are not the caller's fault: in the service's own words, with what its owner can do."""
+"""Errors of the emulated services that are not the caller's fault: in the service's own words, with what its owner can
+do."""
 
 from __future__ import annotations
 

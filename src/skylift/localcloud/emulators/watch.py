@@ -1,6 +1,8 @@
-"""Stands around every operation of ministack: refuses what is damaged, and answers only once what has changed is on the disk.
+"""Stands around every operation of ministack: refuses what is damaged, and answers only once what has changed is on the
+disk.
 
-The third file that knows ministack's insides, beside ``ministack.py`` and ``states.py``. Requests have been decoded already here.
+The third file that knows ministack's insides, beside ``ministack.py`` and ``states.py``. Requests have been decoded
+already here.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from typing import Any
 
 from skylift.localcloud.emulators.changes import action_of, is_read, promised, touched
 from skylift.localcloud.emulators.crashes import caught
-from skylift.localcloud.emulators.log_journal import Change, JournalTime
-from skylift.localcloud.emulators.log_keeping import LogKeeping
-from skylift.localcloud.emulators.s3_writes import S3Writes
+from skylift.localcloud.emulators.logs.journal import Change, JournalTime
+from skylift.localcloud.emulators.logs.keeping import LogKeeping
+from skylift.localcloud.emulators.s3.writes import S3Writes
 from skylift.localcloud.emulators.saver import Saver
 from skylift.localcloud.emulators.states import LOGS, S3, SESSIONS, SQS, ServiceStates
 from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_damaged
@@ -29,7 +31,7 @@ Operation = Callable[..., Awaitable[Answer]]
 """Given method, path, headers, body and query."""
 
 
-class Watch:
+class ChangeWatch:
     """Puts itself around all operations."""
 
     def __init__(
@@ -108,7 +110,8 @@ class Watch:
         return perform
 
     async def _keep(self, promised: list[str], changed: list[str]) -> None:
-        """What is promised is on the disk when this returns, the rest soon. Raises ``OSError``: nothing of it is, in memory neither."""
+        """What is promised is on the disk when this returns, the rest soon. Raises ``OSError``: nothing of it is, in
+        memory neither."""
         self._saver.touch(*(name for name in changed if name not in promised))
         others = [name for name in promised if name != SQS]
         if SQS not in promised:
@@ -155,8 +158,8 @@ class Watch:
         return perform
 
     def logs_grown(self) -> None:
-        """After a change of logs. Ministack keeps every log line twice; the second copy only serves GetLogRecord, and queries make
-        it anew."""
+        """After a change of logs. Ministack keeps every log line twice; the second copy only serves GetLogRecord, and
+        queries make it anew."""
         records = self._server._get_module(LOGS)._log_records._data
         if len(records) > MOST_LOG_RECORDS:
             records.clear()

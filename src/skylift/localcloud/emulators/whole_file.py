@@ -1,7 +1,8 @@
-"""The file that holds a service's whole state: ministack's own form, with a digest, so that damage is noticed when it is read.
+"""The file that holds a service's whole state: ministack's own form, with a digest, so that damage is noticed when it
+is read.
 
-``{"__ministack_format__": 2, "journal": 7, "digest": "...", "payload": ...}``; ``journal`` only where one goes on from it. ministack
-reads such a file, and files without a digest (of an older skylift) are read here.
+``{"__ministack_format__": 2, "journal": 7, "digest": "...", "payload": ...}``; ``journal`` only where one goes on from
+it. ministack reads such a file, and files without a digest (of an older skylift) are read here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from skylift.localcloud.damage import damaged
 FORMAT = "__ministack_format__"
 _HEAD_BYTES = 200
 _HEAD = re.compile(
-    rb'\{"__ministack_format__": \d+(?:, "journal": (?P<journal>\d+))?, "digest": "(?P<digest>[0-9a-f]{32})", "payload": '
+    rb'\{"__ministack_format__": \d+(?:, "journal": (?P<journal>\d+))?, "digest": "(?P<digest>[0-9a-f]{32})", '
+    rb'"payload": '
 )
 _JOURNAL = re.compile(rb'"journal": (\d+)')
 

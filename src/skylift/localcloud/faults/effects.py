@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from skylift.localcloud.faults.kinds import PRESETS, Kind, Preset
+from skylift.localcloud.faults.kinds import PRESETS, FaultKind, Preset
 from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Answered, Call
 
@@ -63,7 +63,7 @@ class Fault:
     """
 
     name: str
-    kind: Kind
+    kind: FaultKind
     values: Mapping[str, Any]
     since: float
     hits: int = 0

@@ -1,4 +1,5 @@
-"""The faults that can be asked for, as data: the command's options, the API's checks and ``docs/faults.md`` come from here.
+"""The faults that can be asked for, as data: the command's options, the API's checks and ``docs/faults.md`` come from
+here.
 
 Light on purpose: the command line imports this module, and nothing else of the local cloud.
 """
@@ -97,7 +98,7 @@ _CALL = (SERVICE, OPERATION, CLUSTER, QUEUE, *_EXTENT)
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultKind:
     """One kind of fault.
 
     Attributes:
@@ -137,10 +138,10 @@ def _parsed(kind: str, parameter: Parameter, text: str | None) -> Any:
         raise Refused(f"fault {kind}, {parameter.name}: {text!r} cannot be used: {error}") from error
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, FaultKind] = {
     kind.name: kind
     for kind in (
-        Kind(
+        FaultKind(
             "throttle",
             "Refuses calls with the service's own throttling error once a token bucket is empty.",
             (
@@ -150,7 +151,7 @@ KINDS: Mapping[str, Kind] = {
                 *_CALL,
             ),
         ),
-        Kind(
+        FaultKind(
             "latency",
             "Makes calls wait before they are worked on.",
             (
@@ -159,7 +160,7 @@ KINDS: Mapping[str, Kind] = {
                 *_CALL,
             ),
         ),
-        Kind(
+        FaultKind(
             "cut",
             "Resets the connection: the caller gets no answer and cannot know whether the work was done.",
             (
@@ -172,7 +173,7 @@ KINDS: Mapping[str, Kind] = {
                 *_CALL,
             ),
         ),
-        Kind(
+        FaultKind(
             "error",
             "Answers calls with an error; the work is not done.",
             (
@@ -184,9 +185,10 @@ KINDS: Mapping[str, Kind] = {
                 *_CALL,
             ),
         ),
-        Kind(
+        FaultKind(
             "missing",
-            "DescribeTasks does not know ECS tasks that exist: failures with reason MISSING, as before AWS is consistent.",
+            "DescribeTasks does not know ECS tasks that exist: failures with reason MISSING, as before AWS is "
+            "consistent.",
             (
                 Parameter("younger", number(0), 0.0, "Only ECS tasks created less than so many seconds ago; 0: all."),
                 CLUSTER,
@@ -195,7 +197,7 @@ KINDS: Mapping[str, Kind] = {
             service="ecs",
             operations=frozenset({"DescribeTasks"}),
         ),
-        Kind(
+        FaultKind(
             "capacity",
             "No room: RunTask starts nothing and gives a failure per ECS task; Batch jobs stay RUNNABLE.",
             (
@@ -212,7 +214,7 @@ KINDS: Mapping[str, Kind] = {
                 *_EXTENT,
             ),
         ),
-        Kind(
+        FaultKind(
             "events",
             "Disturbs state change events on their way to EventBridge.",
             (
@@ -227,7 +229,7 @@ KINDS: Mapping[str, Kind] = {
                 *_EXTENT,
             ),
         ),
-        Kind(
+        FaultKind(
             "spot",
             "Takes FARGATE_SPOT away: SIGTERM now, SIGKILL after the warning; stop code SpotInterruption.",
             (
@@ -241,7 +243,7 @@ KINDS: Mapping[str, Kind] = {
             ),
             at_once=True,
         ),
-        Kind(
+        FaultKind(
             "kill",
             "Kills containers (SIGKILL), as the kernel does when memory runs out.",
             (

@@ -15,7 +15,7 @@ from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.faults.effects import Effect, Fault, delays_of, effect
 from skylift.localcloud.faults.kinds import KINDS
-from skylift.wire.intercept import Call, ConnectionCut, Course
+from skylift.wire.intercept import Call, ConnectionCut, Interception
 
 Action = Callable[[Fault], int]
 """Does a fault of a kind that is done at once; says how many containers or ECS tasks it has hit."""
@@ -75,10 +75,11 @@ class Faults:
         """The faults that are not over, as JSON."""
         return [self._shown(fault) for fault in self._live()]
 
-    async def course(self, call: Call) -> Course:
-        """See ``wire.intercept.Interceptor``. All delays first; then the first refusal; then what concerns the answer."""
+    async def interception(self, call: Call) -> Interception:
+        """See ``wire.intercept.Interceptor``. All delays first; then the first refusal; then what concerns the
+        answer."""
         if not self._faults:
-            return Course()
+            return Interception()
         now = self._clock()
         found = [each for fault in self._live() if (each := effect(fault, call, now)) is not None]
         if delay := sum(each.delay for each in found):
@@ -88,7 +89,7 @@ class Faults:
                 raise each.error
             if each.cut == "before":
                 raise ConnectionCut
-        return _course(found)
+        return _interception(found)
 
     def has_room(self, service: str, place: str) -> bool:
         """Whether work may be placed; for schedulers, which start what waits without being called.
@@ -129,7 +130,7 @@ class Faults:
         return {"name": fault.name, "kind": fault.kind.name, "values": chosen, "since": fault.since, "hits": fault.hits}
 
 
-def _course(effects: list[Effect]) -> Course:
+def _interception(effects: list[Effect]) -> Interception:
     answer = next((each.answer for each in effects if each.answer is not None), None)
     rewrites = [each.rewrite for each in effects if each.rewrite is not None]
 
@@ -138,4 +139,4 @@ def _course(effects: list[Effect]) -> Course:
             answered = change(answered)
         return answered
 
-    return Course(answer, rewrite if rewrites else None, any(each.cut == "after" for each in effects))
+    return Interception(answer, rewrite if rewrites else None, any(each.cut == "after" for each in effects))

@@ -1,4 +1,5 @@
-"""``/_skylift/faults``: the faults over HTTP, as JSON. Behind the gate: requests are signed for the service ``skylift``.
+"""``/_skylift/faults``: the faults over HTTP, as JSON. Behind the gate: requests are signed for the service
+``skylift``.
 
 ``GET /_skylift/faults`` lists; ``POST`` sets ``{"kind": ..., "name": ..., "values": {...}}``; ``DELETE`` ends all, and
 ``DELETE /_skylift/faults/{name}`` one.

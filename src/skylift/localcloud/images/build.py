@@ -156,11 +156,12 @@ def build_image(root: Path, base_root: Path, package: PackageLayer, progress: Pr
 
 
 def link_python(python: Path, folder: Path) -> Path:
-    """Puts the Python under a virtual environment into ``folder/bin``, as python, python3 and python3.X; returns that folder.
+    """Puts the Python under a virtual environment into ``folder/bin``, as python, python3 and python3.X; returns that
+    folder.
 
-    uv makes a virtual environment only from a Python that is none itself. Airflow's PythonVirtualenvOperator asks it for
-    ``python``, which an OCI image has, and many a machine has not. Two folders deep, because Python (and uv) take one that has
-    a ``pyvenv.cfg`` beside it or one folder up for a virtual environment's.
+    uv makes a virtual environment only from a Python that is none itself. Airflow's PythonVirtualenvOperator asks it
+    for ``python``, which an OCI image has, and many a machine has not. Two folders deep, because Python (and uv) take
+    one that has a ``pyvenv.cfg`` beside it or one folder up for a virtual environment's.
     """
     base = python.resolve()
     place = folder / "bin"
@@ -213,7 +214,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove_unused(folder: Path, *, keep: int) -> None:
-    """Removes all but the newest ``keep`` images and bases, except those that a running process uses; needs the lock."""
+    """Removes all but the newest ``keep`` images and bases, except those that a running process uses; needs the
+    lock."""
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     bases = [path for path in folders if path.name.startswith("base-")]

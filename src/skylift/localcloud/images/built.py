@@ -50,7 +50,7 @@ _REFERENCE = re.compile(
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """An image that is there, whole.
 
     Attributes:
@@ -78,13 +78,13 @@ class Image:
 def site_of(root: Path) -> dict[str, str]:
     """What makes a virtual environment's packages those of the system to another that asks for the system's.
 
-    Airflow's PythonVirtualenvOperator asks by default (``system_site_packages``), to find Airflow there, as in an OCI image or
-    on MWAA. The system's are those of the bare Python, and the "user's", which may lie anywhere.
+    Airflow's PythonVirtualenvOperator asks by default (``system_site_packages``), to find Airflow there, as in an OCI
+    image or on MWAA. The system's are those of the bare Python, and the "user's", which may lie anywhere.
     """
     return {"PYTHONUSERBASE": str(root)}
 
 
-class Images:
+class BuiltImages:
     """The images of one ``$SKYLIFT_HOME``. Safe to use from several threads and processes at once."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Images:
         stems = (path.stem.rpartition("-") for path in sorted(self._locks.glob("*.txt")))
         return tuple(f"skylift/{name}:{tag}" for name, _, tag in stems)
 
-    def find(self, reference: str) -> Image | None:
+    def find(self, reference: str) -> BuiltImage | None:
         """The image, when it is built for this skylift and this Python; ``None`` when it is not, or unknown."""
         lock = self._lock_of(reference)
         if lock is None:
@@ -120,7 +120,7 @@ class Images:
         root = self.folder / image_digest(this_base(lock), self._package)
         return self._image(reference, root) if root.is_dir() else None
 
-    def build(self, reference: str, progress: Callable[[str], None]) -> Image:
+    def build(self, reference: str, progress: Callable[[str], None]) -> BuiltImage:
         """The image, built first when it is not there. Blocks: seconds, with an empty cache as long as downloads take.
 
         Another process that builds at the same time is waited for. ``progress`` gets short lines for people.
@@ -168,7 +168,7 @@ class Images:
         lock = self._locks / f"{match['name']}-{match['tag']}.txt"
         return lock if lock.is_file() else None
 
-    def _image(self, reference: str, root: Path) -> Image:
+    def _image(self, reference: str, root: Path) -> BuiltImage:
         environment = {
             "PATH": f"{root / 'bin'}:{root / SYSTEM / 'bin'}:{SYSTEM_PATH}",
             "VIRTUAL_ENV": str(root),
@@ -178,8 +178,9 @@ class Images:
             "UV_CACHE_DIR": self._uv_cache(),
             **self._network,
         }
-        # As in our Dockerfile: a container that cannot name an entry point (Batch's) gets layer and startup script, too.
-        return Image(reference, root, ENTRYPOINT, ("airflow", "version"), environment)
+        # As in our Dockerfile: a container that cannot name an entry point (Batch's) gets layer and startup script,
+        # too.
+        return BuiltImage(reference, root, ENTRYPOINT, ("airflow", "version"), environment)
 
     def _uv_cache(self) -> str:
         return self._environ.get("UV_CACHE_DIR") or str(self._cache / "uv")

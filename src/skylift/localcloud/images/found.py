@@ -10,7 +10,7 @@ from pathlib import Path
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage, Damaged
 from skylift.localcloud.images.build import link_python
-from skylift.localcloud.images.built import SYSTEM_PATH, Image, site_of
+from skylift.localcloud.images.built import SYSTEM_PATH, BuiltImage, site_of
 from skylift.localcloud.images.network import network_variables
 from skylift.localcloud.images.registry import ImageRegistry, NamedImage, checked_image, has_python
 from skylift.localcloud.ports import Image as AnyImage
@@ -89,7 +89,7 @@ class LocalImages:
         folder = self._home / "cache" / "pythons" / hashlib.sha256(str(named.root).encode()).hexdigest()[:16]
         return [str(link_python(named.root / "bin" / "python", folder))]
 
-    def _image(self, reference: str, named: NamedImage) -> Image:
+    def _image(self, reference: str, named: NamedImage) -> BuiltImage:
         environment = {
             "PATH": ":".join([str(named.root / "bin"), *self._base_python(named), SYSTEM_PATH]),
             "VIRTUAL_ENV": str(named.root),
@@ -97,4 +97,4 @@ class LocalImages:
             **network_variables(self._environ),
             **named.environment,
         }
-        return Image(reference, named.root, (), ("python",), environment, template="")
+        return BuiltImage(reference, named.root, (), ("python",), environment, template="")

@@ -1,6 +1,7 @@
 """Images that people name themselves: a reference stands for a virtual environment on this machine.
 
-One JSON file, ``$SKYLIFT_HOME/images/named.json``, read anew at every look, so that a running server sees what a command adds.
+One JSON file, ``$SKYLIFT_HOME/images/named.json``, read anew at every look, so that a running server sees what a
+command adds.
 """
 
 from __future__ import annotations

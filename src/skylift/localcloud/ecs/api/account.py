@@ -1,11 +1,12 @@
-"""ECS's account settings: stored, shown with their defaults. They change nothing of what runs here, except tags and long ARNs, which always are as with the new setting."""
+"""ECS's account settings: stored, shown with their defaults. They change nothing of what runs here, except tags and
+long ARNs, which always are as with the new setting."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
 from __future__ import annotations
 
 from skylift.core.names import arn
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.shapes import invalid, page
 from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
@@ -24,10 +25,11 @@ _VALUES = {
     "defaultLogDriverMode": ("non-blocking", "blocking", "non-blocking"),
     "fargateEventWindows": ("disabled", *_SWITCH),
 }
-"""Name -> default, then the values that PutAccountSetting takes (API reference, PutAccountSetting; "Amazon ECS account settings")."""
+"""Name -> default, then the values that PutAccountSetting takes (API reference, PutAccountSetting; "Amazon ECS account
+settings")."""
 
 
-class AccountOperations(Operations):
+class AccountOperations(EcsOperations):
     """Put, list and delete account settings."""
 
     def put_account_setting(self, caller: Caller, request: Request) -> Document:

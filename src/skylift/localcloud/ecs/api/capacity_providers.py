@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.lifecycle import ServiceState
 from skylift.localcloud.ecs.model.shapes import client_error, ecs_arn, invalid, last_word, merged_tags, page, shown
 from skylift.localcloud.ecs.model.strategy import FARGATE_PROVIDERS
@@ -23,7 +23,7 @@ _SCALING = {
 }
 
 
-class CapacityProviderOperations(Operations):
+class CapacityProviderOperations(EcsOperations):
     """Create, describe, update and delete capacity providers."""
 
     def create_capacity_provider(self, caller: Caller, request: Request) -> Document:
@@ -31,7 +31,8 @@ class CapacityProviderOperations(Operations):
         name = request["name"]
         if not _NAME.fullmatch(name):
             raise invalid(
-                "Invalid capacity provider name: up to 255 letters, numbers, underscores and hyphens, and it cannot begin "
+                "Invalid capacity provider name: up to 255 letters, numbers, underscores and hyphens, and it cannot "
+                "begin "
                 "with aws, ecs or fargate."
             )
         if "autoScalingGroupProvider" not in request:

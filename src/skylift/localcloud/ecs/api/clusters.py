@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.lifecycle import STARTING, ServiceState, TaskState
 from skylift.localcloud.ecs.model.shapes import ecs_arn, invalid, last_word, merged_tags, page
 from skylift.localcloud.ecs.model.strategy import FARGATE_PROVIDERS, check_strategy
@@ -18,7 +18,7 @@ from skylift.wire.provider import Caller
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 
 
-class ClusterOperations(Operations):
+class ClusterOperations(EcsOperations):
     """CreateCluster, DescribeClusters, ListClusters, UpdateCluster, PutClusterCapacityProviders, DeleteCluster."""
 
     def create_cluster(self, caller: Caller, request: Request) -> Document:
@@ -126,7 +126,8 @@ class ClusterOperations(Operations):
         check_strategy(request.get("defaultCapacityProviderStrategy", ()), names, known)
 
     def _check_in_use(self, cluster: Document, names: Collection[str]) -> None:
-        """A provider that a service or an ECS task uses cannot be taken from its cluster (API reference, PutClusterCapacityProviders)."""
+        """A provider that a service or an ECS task uses cannot be taken from its cluster (API reference,
+        PutClusterCapacityProviders)."""
         arn = cluster["clusterArn"]
         used = {
             item["capacityProvider"]
@@ -142,7 +143,8 @@ class ClusterOperations(Operations):
 
 
 def _without(cluster: Document, include: Collection[str]) -> Document:
-    """Tags, settings and configuration are shown to whom asks for them (API reference, DescribeClusters: ``include``)."""
+    """Tags, settings and configuration are shown to whom asks for them (API reference, DescribeClusters:
+    ``include``)."""
     if "TAGS" not in include:
         cluster["tags"] = []
     if "SETTINGS" not in include:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.checks import check_definition, cpu_units, memory_mib
 from skylift.localcloud.ecs.model.health import DEFAULTS
 from skylift.localcloud.ecs.model.shapes import client_error, ecs_arn, invalid, merged_tags, page, shown
@@ -27,7 +27,7 @@ _COPIED = (
 )
 
 
-class DefinitionOperations(Operations):
+class TaskDefinitionOperations(EcsOperations):
     """Register, describe, list, deregister and delete task definitions."""
 
     def register_task_definition(self, caller: Caller, request: Request) -> Document:
@@ -111,7 +111,10 @@ class DefinitionOperations(Operations):
             if found is None:
                 failures.append({"arn": reference, "reason": "TASK_DEFINITION_NOT_FOUND"})
             elif found["status"] == "ACTIVE":
-                reason = "The specified task definition is still in ACTIVE status. Please deregister the target and try again."
+                reason = (
+                    "The specified task definition is still in ACTIVE status. Please deregister the target and "
+                    "try again."
+                )
                 failures.append({"arn": found["taskDefinitionArn"], "reason": reason})
             else:
                 found["status"] = "DELETE_IN_PROGRESS"

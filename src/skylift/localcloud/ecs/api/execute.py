@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.api.sessions import Sessions
 from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.ecs.model.shapes import invalid, last_word
@@ -22,12 +22,13 @@ from skylift.wire.provider import Caller
 PREFIX = "/_skylift/exec"
 _MOST_BYTES = 256 * 1024
 _NOT_ENABLED = (
-    "The execute command failed because execute command was not enabled when the task was run or the execute command agent "
+    "The execute command failed because execute command was not enabled when the task was run or the execute command "
+    "agent "
     "isn't running. Wait and try again or run a new task with execute command enabled and try again."
 )
 
 
-class ExecuteOperations(Operations):
+class ExecuteOperations(EcsOperations):
     """ExecuteCommand.
 
     Attributes:
@@ -70,14 +71,14 @@ class ExecuteOperations(Operations):
         container = containers.get(name or next(iter(containers)))
         if container is None:
             raise invalid("The specified container was not found in the task.")
-        flight = self.engine.flight(task)
-        ended = flight.ended(container["name"]) if flight is not None else None
-        if flight is None or ended is None or task.state is not TaskState.RUNNING:
+        run = self.engine.run(task)
+        ended = run.ended(container["name"]) if run is not None else None
+        if run is None or ended is None or task.state is not TaskState.RUNNING:
             raise AwsError(
                 "TargetNotConnectedException",
                 "The execute command failed due to an internal error. Try again later: the container does not run.",
             )
-        begin = partial(flight.enter, container["name"], words)
+        begin = partial(run.enter, container["name"], words)
         return container, self.sessions.open(begin, ended)
 
 
@@ -89,8 +90,8 @@ def _words(command: str) -> list[str]:
 
 
 class ExecRoute:
-    """``POST /_skylift/exec`` behind the gate, for the owner: ``{"cluster", "task", "container", "command": [...]}``; any running
-    container, whether ``enableExecuteCommand`` is on or not. Answers with the session."""
+    """``POST /_skylift/exec`` behind the gate, for the owner: ``{"cluster", "task", "container", "command": [...]}``;
+    any running container, whether ``enableExecuteCommand`` is on or not. Answers with the session."""
 
     def __init__(self, operations: ExecuteOperations) -> None:
         self._operations = operations

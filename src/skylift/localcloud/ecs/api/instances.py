@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.shapes import client_error, ecs_arn, invalid, last_word
 from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
 
-class InstanceOperations(Operations):
+class InstanceOperations(EcsOperations):
     """Answers for a cluster without instances of one's own."""
 
     def list_container_instances(self, caller: Caller, request: Request) -> Document:

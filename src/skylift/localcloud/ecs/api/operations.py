@@ -7,25 +7,27 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.localcloud.ecs.model.shapes import client_error, invalid, last_word
-from skylift.localcloud.ecs.model.store import EcsTask, Store
+from skylift.localcloud.ecs.model.store import EcsStore, EcsTask
 from skylift.localcloud.ecs.model.strategy import FARGATE_PROVIDERS, check_strategy
-from skylift.localcloud.ecs.services.scheduler import ServiceKeeper
+from skylift.localcloud.ecs.services.scheduler import ServiceScheduler
 from skylift.localcloud.ecs.tasks.engine import Engine
-from skylift.localcloud.ecs.tasks.make import Maker
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ecs.tasks.make import TaskMaker
+from skylift.localcloud.ports import CloudContext, Document
 from skylift.wire.errors import AwsError
 
 Request = dict[str, Any]
 
 
-class Operations:
+class EcsOperations:
     """Base of the classes that serve ECS's operations."""
 
-    def __init__(self, place: Place, store: Store, engine: Engine, keeper: ServiceKeeper, maker: Maker) -> None:
+    def __init__(
+        self, place: CloudContext, store: EcsStore, engine: Engine, scheduler: ServiceScheduler, maker: TaskMaker
+    ) -> None:
         self.place = place
         self.store = store
         self.engine = engine
-        self.keeper = keeper
+        self.scheduler = scheduler
         self.maker = maker
 
     @property
@@ -54,7 +56,8 @@ class Operations:
         """
         if request.get("launchType") and request.get("capacityProviderStrategy"):
             raise invalid(
-                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
+                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try "
+                "again."
             )
         default = cluster["defaultCapacityProviderStrategy"]
         if default and not request.get("launchType") and not request.get("capacityProviderStrategy"):

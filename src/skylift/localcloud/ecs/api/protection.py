@@ -8,7 +8,7 @@ Source: API reference, UpdateTaskProtection and GetTaskProtection; "API failure 
 from __future__ import annotations
 
 from skylift.core.errors import Unavailable
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.shapes import ecs_arn, invalid, last_word, shown
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ports import Document
@@ -19,7 +19,7 @@ MOST_MINUTES = 2880
 _NOT_VALID = "TASK_NOT_VALID"
 
 
-class ProtectionOperations(Operations):
+class ProtectionOperations(EcsOperations):
     """UpdateTaskProtection, GetTaskProtection."""
 
     def update_task_protection(self, caller: Caller, request: Request) -> Document:
@@ -40,7 +40,7 @@ class ProtectionOperations(Operations):
                 task.protected_until = until
             raise
         for task in tasks:
-            self.keeper.ring((task.document["clusterArn"], str(task.document["group"]).removeprefix("service:")))
+            self.scheduler.ring((task.document["clusterArn"], str(task.document["group"]).removeprefix("service:")))
         return {"protectedTasks": [self._protected(task) for task in tasks], "failures": failures}
 
     def get_task_protection(self, caller: Caller, request: Request) -> Document:

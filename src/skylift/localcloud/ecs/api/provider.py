@@ -10,31 +10,31 @@ from skylift.localcloud.containers.template import TEMPLATES, TemplateRunner
 from skylift.localcloud.ecs.api.account import AccountOperations
 from skylift.localcloud.ecs.api.capacity_providers import CapacityProviderOperations
 from skylift.localcloud.ecs.api.clusters import ClusterOperations
-from skylift.localcloud.ecs.api.definitions import DefinitionOperations
+from skylift.localcloud.ecs.api.definitions import TaskDefinitionOperations
 from skylift.localcloud.ecs.api.execute import ExecuteOperations
 from skylift.localcloud.ecs.api.instances import InstanceOperations
 from skylift.localcloud.ecs.api.protection import ProtectionOperations
 from skylift.localcloud.ecs.api.services import ServiceOperations
 from skylift.localcloud.ecs.api.sessions import Sessions
-from skylift.localcloud.ecs.api.tags import TagOperations
+from skylift.localcloud.ecs.api.tags import EcsTagOperations
 from skylift.localcloud.ecs.api.tasks import TaskOperations
-from skylift.localcloud.ecs.model.store import Store
-from skylift.localcloud.ecs.services.scheduler import ServiceKeeper
+from skylift.localcloud.ecs.model.store import EcsStore
+from skylift.localcloud.ecs.services.scheduler import ServiceScheduler
 from skylift.localcloud.ecs.tasks.engine import Engine, Neighbours
-from skylift.localcloud.ecs.tasks.make import Maker
+from skylift.localcloud.ecs.tasks.make import TaskMaker
 from skylift.localcloud.ecs.tasks.slots import Slots
 from skylift.localcloud.events import Events, NoBus
-from skylift.localcloud.ports import Change, Place, nobody
+from skylift.localcloud.ports import Change, CloudContext, nobody
 
 
 class EcsProvider(
     ClusterOperations,
     CapacityProviderOperations,
-    DefinitionOperations,
+    TaskDefinitionOperations,
     TaskOperations,
     ProtectionOperations,
     ServiceOperations,
-    TagOperations,
+    EcsTagOperations,
     AccountOperations,
     InstanceOperations,
     ExecuteOperations,
@@ -49,7 +49,7 @@ class EcsProvider(
 
     def __init__(
         self,
-        place: Place,
+        place: CloudContext,
         neighbours: Neighbours,
         clock: Clock,
         on_change: Change = nobody,
@@ -60,24 +60,24 @@ class EcsProvider(
         """Opens ``cloud.db`` in the place's folder; nothing runs yet. Without ``events`` nobody is told of any."""
         place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         events = events or Events(place.database, place, NoBus(), clock)
-        store = Store(place.database, events.ring)
+        store = EcsStore(place.database, events.ring)
         self._runner = runner or TemplateRunner(
             ProcessRunner(), place.folder / "templates", most=TEMPLATES.read(os.environ)
         )
         engine = Engine(place, store, self._runner, neighbours, clock, on_change, events, slots)
-        maker = Maker(place, store, clock)
-        super().__init__(place, store, engine, ServiceKeeper(engine, maker), maker)
+        maker = TaskMaker(place, store, clock)
+        super().__init__(place, store, engine, ServiceScheduler(engine, maker), maker)
         self.sessions = Sessions(place.endpoint, clock)
 
     async def start(self) -> None:
         """Takes up what was there before: containers that still run, services that are wanted."""
         await self.engine.start()
-        self.keeper.start()
+        self.scheduler.start()
 
     async def close(self) -> None:
         """Ends all containers; what is recorded stays on disk. Safe to call when ``start`` was not."""
-        self.keeper.close()
+        self.scheduler.close()
         await self.engine.close()
         await self._runner.close()
-        self.keeper.close()
+        self.scheduler.close()
         self.store.close()

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.checks import check_placement
 from skylift.localcloud.ecs.model.lifecycle import SERVICE, ServiceState
 from skylift.localcloud.ecs.model.service_checks import check_service
 from skylift.localcloud.ecs.model.shapes import digest, ecs_arn, invalid, last_word, merged_tags, page, shown
-from skylift.localcloud.ecs.model.store import Service
+from skylift.localcloud.ecs.model.store import EcsService
 from skylift.localcloud.ecs.model.strategy import FARGATE_PROVIDERS
 from skylift.localcloud.ecs.services.deployments import begin
 from skylift.localcloud.ports import Document
@@ -48,7 +48,7 @@ _UPDATED = (
 )
 
 
-class ServiceOperations(Operations):
+class ServiceOperations(EcsOperations):
     """CreateService, UpdateService, DescribeServices, ListServices, DeleteService."""
 
     def create_service(self, caller: Caller, request: Request) -> Document:
@@ -67,7 +67,7 @@ class ServiceOperations(Operations):
             return {"service": shown(found.document)}
         if found is not None and found.document["status"] == ServiceState.DRAINING:
             raise invalid("Unable to Start a service that is still Draining.")
-        service = Service(self._document(caller, request, cluster, definition), digest=fingerprint)
+        service = EcsService(self._document(caller, request, cluster, definition), digest=fingerprint)
         deployment = service.document["deployments"][0]
         texts = self.engine.events.of_deployment(service.document, deployment, "SERVICE_DEPLOYMENT_IN_PROGRESS")
         self._accept(service, texts)
@@ -158,13 +158,13 @@ class ServiceOperations(Operations):
         self._accept(service)
         return {"service": shown(document)}
 
-    def _accept(self, service: Service, events: Sequence[str] = ()) -> None:
+    def _accept(self, service: EcsService, events: Sequence[str] = ()) -> None:
         service.failures, service.not_before = 0, 0.0
         self.store.save(service, events=events)
         self.engine.tell_service(*service.key)
-        self.keeper.ring(service.key)
+        self.scheduler.ring(service.key)
 
-    def _active(self, cluster: Document, reference: str) -> Service:
+    def _active(self, cluster: Document, reference: str) -> EcsService:
         found = self.store.services.get((cluster["clusterArn"], last_word(reference)))
         if found is None:
             raise AwsError("ServiceNotFoundException", "Service not found.")
@@ -182,7 +182,8 @@ class ServiceOperations(Operations):
             ports = {port.get("containerPort") for port in container.get("portMappings", ())}
             if balancer.get("containerPort") not in ports:
                 raise invalid(
-                    f"The container {container['name']} did not have a container port {balancer.get('containerPort')} defined."
+                    f"The container {container['name']} did not have a container port {balancer.get('containerPort')} "
+                    "defined."
                 )
             if "targetGroupArn" not in balancer:
                 raise invalid("Classic load balancers are not served: name a targetGroupArn.")
@@ -227,7 +228,7 @@ class ServiceOperations(Operations):
                 key: request[key] for key in ("networkConfiguration", "healthCheckGracePeriodSeconds") if key in request
             },
         }
-        begin(Service(document), now)
+        begin(EcsService(document), now)
         return document
 
 

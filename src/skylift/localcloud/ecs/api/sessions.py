@@ -1,13 +1,15 @@
 """Shells in containers, over HTTP: sessions that ExecuteCommand opened, and the route on which somebody talks to one.
 
-AWS's own protocol (Session Manager's websocket) is not needed here: a session is one request whose body is what is typed and whose
-answer is what is shown, both as frames, at the same time. A frame is one letter, four bytes of length (big endian), and as many bytes:
+AWS's own protocol (Session Manager's websocket) is not needed here: a session is one request whose body is what is
+typed and whose answer is what is shown, both as frames, at the same time. A frame is one letter, four bytes of length
+(big endian), and as many bytes:
 
 to the container    ``i`` input, ``e`` no more input, ``w`` the window's size (``rows columns`` as text)
-from the container  ``o`` standard output, ``r`` standard error (only without a terminal), ``x`` the exit code as text: the last
+from the container  ``o`` standard output, ``r`` standard error (only without a terminal), ``x`` the exit code as text:
+the last
 
-A session is for one connection, within ten minutes, with its token in the header ``authorization``. When the connection or the container
-ends, its program is killed.
+A session is for one connection, within ten minutes, with its token in the header ``authorization``. When the connection
+or the container ends, its program is killed.
 """
 
 from __future__ import annotations

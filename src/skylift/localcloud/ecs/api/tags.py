@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skylift.core.errors import Unavailable
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.shapes import invalid, merged_tags
 from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
 
-class TagOperations(Operations):
+class EcsTagOperations(EcsOperations):
     """TagResource, UntagResource, ListTagsForResource."""
 
     def tag_resource(self, caller: Caller, request: Request) -> Document:

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.localcloud.ecs.api.operations import Operations, Request
+from skylift.localcloud.ecs.api.operations import EcsOperations, Request
 from skylift.localcloud.ecs.model.checks import check_run
 from skylift.localcloud.ecs.model.lifecycle import StopCode
 from skylift.localcloud.ecs.model.shapes import digest, ecs_arn, invalid, last_word, page, shown
 from skylift.localcloud.ecs.model.store import EcsTask
-from skylift.localcloud.ecs.tasks.make import Order, task_tags
+from skylift.localcloud.ecs.tasks.make import TaskRequest, task_tags
 from skylift.localcloud.ports import Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
 
-class TaskOperations(Operations):
+class TaskOperations(EcsOperations):
     """What the executors call."""
 
     def run_task(self, caller: Caller, request: Request) -> Document:
@@ -43,7 +43,7 @@ class TaskOperations(Operations):
         tags = task_tags(request, definition, cluster["clusterName"])
         group = request.get("group") or f"family:{definition['family']}"
         tasks = self.maker.make(
-            Order(definition, cluster["clusterArn"], request, group, tags=tags), request.get("count", 1)
+            TaskRequest(definition, cluster["clusterArn"], request, group, tags=tags), request.get("count", 1)
         )
         for task in tasks:
             task.client_token, task.digest = token, fingerprint
@@ -77,7 +77,8 @@ class TaskOperations(Operations):
         return {"tasks": tasks, "failures": failures}
 
     def list_tasks(self, caller: Caller, request: Request) -> Document:
-        """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING unless said otherwise."""
+        """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING unless said
+        otherwise."""
         cluster = self.cluster(request)
         if "containerInstance" in request:  # as on Fargate: there is none
             raise invalid("The referenced container instance was not found.")

@@ -1,7 +1,8 @@
 """What RegisterTaskDefinition and RunTask refuse beyond what botocore's model says. Pure; each rule with its source.
 
-Sources: "Amazon ECS task definition parameters for Fargate" (sizes, network mode), "Specifying sensitive data" (secrets),
-"Using the awslogs log driver" (log options), API reference of RunTask (overrides, count, network configuration).
+Sources: "Amazon ECS task definition parameters for Fargate" (sizes, network mode), "Specifying sensitive data"
+(secrets), "Using the awslogs log driver" (log options), API reference of RunTask (overrides, count, network
+configuration).
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
         raise client_error("The stopTimeout of a container on Fargate must be between 0 and 120 seconds.")
     if not fargate and not (definition.get("memory") or container.get("memory") or container.get("memoryReservation")):
         raise client_error(
-            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be specified."
+            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be "
+            "specified."
         )
     if fargate and not 2 <= container.get("startTimeout", 2) <= 120:
         raise client_error("The startTimeout of a container on Fargate must be between 2 and 120 seconds.")

@@ -1,8 +1,9 @@
 """A container's health check: when it runs, and what its outcomes mean for the container and the ECS task.
 
-Source: API reference, ``HealthCheck`` (ranges and defaults) and "Determine Amazon ECS task health using container health checks":
-only essential containers with a health check count for the ECS task; a failure in the start period does not count, a success there
-ends it.
+Source: API reference, ``HealthCheck`` (ranges and defaults) and "Determine Amazon ECS task health using container
+health checks":
+only essential containers with a health check count for the ECS task; a failure in the start period does not count, a
+success there ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _RANGES = {"interval": (5, 300), "timeout": (2, 60), "retries": (1, 10), "startP
 
 
 @dataclass(frozen=True)
-class Check:
+class HealthCheck:
     """What to run in the container, and how often; times in seconds."""
 
     words: tuple[str, ...]
@@ -39,7 +40,7 @@ class Pulse:
     failures: int = 0
 
 
-def check_of(definition: Mapping[str, Any]) -> Check | None:
+def check_of(definition: Mapping[str, Any]) -> HealthCheck | None:
     """The health check of a container definition; ``NONE`` switches the image's off, and ours have none."""
     check = definition.get("healthCheck")
     if not check or check["command"][:1] == ["NONE"]:
@@ -51,7 +52,7 @@ def check_of(definition: Mapping[str, Any]) -> Check | None:
         words = ["/bin/sh", "-c", " ".join(check["command"])]
     filled = {**DEFAULTS, **check}
     start = float(check.get("startPeriod", 0))
-    return Check(tuple(words), filled["interval"], filled["timeout"], filled["retries"], start)
+    return HealthCheck(tuple(words), filled["interval"], filled["timeout"], filled["retries"], start)
 
 
 def refuse_bad_check(name: str, check: Mapping[str, Any]) -> None:
@@ -63,7 +64,7 @@ def refuse_bad_check(name: str, check: Mapping[str, Any]) -> None:
             raise client_error(f"Container '{name}': health check {member} must be between {least} and {most}.")
 
 
-def after(check: Check, pulse: Pulse, good: bool, age: float) -> Pulse:
+def after(check: HealthCheck, pulse: Pulse, good: bool, age: float) -> Pulse:
     """The next pulse, after a check that began ``age`` seconds after the container's start."""
     if good:
         return Pulse(HEALTHY)
@@ -82,7 +83,11 @@ def task_health(essential: Iterable[str]) -> str:
 
 
 async def watch(
-    check: Check, pulse: Pulse, run: Callable[[Check], Awaitable[bool]], told: Callable[[str], None], clock: Clock
+    check: HealthCheck,
+    pulse: Pulse,
+    run: Callable[[HealthCheck], Awaitable[bool]],
+    told: Callable[[str], None],
+    clock: Clock,
 ) -> None:
     """Checks, the first time after one interval, and tells of every new status. Until cancelled."""
     began = clock()

@@ -1,7 +1,7 @@
 """What CreateService and UpdateService refuse beyond what botocore's model says. Pure; each rule with its source.
 
-Sources: API reference (CreateService, DeploymentConfiguration), "Service definition parameters". What ECS has and this local cloud does
-not is refused, not silently left out.
+Sources: API reference (CreateService, DeploymentConfiguration), "Service definition parameters". What ECS has and this
+local cloud does not is refused, not silently left out.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from skylift.core.names import arn
 from skylift.core.numbers import natural
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ports import CloudContext, Document
 from skylift.wire.errors import AwsError
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def _shown(key: str, value: Any) -> Any:
     return value
 
 
-def ecs_arn(place: Place, kind: str, *names: str) -> str:
+def ecs_arn(place: CloudContext, kind: str, *names: str) -> str:
     """``arn:aws:ecs:region:account:kind/name/...``."""
     return arn("ecs", place.region, place.account, "/".join((kind, *names)))
 
@@ -93,7 +93,8 @@ def client_error(message: str) -> AwsError:
 
 
 def merged_tags(present: Iterable[Mapping[str, str]], added: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Tags with later ones replacing earlier ones of the same key; at most 50 may remain (``InvalidParameterException``)."""
+    """Tags with later ones replacing earlier ones of the same key; at most 50 may remain
+    (``InvalidParameterException``)."""
     added = list(added)
     tags = {tag["key"]: tag.get("value", "") for tag in (*present, *added)}
     if len(tags) > 50:

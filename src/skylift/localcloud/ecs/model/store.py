@@ -97,7 +97,7 @@ class EcsTask:
 
 
 @dataclass
-class Service:
+class EcsService:
     """One service: its document (with its tags) and what the scheduler remembers.
 
     Attributes:
@@ -119,7 +119,7 @@ class Service:
         return self.document["clusterArn"], self.document["serviceName"]
 
 
-class Store:
+class EcsStore:
     """Memory with a disk behind it. Change what you find here, then ``save`` it.
 
     ECS tasks are in the order of their birth; ``alive`` are those that are not STOPPED, ``addresses`` theirs;
@@ -134,7 +134,7 @@ class Store:
         self.alive: dict[str, EcsTask] = {}
         self.addresses: set[str] = set()
         self.by_token: dict[tuple[str, str], list[str]] = {}
-        self.services: dict[tuple[str, str], Service] = {}
+        self.services: dict[tuple[str, str], EcsService] = {}
         self.providers: dict[str, Document] = {}
         self.settings: dict[str, Document] = {}
         self._things = {
@@ -154,29 +154,32 @@ class Store:
         self._disk.execute("PRAGMA journal_mode=WAL")
         self._disk.execute("PRAGMA synchronous=NORMAL")
         self._disk.execute(
-            "CREATE TABLE IF NOT EXISTS ecs (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS ecs (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT "
+            "ROWID"
         )
         self._disk.execute(OUTBOX)
         self._load()
 
-    def save(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
-        """Writes ECS tasks and services, and the events that tell of it, all or none; new ones become known once they are written.
+    def save(self, *things: EcsTask | EcsService, events: Sequence[str] = ()) -> None:
+        """Writes ECS tasks and services, and the events that tell of it, all or none; new ones become known once they
+        are written.
 
         Raises:
-            Unavailable: the disk does not take them (it is full). Services are then again what was written last; ECS tasks, which may
-                have changed since, are the caller's to put right.
+            Unavailable: the disk does not take them (it is full). Services are then again what was written last; ECS
+                tasks, which may have changed since, are the caller's to put right.
         """
         try:
             self._write([_row(thing) for thing in things], events)
         except Unavailable:
             for thing in things:
-                if isinstance(thing, Service) and self.services.get(thing.key) is thing:
+                if isinstance(thing, EcsService) and self.services.get(thing.key) is thing:
                     self._take_back(thing)
             raise
         self._know(*things)
 
-    def keep(self, *things: EcsTask | Service, events: Sequence[str] = ()) -> None:
-        """As ``save``, for what has happened whether the disk takes it or not: then it is written with the next write."""
+    def keep(self, *things: EcsTask | EcsService, events: Sequence[str] = ()) -> None:
+        """As ``save``, for what has happened whether the disk takes it or not: then it is written with the next
+        write."""
         rows = [_row(thing) for thing in things]
         try:
             self._write(rows, events)
@@ -199,11 +202,13 @@ class Store:
         self.save_thing("cluster", document["clusterName"], document)
 
     def save_definition(self, document: Document) -> None:
-        """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as ``save``."""
+        """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as
+        ``save``."""
         self.save_thing("definition", document["taskDefinitionArn"], document)
 
     def save_thing(self, kind: str, name: str, document: Document) -> None:
-        """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` as ``save``."""
+        """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` as
+        ``save``."""
         try:
             self._write([(kind, name, _text(document))])
         except Unavailable:
@@ -268,7 +273,7 @@ class Store:
             with contextlib.suppress(RuntimeError):  # no event loop (a tool): it is written with the next write
                 self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
 
-    def _take_back(self, service: Service) -> None:
+    def _take_back(self, service: EcsService) -> None:
         """Makes a service what was written of it last, for all who hold it."""
         found = self._written("service", "\n".join(service.key))
         document = service.document
@@ -283,7 +288,7 @@ class Store:
         found: Document = json.loads(owed[2] if owed else row[0])
         return found
 
-    def _know(self, *things: EcsTask | Service) -> None:
+    def _know(self, *things: EcsTask | EcsService) -> None:
         for thing in things:
             if isinstance(thing, EcsTask):
                 self._know_task(thing)
@@ -329,7 +334,7 @@ class Store:
         for kind, name, body in self._disk.execute("SELECT kind, id, body FROM ecs WHERE kind != 'task'"):
             value = json.loads(body)
             if kind == "service":
-                service = Service(**value)
+                service = EcsService(**value)
                 self.services[service.key] = service
             elif kind in self._things:
                 self._things[kind][name] = value
@@ -343,13 +348,13 @@ class Store:
                 self._know(self.tasks[name])
 
 
-def _row(thing: EcsTask | Service) -> Row:
+def _row(thing: EcsTask | EcsService) -> Row:
     if isinstance(thing, EcsTask):
         return "task", thing.id, _text(_members(thing))
     return "service", "\n".join(thing.key), _text(_members(thing))
 
 
-def _members(thing: EcsTask | Service) -> Document:
+def _members(thing: EcsTask | EcsService) -> Document:
     """The record's members by name, not copied: they are only written."""
     return dict(vars(thing))
 

@@ -1,8 +1,8 @@
 """Capacity provider strategies: which are lawful, and which provider each new ECS task goes to. Pure.
 
-Source: API reference, ``CapacityProviderStrategyItem`` and ``CreateService``: at most 20 items, one of them with a base; weight 0 to
-1,000 and base 0 to 100,000; of several at least one has a weight; Fargate's and one's own providers do not mix. The base is met
-first, then the weights divide what comes after.
+Source: API reference, ``CapacityProviderStrategyItem`` and ``CreateService``: at most 20 items, one of them with a
+base; weight 0 to 1,000 and base 0 to 100,000; of several at least one has a weight; Fargate's and one's own providers
+do not mix. The base is met first, then the weights divide what comes after.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def check_strategy(items: Sequence[Item], associated: Collection[str], known: Co
             raise invalid(f"The specified capacity provider {name} was not found.")
         if name not in associated:
             raise invalid(
-                "The specified capacity provider strategy cannot contain a capacity provider that is not associated with "
+                "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
+                "with "
                 "the cluster. Associate the capacity provider with the cluster and try again."
             )
     if len({name in FARGATE_PROVIDERS for name in names}) > 1:

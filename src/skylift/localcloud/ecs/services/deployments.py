@@ -1,8 +1,9 @@
 """A service's deployments: how one begins, completes, fails, and is rolled back.
 
-Source: "How the Amazon ECS deployment circuit breaker detects failures" and the API reference (``DeploymentCircuitBreaker``,
-``ThresholdConfiguration``): a share of the desired count, at least 3 and at most 200 failed ECS tasks unless said otherwise; a failed
-deployment starts nothing more; with rollback the service goes back to what its last completed deployment was.
+Source: "How the Amazon ECS deployment circuit breaker detects failures" and the API reference
+(``DeploymentCircuitBreaker``, ``ThresholdConfiguration``): a share of the desired count, at least 3 and at most 200
+failed ECS tasks unless said otherwise; a failed deployment starts nothing more; with rollback the service goes back to
+what its last completed deployment was.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from skylift.localcloud.ecs.model.store import Service
+from skylift.localcloud.ecs.model.store import EcsService
 from skylift.localcloud.ecs.tasks.balancing import add_event
 from skylift.localcloud.ports import Document
 
@@ -27,7 +28,7 @@ _OWN = (
 _REMEMBERED = ("taskDefinition", "loadBalancers", *_OWN)
 
 
-def begin(service: Service, now: float, reason: str = "") -> Document:
+def begin(service: EcsService, now: float, reason: str = "") -> Document:
     """A new PRIMARY deployment; the one before becomes ACTIVE until its ECS tasks are gone."""
     document = service.document
     for deployment in document["deployments"]:
@@ -52,7 +53,7 @@ def begin(service: Service, now: float, reason: str = "") -> Document:
     return deployment
 
 
-def complete(service: Service, now: float) -> None:
+def complete(service: EcsService, now: float) -> None:
     """The PRIMARY deployment has all its ECS tasks running, and no other has any."""
     document = service.document
     primary = document["deployments"][0]
@@ -63,7 +64,7 @@ def complete(service: Service, now: float) -> None:
     add_event(service, now, "has reached a steady state.")
 
 
-def has_failed(service: Service) -> bool:
+def has_failed(service: EcsService) -> bool:
     """Whether the circuit breaker is on and has seen too many failures in the PRIMARY deployment."""
     document = service.document
     breaker = document["deploymentConfiguration"].get("deploymentCircuitBreaker") or {}
@@ -82,7 +83,7 @@ def threshold(breaker: Mapping[str, Any], desired: int) -> int:
     return max(1, share) if wish["type"] == "UNBOUNDED_PERCENT" else min(MOST_FAILURES, max(LEAST_FAILURES, share))
 
 
-def fail(service: Service, now: float) -> Document | None:
+def fail(service: EcsService, now: float) -> Document | None:
     """The PRIMARY deployment is FAILED; the deployment that takes its place when it is to be rolled back and can be."""
     document = service.document
     primary = document["deployments"][0]

@@ -1,7 +1,7 @@
 """What a service needs now, as a pure decision: ECS's rolling update and desired count.
 
-Source: "Amazon ECS service deployments by replacing tasks": the minimum healthy percent (rounded up) is a floor under running ECS
-tasks, the maximum percent (rounded down) a ceiling over running and pending ones.
+Source: "Amazon ECS service deployments by replacing tasks": the minimum healthy percent (rounded up) is a floor under
+running ECS tasks, the maximum percent (rounded down) a ceiling over running and pending ones.
 """
 
 from __future__ import annotations

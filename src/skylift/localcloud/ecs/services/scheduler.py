@@ -1,6 +1,7 @@
 """Keeps services as they are wanted: starts and stops their ECS tasks, tells how a deployment goes.
 
-It has no loop of its own: a change of an ECS task or of the service rings, and one timer per service waits out a back-off.
+It has no loop of its own: a change of an ECS task or of the service rings, and one timer per service waits out a
+back-off.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.model.health import UNHEALTHY
 from skylift.localcloud.ecs.model.lifecycle import SERVICE, STARTING, ServiceState, StopCode, TaskState
 from skylift.localcloud.ecs.model.shapes import last_word
-from skylift.localcloud.ecs.model.store import EcsTask, Service
+from skylift.localcloud.ecs.model.store import EcsService, EcsTask
 from skylift.localcloud.ecs.services.deployments import complete, fail, has_failed
 from skylift.localcloud.ecs.services.rolling import YOUNG_SECONDS, Decision, Member, Wish, decide, delay_after
 from skylift.localcloud.ecs.tasks.balancing import add_event
 from skylift.localcloud.ecs.tasks.engine import Engine
-from skylift.localcloud.ecs.tasks.make import Maker, Order, task_tags
+from skylift.localcloud.ecs.tasks.make import TaskMaker, TaskRequest, task_tags
 from skylift.localcloud.ports import Document
 
 _OWN_FAULT = frozenset({StopCode.FAILED_TO_START, StopCode.ESSENTIAL_EXITED, StopCode.INFRASTRUCTURE})
@@ -34,10 +35,10 @@ _SICK_SECONDS = 5.0
 Key = tuple[str, str]
 
 
-class ServiceKeeper:
+class ServiceScheduler:
     """The service scheduler."""
 
-    def __init__(self, engine: Engine, maker: Maker) -> None:
+    def __init__(self, engine: Engine, maker: TaskMaker) -> None:
         self._engine = engine
         self._maker = maker
         self._store = engine.store
@@ -64,7 +65,7 @@ class ServiceKeeper:
             self._rung.add(key)
             asyncio.get_running_loop().call_soon(self._look, key)
 
-    def tasks_of(self, service: Service) -> list[EcsTask]:
+    def tasks_of(self, service: EcsService) -> list[EcsTask]:
         """Its ECS tasks that are not over."""
         cluster, name = service.key
         group = f"service:{name}"
@@ -86,7 +87,7 @@ class ServiceKeeper:
             self._note_end(service, task)
         self.ring(key)
 
-    def _note_end(self, service: Service, task: EcsTask) -> None:
+    def _note_end(self, service: EcsService, task: EcsTask) -> None:
         """A young death slows the next start down; a long life forgives all earlier ones."""
         document = task.document
         if document.get("stopCode") not in _OWN_FAULT:
@@ -98,7 +99,7 @@ class ServiceKeeper:
             return
         self._note_failure(service, task, now)
 
-    def _note_failure(self, service: Service, task: EcsTask, now: float) -> None:
+    def _note_failure(self, service: EcsService, task: EcsTask, now: float) -> None:
         service.failures += 1
         service.not_before = now + delay_after(service.failures)
         for deployment in service.document["deployments"]:
@@ -135,7 +136,7 @@ class ServiceKeeper:
             self._store.keep(service, events=texts)
             self._engine.tell_service(*key)
 
-    def _judge(self, service: Service, now: float) -> None:
+    def _judge(self, service: EcsService, now: float) -> None:
         """Ends what is sick, once its grace time is over, and the deployment that has failed too often."""
         grace = service.document.get("healthCheckGracePeriodSeconds") or 0
         for task in self.tasks_of(service):
@@ -153,7 +154,7 @@ class ServiceKeeper:
             if back is not None:
                 self._told += self._events.of_deployment(service.document, back, "SERVICE_DEPLOYMENT_IN_PROGRESS")
 
-    def _look_again(self, key: Key, service: Service, tasks: list[EcsTask], decision: Decision) -> None:
+    def _look_again(self, key: Key, service: EcsService, tasks: list[EcsTask], decision: Decision) -> None:
         """A timer for what no change will tell: a back-off that ends, a target that becomes healthy, or sick."""
         waits = [] if decision.wait is None else [decision.wait]
         if service.document["loadBalancers"] and any(task.registered for task in tasks):
@@ -163,7 +164,7 @@ class ServiceKeeper:
         if waits:
             self._timers[key] = asyncio.get_running_loop().call_later(min(waits), self.ring, key)
 
-    def _act(self, service: Service, decision: Decision, now: float) -> None:
+    def _act(self, service: EcsService, decision: Decision, now: float) -> None:
         primary = service.document["deployments"][0]
         for name in decision.stop:
             task = self._store.tasks[name]
@@ -189,7 +190,7 @@ class ServiceKeeper:
             names = " ".join(f"(task {task.id})" for task in tasks)
             add_event(service, now, f"has started {len(tasks)} tasks: {names}.")
 
-    def _order(self, service: Service, deployment: Document) -> Order:
+    def _order(self, service: EcsService, deployment: Document) -> TaskRequest:
         document = service.document
         definition = self._store.definitions[deployment["taskDefinition"]]
         wish = {name: document.get(name) for name in ("propagateTags", "enableECSManagedTags")}
@@ -201,9 +202,11 @@ class ServiceKeeper:
             if task.deployment == deployment["id"] and task.wanted
         )
         request = {**document, "overrides": {}}
-        return Order(definition, document["clusterArn"], request, f"service:{name}", deployment["id"], tags, placed)
+        return TaskRequest(
+            definition, document["clusterArn"], request, f"service:{name}", deployment["id"], tags, placed
+        )
 
-    def _count(self, service: Service, decision: Decision, now: float) -> None:
+    def _count(self, service: EcsService, decision: Decision, now: float) -> None:
         """Brings the counts, the deployments and the status up to date with what is."""
         document, tasks = service.document, self.tasks_of(service)
         alive = {task.deployment for task in tasks}
@@ -224,7 +227,7 @@ class ServiceKeeper:
             self._told += self._events.of_service(document, "SERVICE_STEADY_STATE")
 
 
-def _wish(service: Service) -> Wish:
+def _wish(service: EcsService) -> Wish:
     document = service.document
     configuration, primary = document["deploymentConfiguration"], document["deployments"][0]
     return Wish(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from skylift.core.clock import Clock
-from skylift.localcloud.ecs.model.store import EcsTask, Service, Store
+from skylift.localcloud.ecs.model.store import EcsService, EcsStore, EcsTask
 from skylift.localcloud.ports import Document, Targets
 from skylift.wire.errors import AwsError
 
@@ -14,7 +14,7 @@ MOST_EVENTS = 100
 """DescribeServices shows the latest 100 events (API reference, Service)."""
 
 
-def add_event(service: Service, now: float, message: str) -> None:
+def add_event(service: EcsService, now: float, message: str) -> None:
     """Puts a message on top of a service's events: ``(service NAME) MESSAGE``."""
     text = f"(service {service.document['serviceName']}) {message}"
     events: list[Document] = service.document["events"]
@@ -25,7 +25,7 @@ def add_event(service: Service, now: float, message: str) -> None:
 class Balancing:
     """The way from ECS tasks to target groups."""
 
-    def __init__(self, store: Store, targets: Targets, clock: Clock, told: Callable[[str, str], None]) -> None:
+    def __init__(self, store: EcsStore, targets: Targets, clock: Clock, told: Callable[[str, str], None]) -> None:
         self._store = store
         self._targets = targets
         self._clock = clock
@@ -46,7 +46,8 @@ class Balancing:
             await self._each(service, task, "deregistered", self._targets.deregister)
 
     def health(self, task: EcsTask) -> str:
-        """``healthy`` (also when no load balancer looks at it), ``initial``, or the ARN of a target group that finds it unhealthy."""
+        """``healthy`` (also when no load balancer looks at it), ``initial``, or the ARN of a target group that finds it
+        unhealthy."""
         service = self.service_of(task)
         states = {
             item["targetGroupArn"]: self._health(item, task)
@@ -64,14 +65,16 @@ class Balancing:
         except AwsError:  # the target group was deleted: nobody looks any more
             return "unused"
 
-    def service_of(self, task: EcsTask) -> Service | None:
+    def service_of(self, task: EcsTask) -> EcsService | None:
         """The service that an ECS task belongs to."""
         if not task.deployment:
             return None
         name = str(task.document["group"]).removeprefix("service:")
         return self._store.services.get((task.document["clusterArn"], name))
 
-    async def _each(self, service: Service, task: EcsTask, word: str, verb: Callable[[str, str, int], object]) -> None:
+    async def _each(
+        self, service: EcsService, task: EcsTask, word: str, verb: Callable[[str, str, int], object]
+    ) -> None:
         for balancer in service.document["loadBalancers"]:
             group = balancer["targetGroupArn"]
             try:

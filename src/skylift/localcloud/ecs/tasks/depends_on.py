@@ -1,6 +1,7 @@
 """In which order the containers of an ECS task start: ``dependsOn`` as a pure decision.
 
-Source: API reference, ``ContainerDependency`` and ``startTimeout`` (how long others wait for this container; three minutes when it is
+Source: API reference, ``ContainerDependency`` and ``startTimeout`` (how long others wait for this container; three
+minutes when it is
 not said, as Fargate does: "Task definition parameters for Fargate", Container timeouts).
 """
 
@@ -20,7 +21,7 @@ class DependencyFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Stage:
+class ContainerProgress:
     """How far a container is.
 
     Attributes:
@@ -36,7 +37,7 @@ class Stage:
     health: str
 
 
-def may_start(wanted: Wanted, others: Mapping[str, Wanted], stages: Mapping[str, Stage]) -> bool:
+def may_start(wanted: Wanted, others: Mapping[str, Wanted], stages: Mapping[str, ContainerProgress]) -> bool:
     """Whether a container's dependencies are met. ``stages`` has those that were started.
 
     Raises:
@@ -53,7 +54,7 @@ def patience(other: Wanted) -> float:
     return float(other.definition.get("startTimeout", START_SECONDS))
 
 
-def _met(name: str, other: Wanted, condition: str, stage: Stage | None) -> bool:
+def _met(name: str, other: Wanted, condition: str, stage: ContainerProgress | None) -> bool:
     if stage is None:
         return False
     if condition == "START":

@@ -1,4 +1,5 @@
-"""The ECS tasks that are under way: begun, stopped, taken up again after a restart, forgotten an hour after their end."""
+"""The ECS tasks that are under way: begun, stopped, taken up again after a restart, forgotten an hour after their
+end."""
 
 from __future__ import annotations
 
@@ -14,17 +15,18 @@ from skylift.localcloud.containers.memory import MemoryWatch
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY, check_of
 from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, StopCode, TaskState
-from skylift.localcloud.ecs.model.store import STOPPED_SECONDS, EcsTask, Store
+from skylift.localcloud.ecs.model.store import STOPPED_SECONDS, EcsStore, EcsTask
 from skylift.localcloud.ecs.tasks.balancing import Balancing
-from skylift.localcloud.ecs.tasks.life import Flight, Ground
+from skylift.localcloud.ecs.tasks.life import TaskContext, TaskRun
 from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
 from skylift.localcloud.events import Events
-from skylift.localcloud.ports import Change, Images, Logs, Place, Secrets, Targets
+from skylift.localcloud.ports import Change, CloudContext, Images, Logs, Secrets, Targets
 from skylift.wire.errors import AwsError
 
 CLOSING_SECONDS = 13.0
-"""At shutdown a container gets at most this long between SIGTERM and SIGKILL. Airflow's triggerer may need 12: ``docs/decisions/0004``."""
+"""At shutdown a container gets at most this long between SIGTERM and SIGKILL. Airflow's triggerer may need 12:
+``docs/decisions/0004``."""
 _PRUNE_SECONDS = 600.0
 
 
@@ -39,12 +41,12 @@ class Neighbours:
 
 
 class Engine:
-    """Keeps one ``Flight`` for every ECS task that is not over."""
+    """Keeps one ``TaskRun`` for every ECS task that is not over."""
 
     def __init__(
         self,
-        place: Place,
-        store: Store,
+        place: CloudContext,
+        store: EcsStore,
         runner: Runner,
         neighbours: Neighbours,
         clock: Clock,
@@ -64,7 +66,7 @@ class Engine:
         self._on_change = on_change
         self._pulls = Pulls(neighbours.images)
         self._balancing = Balancing(store, neighbours.targets, clock, self.tell_service)
-        self._flights: dict[str, tuple[Flight, asyncio.Task[None]]] = {}
+        self._flights: dict[str, tuple[TaskRun, asyncio.Task[None]]] = {}
         self._tails: LogTails | None = None
         self._memory = MemoryWatch()
         self._pruning: asyncio.TimerHandle | None = None
@@ -85,9 +87,9 @@ class Engine:
         self.closing = True
         if self._pruning is not None:
             self._pruning.cancel()
-        for flight, _ in self._flights.values():
-            flight.hurry(CLOSING_SECONDS)
-            self.stop(flight.task, StopCode.TERMINATION, "The local cloud is shutting down.")
+        for run, _ in self._flights.values():
+            run.cap_stop_timeout(CLOSING_SECONDS)
+            self.stop(run.task, StopCode.TERMINATION, "The local cloud is shutting down.")
         while self._flights:
             await asyncio.wait([future for _, future in self._flights.values()])
         if self._tails is not None:
@@ -117,12 +119,13 @@ class Engine:
         self._flights[task.id][0].stop_wanted.set()
 
     def reclaim_spot(self, task: EcsTask, warning: float) -> None:
-        """Takes an ECS task's Spot capacity away: SIGTERM now, SIGKILL after ``warning`` seconds, or its stopTimeout if shorter."""
+        """Takes an ECS task's Spot capacity away: SIGTERM now, SIGKILL after ``warning`` seconds, or its stopTimeout if
+        shorter."""
         if task.wanted and (flying := self._flights.get(task.id)):
-            flying[0].hurry(warning)
+            flying[0].cap_stop_timeout(warning)
             self.stop(task, StopCode.SPOT, "Your Spot Task was interrupted.")
 
-    def flight(self, task: EcsTask) -> Flight | None:
+    def run(self, task: EcsTask) -> TaskRun | None:
         """Its flight, while it has one."""
         flying = self._flights.get(task.id)
         return flying[0] if flying else None
@@ -133,7 +136,8 @@ class Engine:
         return flying[0].kill(container) if flying else 0
 
     def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
-        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again), and told."""
+        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again),
+        and told."""
         task.document["lastStatus"] = ECS_TASK.move(task.state, state)
         task.document |= members
         task.document["version"] += 1
@@ -182,7 +186,7 @@ class Engine:
 
     def _fly(self, task: EcsTask, again: bool) -> None:
         assert self._tails is not None, "start() comes first"
-        ground = Ground(
+        context = TaskContext(
             self.place,
             self.store,
             self._runner,
@@ -197,9 +201,9 @@ class Engine:
             self.move,
             self.changed,
         )
-        flight = Flight(ground, task, again)
-        future = asyncio.create_task(flight.fly(), name=f"ecs-{task.id}")
-        self._flights[task.id] = flight, future
+        run = TaskRun(context, task, again)
+        future = asyncio.create_task(run.fly(), name=f"ecs-{task.id}")
+        self._flights[task.id] = run, future
         future.add_done_callback(lambda _: self._flights.pop(task.id, None))
 
     def _prune(self) -> None:

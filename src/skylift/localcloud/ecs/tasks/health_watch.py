@@ -8,8 +8,8 @@ from functools import partial
 
 from skylift.core.clock import Clock
 from skylift.localcloud.containers.program import Program, exit_code
-from skylift.localcloud.containers.runner import Container
-from skylift.localcloud.ecs.model.health import Check, Pulse, check_of, task_health, watch
+from skylift.localcloud.containers.runner import RunningContainer
+from skylift.localcloud.ecs.model.health import HealthCheck, Pulse, check_of, task_health, watch
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ecs.tasks.launch import Wanted
 from skylift.localcloud.ports import Document
@@ -39,7 +39,7 @@ class HealthWatch:
         self._counted = [one.name for one in wanted if one.essential and check_of(one.definition)]
         self._watching: list[asyncio.Task[None]] = []
 
-    def add(self, wanted: Wanted, container: Container) -> None:
+    def add(self, wanted: Wanted, container: RunningContainer) -> None:
         """Watches a container until it ends, if its definition says how."""
         check = check_of(wanted.definition)
         if check is None or container.ended.done():
@@ -55,7 +55,7 @@ class HealthWatch:
         for watching in self._watching:
             watching.cancel()
 
-    async def _run(self, name: str, check: Check) -> bool:
+    async def _run(self, name: str, check: HealthCheck) -> bool:
         program = await self._inside(name, check.words)
         return program is not None and await exit_code(program, check.timeout) == 0
 

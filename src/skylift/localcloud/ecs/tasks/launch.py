@@ -14,7 +14,7 @@ from skylift.localcloud.containers.oci import OciImage
 from skylift.localcloud.containers.runner import CannotStart, Launch
 from skylift.localcloud.containers.ulimits import ulimits_of
 from skylift.localcloud.ecs.model.store import EcsTask
-from skylift.localcloud.ports import Document, Image, Place
+from skylift.localcloud.ports import CloudContext, Document, Image
 
 CREDENTIALS = "/_skylift/credentials"
 METADATA = "/_skylift/metadata/v4"
@@ -42,7 +42,8 @@ class Wanted:
 
     @property
     def memory(self) -> int:
-        """Bytes that it may use by itself, 0 when only the ECS task is limited. Soft limits (reservations) kill nobody."""
+        """Bytes that it may use by itself, 0 when only the ECS task is limited. Soft limits (reservations) kill
+        nobody."""
         return int(self.override.get("memory") or self.definition.get("memory") or 0) * MEBIBYTE
 
     @property
@@ -66,7 +67,7 @@ def wanted_containers(definition: Document, overrides: Document) -> list[Wanted]
     return ordered
 
 
-def launch(place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]) -> Launch:
+def launch(place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]) -> Launch:
     """Everything that the runner must know.
 
     Raises:
@@ -92,7 +93,7 @@ def task_memory(task: EcsTask) -> int:
     return int(task.document["memory"]) * MEBIBYTE
 
 
-def container_folder(place: Place, task: EcsTask, name: str) -> Path:
+def container_folder(place: CloudContext, task: EcsTask, name: str) -> Path:
     """The folder of one container."""
     return place.folder / "containers" / task.folders[name]
 
@@ -122,7 +123,7 @@ def _executable(image: Image, word: str) -> Path:
 
 
 def container_environment(
-    place: Place, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]
+    place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]
 ) -> dict[str, str]:
     """The whole environment of a container; later entries win: image, ours, definition, secrets, override."""
     folder = container_folder(place, task, wanted.name)
@@ -135,8 +136,8 @@ def container_environment(
         "AWS_REGION": place.region,
         "AWS_DEFAULT_REGION": place.region,
         "AWS_ENDPOINT_URL": place.endpoint,
-        # Some services have operations whose host name gets a prefix (api., sync-, data-), before any endpoint's: such a
-        # name does not resolve here. And there is no instance whose metadata could give credentials.
+        # Some services have operations whose host name gets a prefix (api., sync-, data-), before any endpoint's: such
+        # a name does not resolve here. And there is no instance whose metadata could give credentials.
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",

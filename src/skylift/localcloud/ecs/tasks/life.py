@@ -17,24 +17,18 @@ from skylift.localcloud.containers.cpu_shares import give_share
 from skylift.localcloud.containers.log_tail import LogTails, Tail
 from skylift.localcloud.containers.memory import REASON, MemoryWatch, Watched
 from skylift.localcloud.containers.program import Program
-from skylift.localcloud.containers.runner import CannotStart, Container, Ended, Launch, Runner
+from skylift.localcloud.containers.runner import CannotStart, Ended, Launch, Runner, RunningContainer
 from skylift.localcloud.ecs.model.lifecycle import STARTING, StopCode, TaskState
-from skylift.localcloud.ecs.model.store import EcsTask, Store
+from skylift.localcloud.ecs.model.store import EcsStore, EcsTask
 from skylift.localcloud.ecs.tasks import launch as launching
 from skylift.localcloud.ecs.tasks.balancing import Balancing
-from skylift.localcloud.ecs.tasks.depends_on import DependencyFailed, Stage, may_start, patience
+from skylift.localcloud.ecs.tasks.depends_on import ContainerProgress, DependencyFailed, may_start, patience
 from skylift.localcloud.ecs.tasks.health_watch import HealthWatch
-from skylift.localcloud.ecs.tasks.launch import (
-    Wanted,
-    container_folder,
-    log_target,
-    task_memory,
-    wanted_containers,
-)
+from skylift.localcloud.ecs.tasks.launch import Wanted, container_folder, log_target, task_memory, wanted_containers
 from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.ports import Image, Logs, Place, Secrets
+from skylift.localcloud.ports import CloudContext, Image, Logs, Secrets
 from skylift.wire.errors import AwsError
 
 T = TypeVar("T")
@@ -54,11 +48,11 @@ class _Lost(Exception):
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a flight stands on."""
+class TaskContext:
+    """What every task run has in common."""
 
-    place: Place
-    store: Store
+    place: CloudContext
+    store: EcsStore
     runner: Runner
     pulls: Pulls
     logs: Logs
@@ -72,27 +66,27 @@ class Ground:
     changed: Callable[[EcsTask], None]
 
 
-class Flight:
+class TaskRun:
     """Takes one ECS task through its life. ``stop_wanted`` is set by whoever asks it to end."""
 
-    def __init__(self, ground: Ground, task: EcsTask, again: bool) -> None:
+    def __init__(self, context: TaskContext, task: EcsTask, again: bool) -> None:
         self.task = task
         self.stop_wanted = asyncio.Event()
-        self._ground = ground
+        self._context = context
         self._again = again
         self._patience = float("inf")
-        self._running: dict[str, Container] = {}
+        self._running: dict[str, RunningContainer] = {}
         self._tails: dict[str, Tail] = {}
         self._begun: dict[str, float] = {}
         self._launches: dict[str, Launch] = {}
-        self._sending = LogSending(ground.logs, task.id)
-        definition = ground.store.definitions[task.document["taskDefinitionArn"]]
+        self._sending = LogSending(context.logs, task.id)
+        definition = context.store.definitions[task.document["taskDefinitionArn"]]
         self._wanted = wanted_containers(definition, task.document["overrides"])
-        self._health = HealthWatch(task, self._wanted, self._checking, ground.changed, ground.clock)
+        self._health = HealthWatch(task, self._wanted, self._checking, context.changed, context.clock)
         if not task.wanted:
             self.stop_wanted.set()
 
-    def hurry(self, seconds: float) -> None:
+    def cap_stop_timeout(self, seconds: float) -> None:
         """Caps the time between SIGTERM and SIGKILL."""
         self._patience = seconds
 
@@ -124,52 +118,53 @@ class Flight:
         try:
             await self._end()
         finally:
-            self._ground.slots.give_back(self.task.id)
+            self._context.slots.give_back(self.task.id)
 
     async def _start(self) -> None:
         if self._again:
             await self._find_again()
         if self.task.state is TaskState.PROVISIONING:
             if self._running and not self.task.deployment:  # the record is older than the container: it has its place
-                self._ground.slots.hold(self.task.id)
+                self._context.slots.hold(self.task.id)
             elif not self.task.deployment:
-                await self._unless_over(self._ground.slots.take(self.task.id))
-            self._ground.move(self.task, TaskState.PENDING, **self._connected())
+                await self._unless_over(self._context.slots.take(self.task.id))
+            self._context.move(self.task, TaskState.PENDING, **self._connected())
         missing = [wanted for wanted in self._wanted if wanted.name not in self._running]
         if missing:
             images = await self._pull(missing)
             secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
             await self._start_in_order(missing, images, secrets)
         if self.task.state is TaskState.PENDING:
-            self._ground.move(self.task, TaskState.RUNNING, startedAt=self._ground.clock())
+            self._context.move(self.task, TaskState.RUNNING, startedAt=self._context.clock())
         if self.task.wanted:
-            await self._ground.balancing.enter(self.task)
+            await self._context.balancing.enter(self.task)
 
     async def _find_again(self) -> None:
         """After a restart of the server: what runs is taken up, what ended is told, what never began is started."""
         for wanted in self._wanted:
-            folder = container_folder(self._ground.place, self.task, wanted.name)
-            found = await self._ground.runner.find(folder)
+            folder = container_folder(self._context.place, self.task, wanted.name)
+            found = await self._context.runner.find(folder)
             if found is not None:
                 self._took(wanted, found)
         if len(self._running) < len(self._wanted) and self.task.state not in STARTING:
             raise _Lost("A container was lost while the local cloud was not running.")
 
     async def _pull(self, missing: Sequence[Wanted]) -> dict[str, Image]:
-        self.task.document["pullStartedAt"] = self._ground.clock()
+        self.task.document["pullStartedAt"] = self._context.clock()
         references = {wanted.definition["image"] for wanted in missing}
-        images = {name: await self._unless_over(self._ground.pulls.get(name)) for name in sorted(references)}
-        self.task.document["pullStoppedAt"] = self._ground.clock()
+        images = {name: await self._unless_over(self._context.pulls.get(name)) for name in sorted(references)}
+        self.task.document["pullStoppedAt"] = self._context.clock()
         return images
 
     async def _secrets(self, wanted: Wanted) -> dict[str, str]:
         values = {}
         for secret in wanted.definition.get("secrets", ()):
             try:
-                values[secret["name"]] = await self._ground.secrets.value(secret["valueFrom"])
+                values[secret["name"]] = await self._context.secrets.value(secret["valueFrom"])
             except AwsError as error:
                 raise _NoResources(
-                    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+                    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
+                    "retrieval "
                     f"failed: unable to retrieve secret {secret['valueFrom']}: {error.code}: {error.message}"
                 ) from error
         return values
@@ -188,11 +183,11 @@ class Flight:
             left.remove(ready)
             await self._start_container(ready, images[ready.definition["image"]], secrets[ready.name])
 
-    def _stage(self, name: str) -> Stage:
+    def _stage(self, name: str) -> ContainerProgress:
         ended = self._running[name].ended
         code = ended.result().code if ended.done() else None
         health = self.task.container(name)["healthStatus"]
-        return Stage(self._ground.clock() - self._begun[name], ended.done(), code, health)
+        return ContainerProgress(self._context.clock() - self._begun[name], ended.done(), code, health)
 
     async def _news(self, most: float) -> None:
         """Until a container ends or its health changes, or it may have been too long."""
@@ -208,14 +203,14 @@ class Flight:
     async def _start_container(self, wanted: Wanted, image: Image, secrets: dict[str, str]) -> None:
         document = self.task.container(wanted.name)
         try:
-            launch = launching.launch(self._ground.place, self.task, wanted, image, secrets)
+            launch = launching.launch(self._context.place, self.task, wanted, image, secrets)
             await self._open_log(wanted)
             for name in launching.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
             if not launch.image and launch.cwd != launch.folder / launching.FOLDERS[0]:
                 os.makedirs(launch.cwd, exist_ok=True)
             self._launches[wanted.name] = launch
-            self._took(wanted, await self._ground.runner.start(launch))
+            self._took(wanted, await self._context.runner.start(launch))
         except CannotStart as error:
             document |= {"lastStatus": TaskState.STOPPED, "reason": str(error)}
             raise
@@ -225,24 +220,24 @@ class Flight:
         if target is None:
             return
         try:
-            await self._ground.logs.prepare(target.group, target.stream, target.create_group)
+            await self._context.logs.prepare(target.group, target.stream, target.create_group)
         except AwsError as error:
             raise _NoResources(
                 "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
                 f"failed to create Cloudwatch log stream: {error.code}: {error.message} : exit status 1"
             ) from error
 
-    def _took(self, wanted: Wanted, container: Container) -> None:
+    def _took(self, wanted: Wanted, container: RunningContainer) -> None:
         name = wanted.name
         self._running[name] = container
-        self._begun[name] = self._ground.clock()
+        self._begun[name] = self._context.clock()
         self._health.add(wanted, container)
         self.task.container(name)["lastStatus"] = TaskState.RUNNING
         target = log_target(self.task, wanted)
         if target is not None:
-            path = container_folder(self._ground.place, self.task, name) / "log"
+            path = container_folder(self._context.place, self.task, name) / "log"
             sink = partial(self._send_log, name, target.group, target.stream)
-            self._tails[name] = self._ground.tails.follow(path, sink, self.task.offsets.get(name, 0))
+            self._tails[name] = self._context.tails.follow(path, sink, self.task.offsets.get(name, 0))
         if container.pid is not None:
             self._look_after(wanted, container, container.pid)
         if not wanted.essential:
@@ -255,13 +250,14 @@ class Flight:
             return None
 
     async def inside(self, name: str, words: Sequence[str], *, terminal: bool = False) -> Program:
-        """How to run a program in one of its containers. Raises ``CannotStart``, or why its environment cannot be made again."""
+        """How to run a program in one of its containers. Raises ``CannotStart``, or why its environment cannot be made
+        again."""
         if name not in self._launches:  # it was taken up after a restart
             wanted = next(wanted for wanted in self._wanted if wanted.name == name)
-            image = await self._ground.pulls.get(wanted.definition["image"])
+            image = await self._context.pulls.get(wanted.definition["image"])
             secrets = await self._secrets(wanted)
-            self._launches[name] = launching.launch(self._ground.place, self.task, wanted, image, secrets)
-        return self._ground.runner.inside(self._launches[name], words, terminal=terminal)
+            self._launches[name] = launching.launch(self._context.place, self.task, wanted, image, secrets)
+        return self._context.runner.inside(self._launches[name], words, terminal=terminal)
 
     async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:
         """As ``inside``, for somebody who waits for it. Raises ``CannotStart`` whatever the cause."""
@@ -274,18 +270,18 @@ class Flight:
         """Resolves when a container ends; ``None``: it has ended, or never began."""
         return self._running[name].ended if self._is_alive(name) else None
 
-    def _look_after(self, wanted: Wanted, container: Container, pid: int) -> None:
+    def _look_after(self, wanted: Wanted, container: RunningContainer, pid: int) -> None:
         """Its share of the processors, and its memory limit."""
         give_share(pid, int(self.task.document["cpu"]) or int(wanted.definition.get("cpu", 0)))
         kill = partial(self._out_of_memory, wanted.name, container)
-        self._ground.memory.add(Watched(pid, wanted.memory, self.task.id, task_memory(self.task), kill))
-        container.ended.add_done_callback(lambda _: self._ground.memory.remove(pid))
+        self._context.memory.add(Watched(pid, wanted.memory, self.task.id, task_memory(self.task), kill))
+        container.ended.add_done_callback(lambda _: self._context.memory.remove(pid))
 
-    def _out_of_memory(self, name: str, container: Container) -> None:
+    def _out_of_memory(self, name: str, container: RunningContainer) -> None:
         """The reason first: a server that dies between the two must know it afterwards."""
         if not container.ended.done():
             self.task.container(name)["reason"] = REASON
-            self._ground.store.keep(self.task)
+            self._context.store.keep(self.task)
             container.signal(signal.SIGKILL)
 
     async def _send_log(
@@ -293,12 +289,12 @@ class Flight:
     ) -> None:
         await self._sending.send(group, stream, events)
         self.task.offsets[name] = offset
-        self._ground.store.keep(self.task)
+        self._context.store.keep(self.task)
 
     def _tell_exit(self, name: str, ended: Ended) -> None:
         self._note_exit(name, ended)
         if not self.task.stopped:
-            self._ground.changed(self.task)
+            self._context.changed(self.task)
 
     def _note_exit(self, name: str, ended: Ended) -> None:
         document = self.task.container(name)
@@ -342,22 +338,22 @@ class Flight:
                 "desiredStatus": TaskState.STOPPED,
                 "stopCode": code,
                 "stoppedReason": reason,
-                "stoppingAt": self._ground.clock(),
+                "stoppingAt": self._context.clock(),
             }
 
     async def _end(self) -> None:
         self._ending(StopCode.ESSENTIAL_EXITED, "Essential container in task exited")
         self._health.end()
         if self.task.registered:
-            self._ground.move(self.task, TaskState.DEACTIVATING)
-            await self._ground.balancing.leave(self.task)
+            self._context.move(self.task, TaskState.DEACTIVATING)
+            await self._context.balancing.leave(self.task)
         alive = [wanted for wanted in self._wanted if self._is_alive(wanted.name)]
         if alive and self.task.state in {TaskState.PENDING, TaskState.RUNNING, TaskState.DEACTIVATING}:
-            self._ground.move(self.task, TaskState.STOPPING)
+            self._context.move(self.task, TaskState.STOPPING)
         await asyncio.gather(*(self._stop_container(wanted) for wanted in alive))
-        now = self._ground.clock()
+        now = self._context.clock()
         if self.task.state is not TaskState.DEPROVISIONING:
-            self._ground.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
+            self._context.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
         for name, container in self._running.items():
             self._note_exit(name, container.ended.result())
         await self._flush_logs()
@@ -366,14 +362,15 @@ class Flight:
         for attachment in self.task.document["attachments"]:
             attachment["status"] = "DELETED"
         await asyncio.to_thread(self._clean)
-        self._ground.move(self.task, TaskState.STOPPED, stoppedAt=self._ground.clock())
+        self._context.move(self.task, TaskState.STOPPED, stoppedAt=self._context.clock())
 
     async def _flush_logs(self) -> None:
-        self._sending.hurry()
+        self._sending.cap_stop_timeout()
         for tail in self._tails.values():
             try:
-                await self._ground.tails.finish(tail)
-            except Exception:  # noqa: BLE001 - our bug, or CloudWatch's emulator's: whoever waits for the end must see it come
+                await self._context.tails.finish(tail)
+            # Our bug, or CloudWatch's emulator's: whoever waits for the end must see it come
+            except Exception:  # noqa: BLE001
                 _log.exception("the last lines of ECS task %s stay in %s", self.task.id, tail.path)
 
     def _is_alive(self, name: str) -> bool:
@@ -392,9 +389,9 @@ class Flight:
         """A container's file system goes with it; its log file stays as long as the ECS task is visible."""
         for wanted in self._wanted:
             for name in launching.FOLDERS:
-                shutil.rmtree(container_folder(self._ground.place, self.task, wanted.name) / name, ignore_errors=True)
+                shutil.rmtree(container_folder(self._context.place, self.task, wanted.name) / name, ignore_errors=True)
 
     def _connected(self) -> dict[str, object]:
         for attachment in self.task.document["attachments"]:
             attachment["status"] = "ATTACHED"
-        return {"connectivity": "CONNECTED", "connectivityAt": self._ground.clock()}
+        return {"connectivity": "CONNECTED", "connectivityAt": self._context.clock()}

@@ -1,4 +1,5 @@
-"""Sends a container's lines to CloudWatch Logs, and waits with them while it cannot take them: they are in the container's log file."""
+"""Sends a container's lines to CloudWatch Logs, and waits with them while it cannot take them: they are in the
+container's log file."""
 
 from __future__ import annotations
 
@@ -25,12 +26,13 @@ class LogSending:
         self._task = task
         self._deadline = float("inf")
 
-    def hurry(self) -> None:
+    def cap_stop_timeout(self) -> None:
         """All containers have ended: whoever waits for that must not wait for ever."""
         self._deadline = asyncio.get_running_loop().time() + LAST_SECONDS
 
     async def send(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Returns once they are taken, or given up: a group that is gone (as ECS's driver does), or no room for too long."""
+        """Returns once they are taken, or given up: a group that is gone (as ECS's driver does), or no room for too
+        long."""
         while True:
             try:
                 return await self._logs.put(group, stream, events)

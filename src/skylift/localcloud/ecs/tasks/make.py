@@ -1,4 +1,5 @@
-"""Makes ECS tasks: the document as RunTask returns it, ids, the loopback address that stands for the network interface."""
+"""Makes ECS tasks: the document as RunTask returns it, ids, the loopback address that stands for the network
+interface."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ from skylift.core.clock import Clock
 from skylift.localcloud.ecs.model.checks import cpu_units, memory_mib
 from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.ecs.model.shapes import ecs_arn, last_word, merged_tags, new_id
-from skylift.localcloud.ecs.model.store import EcsTask, Store
+from skylift.localcloud.ecs.model.store import EcsStore, EcsTask
 from skylift.localcloud.ecs.model.strategy import FARGATE_PROVIDERS, choose
-from skylift.localcloud.ports import Document, Place
+from skylift.localcloud.ports import CloudContext, Document
 
 PLATFORM_VERSION = "1.4.0"
 _NETWORK = ipaddress.ip_network("127.64.0.0/16")
@@ -27,7 +28,7 @@ _EDGE_ADDRESSES = 2
 
 
 @dataclass(frozen=True)
-class Order:
+class TaskRequest:
     """What to make, the same for every ECS task of one call but its capacity provider.
 
     Attributes:
@@ -49,24 +50,27 @@ class Order:
     placed: Mapping[str, int] = field(default_factory=dict)
 
 
-class Maker:
+class TaskMaker:
     """Gives every ECS task its address. After a restart it goes on behind the newest one."""
 
-    def __init__(self, place: Place, store: Store, clock: Clock) -> None:
+    def __init__(self, place: CloudContext, store: EcsStore, clock: Clock) -> None:
         self._place = place
         self._store = store
         self._clock = clock
         self._last = store.newest_address() or first_address(place.folder)
 
-    def make(self, order: Order, count: int) -> list[EcsTask]:
+    def make(self, order: TaskRequest, count: int) -> list[EcsTask]:
         """``count`` new ECS tasks, not yet accepted."""
         tasks = make_tasks(self._place, order, count, self._store.addresses, self._last, self._clock())
         self._last = tasks[-1].address or self._last
         return tasks
 
 
-def make_tasks(place: Place, order: Order, count: int, taken: Set[str], last: str, now: float) -> list[EcsTask]:
-    """``count`` ECS tasks in PROVISIONING. ``taken`` are addresses in use, ``last`` the one given out last (or empty)."""
+def make_tasks(
+    place: CloudContext, order: TaskRequest, count: int, taken: Set[str], last: str, now: float
+) -> list[EcsTask]:
+    """``count`` ECS tasks in PROVISIONING. ``taken`` are addresses in use, ``last`` the one given out last (or
+    empty)."""
     awsvpc = order.definition.get("networkMode") == "awsvpc"
     addresses = free_addresses(count, taken, last) if awsvpc else [""] * count
     strategy = order.request.get("capacityProviderStrategy")
@@ -75,7 +79,8 @@ def make_tasks(place: Place, order: Order, count: int, taken: Set[str], last: st
 
 
 def free_addresses(count: int, taken: Set[str], last: str) -> list[str]:
-    """Loopback addresses for ECS tasks, going round so that one is not used again soon. Linux answers on all of 127/8."""
+    """Loopback addresses for ECS tasks, going round so that one is not used again soon. Linux answers on all of
+    127/8."""
     if sys.platform != "linux":
         return ["127.0.0.1"] * count
     size = _NETWORK.num_addresses
@@ -104,7 +109,8 @@ def task_tags(
     service: str = "",
     service_tags: Iterable[dict[str, str]] = (),
 ) -> list[dict[str, str]]:
-    """Tags of a new ECS task: the call's own, those that ``propagateTags`` brings, and ``enableECSManagedTags``'s (by name)."""
+    """Tags of a new ECS task: the call's own, those that ``propagateTags`` brings, and ``enableECSManagedTags``'s (by
+    name)."""
     inherited: Iterable[dict[str, str]] = ()
     if request.get("propagateTags") == "TASK_DEFINITION":
         inherited = definition.get("tags", ())
@@ -117,7 +123,7 @@ def task_tags(
     return tags
 
 
-def _make(place: Place, order: Order, address: str, provider: str, now: float) -> EcsTask:
+def _make(place: CloudContext, order: TaskRequest, address: str, provider: str, now: float) -> EcsTask:
     definition, request, task_id = order.definition, order.request, new_id()
     cluster = last_word(order.cluster_arn)
     task_arn = ecs_arn(place, "task", cluster, task_id)
@@ -175,7 +181,7 @@ def _on_fargate(request: Mapping[str, Any], definition: Document, provider: str)
 
 
 def _container(
-    place: Place, task_arn: str, task_id: str, definition: Document, attachment: Document | None, address: str
+    place: CloudContext, task_arn: str, task_id: str, definition: Document, attachment: Document | None, address: str
 ) -> Document:
     container_id = new_id()
     interfaces = [{"attachmentId": attachment["id"], "privateIpv4Address": address}] if attachment else []
@@ -195,7 +201,7 @@ def _container(
     }
 
 
-def _attachment(place: Place, request: Mapping[str, Any], address: str, task_id: str) -> Document:
+def _attachment(place: CloudContext, request: Mapping[str, Any], address: str, task_id: str) -> Document:
     network = request["networkConfiguration"]["awsvpcConfiguration"]
     tail = hashlib.sha256(task_id.encode()).hexdigest()
     mac = ":".join(("0a", *(tail[at : at + 2] for at in range(0, 10, 2))))

@@ -59,4 +59,7 @@ class Pulls:
 def _reason(reference: str, text: str) -> str:
     """ECS's text for Fargate: "CannotPullContainerError: pull image manifest has been retried 1 time(s): ..."."""
     text = text.removeprefix("CannotPullContainerError: ")
-    return f"CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {reference}: {text}"
+    return (
+        f"CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref "
+        f"{reference}: {text}"
+    )

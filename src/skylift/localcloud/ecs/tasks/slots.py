@@ -1,7 +1,7 @@
 """How many ECS tasks the machine takes at a time: the others wait in PROVISIONING, first come, first served.
 
-So waits what a capacity provider has no room for. A service's ECS tasks are always placed: they are few, and an environment whose
-scheduler waited behind its own Airflow tasks would never come up.
+So waits what a capacity provider has no room for. A service's ECS tasks are always placed: they are few, and an
+environment whose scheduler waited behind its own Airflow tasks would never come up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skylift.core.settings import Setting, whole_number
-from skylift.localcloud.ecs.tasks.start_limit import PER_CORE, Turnstile
+from skylift.localcloud.ecs.tasks.start_limit import PER_CORE, StartLimiter
 
 LEAST_SLOTS = 16
 """Also a small machine has so many: most Airflow tasks wait for something else than a processor."""
@@ -33,16 +33,16 @@ class Slots:
     """Places for ECS tasks, each held by one id from its start to its end.
 
     Args:
-        turnstile: through which whoever has got a place goes, one after the other.
+        start_limiter: through which whoever has got a place goes, one after the other.
 
     Attributes:
         most: how many may be held; more are, for a while, when a restart finds more running.
         listeners: called whenever a place has become free and nobody waited for it.
     """
 
-    def __init__(self, most: int, turnstile: Turnstile | None = None) -> None:
+    def __init__(self, most: int, start_limiter: StartLimiter | None = None) -> None:
         self.most = most
-        self._turnstile = turnstile
+        self._start_limiter = start_limiter
         self.listeners: list[Callable[[], None]] = []
         self._held: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -70,8 +70,8 @@ class Slots:
             return
         try:
             await self._place(name)
-            if self._turnstile is not None:
-                await self._turnstile.through()
+            if self._start_limiter is not None:
+                await self._start_limiter.through()
         except asyncio.CancelledError:
             self._waiting.pop(name, None)
             self.give_back(name)
@@ -120,9 +120,9 @@ def machine_slots(wanted: int = 0) -> int:
     return slots_of(wanted, machine_cores(), _memory())
 
 
-def machine_turnstile() -> Turnstile:
+def machine_turnstile() -> StartLimiter:
     """One for this machine."""
-    return Turnstile(PER_CORE * machine_cores())
+    return StartLimiter(PER_CORE * machine_cores())
 
 
 def machine_cores() -> int:

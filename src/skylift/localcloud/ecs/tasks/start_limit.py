@@ -1,8 +1,9 @@
 """Lets containers begin as processors come free, so that of many that were asked for at once the first are done early.
 
-Sixteen Airflow tasks that begin together share two processors, are done together, and then nothing computes until the next sixteen
-have been asked for. One after the other they need less in all (each finds more of itself in the processor's caches), and the next are asked
-for while the last still run. Services do not wait here: an environment must come up, however busy the machine is.
+Sixteen Airflow tasks that begin together share two processors, are done together, and then nothing computes until the
+next sixteen have been asked for. One after the other they need less in all (each finds more of itself in the
+processor's caches), and the next are asked for while the last still run. Services do not wait here: an environment must
+come up, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SOON = 0.02
 _LOOK = 0.01
 
 
-class Turnstile:
+class StartLimiter:
     """For starts on one machine.
 
     Args:

@@ -1,0 +1,1 @@
+"""ECS as we call it: tasks, how they ended, services."""

@@ -1,0 +1,1 @@
+"""Logs for people: of components and of Airflow tasks."""

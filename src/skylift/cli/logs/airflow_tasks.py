@@ -1,0 +1,149 @@
+"""The logs of Airflow task instances in CloudWatch Logs: one stream for each try, found by DAG, run, Airflow task, map
+index and try."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.aws.errors import calling
+from skylift.core.errors import Refused
+
+STREAM = re.compile(
+    r"dag_id=(?P<dag>[^/]+)/run_id=(?P<run>.+)/task_id=(?P<task>[^/]+)"
+    r"(?:/map_index=(?P<index>\d+))?/attempt=(?P<try>\d+)\.log"
+)
+"""Airflow's default ``[logging] log_filename_template``, as its CloudWatch handler names streams."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try of one Airflow task instance, with the stream that has its log.
+
+    Attributes:
+        map_index: -1 where the Airflow task is not mapped.
+        begun: when the stream was made, in milliseconds since the epoch.
+    """
+
+    stream: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    number: int
+    begun: int = 0
+
+    @property
+    def instance(self) -> tuple[str, str, str, int]:
+        """The task instance."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+    @property
+    def label(self) -> str:
+        """For people: ``summarise [3], try 1``."""
+        index = f" [{self.map_index}]" if self.map_index >= 0 else ""
+        return f"{self.task_id}{index}, try {self.number}"
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which tries are wanted; ``None``: the newest run, every Airflow task, every map index, the last try of each."""
+
+    dag: str
+    run: str | None = None
+    task: str | None = None
+    number: int | None = None
+    map_index: int | None = None
+
+
+def command(dag_id: str, run_id: str, task_id: str, number: int, map_index: int, environment: str = "") -> str:
+    """The command that shows the log of one try."""
+    words = ["skylift", "logs", *(["--env", environment] if environment else []), "--dag", dag_id, "--run", run_id]
+    words += ["--task", task_id, "--try", str(number)]
+    words += ["--map-index", str(map_index)] if map_index >= 0 else []
+    return shlex.join(words)
+
+
+def parsed(stream: str, begun: int = 0) -> Try | None:
+    """The try whose log a stream has; ``None`` for a stream of another name."""
+    found = STREAM.fullmatch(stream)
+    if found is None:
+        return None
+    index = int(found["index"]) if found["index"] else -1
+    return Try(stream, found["dag"], found["run"], found["task"], index, int(found["try"]), begun)
+
+
+def tries(logs: Any, group: str, which: Which) -> list[Try]:
+    """The wanted tries that have a log, in the order in which they began.
+
+    Raises:
+        Refused: there is none; the text says what there is.
+    """
+    prefix = f"dag_id={which.dag}/" + (f"run_id={_in_stream(which.run)}/" if which.run else "")
+    with calling(f"logs DescribeLogStreams {group}"):
+        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=prefix)
+        found = [
+            one
+            for page in pages
+            for stream in page["logStreams"]
+            if (one := parsed(stream["logStreamName"], int(stream.get("creationTime", 0)))) is not None
+        ]
+    return chosen(found, which)
+
+
+def chosen(found: Sequence[Try], which: Which) -> list[Try]:
+    """The wanted ones among the tries of a DAG. Pure. Raises ``Refused`` as ``tries``."""
+    if not found:
+        of = f" run {which.run} of" if which.run else ""
+        raise Refused(
+            f"There is no log of{of} DAG {which.dag}: no Airflow task of it has ended or written yet, or the name is "
+            "another. "
+            "See: skylift logs task"
+        )
+    run = _in_stream(which.run) if which.run else max(found, key=lambda one: one.begun).run_id
+    left = [one for one in found if one.run_id == run]
+    for name, member, wanted in (
+        ("task", "task_id", which.task),
+        ("map index", "map_index", which.map_index),
+        ("try", "number", which.number),
+    ):
+        if wanted is None:
+            continue
+        known = sorted({getattr(one, member) for one in left})
+        left = [one for one in left if getattr(one, member) == wanted]
+        if not left:
+            raise Refused(
+                f"There is no log of {name} {wanted} in run {run} of {which.dag}. "
+                f"There are: {', '.join(map(str, known))}"
+            )
+    if which.number is None:
+        left = _last_of_each(left)
+    return sorted(left, key=lambda one: (one.begun, one.task_id, one.map_index))
+
+
+def _last_of_each(found: Iterable[Try]) -> list[Try]:
+    last: dict[tuple[str, str, str, int], Try] = {}
+    for one in sorted(found, key=lambda one: one.number):
+        last[one.instance] = one
+    return list(last.values())
+
+
+def messages(logs: Any, group: str, stream: str) -> list[tuple[int, str]]:
+    """Every line of a stream with its time (milliseconds), oldest first."""
+    found: list[tuple[int, str]] = []
+    token: dict[str, str] = {}
+    with calling(f"logs GetLogEvents {group} {stream}"):
+        while True:
+            page = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **token)
+            found += [(event["timestamp"], event["message"]) for event in page["events"]]
+            if not page["events"] or page.get("nextForwardToken") == token.get("nextToken"):
+                return found
+            token = {"nextToken": page["nextForwardToken"]}
+
+
+def _in_stream(run_id: str) -> str:
+    """CloudWatch allows no colon in a stream's name; Airflow's handler writes an underscore."""
+    return run_id.replace(":", "_")

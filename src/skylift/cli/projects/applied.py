@@ -1,0 +1,75 @@
+"""Which saved files of a project its environment does not run with: those that an environment pins to one version when
+it is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cli import environments
+from skylift.cli.account import exists
+from skylift.cli.connection import Connection
+from skylift.cli.environments import VERSIONED
+from skylift.cli.projects import buckets
+from skylift.cli.projects.project import Project, up_command
+from skylift.core.errors import Refused, Unavailable
+
+
+def not_applied(s3: Any, project: Project, environment: dict[str, Any]) -> list[str]:
+    """Files whose content in the project's bucket differs from that of the version that the environment runs with.
+
+    Args:
+        environment: as GetEnvironment shows it.
+
+    Raises:
+        Refused, Unavailable: S3 would not say.
+    """
+    if environment["Status"] in {"CREATE_FAILED", "DELETING"}:
+        return []
+    if environment.get("SourceBucketArn", "").rpartition(":")[2] != project.bucket:
+        return []
+    versions = {key: buckets.version_of(s3, project.bucket, key) for key in VERSIONED}
+    return [
+        key
+        for key in environments.outdated(environment, versions)
+        if not _same(s3, project.bucket, key, environment.get(f"{VERSIONED[key]}S3ObjectVersion") or "", versions[key])
+    ]
+
+
+def of_environment(here: Connection, environment: dict[str, Any]) -> tuple[list[str], str]:
+    """What is not applied to an environment, and the notice for people; empty for one that follows no project.
+
+    A store that does not answer now is no reason to say nothing else: then nothing is said of it.
+    """
+    one = buckets.followed(here.home).get(environment["Name"])
+    if one is None:
+        return [], ""
+    try:
+        files = not_applied(here.client("s3"), one.project, environment)
+    except (Refused, Unavailable):
+        return [], ""
+    return files, notice(one.project, files) if files else ""
+
+
+def notice(project: Project, files: list[str]) -> str:
+    """One line for people: what is not applied, and how to apply it."""
+    verb = "are" if len(files) > 1 else "is"
+    return (
+        f"{', '.join(files)} changed and {verb} not applied to environment {project.name}: it runs with what it was "
+        "made "
+        f"with. To apply it, giving up its run history: skylift env delete {project.name} && {up_command(project)}"
+    )
+
+
+def _same(s3: Any, bucket: str, key: str, pinned: str, current: str) -> bool:
+    """Whether two versions have the same content: a change that was taken back is none."""
+    if not pinned or not current:
+        return False
+    tags = [_etag(s3, bucket, key, version) for version in (pinned, current)]
+    return tags[0] == tags[1] != ""
+
+
+def _etag(s3: Any, bucket: str, key: str, version: str) -> str:
+    found: dict[str, Any] = {}
+    what = f"s3 HeadObject {bucket}/{key}"
+    exists(lambda: found.update(s3.head_object(Bucket=bucket, Key=key, VersionId=version)), what)
+    return str(found.get("ETag", ""))

@@ -1,0 +1,151 @@
+"""Brings a project's files into its bucket, only what changed; remembers which keys came from the folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skylift.aws.errors import calling
+from skylift.cli.account import exists
+from skylift.cli.home import Home, read_json, write_private
+from skylift.cli.projects.project import Project, Sync, changed_contents, contents, digest, plan_sync, up_command
+from skylift.core.errors import Refused
+from skylift.localcloud.damage import json_object, read_state
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A project that the server follows, as ``projects.json`` keeps it."""
+
+    project: Project
+    keys: tuple[str, ...]
+
+
+def followed(home: Home) -> dict[str, Followed]:
+    """The projects on record, by environment."""
+    try:
+        return read_state(
+            home.projects,
+            _followed,
+            "which project folders are followed",
+            "skylift up with its folder follows one again.",
+        )
+    except FileNotFoundError:
+        return {}
+
+
+def _followed(text: str) -> dict[str, Followed]:
+    return {
+        name: Followed(Project(Path(entry["folder"]), name), tuple(entry["keys"]))
+        for name, entry in json_object(text).items()
+    }
+
+
+def remember(home: Home, project: Project, keys: list[str]) -> None:
+    """Records (or renews) a project.
+
+    Raises:
+        Refused: another environment's name maps to the same bucket, or the name belongs to another folder.
+    """
+    with _recording(home):
+        record = read_json(home.projects)
+        for name in record:
+            if name != project.name and Project(project.folder, name).bucket == project.bucket:
+                raise Refused(
+                    f"{project.name} and {name} would share the bucket {project.bucket}. Give another --name."
+                )
+        record[project.name] = {"folder": str(project.folder), "keys": sorted(keys)}
+        write_private(home.projects, json.dumps(record, indent=2) + "\n")
+
+
+def forget(home: Home, name: str) -> None:
+    """Drops a project from the record; its folder and bucket stay."""
+    with _recording(home):
+        record = read_json(home.projects)
+        if record.pop(name, None) is not None:
+            write_private(home.projects, json.dumps(record, indent=2) + "\n")
+
+
+def sync(s3: Any, home: Home, project: Project) -> Sync:
+    """Makes the bucket hold the folder's files. Returns what was done.
+
+    Raises:
+        Refused, Unavailable: S3 would not.
+    """
+    known = followed(home).get(project.name)
+    if known is not None and known.project.folder != project.folder and known.project.folder.exists():
+        raise Refused(
+            f"The environment {project.name} belongs to {known.project.folder}. Give this project its own name: "
+            f"{up_command(Project(project.folder, f'{project.name}-2'))}"
+        )
+    local = contents(project)
+    todo = plan_sync(local, listing(s3, project.bucket), known.keys if known else ())
+    _apply(s3, project.bucket, todo, local)
+    if known is None or known.project != project or set(known.keys) != set(local):
+        remember(home, project, list(local))
+    return todo
+
+
+def sync_paths(s3: Any, home: Home, project: Project, paths: Iterable[Path]) -> Sync:
+    """Brings only these files and folders (changed, new or gone) into the bucket, without reading others. As ``sync``
+    otherwise."""
+    known = followed(home).get(project.name)
+    keys = set(known.keys) if known else set()
+    local = changed_contents(project, paths, keys)
+    remote = {key: etag for key in local if (etag := _etag(s3, project.bucket, key))}
+    todo = Sync(
+        tuple(key for key, body in local.items() if body is not None and remote.get(key) != digest(body)),
+        tuple(sorted(key for key, body in local.items() if body is None and key in keys and key in remote)),
+    )
+    _apply(s3, project.bucket, todo, {key: body for key, body in local.items() if body is not None})
+    after = (keys | {key for key, body in local.items() if body is not None}) - set(todo.remove)
+    if after != keys:
+        remember(home, project, sorted(after))
+    return todo
+
+
+def listing(s3: Any, bucket: str) -> dict[str, str]:
+    """Every key of a bucket with its ETag, without quotes."""
+    found: dict[str, str] = {}
+    with calling(f"s3 ListObjectsV2 {bucket}"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", [])}
+    return found
+
+
+def version_of(s3: Any, bucket: str, key: str) -> str:
+    """The current version id of an object; empty when it is not there."""
+    with calling(f"s3 ListObjectVersions {bucket}/{key}"):
+        answer = s3.list_object_versions(Bucket=bucket, Prefix=key)
+    for item in answer.get("Versions", []):
+        if item["Key"] == key and item["IsLatest"]:
+            return str(item["VersionId"])
+    return ""
+
+
+@contextmanager
+def _recording(home: Home) -> Iterator[None]:
+    """One writer at a time: a command and the server's follower may both bring files over."""
+    with home.projects.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _apply(s3: Any, bucket: str, todo: Sync, bodies: Mapping[str, bytes]) -> None:
+    for key in todo.put:
+        with calling(f"s3 PutObject {bucket}/{key}"):
+            s3.put_object(Bucket=bucket, Key=key, Body=bodies[key])
+    for key in todo.remove:
+        with calling(f"s3 DeleteObject {bucket}/{key}"):
+            s3.delete_object(Bucket=bucket, Key=key)
+
+
+def _etag(s3: Any, bucket: str, key: str) -> str:
+    found: dict[str, Any] = {}
+    exists(lambda: found.update(s3.head_object(Bucket=bucket, Key=key)), f"s3 HeadObject {bucket}/{key}")
+    return str(found.get("ETag", "")).strip('"')

@@ -1,0 +1,133 @@
+"""Follows project folders while the server runs: a saved file is in the environment's bucket within a second.
+
+watchfiles (inotify) tells which paths changed; editors that save by renaming appear as one change of the final name,
+because a change is looked up on disk again when it is handled. What was edited while skylift was down is brought over
+at start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from skylift.cli.home import Home
+from skylift.cli.projects.buckets import Followed, followed, sync, sync_paths
+from skylift.cli.projects.project import SINGLES, Project, belongs
+from skylift.core.errors import SkyliftError
+
+STEP_MILLISECONDS = 50
+"""How long watchfiles waits for further changes before it tells: with its default (1600 ms at most) a second is
+missed."""
+
+DEBOUNCE_MILLISECONDS = 200
+LOOK_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+
+
+class Follower:
+    """Follows every project on record; notices when the record changes.
+
+    Args:
+        say: told what was done.
+        warn: what there is to say of a project after one of the files changed that an environment pins; "": nothing.
+    """
+
+    def __init__(
+        self, home: Home, s3: Any, say: Callable[[str], None], warn: Callable[[Project], str] = lambda _project: ""
+    ) -> None:
+        self._home = home
+        self._s3 = s3
+        self._say = say
+        self._warn = warn
+        self._stop = asyncio.Event()
+        self._following: dict[str, tuple[Path, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Runs until ``stop``. Problems of one project are said and tried again; they end nothing."""
+        while not self._stop.is_set():
+            self._adjust(self._record())
+            try:
+                await asyncio.wait_for(self._stop.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                continue
+        for _, following in self._following.values():
+            following.cancel()
+        await asyncio.gather(*(one for _, one in self._following.values()), return_exceptions=True)
+
+    def stop(self) -> None:
+        """Ends ``run`` soon."""
+        self._stop.set()
+
+    def _record(self) -> dict[str, Followed]:
+        try:
+            return followed(self._home)
+        except SkyliftError as error:
+            self._say(f"following projects: {error}")
+            return {}
+
+    def _adjust(self, wanted: dict[str, Followed]) -> None:
+        for name, (folder, following) in list(self._following.items()):
+            if name not in wanted or wanted[name].project.folder != folder or following.done():
+                following.cancel()
+                del self._following[name]
+        for name, one in wanted.items():
+            if name not in self._following and (one.project.folder / "dags").is_dir():
+                follow = asyncio.create_task(self._follow(one.project), name=f"follow-{name}")
+                self._following[name] = (one.project.folder, follow)
+
+    async def _follow(self, project: Project) -> None:
+        self._say(f"following {project.folder} for environment {project.name}")
+        changes = awatch(
+            project.folder,
+            watch_filter=lambda _, path: belongs(project, Path(path)),
+            step=STEP_MILLISECONDS,
+            debounce=DEBOUNCE_MILLISECONDS,
+            # Its own: awatch sets the event when it is cancelled, and others must go on.
+            stop_event=asyncio.Event(),
+        )
+        # The first step sets the watch up, so that nothing is missed between bringing all over and listening.
+        upcoming = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        try:
+            await self._until_done(project, None)
+            while not self._stop.is_set():
+                changed = await upcoming
+                upcoming = asyncio.ensure_future(anext(changes))
+                await self._until_done(project, {Path(path) for _, path in changed})
+        # The user can act (inotify's limits are reached, say): told, begun again
+        except Exception as error:  # noqa: BLE001
+            self._say(f"{project.name}: its files cannot be followed, trying again: {error!r}")
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            upcoming.cancel()
+
+    async def _until_done(self, project: Project, paths: set[Path] | None) -> None:
+        """Brings paths over (``None``: all), again and again while S3 or the disk refuses."""
+        while not self._stop.is_set():
+            try:
+                if paths is None:
+                    done = await asyncio.to_thread(sync, self._s3, self._home, project)
+                else:
+                    done = await asyncio.to_thread(sync_paths, self._s3, self._home, project, paths)
+            except (SkyliftError, OSError) as error:
+                self._say(f"{project.name}: not brought over, trying again: {error}")
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            for verb, keys in (("put", done.put), ("removed", done.remove)):
+                for key in keys:
+                    self._say(f"{project.name}: {verb} {key}")
+            if not set(SINGLES).isdisjoint({*done.put, *done.remove}):
+                await self._tell(project)
+            return
+
+    async def _tell(self, project: Project) -> None:
+        try:
+            warning = await asyncio.to_thread(self._warn, project)
+        except SkyliftError as error:
+            warning = f"whether {', '.join(SINGLES)} are applied cannot be said: {error}"
+        if warning:
+            self._say(f"{project.name}: {warning}")

@@ -1,0 +1,215 @@
+"""A project: a folder with the layout that MWAA users have, and how its files map to keys of its bucket.
+
+``dags/`` (required), ``plugins/`` or ``plugins.zip``, ``requirements.txt``, ``startup.sh``, and optional ``data/``.
+Keys are the relative paths; ``plugins/`` travels as ``plugins.zip``, made the same bytes for the same files, so that an
+unchanged folder never looks changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import shlex
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.core.errors import Refused
+from skylift.core.file_paths import unfit
+from skylift.core.names import ENVIRONMENT_NAME
+
+LOG = logging.getLogger(__name__)
+SINGLES = ("plugins.zip", "requirements.txt", "startup.sh")
+FOLLOWED = ("dags", "data")
+IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".hg", ".svn", ".idea", ".vscode", ".ipynb_checkpoints"})
+TEMPORARY = re.compile(
+    r".*~ | \.\#.* | \#.*\# | .*\.(swp|swo|swx|tmp|part|pyc|pyo|crdownload) | 4913 | \.DS_Store | .*___jb_(tmp|old)___"
+    r" | \.goutputstream-.*",
+    re.VERBOSE,
+)
+"""Names that editors and desktops leave for moments: vim (4913, .swp), emacs, JetBrains, gedit, macOS."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project folder, with the name of its environment."""
+
+    folder: Path
+    name: str
+
+    @property
+    def bucket(self) -> str:
+        """``skylift-{name}`` as S3 allows it: lower case, no underscores."""
+        return "skylift-" + self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Sync:
+    """What to do so that the bucket holds the project."""
+
+    put: tuple[str, ...]
+    remove: tuple[str, ...]
+
+
+def open_project(folder: Path, name: str = "") -> Project:
+    """The project in a folder; the name defaults to the folder's.
+
+    Raises:
+        Refused: the folder or its ``dags/`` is missing, or the name cannot be an environment's.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise Refused(f"There is no folder {folder}. Give the folder of a project (with dags/ in it).")
+    if not (folder / "dags").is_dir():
+        raise Refused(
+            f"{folder} has no folder dags/. A project is a folder with dags/, and optionally plugins/ or plugins.zip, "
+            "requirements.txt, startup.sh and data/."
+        )
+    if (folder / "plugins").is_dir() and (folder / "plugins.zip").exists():
+        raise Refused(f"{folder} has both plugins/ and plugins.zip. Keep one of them.")
+    chosen = name or default_name(folder)
+    if not ENVIRONMENT_NAME.fullmatch(chosen) or len(chosen) > 55 or chosen[-1] in "-_":
+        raise Refused(
+            f"{chosen!r} cannot be an environment's name: it begins with a letter, has letters, digits, - and _, ends "
+            "with "
+            "a letter or digit, and has at most 55 characters. Give one with --name."
+        )
+    return Project(folder, chosen)
+
+
+def default_name(folder: Path) -> str:
+    """The environment's name where none is given: the folder's, in letters that MWAA allows."""
+    return re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
+
+
+def up_line() -> str:
+    """A command that makes an environment from where the user is: of this folder, if it is a project, else of our
+    example."""
+    if Path("dags").is_dir():
+        return "skylift up ."
+    example = Path(__file__).parents[4] / "examples" / "quickstart"
+    if not (example / "dags").is_dir():
+        return "skylift up, and the folder of your project (one with dags/ in it)"
+    shown = example.relative_to(Path.cwd()) if example.is_relative_to(Path.cwd()) else example
+    return f"skylift up {shlex.quote(str(shown))} (or the folder of your own project, with dags/ in it)"
+
+
+def up_command(project: Project, run_it: bool = False, dag_id: str | None = None) -> str:
+    """The command that brings this project up again, or to its end what was begun."""
+    words = ["skylift", "up", str(project.folder)]
+    words += ["--name", project.name] if project.name != default_name(project.folder) else []
+    words += ["--run"] if run_it else []
+    words += ["--dag", dag_id] if dag_id else []
+    return shlex.join(words)
+
+
+def contents(project: Project) -> dict[str, bytes]:
+    """Every key of the project with its bytes. Files that vanish while they are read are left out."""
+    found: dict[str, bytes] = {}
+    for top in FOLLOWED:
+        for path in walk(project.folder / top):
+            _read_into(found, path.relative_to(project.folder).as_posix(), path)
+    for single in SINGLES:
+        _read_into(found, single, project.folder / single)
+    if (project.folder / "plugins").is_dir():
+        found["plugins.zip"] = zip_folder(project.folder / "plugins")
+    return found
+
+
+def changed_contents(project: Project, paths: Iterable[Path], known: Iterable[str] = ()) -> dict[str, bytes | None]:
+    """Keys and bytes of what changed; ``None`` for a key whose file is gone. Paths that do not travel are left out.
+
+    Args:
+        paths: files and folders. A folder that comes or goes as a whole (``mv``, ``git checkout``) is one change: its
+            own.
+        known: keys that came from the folder earlier, to know what was below a folder that is gone.
+    """
+    found: dict[str, bytes | None] = {}
+    for path in paths:
+        if not belongs(project, path):
+            continue
+        key = path.relative_to(project.folder).as_posix()
+        if key.partition("/")[0] == "plugins":
+            whole = project.folder / "plugins"
+            found["plugins.zip"] = zip_folder(whole) if whole.is_dir() else None
+            continue
+        below = [one for one in known if one.startswith(f"{key}/")]
+        now = [one.relative_to(project.folder).as_posix() for one in walk(path)] if path.is_dir() else [key]
+        for each in {*now, *below, *(one for one in known if one == key)}:
+            body: dict[str, bytes] = {}
+            _read_into(body, each, project.folder / each)
+            found[each] = body.get(each)
+    return found
+
+
+def walk(folder: Path) -> Iterable[Path]:
+    """Files of a folder that belong to a project, in order of name. One with a name that no container could have is
+    told of."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
+        for name in sorted(files):
+            path = Path(parent) / name
+            if TEMPORARY.fullmatch(name) or not path.is_file():  # a pipe would be read for ever
+                continue
+            if reason := unfit(path.relative_to(folder).as_posix()):
+                LOG.warning("%s is left out, and nothing else: its name %s", ascii(str(path)), reason)
+            else:
+                yield path
+
+
+def belongs(project: Project, path: Path) -> bool:
+    """Whether a changed path is one that travels to the bucket."""
+    try:
+        parts = path.relative_to(project.folder).parts
+    except ValueError:
+        return False
+    if not parts or any(part in IGNORED_FOLDERS for part in parts) or TEMPORARY.fullmatch(parts[-1]):
+        return False
+    if unfit("/".join(parts)):
+        return False
+    return parts[0] in FOLLOWED or parts[0] == "plugins" or (len(parts) == 1 and parts[0] in SINGLES)
+
+
+def zip_folder(folder: Path) -> bytes:
+    """A folder as a zip file: the same bytes for the same files, whenever and wherever it is made."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in walk(folder):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return memory.getvalue()
+
+
+def plan_sync(local: Mapping[str, bytes], remote: Mapping[str, str], ours: Iterable[str]) -> Sync:
+    """What to put and remove.
+
+    Args:
+        local: keys with bytes, as the folder has them.
+        remote: keys with ETags (MD5, as S3 gives for single-part puts), as the bucket has them.
+        ours: keys that came from the folder earlier; only those are removed, what others put stays.
+    """
+    put = tuple(key for key, body in local.items() if remote.get(key, "") != digest(body))
+    remove = tuple(sorted(key for key in set(ours) if key in remote and key not in local))
+    return Sync(put, remove)
+
+
+def digest(body: bytes) -> str:
+    """MD5 in hex: what S3 calls the ETag of an object put in one part."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def _read_into(found: dict[str, bytes], key: str, path: Path) -> None:
+    try:
+        found[key] = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        # Editors replace files: gone between listing and reading, it is back with the next change. So are files that
+        # became folders, and the reverse.
+        return
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}.") from error

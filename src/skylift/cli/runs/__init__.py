@@ -1,0 +1,1 @@
+"""A DAG run from the command line: started, followed, told."""

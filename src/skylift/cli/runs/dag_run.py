@@ -1,0 +1,238 @@
+"""Triggers a DAG, follows the run, and shows each Airflow task with the ECS task that ran it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from skylift.aws.errors import calling
+from skylift.cli.logs.lines import of_project
+from skylift.cli.projects.project import walk
+from skylift.cli.runs.airflow_api import AirflowApi, TaskLine
+from skylift.cli.runs.patience import Ask, patiently
+from skylift.cli.terminal import seconds
+from skylift.core.errors import Refused
+from skylift.core.names import tag_value
+
+LONG_SECONDS = 600.0
+"""Time for a DAG to be parsed whose file is there."""
+
+PARSE_SECONDS = LONG_SECONDS
+"""Time for the first DAG file to be parsed after the environment became available, where we cannot see whether there is
+one."""
+
+EMPTY_SECONDS = 60.0
+"""The same, where the project's folder has no file that looks like one."""
+
+PATIENCE_SECONDS = 8.0
+"""Time for one more DAG file to be parsed where others already are: it may have been saved a moment ago."""
+
+POLL_SECONDS = 0.5
+AIRFLOW = "Airflow"
+"""Who is asked, for people."""
+FINAL = frozenset({"success", "failed"})
+COLOURS = {"success": "green", "failed": "red", "upstream_failed": "yellow", "skipped": "magenta", "running": "cyan"}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a DAG run ended. ``ecs_tasks``: ECS task id by (task id, map index)."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    took: float
+    lines: tuple[TaskLine, ...]
+    ecs_tasks: dict[tuple[str, int], str]
+
+
+def choose_dag(
+    api: AirflowApi,
+    wanted: str | None,
+    say: Callable[[str], None],
+    limit: float = PARSE_SECONDS,
+    folder: Path | None = None,
+    ask: Ask = patiently,
+) -> str:
+    """The id of the DAG to run: the one wanted, else the only one. Waits until it is parsed.
+
+    Args:
+        limit: seconds.
+        folder: of the project, where the user has the files that import errors are about.
+        ask: as for ``run_dag``.
+
+    Raises:
+        Refused: it does not import (with the import error), is not there, or there are several.
+    """
+    begun = time.monotonic()
+    if folder is not None and not _is_saved(folder, None, set()):
+        limit = min(limit, EMPTY_SECONDS)
+    while True:
+        dags, errors = ask(lambda: (api.dags(), api.import_errors()), say, AIRFLOW)
+        if wanted in dags or (wanted is None and dags and not errors):
+            break
+        waited = time.monotonic() - begun
+        # On a busy machine a file may wait long for its turn: one that is there is waited for.
+        patience = LONG_SECONDS if _is_saved(folder, wanted, {name for name, _ in errors}) else PATIENCE_SECONDS
+        if errors and (wanted is None or waited >= min(limit, patience)):
+            raise Refused(_import_error_text(errors, wanted, folder))
+        if waited >= (min(limit, patience) if dags else limit):
+            raise Refused(_no_dag_text(dags, wanted))
+        say("waiting until the DAG is parsed")
+        time.sleep(POLL_SECONDS)
+    if wanted:
+        return wanted
+    if len(dags) > 1:
+        known = sorted(dags)
+        raise Refused(f"Which DAG? There are {', '.join(known)}. Name one, e.g.: --dag {known[0]}")
+    return next(iter(dags))
+
+
+def _is_saved(folder: Path | None, wanted: str | None, broken: Container[str]) -> bool:
+    """Whether a project has a DAG file that imports, as far as is known, and in which the wanted DAG is named."""
+    if folder is None:
+        return False
+    dags = folder / "dags"
+    for path in walk(dags):
+        if path.suffix == ".py" and path.relative_to(dags).as_posix() not in broken:
+            try:
+                text = path.read_text(errors="replace")
+            except OSError:
+                continue
+            if wanted in text if wanted else "dag" in text.lower() and "airflow" in text:
+                return True
+    return False
+
+
+def new_run_id() -> str:
+    """The id of a run that the command line starts."""
+    return f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+
+
+def run_dag(
+    api: AirflowApi,
+    ecs: Any,
+    cluster: str,
+    dag_id: str,
+    conf: dict[str, Any],
+    say: Callable[[str], None],
+    ask: Ask = patiently,
+    run_id: str = "",
+) -> RunResult:
+    """Triggers a DAG and follows the run to its end, however long it takes.
+
+    Args:
+        cluster: the ECS cluster in which the environment's Airflow tasks run.
+        say: told how far the run is.
+        ask: asks again where nobody answers: the run is there whatever becomes of one call.
+        run_id: for the run; "" makes one.
+    """
+    begun = time.monotonic()
+    run_id = run_id or new_run_id()
+    ask(lambda: api.unpause(dag_id), say, AIRFLOW)
+    run_id = ask(lambda: api.trigger(dag_id, run_id, conf), say, AIRFLOW)
+    return follow_run(api, ecs, cluster, dag_id, run_id, say, ask, begun)
+
+
+def follow_run(
+    api: AirflowApi,
+    ecs: Any,
+    cluster: str,
+    dag_id: str,
+    run_id: str,
+    say: Callable[[str], None],
+    ask: Ask = patiently,
+    begun: float | None = None,
+) -> RunResult:
+    """Follows a run that was started to its end. As ``run_dag``.
+
+    Args:
+        begun: when the following began (``time.monotonic``); default now.
+    """
+    begun = time.monotonic() if begun is None else begun
+    while True:
+        state, lines = ask(lambda: (api.run_state(dag_id, run_id), api.task_lines(dag_id, run_id)), say, AIRFLOW)
+        if state in FINAL:
+            break
+        say(f"{dag_id}: {describe(lines)}")
+        time.sleep(POLL_SECONDS)
+    ids = ask(lambda: ecs_task_ids(ecs, cluster, dag_id, run_id), say, "ECS")
+    return RunResult(dag_id, run_id, state, time.monotonic() - begun, tuple(lines), ids)
+
+
+def describe(lines: list[TaskLine]) -> str:
+    """How far a run is: ``5 of 9 tasks done, 3 running``."""
+    done = sum(line.state in {"success", "failed", "skipped", "upstream_failed", "removed"} for line in lines)
+    live = sum(line.state == "running" for line in lines)
+    waiting = sum(line.state == "queued" for line in lines)
+    parts = [f"{done} of {len(lines)} Airflow tasks done", f"{live} running" if live else ""]
+    return ", ".join(part for part in [*parts, f"{waiting} queued" if waiting else ""] if part)
+
+
+def ecs_task_ids(ecs: Any, cluster: str, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
+    """ECS task ids of a run by (Airflow task id, map index), from the tags that the executor sets; the latest try
+    wins."""
+    arns: list[str] = []
+    with calling("ecs ListTasks"):
+        for status in ("RUNNING", "STOPPED"):
+            pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=status)
+            arns += [one for page in pages for one in page["taskArns"]]
+    found: dict[tuple[str, int], tuple[int, str]] = {}
+    for start in range(0, len(arns), 100):
+        with calling("ecs DescribeTasks"):
+            answer = ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])
+        for task in answer["tasks"]:
+            tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", [])}
+            if tags.get("dag_id") == tag_value(dag_id) and tags.get("run_id") == tag_value(run_id):
+                key = (tags.get("task_id", ""), int(tags.get("map_index", "-1") or -1))
+                attempt = (int(tags.get("try_number", "0") or 0), task["taskArn"].rpartition("/")[2])
+                found[key] = max(found.get(key, (0, "")), attempt)
+    return {key: ecs_id for key, (_, ecs_id) in found.items()}
+
+
+def table(result: RunResult) -> Table:
+    """One line per Airflow task instance, in the order in which they started."""
+    title = f"{result.dag_id}: {result.state} in {seconds(result.took)}"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for name in ("task", "state", "ECS task", "start delay", "duration"):
+        shown.add_column(name, justify="right" if name in {"start delay", "duration"} else "left", no_wrap=True)
+    late = datetime.max.replace(tzinfo=UTC)
+    for line in sorted(result.lines, key=lambda one: (one.started or late, one.task_id, one.map_index)):
+        colour = COLOURS.get(line.state, "default")
+        shown.add_row(
+            line.task_id if line.map_index < 0 else rf"{line.task_id} \[{line.map_index}]",
+            f"[{colour}]{line.state}[/]",
+            result.ecs_tasks.get((tag_value(line.task_id), line.map_index), "-"),
+            "-" if line.start_delay is None else f"{line.start_delay:.1f} s",
+            "-" if line.duration is None else f"{line.duration:.1f} s",
+        )
+    return shown
+
+
+def _no_dag_text(dags: Iterable[str], wanted: str | None) -> str:
+    known = ", ".join(sorted(dags))
+    if known:
+        return f"There is no DAG {wanted}. There are: {known}."
+    return (
+        f"There is no DAG{' ' + wanted if wanted else ''}: Airflow found none in dags/. It reads Python files that "
+        "hold the "
+        "words airflow and dag; what it did with them: skylift logs dag-processor"
+    )
+
+
+def _import_error_text(errors: list[tuple[str, str]], wanted: str | None, folder: Path | None) -> str:
+    rename = of_project(folder)
+    shown = "\n".join(
+        f"  {folder / 'dags' / name if folder else name}:\n    "
+        + "\n    ".join(rename(trace).strip().splitlines()[-6:])
+        for name, trace in errors
+    )
+    subject = f"There is no DAG {wanted}, and a" if wanted else "A"
+    return f"{subject} DAG file does not import. Correct it and save; it is read again at once.\n{shown}"

@@ -1,0 +1,192 @@
+"""From a project folder to an environment that can be used, and from there to a finished DAG run: what ``up`` does."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from skylift.cli import account, environments
+from skylift.cli.called import activation
+from skylift.cli.connection import ADMIN, Connection
+from skylift.cli.environments import VERSIONED, Foundation
+from skylift.cli.execution_role import EnvironmentScope
+from skylift.cli.hiding import secrets_in
+from skylift.cli.home import ACCOUNT, REGION
+from skylift.cli.projects import buckets
+from skylift.cli.projects.applied import not_applied
+from skylift.cli.projects.project import Project, up_command
+from skylift.cli.runs import dag_run as dagrun
+from skylift.cli.runs.airflow_api import AirflowApi
+from skylift.cli.runs.failures import print_failures
+from skylift.cli.terminal import Stages, goes_on, plain, print_table
+from skylift.core.errors import Refused
+
+CLUSTER = "skylift"
+"""ECS cluster in which environments run (the control plane's default)."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """An environment that is AVAILABLE, and the pinned files of which it still runs an older version."""
+
+    environment: dict[str, Any]
+    outdated: tuple[str, ...]
+
+
+def bring_up(here: Connection, project: Project, options: dict[str, str], stages: Stages, again: str = "") -> Landed:
+    """Makes the project's environment, or finds it, and waits until it is available.
+
+    Args:
+        again: the command that comes back to it after Ctrl-C; default: ``skylift up`` of the project.
+
+    Raises:
+        Refused: it cannot be made; the text is the service's own reason.
+    """
+    again = again or up_command(project)
+    mwaa, s3 = here.client("mwaa"), here.client("s3")
+    with goes_on(f"skylift runs on. To come back to environment {project.name}: {again}"):
+        base = _lay_foundation(here, s3, project, stages)
+        found = environments.find(mwaa, project.name)
+        if found is not None and found["Status"] in {"CREATE_FAILED", "DELETING"}:
+            stages.now(
+                f"removing the {'failed' if found['Status'] == 'CREATE_FAILED' else 'old'} environment {project.name}"
+            )
+            environments.delete(mwaa, project.name, stages.now)
+            found = None
+    with goes_on(
+        f"Environment {project.name} goes on being made. See how far: skylift status\n"
+        f"  To come back to it: {again}\n  To give it up: skylift env delete {project.name}"
+    ):
+        if found is None:
+            stages.now(f"creating environment {project.name}")
+            environments.create(mwaa, environments.creation(project, base, options))
+        ready = environments.wait_available(mwaa, project.name, stages.now, here.progress, here.looked_at)
+        wait_for_airflow(here, ready, stages)
+    stages.done(f"environment {project.name} is AVAILABLE")
+    return Landed(ready, tuple(not_applied(s3, project, ready)))
+
+
+def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stages) -> None:
+    """Waits until the environment's Airflow is healthy.
+
+    Raises:
+        Refused: the environment is in a state in which it never will be.
+        Unavailable: it takes too long.
+    """
+    if environment["Status"] in {"CREATE_FAILED", "DELETING"} or not environments.web_url(environment):
+        raise Refused(environments.failure_text(environment))
+    airflow = AirflowApi(environments.web_url(environment), "", "", timeout=5)
+    name = environment["Name"]
+
+    def hopeless() -> str:
+        found = environments.get(here.client("mwaa"), name)
+        return environments.failure_text(found) if found["Status"] in environments.HOPELESS else ""
+
+    environments.wait_healthy(airflow.unhealthy, lambda text: stages.now(here.image_progress() or text), hopeless)
+
+
+def wait_for_all(here: Connection, stages: Stages) -> None:
+    """Waits until every environment that was AVAILABLE serves: its containers begin anew with the server.
+
+    Raises:
+        Refused, Unavailable: as ``wait_for_airflow``.
+    """
+    mwaa = here.client("mwaa")
+    for name in environments.names(mwaa):
+        found = environments.find(mwaa, name)
+        if found is not None and found["Status"] not in {"CREATING", "CREATE_FAILED", "DELETING"}:
+            found = environments.wait_available(mwaa, name, stages.now, here.progress, here.looked_at)
+            wait_for_airflow(here, found, stages)
+            stages.done(f"environment {name} is AVAILABLE: {environments.web_url(found)}")
+
+
+def run_project_dag(
+    here: Connection,
+    environment: dict[str, Any],
+    dag_id: str | None,
+    conf: dict[str, Any],
+    stages: Stages,
+    run_id: str | None = None,
+) -> dagrun.RunResult:
+    """Triggers a DAG (``None``: the only one), follows it to its end.
+
+    Args:
+        run_id: of a run that was started before, to follow instead.
+    """
+    name = environment["Name"]
+    project = buckets.followed(here.home).get(name)
+    with goes_on("No run was started."):
+        wait_for_airflow(here, environment, stages)
+        api = here.ask(lambda: here.airflow(environment), stages.now, "Secrets Manager")
+        folder = project.project.folder if project else None
+        chosen = dagrun.choose_dag(api, dag_id, stages.now, folder=folder, ask=here.ask)
+    followed = run_id or dagrun.new_run_id()
+    back = shlex.join(["skylift", "env", "run", chosen, "--env", name, "--follow", followed])
+    ecs = here.client("ecs")
+    with goes_on(f"Run {followed} of {chosen} goes on. To come back to it: {back}"):
+        if run_id:
+            stages.now(f"following run {run_id} of {chosen}")
+            return dagrun.follow_run(api, ecs, CLUSTER, chosen, run_id, stages.now, here.ask)
+        stages.now(f"starting a run of {chosen}")
+        return dagrun.run_dag(api, ecs, CLUSTER, chosen, conf, stages.now, here.ask, followed)
+
+
+def print_run(console: Console, here: Connection, environment: str, result: dagrun.RunResult) -> None:
+    """The run's Airflow tasks, and why it failed if it did."""
+    print_table(console, dagrun.table(result))
+    explain(console, here, environment, result)
+
+
+def explain(console: Console, here: Connection, environment: str, result: dagrun.RunResult) -> None:
+    """Why the run failed, if it did."""
+    if result.state != "success":
+        mwaa = here.client("mwaa")
+        only = environments.names(mwaa) == [environment]
+        secrets = secrets_in(environments.find(mwaa, environment) or {})
+        print_failures(console, here.client("logs"), result, environment, only, secrets)
+
+
+def tell_end(stages: Stages, result: dagrun.RunResult) -> None:
+    """Says for good how a run has ended."""
+    (stages.done if result.state == "success" else stages.failed)(
+        f"run {result.run_id} of {result.dag_id}: {result.state}"
+    )
+
+
+def print_addresses(console: Console, here: Connection, environment: dict[str, Any]) -> None:
+    """Where things are, how to log in, how to stop."""
+    name = environment["Name"]
+    rows = [
+        ("Airflow UI", environments.web_url(environment)),
+        ("log in", f"as {ADMIN}, with the password that this prints: skylift env password {name}"),
+        ("API endpoint", f'{here.server.endpoint}   (AWS tools: eval "$(skylift shellenv)")'),
+        ("stop", "skylift down   (nothing is lost; skylift up brings it back)"),
+    ]
+    if line := activation():
+        rows.append(("type less", f"{line}   (then skylift alone is enough in this shell)"))
+    for label, text in rows:
+        console.print(f"  [bold]{label:<13}[/] {text}")
+
+
+def print_outdated(console: Console, project: Project, outdated: tuple[str, ...]) -> None:
+    """Says plainly that changed requirements are not applied, and how to apply them."""
+    if outdated:
+        console.print(f"[yellow]Note:[/] {plain(environments.outdated_text(project, outdated))}")
+
+
+def _lay_foundation(here: Connection, s3: Any, project: Project, stages: Stages) -> Foundation:
+    stages.now(f"preparing bucket {project.bucket}, role and network")
+    account.ensure_bucket(s3, project.bucket)
+    control_bucket = f"skylift-{ACCOUNT}-{REGION}"  # the control plane's default
+    place = EnvironmentScope(project.name, project.bucket, control_bucket, CLUSTER, ACCOUNT, REGION)
+    role = account.ensure_role(here.client("iam"), place)
+    network = account.ensure_network(here.client("ec2"), REGION)
+    stages.now(f"bringing {project.folder} to s3://{project.bucket}")
+    done = buckets.sync(s3, here.home, project)
+    if done.put or done.remove:
+        stages.done(f"{len(done.put)} files put, {len(done.remove)} removed in s3://{project.bucket}")
+    versions = {key: buckets.version_of(s3, project.bucket, key) for key in VERSIONED}
+    return Foundation(role, network, versions)

@@ -1,0 +1,235 @@
+"""The one place where the local cloud and the control plane meet: in one process, and yet only over HTTP.
+
+Nothing here decides anything; it makes the parts, hands each what it needs, and says in which order they begin and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from skylift.aws.clients import client
+from skylift.aws.errors import calling
+from skylift.cli.account import exists
+from skylift.cli.called import as_typed
+from skylift.cli.credentials import OWNER, ensure_credentials, usable_master_key
+from skylift.cli.environments import find
+from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
+from skylift.cli.projects.applied import not_applied, notice
+from skylift.cli.projects.follower import Follower
+from skylift.cli.projects.project import Project
+from skylift.cli.serving.health import health_route, send_json
+from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
+from skylift.control.plane import ControlPlane
+from skylift.control.settings import ControlSettings
+from skylift.core.errors import Refused, Unavailable
+from skylift.localcloud.cloud import LocalCloud
+from skylift.localcloud.containers.engine_runner import EngineRunner
+from skylift.localcloud.containers.oci import OciImages, chosen_engine
+from skylift.localcloud.damage import Damaged, Refusing
+from skylift.localcloud.ecs.tasks.slots import SLOTS
+from skylift.localcloud.images.built import BuiltImages
+from skylift.localcloud.images.found import LocalImages
+from skylift.localcloud.ports import Image
+from skylift.localcloud.ports import Images as AnyImages
+from skylift.localcloud.postgres.guard import PostgresGuard
+from skylift.localcloud.postgres.server import Postgres
+from skylift.wire.app import WireApp
+from skylift.wire.asgi import Asgi, Receive, Scope, Send
+from skylift.wire.signing.keys import DerivedKeys, Key, Keyrings, StaticKeys
+
+SETTINGS = ControlSettings(
+    region=REGION,
+    account=ACCOUNT,
+    # Only the machine limits the local cloud, and what it has no room for waits there.
+    launches_per_second=500,
+    # Containers start in a blink here. It costs 2 % of a core, PostgreSQL's part included.
+    scheduler_idle_milliseconds=500,
+)
+"""The control plane's, on the local cloud."""
+
+SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
+
+
+class Server:
+    """Everything that one server runs.
+
+    ``raise_cloud`` first, then HTTP must serve ``app``, then ``raise_control``; what they start is ended by the stack,
+    except the cloud (``end_cloud``), whose containers need HTTP to the last.
+    """
+
+    def __init__(
+        self, home: Home, port: int, identity: RunningServer, stage: Callable[[str], None], note: Callable[[str], None]
+    ) -> None:
+        self._home = home
+        self._stage = stage
+        self._note = note
+        owner = ensure_credentials(home, port)
+        master, damage = usable_master_key(home)
+        keys = DerivedKeys(master, time.time)
+        self._postgres = Postgres(home.folder)
+        engine = chosen_engine(home.folder / "runner")
+        images = LocalImages(BuiltImages(home.folder, home.folder / "cache"), home.folder)
+        self._images = WatchedImages(OciImages(engine) if engine else images, note)
+        self._cloud = LocalCloud(
+            home.folder,
+            endpoint(port),
+            keys,
+            ACCOUNT,
+            REGION,
+            time.time,
+            images=self._images,
+            runner=EngineRunner(engine) if engine else None,
+            slots=SLOTS.read(os.environ),
+        )
+        for one in (damage, images.damage()):
+            if one is not None:
+                self._cloud.add_damage(one)
+        self._control = ControlPlane(SETTINGS, time.time)
+        self._mwaa = Refusing(self._control.provider, None)
+        self.app: Asgi = WireApp(
+            [*self._cloud.providers, self._mwaa],
+            Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
+            fallback=self._cloud.fallback,
+            routes={**self._cloud.routes, HEALTH: health_route(identity)},
+            signed_routes={**self._cloud.signed_routes, **self._control.signed_routes, IMAGE: self._image},
+            interceptor=self._cloud.faults,
+            account=ACCOUNT,
+            clock=time.time,
+        )
+
+    async def raise_cloud(self, stack: AsyncExitStack) -> None:
+        """Starts PostgreSQL and the local cloud. Raises ``Refused`` or ``Unavailable`` with the cause."""
+        self._stage("starting PostgreSQL")
+        stack.push_async_callback(self._end_postgres)
+        try:
+            await asyncio.to_thread(self._postgres.start)
+        except Damaged as error:  # environments cannot be served without it; everything else can
+            self._cloud.add_damage(error.damage)
+        else:
+            self._guard(stack)
+        self._stage("starting the local cloud")
+        try:
+            await self._cloud.start()
+        except BaseException:
+            await self._cloud.stop()
+            raise
+        for one in self._cloud.damage():
+            self._note(f"DAMAGED: {one}")
+
+    def _guard(self, stack: AsyncExitStack) -> None:
+        guarding = asyncio.create_task(PostgresGuard(self._postgres, self._note).run(), name="postgres-guard")
+
+        async def end_guard() -> None:
+            guarding.cancel()
+            await asyncio.gather(guarding, return_exceptions=True)
+
+        stack.push_async_callback(end_guard)
+
+    async def raise_control(self, stack: AsyncExitStack) -> None:
+        """Starts the control plane and the follower. HTTP must serve already: they talk to it."""
+        self._stage("starting the control plane")
+        try:
+            await asyncio.to_thread(self._publish_database)
+        except (Refused, Unavailable) as error:
+            found = self._cloud.damage()
+            if not found:
+                raise
+            self._mwaa.damage = next((one for one in found if str(one) in str(error)), found[0])
+            self._note(f"environments are not served: {error}")
+            return
+        stack.push_async_callback(self._end_control)
+        await asyncio.to_thread(self._control.start)
+        s3, mwaa = client("s3", region=REGION), client("mwaa", region=REGION)
+        follower = Follower(self._home, s3, self._note, partial(_unapplied, s3, mwaa))
+        following = asyncio.create_task(follower.run(), name="follower")
+
+        async def end_follower() -> None:
+            follower.stop()
+            await asyncio.gather(following, return_exceptions=True)
+
+        stack.push_async_callback(end_follower)
+
+    def _publish_database(self) -> None:
+        """Puts PostgreSQL's address and password where the control plane looks for them: in Secrets Manager."""
+        value = json.dumps(
+            {
+                "host": "127.0.0.1",
+                "port": self._postgres.port,
+                "username": self._postgres.superuser,
+                "password": self._postgres.password,
+            }
+        )
+        secrets = client("secretsmanager", region=REGION)
+        known = exists(lambda: secrets.describe_secret(SecretId=SECRET), f"secretsmanager DescribeSecret {SECRET}")
+        with calling(f"secretsmanager PutSecretValue {SECRET}"):
+            if not known:
+                secrets.create_secret(Name=SECRET, SecretString=value)
+            elif secrets.get_secret_value(SecretId=SECRET)["SecretString"] != value:
+                secrets.put_secret_value(SecretId=SECRET, SecretString=value)
+
+    async def _image(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(send, {"image": self._images.doing})
+
+    async def _end_control(self) -> None:
+        self._stage("stopping the control plane")
+        await asyncio.to_thread(self._control.stop)
+
+    async def end_cloud(self) -> None:
+        """Ends every container, and saves the cloud's state."""
+        self._stage("stopping containers, saving the cloud's state")
+        await self._cloud.stop()
+
+    async def _end_postgres(self) -> None:
+        self._stage("stopping PostgreSQL")
+        await asyncio.to_thread(self._postgres.stop)
+
+
+def _unapplied(s3: Any, mwaa: Any, project: Project) -> str:
+    """What an environment does not run with though it was saved; "" when there is no such thing."""
+    found = find(mwaa, project.name)
+    files = not_applied(s3, project, found) if found else []
+    return as_typed(notice(project, files)) if files else ""
+
+
+class WatchedImages:
+    """Images that tell how far a build is: the one step of a first start that takes long.
+
+    Attributes:
+        doing: what is being built now, for people; empty when nothing is.
+    """
+
+    def __init__(self, images: AnyImages, note: Callable[[str], None]) -> None:
+        self._images = images
+        self._note = note
+        self.doing = ""
+
+    @property
+    def asks(self) -> bool:
+        """Whether ``find`` may take a moment (``OciImages.asks``)."""
+        return bool(getattr(self._images, "asks", False))
+
+    def find(self, reference: str) -> Image | None:
+        """The image, when it is there."""
+        return self._images.find(reference)
+
+    def build(self, reference: str, progress: Callable[[str], None]) -> Image:
+        """Builds the image. Errors as ``BuiltImages.build``."""
+
+        def tell(line: str) -> None:
+            self.doing = f"{reference}: {line}"
+            progress(line)
+
+        begun = time.monotonic()
+        tell("beginning")
+        try:
+            return self._images.build(reference, tell)
+        finally:
+            self.doing = ""
+            self._note(f"image {reference}: {time.monotonic() - begun:.1f} s")

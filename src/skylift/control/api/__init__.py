@@ -1,0 +1,1 @@
+"""The MWAA API: its operations, what they refuse, what they answer."""

@@ -1,0 +1,175 @@
+"""Amazon MWAA's API: CreateEnvironment, GetEnvironment, ListEnvironments, DeleteEnvironment and the tag operations.
+
+A request ends with one committed row and a ring of the bell; the reconciler does the rest.
+"""
+# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from skylift.control.api.answers import environment
+from skylift.control.api.validation import Invalid, spec_of
+from skylift.control.part_context import environment_arn
+from skylift.control.settings import ControlSettings
+from skylift.control.store import EnvironmentStore, Row
+from skylift.core.environment import Status
+from skylift.core.errors import Unavailable
+from skylift.wire.errors import AwsError
+from skylift.wire.provider import Caller
+
+MOST_TAGS = 50
+MOST_RESULTS = 25
+
+
+class MwaaProvider:
+    """Serves ``mwaa`` on the wire.
+
+    Args:
+        ring: wakes the reconciler.
+    """
+
+    service = "mwaa"
+    blocking = True
+
+    def __init__(self, store: EnvironmentStore, settings: ControlSettings, ring: Callable[[], None]) -> None:
+        self._store = store
+        self._settings = settings
+        self._ring = ring
+
+    def create_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """One new row. Bucket, role and objects are looked at later (see ``validation``)."""
+        _refuse_nul(request)
+        try:
+            spec = spec_of(request, self._settings)
+        except Invalid as error:
+            raise AwsError("ValidationException", str(error)) from error
+        with _serving():
+            if not self._store.create(spec, request.get("Tags", {})):
+                raise AwsError("ValidationException", f"Environment with name {spec.name} already exists")
+        self._ring()
+        return {"Arn": environment_arn(spec.name, self._settings)}
+
+    def get_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """The environment as it stands; 404 once it is deleted."""
+        return {"Environment": environment(self._row(request["Name"]), self._settings)}
+
+    def list_environments(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Names, alphabetically."""
+        most = min(int(request.get("MaxResults", MOST_RESULTS)), MOST_RESULTS)
+        with _serving():
+            names = self._store.names(_read_token(request.get("NextToken", "")), most + 1)
+        more = {"NextToken": _token(names[most - 1])} if len(names) > most else {}
+        return {"Environments": names[:most], **more}
+
+    def delete_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Wants nothing of it any more."""
+        row = self._row(request["Name"])
+        if row.status in {Status.CREATING, Status.UPDATING, Status.DELETING}:
+            raise AwsError(
+                "ValidationException",
+                f"Environments with {row.status} status must complete previous operation before initiating a new "
+                "operation",
+            )
+        with _serving():
+            if not self._store.wish_delete(row):
+                raise AwsError("ValidationException", "The environment was changed at the same time; try again")
+        self._ring()
+        return {}
+
+    def list_tags_for_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """All tags."""
+        return {"Tags": dict(self._tagged(request["ResourceArn"]).tags)}
+
+    def tag_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Adds tags, or gives them new values."""
+        _refuse_nul(request)
+        row = self._tagged(request["ResourceArn"])
+        added: Mapping[str, str] = request["Tags"]
+        if len({*row.tags, *added}) > MOST_TAGS:
+            raise AwsError("ValidationException", f"An environment can have at most {MOST_TAGS} tags")
+        with _serving():
+            self._store.tag(row.name, added, ())
+        return {}
+
+    def untag_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Takes tags away; those that are not there are no error."""
+        row = self._tagged(request["ResourceArn"])
+        with _serving():
+            self._store.tag(row.name, {}, request["tagKeys"])
+        return {}
+
+    def update_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Refused: comes with a later version."""
+        raise self._not_served("UpdateEnvironment", request, "Delete the environment and create it as you want it.")
+
+    def create_cli_token(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Refused: comes with a later version."""
+        raise self._not_served("CreateCliToken", request, "Use Airflow's REST API at the environment's WebserverUrl.")
+
+    def create_web_login_token(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Refused: comes with a later version."""
+        advice = "Log in as admin with the password in the secret skylift/{name}/admin-password."
+        raise self._not_served("CreateWebLoginToken", request, advice.format(name=request["Name"]))
+
+    def invoke_rest_api(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Refused: comes with a later version."""
+        raise self._not_served("InvokeRestApi", request, "Use Airflow's REST API at the environment's WebserverUrl.")
+
+    def _not_served(self, operation: str, request: Mapping[str, Any], advice: str) -> AwsError:
+        self._row(request["Name"])
+        return AwsError("ValidationException", f"This version of skylift does not serve {operation}. {advice}")
+
+    def _row(self, name: str) -> Row:
+        with _serving():
+            row = self._store.get(name)
+        if row is None:
+            raise AwsError("ResourceNotFoundException", f"Environment with name {name} does not exist", 404)
+        return row
+
+    def _tagged(self, resource: str) -> Row:
+        name = resource.partition(":environment/")[2]
+        if resource != environment_arn(name, self._settings):
+            raise AwsError("ResourceNotFoundException", f"There is no environment {resource}", 404)
+        return self._row(name)
+
+
+@contextmanager
+def _serving() -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        raise AwsError(
+            "ServiceUnavailableException", "The control plane's database does not answer. Try again.", 503
+        ) from error
+
+
+def _refuse_nul(value: Any) -> None:
+    """PostgreSQL keeps any text but one with the character of code 0; the model's patterns let it pass."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_nul(key)
+            _refuse_nul(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_nul(inner)
+    elif isinstance(value, str) and "\x00" in value:
+        raise AwsError("ValidationException", "A text of the request has the character of code 0 in it")
+
+
+def _token(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _read_token(token: str) -> str:
+    try:
+        name = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode("ascii")
+        if not name.isprintable():
+            raise binascii.Error
+        return name
+    except (binascii.Error, UnicodeError) as error:
+        raise AwsError("ValidationException", "NextToken is not one that ListEnvironments has given") from error

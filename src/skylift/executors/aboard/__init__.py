@@ -1,1 +1,0 @@
-"""What goes into a container and how: the command that runs there, its workload, and the next one of a container that stays."""

@@ -1,0 +1,106 @@
+"""Confirming: before an end is settled, Airflow is asked how the task instance stands: whether it began, Airflow says.
+
+A container's exit code tells how far its program came, if the program came so far; a SIGKILL, or an image that does not
+run the command, ends it with a code that tells nothing. Airflow's database knows: what is still queued there never
+began, and what is still running there has nobody left to end it. One question for all that ended in the same moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from skylift.core.attempt import Observation, Phase, Verdict
+from skylift.core.errors import SkyliftError
+from skylift.executors.fleet.asking import MOST_PER_QUESTION, Wanted
+from skylift.executors.fleet.due_queue import leave
+from skylift.executors.fleet.fleet_context import FleetContext
+from skylift.executors.fleet.flight import Flight
+from skylift.executors.fleet.landing import Landing
+from skylift.executors.fleet.settle import Standing, corrected
+
+QUESTIONS = 20.0
+"""Most questions a second; each is for all ends since the one before."""
+
+MOST_TRIES = 5
+"""Questions that fail before an end is settled by what the container said; with back-off some 15 seconds."""
+
+
+@dataclass(slots=True)
+class End:
+    """An end that is not settled yet."""
+
+    flight: Flight
+    means: Verdict
+    seen: Observation
+    tries: int = 0
+
+
+class Confirming:
+    """Without ``wanted``, and for what Airflow's database does not have, ends are settled as they are seen."""
+
+    def __init__(self, field: FleetContext, landing: Landing, wanted: Wanted | None) -> None:
+        self._field = field
+        self._landing = landing
+        self._wanted = wanted
+        self._ends: deque[End] = deque()
+        self._limiter = field.limiter("confirm", QUESTIONS, 1)
+
+    def end(self, flight: Flight, means: Verdict, seen: Observation) -> None:
+        """An attempt is over (``means`` is not ``UNDERWAY``)."""
+        if self._wanted is None or not flight.order.subject or seen.phase is not Phase.STOPPED:
+            self._landing.end(flight, means, seen)
+            return
+        flight.ending = True
+        leave(flight)
+        self._ends.append(End(flight, means, seen))
+
+    def step(self, now: float) -> None:
+        """Asks for all that ended."""
+        while self._wanted is not None and self._ends and self._limiter.open(now):
+            page = [self._ends.popleft() for _ in range(min(len(self._ends), MOST_PER_QUESTION))]
+            orders = [one.flight.order for one in page]
+            self._field.calls.make(self._limiter, partial(self._wanted, orders), partial(self._answered, page))
+
+    def next(self, now: float) -> float:
+        """When there is more to do."""
+        return self._limiter.ready(now) if self._ends else float("inf")
+
+    def _answered(self, page: list[End], result: Collection[str] | SkyliftError) -> None:
+        now = self._field.clock()
+        if isinstance(result, SkyliftError):
+            self._limiter.failed(
+                now, f"Airflow's database does not say how task instances stand, asking again: {result}"
+            )
+            for one in reversed(page):
+                one.tries += 1
+                if one.tries < MOST_TRIES:
+                    self._ends.appendleft(one)
+            page = [one for one in page if one.tries >= MOST_TRIES]
+        else:
+            self._limiter.went_well()
+        for one in page:
+            self._settle(one, standing(result, one.flight.order.subject))
+
+    def _settle(self, one: End, stands: Standing) -> None:
+        flight = one.flight
+        flight.ending = False
+        if flight.over:
+            return
+        if flight.revoked:
+            if not flight.busy:
+                self._field.route(flight)
+            return
+        means = corrected(one.means, one.seen, stands, alone=flight.alone)
+        self._landing.end(flight, means, one.seen, stands)
+
+
+def standing(answer: Collection[str] | SkyliftError, subject: str) -> Standing:
+    """How a task instance stands, by the answer to a question about several."""
+    if not isinstance(answer, Mapping):
+        return Standing.UNKNOWN
+    if subject not in answer:
+        return Standing.ELSEWHERE
+    return Standing(answer[subject])

@@ -1,0 +1,148 @@
+"""What runs in a container that stays for more than one workload (``[skylift] warm_seconds``).
+
+Its source text follows that of ``main.py`` in the container's program; the same rules hold.
+Each workload has a process of its own, so that nothing of one is in the memory of the next; the file system is shared.
+How executor and container meet stands in ``mailboxes.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import time
+
+from skylift.executors.in_container.api import NEVER_BEGAN, NOT_OURS
+from skylift.executors.in_container.main import DONE, WORKLOAD_URL, delete, opened, run
+from skylift.executors.in_container.stop import ENDED_BADLY
+
+STAY_SECONDS = "SKYLIFT_WARM_SECONDS"
+WARM, CLOSED = "warm", "closed"
+LOOK = 0.5
+STOPPED: list[bool] = []
+CHILDREN: list[int] = []
+
+
+def stay(first: int) -> None:
+    """Workload after workload, until none comes for ``SKYLIFT_WARM_SECONDS``; ends with 0 when all went well.
+
+    Args:
+        first: where the first workload begins in its object, which begins with this program.
+    """
+    sys.exit(workloads(first))
+
+
+def workloads(first: int) -> int:
+    """As ``stay``; the exit code."""
+    url, seconds = os.environ.pop(WORKLOAD_URL), float(os.environ.pop(STAY_SECONDS))
+    folder, _, name = url.rpartition("/")
+    s3, bucket, prefix = opened(f"{folder}/{WARM}/{name.removesuffix('.json')}")
+    signal.signal(signal.SIGTERM, stopped)
+    with contextlib.suppress(ImportError):
+        # Once, for all processes that follow.
+        importlib.import_module("airflow.executors.base_executor")
+    number, code = 1, apart(lambda: fetch(url, first))
+    # What went wrong here might go wrong again: such a container ends, and its exit code tells.
+    while code in (DONE, ENDED_BADLY, NOT_OURS) and not STOPPED:
+        if not told(s3, bucket, f"{prefix}/{number}-{code}"):
+            return code
+        mailbox = f"{prefix}/{number + 1}"
+        if not another(s3, bucket, mailbox, seconds):
+            return DONE
+        tidy(s3, bucket, f"{prefix}/{number}", f"{prefix}/{number}-{code}")
+        number, code = number + 1, apart(lambda url=f"s3://{bucket}/{mailbox}": take(url))
+    return code
+
+
+def stopped(*_) -> None:  # type: ignore[no-untyped-def]  # a signal handler
+    """Passes a stop on to the workload."""
+    STOPPED.append(True)
+    for child in CHILDREN:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+
+def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in main.py
+    """Runs a workload in a process of its own; its exit code, 128 and the number for a signal."""
+    sys.stdout.flush()
+    # Until each of the two has its own way to take a stop, none is taken.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            # Who signals the container's process group must not reach it twice: a stop is passed on to it.
+            with contextlib.suppress(OSError):
+                os.setpgid(0, 0)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            code = NEVER_BEGAN if STOPPED else run(bring)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    CHILDREN[:] = [child]
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    _, status = os.waitpid(child, 0)
+    CHILDREN.clear()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def told(s3, bucket, key) -> bool:  # type: ignore[no-untyped-def]  # boto3's clients have no types
+    """Says that a workload is over. Whether it could be said: else the container's own end says it."""
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        return True
+    except Exception as error:  # noqa: BLE001  the executor learns by the exit code; who may let us write reads the log
+        sys.stderr.write(f"this container cannot stay: {error}\n")
+        return False
+
+
+def another(s3, bucket, key, seconds) -> bool:  # type: ignore[no-untyped-def]  # as above
+    """Whether another workload came. When none did, the berth is closed, which only one of the executor and us can
+    do."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not STOPPED:
+        try:
+            s3.head_object(Bucket=bucket, Key=key)
+            return True
+        except Exception:  # noqa: BLE001  not there yet (404, or 403 for who may not list), or S3 has a bad moment
+            time.sleep(LOOK)
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=CLOSED, IfNoneMatch="*")
+        return False
+    except Exception:  # noqa: BLE001  it came just now; in doubt we look, and find nothing
+        return not STOPPED
+
+
+def tidy(s3, bucket, *keys) -> None:  # type: ignore[no-untyped-def]  # as above
+    """Removes what is not needed any more; there is no token in it."""
+    try:
+        for key in keys:
+            s3.delete_object(Bucket=bucket, Key=key)
+    except Exception as error:  # noqa: BLE001  the next workload matters more; who may let us delete reads the log
+        sys.stderr.write(f"{key} stays: {error}\n")
+
+
+def fetch(url: str, first: int) -> str:
+    """Text of the workload that the container was started with; its object is deleted."""
+    s3, bucket, key = opened(url)
+    body: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={first}-")["Body"].read()
+    delete(s3, bucket, key)
+    return body.decode()
+
+
+def take(url: str) -> str:
+    """Text of the workload in a berth, which is emptied: it holds a token, and the berth must stay."""
+    # Not by the client that all processes inherit: TLS counts what was said, and two that use one connection lose
+    # count.
+    s3, bucket, key = opened(url)
+    body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    if body != CLOSED.encode():
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    return body.decode()

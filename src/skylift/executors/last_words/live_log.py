@@ -1,0 +1,163 @@
+"""What Airflow's UI shows of a task instance while it runs: how its container stands and, where nobody else brings
+them, its lines.
+
+Airflow's API server calls ``get_task_log`` for each look of each person at a running task instance (3.3.2,
+``FileTaskHandler._read``), every few seconds. ECS's rates for reading are the executor's own, so answers are kept for a
+while here.
+
+A streaming remote log (CloudWatch) shows the lines itself, and they would stand there twice. Remote logs that get
+everything at the end (S3), and none at all, have nothing to show before; so the container's log is read on from where
+the last look ended. All lines are given each time, as Airflow counts them to find out which are new.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol
+
+from skylift.aws.output import LogReader, Stream
+from skylift.core.attempt import Attempt, Compute
+from skylift.core.clock import Clock
+from skylift.core.errors import SkyliftError
+from skylift.executors import airflow_compat
+from skylift.executors.in_container.warm import container_of
+from skylift.executors.last_words.words import TOKEN
+
+FRESH = 10.0
+"""Seconds for which an answer of ECS or Batch is good enough."""
+
+LINES_FRESH = 2.0
+"""Seconds for which no new lines are asked for: GetLogEvents has a rate, too, and many may look."""
+
+BEFORE = 5.0
+"""Seconds before the task instance's start from which lines are shown: the container's clock need not be the
+database's."""
+
+MOST_KEPT = 64
+"""Task instances that are looked at by people at the same time; those looked at longest ago are forgotten."""
+
+MOST_LINES = 20_000
+"""Of one task instance in this process's memory: the rest is in CloudWatch."""
+
+
+class Explainer(Protocol):
+    """What a compute offers beside its verbs, as ``explainer``: how an attempt stands, and where its output is."""
+
+    output: LogReader
+
+    def standing(self, ref: str) -> str: ...
+
+    def stream(self, ref: str) -> Stream | None: ...
+
+
+@dataclass(eq=False)
+class CachedStatus:
+    """What was seen of one launch.
+
+    Attributes:
+        looked, read: when the compute, and the log, were asked last.
+        token: where to read on.
+        lock: of two who look at it at the same time, one asks and the other takes what was found.
+    """
+
+    ref: str = ""
+    message: str = ""
+    looked: float = float("-inf")
+    read: float = float("-inf")
+    stream: Stream | None = None
+    token: str = ""
+    lines: list[str] = field(default_factory=list)
+    lock: Any = field(default_factory=Lock)
+
+
+class StatusCache:
+    """Looks, and remembers for a while. Thread-safe; never raises ``SkyliftError``.
+
+    Args:
+        clock: seconds; must not run back.
+        streams: whether Airflow's remote log shows lines while the task instance runs.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic, streams: Callable[[], bool] | None = None) -> None:
+        self._clock = clock
+        self._streams = streams or _streams
+        self._sights: OrderedDict[str, CachedStatus] = OrderedDict()
+        # Every look changes the order of the dict, and the API server has many threads.
+        self._lock = Lock()
+
+    def look(self, compute: Callable[[], Compute], ti: Any, try_number: int) -> tuple[list[str], list[str]]:
+        """Airflow's ``get_task_log``: (where it comes from, what it says)."""
+        external_id = ti.external_executor_id
+        if not external_id or ti.try_number != try_number:
+            return [], []
+        sight = self._sight(external_id)
+        with sight.lock:
+            try:
+                self._look(compute(), ti, sight)
+                if not self._streams():
+                    self._read_on(compute(), ti, sight)
+            except SkyliftError as error:
+                sight.looked, sight.message = self._clock(), f"Nothing can be said of the container: {error}"
+            return [sight.message] if sight.message else [], ["\n".join(sight.lines) + "\n"] if sight.lines else []
+
+    def _sight(self, external_id: str) -> CachedStatus:
+        with self._lock:
+            sight = self._sights.setdefault(external_id, CachedStatus())
+            self._sights.move_to_end(external_id)
+            while len(self._sights) > MOST_KEPT:
+                self._sights.popitem(last=False)
+            return sight
+
+    def _look(self, compute: Compute, ti: Any, sight: CachedStatus) -> None:
+        if self._clock() - sight.looked < FRESH:
+            return
+        sight.looked = self._clock()
+        refs = [container_of(ref) for ref in compute.find(_attempt(ti))]
+        if not refs:
+            sight.message = "No container of it is known (yet, or any more)."
+            return
+        if refs[-1] != sight.ref:
+            sight.ref, sight.stream, sight.token, sight.lines = refs[-1], None, "", []
+        explainer: Explainer | None = getattr(compute, "explainer", None)
+        sight.message = explainer.standing(sight.ref) if explainer else _told(compute, sight.ref)
+        if explainer and sight.stream is None:
+            sight.stream = explainer.stream(sight.ref)
+
+    def _read_on(self, compute: Compute, ti: Any, sight: CachedStatus) -> None:
+        explainer: Explainer | None = getattr(compute, "explainer", None)
+        if explainer is None or sight.stream is None or len(sight.lines) >= MOST_LINES:
+            return
+        if self._clock() - sight.read < LINES_FRESH:
+            return
+        sight.read = self._clock()
+        # A container that takes one workload after another has printed for others before.
+        start = ti.start_date.timestamp() - BEFORE if ti.start_date else 0.0
+        lines, sight.token = explainer.output.since(sight.stream, sight.token, start)
+        sight.lines += [TOKEN.sub("***", line) for line in lines]
+
+
+def _attempt(ti: Any) -> Attempt:
+    return Attempt(
+        ti.external_executor_id,
+        1,
+        str,
+        executor_config=ti.executor_config or {},
+        labels=airflow_compat.labels_of_instance(ti),
+        queue=str(ti.queue or ""),
+    )
+
+
+def _streams() -> bool:
+    return hasattr(airflow_compat.remote_task_log(), "log_group")
+
+
+def _told(compute: Compute, ref: str) -> str:
+    return "; ".join(f"{one.ref}: {one.phase} {one.reason}".strip() for one in compute.observe([ref]))
+
+
+look = StatusCache().look
+"""One memory for all executors of this process: external ids are unique."""

@@ -1,0 +1,216 @@
+"""S3's requests that change objects: on the disk before the answer, or refused, with the files and the memory as they
+were.
+
+Ministack writes objects to files by itself, and goes on with a warning where that fails. Here its writes become a
+transaction (``s3_transaction``), its warnings become failures, and events are sent once the transaction is through.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+from skylift.localcloud.damage import Damage
+from skylift.localcloud.emulators.s3.memory import Memory
+from skylift.localcloud.emulators.s3.transaction import Transaction
+from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_damaged
+
+_CHANGES = frozenset({"PUT", "POST", "DELETE"})
+_COPY_SOURCE = "x-amz-copy-source"
+_log = logging.getLogger("skylift.localcloud.emulators.others")
+
+
+class S3Writes:
+    """Stands between ministack's S3 and its files.
+
+    Args:
+        s3: ministack's module ``services.s3``, whose functions are replaced here.
+        folder: of all state.
+        damage: sidecar file to what is wrong with it.
+
+    Attributes:
+        bucket_state_changed: whether the last request changed what is kept with the buckets (``s3.json``).
+    """
+
+    def __init__(self, s3: Any, folder: Path, damage: dict[str, Damage]) -> None:
+        self.bucket_state_changed = False
+        self._s3 = s3
+        self._folder = folder
+        self._damage = damage
+        self._thread = threading.get_ident()
+        self._transaction: Transaction | None = None
+        self._trouble: list[Exception] = []
+        self._events: list[Callable[[], None]] = []
+        self._dispatch, self._fire = s3._dispatch, s3._fire_s3_event_async
+        self._write_now, self._remove_now = s3._atomic_write, s3._remove_key_files
+        s3.logger = _Listening(s3.logger, self._heard)
+        s3._dispatch = self.dispatch
+        s3._atomic_write = self._atomic_write
+        s3._remove_key_files = self._remove_key_files
+        s3._delete_version_file = self._delete_version_file
+        s3._fire_s3_event_async = self._fire_later
+        # Kept with the buckets, as they are kept nowhere else.
+        s3._PERSISTED_BUCKET_DICTS |= {
+            "object_retention": s3._object_retention,
+            "object_legal_hold": s3._object_legal_hold,
+        }
+
+    def dispatch(
+        self, method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> Answer:
+        """As ministack's ``_dispatch``. On the event loop: nothing comes between."""
+        self.bucket_state_changed = False
+        places = list(self._places(method, bucket, key, headers, body))
+        for place in [*places, *_source(headers)] if self._damage else ():
+            if found := self._damage.get(f"{self._s3._object_disk_path(*place)}.meta.json"):
+                return is_damaged("s3", str(found))
+        if method not in _CHANGES or not places:
+            return self._reading(method, bucket, key, headers, body, query)
+        locks = self._locks(places)
+        memory = Memory(self._s3, [*places, *self._replicas(places)], self._s3._qp(query, "uploadId"))
+        self._transaction, self._trouble, self._events = Transaction(self._folder), [], []
+        try:
+            answer: Answer = self._dispatch(method, bucket, key, headers, body, query)
+            if answer[0] < 400 and not self._trouble:
+                self._commit()
+            else:
+                self._transaction.abort()
+        except BaseException:
+            self._transaction.abort()
+            memory.put_back()
+            raise
+        finally:
+            self._transaction = None
+        if self._trouble or answer[0] >= 400:  # a refused one may have left traces, too
+            memory.put_back()
+        if self._trouble:
+            _log.warning("S3 cannot write %s/%s: %s", bucket, key, self._trouble[0])
+            return cannot_write("s3", self._trouble[0])
+        self.bucket_state_changed = locks != self._locks(places)
+        for event in self._events:
+            event()
+        return answer
+
+    def _commit(self) -> None:
+        assert self._transaction is not None
+        try:
+            self._transaction.commit()
+        except OSError as error:
+            self._transaction.abort()
+            self._trouble.append(error)
+
+    def _reading(self, *request: Any) -> Answer:
+        """A file that cannot be read is an error, not an empty object."""
+        self._trouble = []
+        answer: Answer = self._dispatch(*request)
+        if self._trouble:
+            return is_damaged("s3", f"An object's file cannot be read: {self._trouble[0]}")
+        return answer
+
+    def _places(
+        self, method: str, bucket: str, key: str, headers: dict[str, str], body: bytes
+    ) -> Iterator[tuple[str, str]]:
+        """The keys that a request names."""
+        form = headers.get("content-type", "")
+        if key:
+            yield bucket, key
+        elif method == "POST" and form.startswith("multipart/form-data"):  # a browser's upload
+            fields = {name: (file or "", value) for name, file, _, value in self._s3._parse_multipart_form(form, body)}
+            wanted, uploaded = fields.get("key", ("", b""))[1], fields.get("file", ("", b""))[0]
+            yield bucket, wanted.decode(errors="replace").replace("${filename}", uploaded)
+        elif method == "POST" and bucket:
+            yield from ((bucket, name) for name in _named(body))
+
+    def _replicas(self, places: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for bucket, key in places:
+            for rule in (self._s3._bucket_replication.get(bucket) or {}).get("Rules", ()):
+                arn = str((rule.get("Destination") or {}).get("Bucket", ""))
+                yield arn.rpartition(":")[2], key
+
+    def _locks(self, places: list[tuple[str, str]]) -> list[Any]:
+        """What is known of the keys' retention and legal holds, by version."""
+        stores = self._s3._object_retention, self._s3._object_legal_hold
+        if not any(store._data for store in stores):
+            return []
+        wanted = set(places)
+        return [{name: str(one) for name, one in store.items() if name[:2] in wanted} for store in stores]
+
+    def _mine(self) -> bool:
+        """Whether a transaction is on, and this is not one of ministack's own threads."""
+        return self._transaction is not None and threading.get_ident() == self._thread
+
+    def _atomic_write(self, path: str, data: Any, *, text: bool = False) -> None:
+        if not self._mine():
+            return self._write_now(path, data, text=text)  # type: ignore[no-any-return]
+        assert self._transaction is not None
+        self._transaction.write(path, data.encode() if text else data)
+        return None
+
+    def _remove_key_files(self, path: str | None) -> None:
+        if not self._mine():
+            return self._remove_now(path)  # type: ignore[no-any-return]
+        for one in (path, f"{path}.meta.json") if path else ():
+            self._remove(one)
+        return None
+
+    def _delete_version_file(self, bucket: str, key: str, version: str) -> None:
+        path = self._s3._version_disk_path(bucket, key, version)
+        if path is not None:
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        if not os.path.isfile(path):
+            return
+        if self._mine():
+            assert self._transaction is not None
+            self._transaction.remove(path)
+        else:
+            os.unlink(path)
+
+    def _fire_later(self, *args: Any, **kwargs: Any) -> None:
+        if self._mine():
+            self._events.append(lambda: self._fire(*args, **kwargs))
+        else:
+            self._fire(*args, **kwargs)
+
+    def _heard(self, message: str, args: tuple[Any, ...]) -> None:
+        """Ministack warns of a failure with a file, and goes on."""
+        if message.startswith("Failed to ") and threading.get_ident() == self._thread:
+            self._trouble.append(args[-1] if args and isinstance(args[-1], Exception) else OSError(message))
+
+
+class _Listening:
+    """Ministack's logger, with somebody who listens to its warnings."""
+
+    def __init__(self, logger: Any, heard: Callable[[str, tuple[Any, ...]], None]) -> None:
+        self._logger = logger
+        self._heard = heard
+
+    def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """Tells, and passes on what is no news to who asked."""
+        self._heard(message, args)
+        self._logger.debug(message, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+
+def _source(headers: dict[str, str]) -> Iterator[tuple[str, str]]:
+    bucket, _, key = unquote(headers.get(_COPY_SOURCE, "").partition("?")[0].lstrip("/")).partition("/")
+    if key:
+        yield bucket, key
+
+
+def _named(body: bytes) -> list[str]:
+    """The keys of a DeleteObjects request."""
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - as ministack reads it after us
+    except ElementTree.ParseError:
+        return []
+    return [one.text for one in root.iter() if one.tag.rpartition("}")[2] == "Key" and one.text]

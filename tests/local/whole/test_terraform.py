@@ -1,0 +1,132 @@
+"""Terraform with the AWS provider, unmodified, on our examples: apply, an empty plan, a change, destroy.
+
+The provider sleeps a lot, whatever it is answered (cluster 10 s, SQS 25 s, job queue 30 s); so both examples go at the
+same time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.local.batch_cloud import submit, until, wait_for
+from tests.local.ecs_cloud import IMAGE, Cloud
+from tests.local.terraform import Terraform, ready
+from tests.local.upstream_cloud import environ, no_mistakes, shell_variables, upstream_cloud
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(1800)]
+
+
+STARTUP = """
+resource "aws_s3_object" "startup" {
+  bucket  = aws_s3_bucket.dags.bucket
+  key     = "scripts/startup.sh"
+  content = "export FROM_STARTUP=yes"
+}
+"""
+UNUSUAL = """
+resource "aws_mwaa_environment" "main" {
+  dag_s3_path                     = "dags/"
+  source_bucket_arn               = replace(aws_s3_bucket.dags.arn, "arn:aws:", "arn:aws-cn:")
+  startup_script_s3_path          = aws_s3_object.startup.key
+  endpoint_management             = "SERVICE"
+  kms_key                         = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012"
+  max_webservers                  = 3
+  max_workers                     = 3
+  min_webservers                  = 1
+  min_workers                     = 2
+  schedulers                      = 1
+  webserver_access_mode           = "PUBLIC_ONLY"
+  weekly_maintenance_window_start = "TUE:03:30"
+
+  logging_configuration {
+    task_logs {
+      enabled   = true
+      log_level = "DEBUG"
+    }
+    webserver_logs {
+      enabled   = false
+      log_level = "ERROR"
+    }
+  }
+}
+"""
+"""What people write in other forms than our example does: after apply, nothing is left to change."""
+
+
+@pytest.fixture(scope="module")
+def cloud_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+    """The round of ``cloud``, in a thread."""
+    folder = tmp_path_factory.mktemp("terraform")
+    with upstream_cloud(folder / "home") as cloud, ThreadPoolExecutor(1) as pool:
+        yield pool.submit(_ecs_batch_and_s3, cloud, folder)
+
+
+def test_mwaa_environment(cloud_round: Future[None], stack: Stack, tmp_path: Path) -> None:
+    port = str(json.loads((stack.home / "server.json").read_text())["port"])
+    profile = shell_variables(stack.must("shellenv"))
+    # Plain http goes through the proxy, which is skylift itself: it knows the name of MWAA's endpoint.
+    proxy = {"HTTP_PROXY": f"http://127.0.0.1:{port}", "TF_VAR_port": port}
+    made = ready("airflow", tmp_path / "airflow", {**stack.environ, **profile, **proxy})
+    (made.folder / "startup.tf").write_text(STARTUP)
+    (made.folder / "unusual_override.tf").write_text(UNUSUAL)
+    made.apply()
+    found = stack.client("mwaa").get_environment(Name="terraform")["Environment"]
+    assert (found["Status"], found["Arn"]) == ("AVAILABLE", made.outputs()["arn"])
+    assert found["AirflowConfigurationOptions"] == {"core.default_timezone": "Europe/Berlin"}
+    assert found["Tags"] == {"team": "blue"}
+    assert found["DagS3Path"] == "dags/"
+    airflow = stack.airflow("terraform")
+    wait_for(lambda: set(airflow.dags()) == {"hello"}, 120)
+    made.destroy()
+    assert "terraform" not in stack.client("mwaa").list_environments()["Environments"]
+    assert "terraform-airflow" not in [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]
+
+
+def test_ecs_batch_and_s3(cloud_round: Future[None]) -> None:
+    cloud_round.result()
+
+
+def _ecs_batch_and_s3(cloud: Cloud, folder: Path) -> None:
+    variables = environ(cloud.url, folder, TF_VAR_image=IMAGE)
+    made = ready("cloud", folder / "cloud", variables)
+    with no_mistakes():
+        made.apply()
+        _what_it_made_works(cloud, made)
+        two = Terraform(made.folder, {**variables, "TF_VAR_desired_count": "2"})
+        two.apply()
+        assert _service(cloud)["runningCount"] == 2
+        _without_queue(cloud.client("batch"))
+        two.destroy()
+    environments = cloud.client("batch").describe_compute_environments()["computeEnvironments"]
+    assert environments == []
+    assert cloud.client().describe_clusters(clusters=["terraform"])["clusters"][0]["status"] == "INACTIVE"
+    assert cloud.client("s3").list_buckets()["Buckets"] == []
+
+
+def _what_it_made_works(cloud: Cloud, made: Terraform) -> None:
+    batch = cloud.client("batch")
+    assert until(batch, submit(batch, "terraform-work", "terraform"))["status"] == "SUCCEEDED"
+    service = _service(cloud)
+    assert service["runningCount"] == 1
+    assert service["clusterArn"] == made.outputs()["cluster"]
+    assert made.outputs()["job_queue"] == batch.describe_job_queues()["jobQueues"][0]["jobQueueArn"]
+    cloud.client("s3").put_object(Bucket="terraform-results", Key="one", Body=b"destroy takes it along")
+
+
+def _without_queue(batch: Any) -> None:
+    """Deletes the queue behind Terraform's back: its provider would sleep for a minute around that (it works: 64 s)."""
+    queue = {"jobQueues": ["terraform"]}
+    batch.update_job_queue(jobQueue="terraform", state="DISABLED")
+    wait_for(lambda: batch.describe_job_queues(**queue)["jobQueues"][0]["status"] == "VALID")
+    batch.delete_job_queue(jobQueue="terraform")
+    wait_for(lambda: not batch.describe_job_queues(**queue)["jobQueues"])
+
+
+def _service(cloud: Cloud) -> dict[str, Any]:
+    return dict(cloud.client().describe_services(cluster="terraform", services=["work"])["services"][0])
