@@ -37,8 +37,7 @@ class Inner:
     """The unit tests that meet Airflow and the tests of the container's command, in another environment."""
 
     def __init__(self, venv: Path, folder: Path) -> None:
-        folder_of_tests = ROOT / "tests/unit"
-        found = (*folder_of_tests.glob("test_*executor*.py"), *folder_of_tests.glob("test_requirement_*.py"))
+        found = sorted((ROOT / "tests/unit/executors").glob("test_*.py"))
         unit = [one for one in found if "executor_airflow" in one.read_text()]
         assert len(unit) >= 7
         unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHON", "PYTEST", "VIRTUAL_ENV")
