@@ -81,7 +81,7 @@ def standalone(
 
 
 def _wait(base: str, processes: Sequence[subprocess.Popen[bytes]], log: Path) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         assert all(process.poll() is None for process in processes), log.read_text()[-3000:]
         try:

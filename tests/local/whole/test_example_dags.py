@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from tests.local.dag_outcomes import States, outcomes
 from tests.local.standalone import standalone
 from tests.stack import Stack
 
 from skylift.cli.runs.airflow_api import AirflowApi
-from skylift.core.errors import Refused, Unavailable
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
 
@@ -37,12 +34,7 @@ EXAMPLES = {
 RANDOM = {"example_branch_operator"}
 """DAGs that roll dice: compared by how many of each kind of Airflow task ended how."""
 
-RUN_ID = "compared"
 LONGEST_SECONDS = 600
-
-States = dict[tuple[str, int], str]
-T = TypeVar("T")
-
 
 ECS, BATCH = "skylift.executors.ecs.AwsEcsExecutor", "skylift.executors.batch.AwsBatchExecutor"
 
@@ -165,55 +157,9 @@ def _with_files(project: Path) -> Path:
 
 
 def _outcomes(api: AirflowApi, suffix: str = "") -> dict[str, States]:
-    """Triggers all at once; the final state of every Airflow task instance of each run, by the DAG's own name."""
-    dag_ids = {f"{name}{suffix}": name for name in EXAMPLES}
-    _until_parsed(api, set(dag_ids))
-    for dag_id in dag_ids:
-        _patiently(lambda one=dag_id: api.unpause(one))
-        _patiently(lambda one=dag_id: _trigger(api, one))
-    deadline = time.monotonic() + LONGEST_SECONDS
-    waiting = set(dag_ids)
-    while waiting and time.monotonic() < deadline:
-        waiting = {dag_id for dag_id in waiting if not _over(api, dag_id)}
-        time.sleep(1)
-    assert not waiting, f"still running after {LONGEST_SECONDS} s: { {one: _states(api, one) for one in waiting} }"
-    return {name: _states(api, dag_id) for dag_id, name in dag_ids.items()}
-
-
-def _over(api: AirflowApi, dag_id: str) -> bool:
-    return _patiently(lambda: api.run_state(dag_id, RUN_ID)) in {"success", "failed"}
-
-
-def _trigger(api: AirflowApi, dag_id: str) -> None:
-    try:
-        api.trigger(dag_id, RUN_ID, {})
-    except Refused as error:
-        if "409" not in str(error):  # asked before, with an answer that did not arrive
-            raise
-
-
-def _patiently(call: Callable[[], T]) -> T:
-    """The call's answer; an API server that is slow under 60 Airflow tasks at once is asked again for two minutes."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            return call()
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
-
-
-def _until_parsed(api: AirflowApi, dag_ids: set[str]) -> None:
-    deadline = time.monotonic() + 120
-    while missing := dag_ids - set(_patiently(api.dags)):
-        assert time.monotonic() < deadline, f"not parsed: {missing}; {json.dumps(api.import_errors())[:2000]}"
-        time.sleep(0.5)
-
-
-def _states(api: AirflowApi, dag_id: str) -> States:
-    lines = _patiently(lambda: api.task_lines(dag_id, RUN_ID))
-    return {(line.task_id, line.map_index): line.state for line in lines}
+    """How the examples end, by the DAG's own name."""
+    found = outcomes(api, [f"{name}{suffix}" for name in EXAMPLES], LONGEST_SECONDS)
+    return {dag_id.removesuffix(suffix): states for dag_id, states in found.items()}
 
 
 def _kinds(states: States) -> Counter[tuple[str, str]]:

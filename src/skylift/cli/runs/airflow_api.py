@@ -79,13 +79,13 @@ class AirflowApi:
         """Lets the scheduler run a DAG."""
         self._call("PATCH", f"/api/v2/dags/{_quoted(dag_id)}", {"is_paused": False})
 
-    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any], logical_date: datetime | None = None) -> str:
         """Starts a DAG run; returns its id. May be repeated: where a run of this id is there already, nothing happens.
 
         Its logical date is now, as in Airflow's UI: templates with ``ds`` need one.
         """
-        now = datetime.now(UTC).isoformat()
-        body = {"dag_run_id": run_id, "logical_date": now, "conf": conf}
+        date = (logical_date or datetime.now(UTC)).isoformat()
+        body = {"dag_run_id": run_id, "logical_date": date, "conf": conf}
         try:
             return str(self._call("POST", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns", body)["dag_run_id"])
         except Conflict:
