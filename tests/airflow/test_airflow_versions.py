@@ -20,7 +20,7 @@ from uv import find_uv_bin
 
 from skylift.testing import running_cloud
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
 OLD = ("3.1", "3.2")
 
@@ -53,7 +53,7 @@ class Inner:
             )
 
     def code(self) -> int:
-        return self._process.wait(500)
+        return self._process.wait(1500)
 
     def end(self) -> None:
         if self._process.poll() is None:
