@@ -43,7 +43,9 @@ def standalone(
         port = probe.getsockname()[1]
     keep = ("SSL_", "PIP_", "UV_", "REQUESTS_", "HTTP", "http", "NO_PROXY")
     environ = {name: value for name, value in os.environ.items() if name.startswith(keep)} | {
-        "PATH": f"{airflow.parent}:/usr/local/bin:/usr/bin:/bin:{airflow.parents[1] / 'system'}",
+        # As in the image's containers, so that both find the same Python for virtual environments of their own.
+        "PATH": f"{airflow.parent}:{airflow.parents[1] / 'system' / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUSERBASE": str(airflow.parents[1]),
         "HOME": str(home),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__HOST": "127.0.0.1",

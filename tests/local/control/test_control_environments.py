@@ -125,6 +125,7 @@ def _plan_is_printed(stack: Stack) -> None:
     assert json.loads(stack.must("env", "plan", "life", "--json")) == {
         "name": "life",
         "status": "AVAILABLE",
+        "condition": "",
         "steps": [],
     }
 
