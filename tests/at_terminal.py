@@ -73,6 +73,8 @@ def at_terminal(program: Path, *words: str, environ: Mapping[str, str]) -> Itera
         stderr=other,
         env={**environ, "COLUMNS": "200", "TERM": "xterm"},
         start_new_session=True,
+        # Whoever runs the tests in the background may have Ctrl-C ignored; at a terminal nobody has.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     os.close(other)
     try:
