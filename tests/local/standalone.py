@@ -20,6 +20,12 @@ from skylift.localcloud.postgres.server import Postgres
 PASSWORD = "standalone"
 
 
+def image_of(home: Path) -> Path:
+    """The command ``airflow`` of the image in a skylift's home; not that of the base, which has no plain Python."""
+    (found,) = (path for path in (home / "images").glob("*/bin/airflow") if not path.parts[-3].startswith("base-"))
+    return found
+
+
 @contextmanager
 def standalone(
     airflow: Path,

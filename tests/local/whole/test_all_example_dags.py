@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.local.dag_outcomes import RUN_ID, States, outcomes, patiently
-from tests.local.standalone import standalone
+from tests.local.standalone import image_of, standalone
 from tests.stack import Stack
 
 from skylift.cli.runs.airflow_api import AirflowApi
@@ -88,7 +88,7 @@ def test_all_example_dags_end_as_under_local_executor(stack: Stack, tmp_path: Pa
     stack.must("up", str(project), seconds=900)
     ours = _outcomes(stack.airflow("all-examples"), project, at)
     stack.must("env", "delete", "all-examples")
-    airflow = sorted((stack.home / "images").glob("*/bin/airflow"))[0]
+    airflow = image_of(stack.home)
     plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
     with standalone(airflow, project / "dags", tmp_path / "standalone", more=plugins) as api:
         theirs = _outcomes(api, project, at)

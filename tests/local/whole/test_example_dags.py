@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.local.dag_outcomes import States, outcomes
-from tests.local.standalone import standalone
+from tests.local.standalone import image_of, standalone
 from tests.stack import Stack
 
 from skylift.cli.runs.airflow_api import AirflowApi
@@ -61,7 +61,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def theirs(stack: Stack, project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, States]:
     """How they end under LocalExecutor; needs an image, which ``skylift up`` has built."""
-    with standalone(_airflows(stack)[0], project / "dags", tmp_path_factory.mktemp("standalone") / "home") as api:
+    with standalone(image_of(stack.home), project / "dags", tmp_path_factory.mktemp("standalone") / "home") as api:
         return _outcomes(api)
 
 
@@ -117,10 +117,6 @@ def test_example_dags_end_the_same_on_batch_and_on_both_at_once(
         assert there, f"{dag_id}_batch: nothing of {set(states)} was a Batch job"
     some = {one["task_id"] for one in tags if one["dag_id"] == "example_bash_operator_both"}
     assert 0 < len(some) < len(mixed["example_bash_operator"]), "some on Batch, the others on ECS"
-
-
-def _airflows(stack: Stack) -> list[Path]:
-    return sorted((stack.home / "images").glob("*/bin/airflow"))
 
 
 def _jobs(stack: Stack, queue: str) -> list[dict[str, Any]]:
