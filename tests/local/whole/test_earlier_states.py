@@ -12,7 +12,7 @@ import boto3
 import pytest
 from tests.local.localcloud.test_cloud_alone import Alone
 
-STATES = sorted((Path(__file__).parents[1] / "states").glob("cloud-*.tar.gz"))
+STATES = sorted((Path(__file__).parents[2] / "states").glob("cloud-*.tar.gz"))
 
 pytestmark = pytest.mark.local
 
