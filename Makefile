@@ -44,7 +44,7 @@ test-long: install-dev ## What takes longer: crashes, survival, others' executor
 	@$(BIN)/python -m pytest tests/local -m long --durations=15
 
 test-soak: install-dev ## Two thousand Airflow tasks, and three kills of the scheduler on the way.
-	@$(BIN)/python -m pytest tests/local/test_soak.py -s
+	@$(BIN)/python -m pytest tests/local -m soak -s
 
 test-airflow: install-airflow ## The executors on Airflow 3.1 and 3.2: tests, and a real scheduler of each.
 	@$(BIN)/python -m pytest tests/airflow --durations=10

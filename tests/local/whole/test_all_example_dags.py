@@ -17,7 +17,8 @@ from tests.stack import Stack
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.core.errors import Refused
 
-pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(3600)]
+# Not in the long tier yet: it has not been seen green, nor timed on a quiet machine.
+pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 FOLDERS = {
     "core": "airflow/example_dags",
