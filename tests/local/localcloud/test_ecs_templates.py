@@ -144,9 +144,9 @@ def test_no_template_outlives_its_server(tmp_path: Path) -> None:
     script.write_text(
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from tests.local.localcloud.test_ecs_runners import ground\n"
+        "from tests.local.localcloud.test_ecs_runners import context\n"
         "async def main():\n"
-        "    async with ground('template', Path(sys.argv[1])) as place:\n"
+        "    async with context('template', Path(sys.argv[1])) as place:\n"
         "        program = 'import sys, time, tiny_template as t; print(t.PREPARED_BY[0], flush=True); time.sleep(2); "
         "sys.exit(6)'\n"
         "        container, folder = await place.start('python', '-c', program)\n"
