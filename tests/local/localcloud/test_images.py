@@ -29,9 +29,9 @@ six==1.17.0 \\
 BUILD = """
 import os, sys
 from pathlib import Path
-from skylift.localcloud.images.built import Images
+from skylift.localcloud.images.built import BuiltImages
 home, cache, locks = map(Path, sys.argv[1:])
-print(Images(home, cache, locks=locks).build("skylift/small:1", lambda line: print(line, flush=True)).root)
+print(BuiltImages(home, cache, locks=locks).build("skylift/small:1", lambda line: print(line, flush=True)).root)
 """
 
 
