@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tools.mutants.trials import ROOT, Tests
@@ -113,10 +114,7 @@ def renewed(folders: Sequence[str]) -> Seen:
     """What is known, after the test files that are new or changed since have been run once more."""
     seen = _read()
     digests = {
-        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in folders
-        for path in ([ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).glob("test_*.py")))
-        if str(path.relative_to(ROOT)) not in NOT_THESE
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in _test_files(folders)
     }
     stale = [name for name, digest in digests.items() if seen.digests.get(name) != digest]
     gone = [name for name in seen.digests if not (ROOT / name).is_file()]
@@ -129,6 +127,12 @@ def renewed(folders: Sequence[str]) -> Seen:
             json.dumps({name: getattr(seen, name) for name in ("seconds", "texts", "digests")} | _packed(seen.ran))
         )
     return seen
+
+
+def _test_files(folders: Sequence[str]) -> list[Path]:
+    """The files of tests in these folders and all folders below; a file stands for itself."""
+    found = [path for name in folders for path in (sorted((ROOT / name).rglob("test_*.py")) or [ROOT / name])]
+    return [path for path in found if str(path.relative_to(ROOT)) not in NOT_THESE]
 
 
 def _read() -> Seen:

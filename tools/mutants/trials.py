@@ -199,7 +199,7 @@ def test(answer: str, output: str, *tests: str) -> None:
 def _foreign_modules(tree: Path) -> list[str]:
     """What the code and its tests import from outside, at the top of their files."""
     found = set()
-    for path in [*tree.glob("src/**/*.py"), *tree.glob("tests/unit/*.py"), *tree.glob("tests/contract/*.py")]:
+    for path in [*tree.glob("src/**/*.py"), *tree.glob("tests/unit/**/*.py"), *tree.glob("tests/contract/**/*.py")]:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
