@@ -64,9 +64,11 @@ def late():
     def outside():
         import airflow
 
-    @task.bash
+    # Airflow keeps Airflow tasks from its database by a URL in their environment that SQLAlchemy cannot read, and
+    # "import airflow" makes an engine of it. With this variable it makes none, as in virtualenv operators.
+    @task.bash(env={"PYTHON_OPERATORS_VIRTUAL_ENV_MODE": "1"}, append_env=True)
     def in_bash():
-        return "python --version && python3 --version"
+        return "python -c 'import airflow' && python3 -c 'import airflow'"
 
     @task
     def asks_aws():
