@@ -41,7 +41,7 @@ What is kept:
   do, and is undone.
 - It does not mean that it survives a machine that loses power: nothing is synced, but for PostgreSQL (environments,
   Airflow) and the exit codes of containers. Files are replaced whole, so that what is lost then is the last changes, or
-  is named at the next start. What it would cost: [local cloud](localcloud.md#what-is-kept).
+  is named at the next start. What it would cost: [local cloud](localcloud.md#durability).
 - Soon after, not before the answer: who has received a message of a queue (it is delivered again then, as SQS may), and
   whom S3 tells of an object. Parts of an upload to S3 are in memory until it is completed. What runs in the background
   (Step Functions, schedules) is written within half a minute.
