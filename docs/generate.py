@@ -51,7 +51,8 @@ def settings() -> str:
     """``docs/settings.md``."""
     return _page(
         "Settings",
-        "Each is declared once, in the file that is named; this page, the validation and `--help` come from there.",
+        "Each setting is declared once, in the module named here. This page, the validation and `--help` use that "
+        "declaration.",
         "## Executors, in the user's Airflow",
         f"Options of `[{ECS_SECTION}]`: the amazon provider's names and meaning (`skylift.executors.options.ecs`).",
         _options(ECS_SECTION, ECS_SETTINGS),
@@ -63,10 +64,11 @@ def settings() -> str:
         "`skylift.control.settings`.",
         _variables(CONTROL_SETTINGS),
         "## Local cloud",
-        "`skylift.localcloud.ecs`; read by `skylift up` and `skylift cloud` when the server starts.",
+        "`skylift up` and `skylift cloud` read these when the server starts (`skylift.localcloud`).",
         _variables((RUNNER, SLOTS, TEMPLATES)),
         "## Containers of an environment",
-        "Set by the control plane, read by the runtime (`skylift.core.containers`); not for people to set.",
+        "The control plane sets these and the runtime reads them (`skylift.core.containers`). Do not set them "
+        "yourself.",
         _variables(CONTAINER_SETTINGS),
     )
 
@@ -77,7 +79,7 @@ def executors() -> str:
     sections = ((ECS_SECTION, ECS_SETTINGS), (BATCH_SECTION, BATCH_SETTINGS))
     tables = (part for section, declared in sections for part in (f"### `[{section}]`", _placed(declared)))
     own = (f"### `[{OWN_SECTION}]`", _options(OWN_SECTION, OWN_SETTINGS))
-    heading = "queue: it may stand in an entry of `queues`. fallback: in one of `capacity_fallback`, too."
+    heading = "*queue*: you can use the option in an entry of `queues`. *fallback*: and in one of `capacity_fallback`."
     return "\n\n".join((text + mark, "## Options", heading, *tables, *own)) + "\n"
 
 
@@ -85,7 +87,8 @@ def lifecycles() -> str:
     """``docs/lifecycles.md``."""
     return _page(
         "Lifecycles",
-        "Drawn from the tables in the code; a move that has no arrow here raises `Broken`. States without arrows are "
+        "Generated from the tables in the code. A move without an arrow here raises `Broken`. States without outgoing "
+        "arrows are "
         "final.",
         *(part for file, life in LIVES for part in (f"## {life.name}", f"`{file}`", _diagram(life))),
     )
@@ -95,7 +98,7 @@ def operations() -> str:
     """``docs/operations.md``."""
     return _page(
         "Operations that skylift serves itself",
-        "The other services and their emulators: [services.md](services.md). An operation that is not served answers "
+        "For the other services and their emulators see [services.md](services.md). An unsupported operation returns "
         "`UnknownOperationException` (`InvalidAction` for Elastic Load Balancing).",
         *(part for provider in PROVIDERS for part in _operations(provider)),
     )
@@ -104,13 +107,13 @@ def operations() -> str:
 def faults() -> str:
     """``docs/faults.md``."""
     return _page(
-        "Faults on demand",
+        "Faults",
         "`skylift fault set KIND --parameter value`, `skylift fault list`, `skylift fault clear [NAME]`; in tests "
         '`cloud.fault("kind", parameter=value)` (see [localcloud.md](localcloud.md)); over HTTP `GET`, `POST` and '
         "`DELETE` "
         "of `/_skylift/faults`, signed (SigV4) for the service `skylift`. Faults are in memory only: a restart ends "
         "them. "
-        "When several concern a call, all delays come first, then the first refusal in the order in which they were "
+        "If several faults match a call, all delays come first, then the first refusal in the order in which they were "
         "set.",
         *(part for kind in KINDS.values() for part in _kind(kind)),
         "## AWS's token buckets: presets of `throttle`",
@@ -139,27 +142,30 @@ def metrics() -> str:
     )
     return _page(
         "Metrics of the executors",
-        "Beside what Airflow's base class reports for every executor (`executor.open_slots`, `executor.queued_tasks`, "
+        "The executors report these in addition to what Airflow reports for every executor (`executor.open_slots`, "
+        "`executor.queued_tasks`, "
         "`executor.running_tasks`, and `scheduler.executor_heartbeat_duration`). They go where `[metrics]` sends "
         "Airflow's own "
         "(StatsD, Datadog, OpenTelemetry), under its prefix, and through its allow and block lists.",
-        "All have the tags `executor` (the class) and, in multi-team, `team`. Plain StatsD knows no tags "
-        "(`statsd_influxdb_enabled`, Datadog and OpenTelemetry do): there, values of all tags are added up under one "
+        "All have the tag `executor` (the class) and, with teams, `team`. Plain StatsD has no tags "
+        "(`statsd_influxdb_enabled`, Datadog and OpenTelemetry have them): there, the values of all tags are added "
+        "under one "
         "name, "
-        "and of a gauge the executor that spoke last is seen. Timers are in milliseconds on the wire, as all of "
+        "and a gauge shows the executor that reported last. Timers are sent in milliseconds, like "
         "Airflow's.",
         _table(("metric", "sort", "tags", "meaning"), rows),
-        "All are reported by the executor's background thread; none costs the scheduler's loop anything. Gauges: "
+        "The executor's background thread reports all of them, so they cost the scheduler's loop nothing. Gauges: "
         "every 15 s.",
         "## What to watch",
-        "* `skylift.calls` with outcome `throttled`: AWS is asked too fast by all who use the account; the executor "
+        "* `skylift.calls` with outcome `throttled`: all users of the account together call AWS too fast. The executor "
         "slows down by "
-        "itself (`skylift.launch_rate`), nothing fails.\n"
+        "itself (`skylift.launch_rate`); nothing fails.\n"
         "* `skylift.oldest_pending_seconds` near `[scheduler] task_queued_timeout`: Airflow is about to take work "
         "back.\n"
-        "* `skylift.drift` above zero: events get lost, or the rule or queue is not what it was.\n"
-        "* `skylift.given_up`: work that failed without ever beginning.\n"
-        "* `skylift.repeats` with why `lost`: containers die before they begin: image, network, Spot.",
+        "* `skylift.drift` above zero: events get lost, or the rule or queue has changed.\n"
+        "* `skylift.given_up`: work failed without ever beginning.\n"
+        "* `skylift.repeats` with reason `lost`: containers die before they begin, because of the image, the network "
+        "or Spot.",
     )
 
 
@@ -188,7 +194,7 @@ def _operations(provider: Any) -> tuple[str, ...]:
     refused = [name for name, method in served.items() if _always_refuses(method)]
     rows = ((name, _sentence(method)) for name, method in served.items() if name not in refused)
     always = [f"Always refused, in AWS's words or with advice: {', '.join(refused)}."] if refused else []
-    absent = [f"Not served: {', '.join(sorted(methods.keys() - served.keys()))}."]
+    absent = [f"Not supported: {', '.join(sorted(methods.keys() - served.keys()))}."]
     return f"## {provider.service}", _table(("operation", "here"), rows), *always, *absent
 
 
@@ -206,7 +212,7 @@ def _sentence(method: Callable[..., Any]) -> str:
 
 def _kind(kind: FaultKind) -> tuple[str, ...]:
     rows = ((f"`{one.name}`", _default(one), one.meaning) for one in kind.parameters)
-    once = " Done at once; it does not stay." if kind.at_once else ""
+    once = " Happens once, immediately." if kind.at_once else ""
     return f"## {kind.name}", kind.meaning + once, _table(("parameter", "default", "meaning"), rows)
 
 

@@ -23,52 +23,55 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "skylift/postgres",
         "Secret (name or ARN) in Secrets Manager with {host, port, username, password} of the PostgreSQL server.",
     ),
-    Setting("control_database", str, "skylift", "Database of the control plane itself; made if it is missing."),
+    Setting("control_database", str, "skylift", "The control plane's own database; created if it does not exist."),
     Setting("control_bucket", str, "", "Bucket for layers and executor payloads; default skylift-{account}-{region}."),
-    Setting("cluster", str, "skylift", "ECS cluster in which environments run; made if it is missing."),
+    Setting("cluster", str, "skylift", "ECS cluster in which environments run; created if it does not exist."),
     Setting("image", str, "skylift/airflow:{version}", "Image of the containers; {version} is Airflow's version."),
-    Setting("versions", _words, ("3.3.2",), "Airflow versions that CreateEnvironment takes; the last is the default."),
+    Setting(
+        "versions", _words, ("3.3.2",), "Airflow versions that CreateEnvironment accepts; the last is the default."
+    ),
     Setting(
         "task_execution_role",
         str,
         "",
-        "ARN of the role with which ECS starts the containers that see secrets (it reads those, pulls images, writes "
-        "logs); "
-        "default: the role skylift_task_execution of the account.",
+        "ARN of the role with which ECS starts the containers that need secrets (ECS reads the secrets, pulls images "
+        "and "
+        "writes logs with it); default: the account's role skylift_task_execution.",
     ),
     Setting("launch_type", str, "FARGATE", "ECS launch type of all containers."),
     Setting(
         "launches_per_second",
         whole_number(1, 1000),
         20,
-        "[skylift] launches_per_second of environments whose owner sets none. Fargate's limit is 20; the local cloud "
-        "has none.",
+        "[skylift] launches_per_second of environments that do not set it. Fargate's limit is 20; the local cloud has "
+        "none.",
     ),
     Setting(
         "scheduler_idle_milliseconds",
         whole_number(50, 60000),
         1000,
-        "[scheduler] scheduler_idle_sleep_time of environments whose owner sets none: half of it is how late a free "
-        "slot is seen.",
+        "[scheduler] scheduler_idle_sleep_time of environments that do not set it. On average a free slot is noticed "
+        "half of "
+        "this late.",
     ),
     Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
     Setting(
         "default_schedulers",
         whole_number(1, 5),
         1,
-        "Schedulers when the request names none. MWAA starts two; one is enough where a dead one is back in seconds.",
+        "Schedulers if the request does not say. MWAA starts two; one is enough if a dead one is replaced in seconds.",
     ),
     Setting(
         "default_webservers",
         whole_number(1, 5),
         1,
-        "API servers (MinWebservers, MaxWebservers) when the request names none. MWAA starts two.",
+        "API servers (MinWebservers, MaxWebservers) if the request does not say. MWAA starts two.",
     ),
-    Setting("check_role", flag, True, "Whether to ask IAM if the execution role is there before anything is made."),
-    Setting("create_seconds", whole_number(60, 86400), 1800, "Seconds after which a create that has not ended fails."),
-    Setting("moving_milliseconds", whole_number(50, 60000), 400, "Pause between two looks while something is moving."),
+    Setting("check_role", flag, True, "Whether to ask IAM for the execution role before creating anything."),
+    Setting("create_seconds", whole_number(60, 86400), 1800, "Seconds after which an unfinished create fails."),
+    Setting("moving_milliseconds", whole_number(50, 60000), 400, "Pause between two checks while something changes."),
     Setting(
-        "steady_seconds", whole_number(1, 3600), 30, "Pause between two looks at an environment that is AVAILABLE."
+        "steady_seconds", whole_number(1, 3600), 30, "Pause between two checks of an environment that is AVAILABLE."
     ),
 )
 

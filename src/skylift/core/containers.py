@@ -33,34 +33,31 @@ CONTAINER_NAME = "airflow"
 WEB_PORT = 8080
 """Port on which an environment's API server listens, on its task's own address."""
 
-ENVIRONMENT = Setting("environment", str, "", "Name of the environment that this container belongs to.")
+ENVIRONMENT = Setting("environment", str, "", "Name of the environment to which this container belongs.")
 BUNDLE = Setting("dags", str, "", "Where the DAGs are: s3://bucket/prefix.")
 LAYER = Setting(
-    "layer", str, "", "Archive with installed requirements and plugins: s3://bucket/key of a .tar.gz; empty when none."
+    "layer", str, "", "Archive with installed requirements and plugins: s3://bucket/key of a .tar.gz; empty: none."
 )
 LAYER_CACHE = Setting(
     "layer_cache",
     str,
     "/tmp/skylift-layers",  # noqa: S108 - in a container; each container's own
-    "Folder in which unpacked layers are kept, by digest.",
+    "Folder for unpacked layers, by digest.",
 )
 DAG_CACHE = Setting(
     "dag_cache",
     str,
     "",
-    "Folder in which the containers of one machine share the DAG files that they have fetched; empty: each fetches "
-    "its own.",
+    "Folder in which the containers of one machine share fetched DAG files; empty: each container fetches its own.",
 )
-STARTUP_SCRIPT = Setting(
-    "startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty when there is none."
-)
+STARTUP_SCRIPT = Setting("startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty: none.")
 REQUIREMENTS = Setting("requirements", str, "", "build-layer: requirements.txt as s3://bucket/key?versionId=...")
 PLUGINS = Setting("plugins", str, "", "build-layer: plugins.zip as s3://bucket/key?versionId=...")
 LAYER_TARGET = Setting(
     "layer_target",
     str,
     "",
-    "build-layer: s3://bucket/prefix under which layer.tar.gz and result.json are put.",
+    "build-layer: s3://bucket/prefix for layer.tar.gz and result.json.",
 )
 STARTUP_SECONDS = Setting(
     "startup_seconds", whole_number(1, 295), 295, "Seconds that startup.sh may take (MWAA: 5 minutes less 5 seconds)."

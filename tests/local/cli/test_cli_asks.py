@@ -167,7 +167,7 @@ def test_a_start_that_was_left_goes_on_and_can_be_ended_or_waited_for(own: Stack
         typed.until("starting the server")
         typed.interrupt()
         assert typed.end() == 130
-    assert "goes on starting" in typed.shown
+    assert "is still starting in the background" in typed.shown
     assert f"{SKYLIFT} status" in typed.shown
     try:
         done = other.run("up")

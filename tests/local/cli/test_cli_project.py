@@ -271,7 +271,7 @@ def test_a_creation_that_was_left_goes_on_and_can_be_given_up(stack: Stack, tmp_
         typed.until("environment left: ")
         typed.interrupt()
         assert typed.end() == 130
-    assert "Environment left goes on being made" in typed.shown
+    assert "Environment left is still being created" in typed.shown
     assert f"{SKYLIFT} up {folder} --run" in typed.shown
     assert f"{SKYLIFT} env delete left" in typed.shown
     assert "left  CREATING" in stack.must("env", "list")

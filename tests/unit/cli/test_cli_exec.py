@@ -41,7 +41,7 @@ def test_own_options_stand_anywhere_before_the_command(
     [
         ("exec demo --componet triggerer -- ls", "No such option"),
         ("exec", "Missing argument"),
-        (f"exec {'0' * 32} --component scheduler", "--component is for an environment"),
+        (f"exec {'0' * 32} --component scheduler", "--component selects a component of an environment"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage(words: str, told: str, capfd: pytest.CaptureFixture[str]) -> None:

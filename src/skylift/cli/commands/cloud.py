@@ -13,17 +13,20 @@ from skylift.cli.terminal import err
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Loopback port of the AWS endpoint; default any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Loopback port of the AWS endpoint; default: any free port.",
 )
 @click.option(
-    "--home", "folder", type=click.Path(path_type=Path), help="Folder for all state; default a temporary one."
+    "--home", "folder", type=click.Path(path_type=Path), help="Folder for all state; default: a temporary folder."
 )
 def cloud(port: int, folder: Path | None) -> None:
-    """Run the local cloud alone in the foreground: ECS, Batch, S3 and the rest of AWS; no Airflow, no database.
+    """Run the local cloud alone in the foreground: ECS, Batch, S3 and more, without Airflow or a database.
 
-    It prints its endpoint and what to set in another shell. Ctrl-C ends it, and every container with it. With --home
-    the next start finds buckets, secrets and task definitions again; other commands find it with SKYLIFT_HOME set to
-    that folder.
+    It prints its endpoint and what to set in another shell. Ctrl-C ends it and every container. With --home,
+    the next start finds buckets, secrets and task definitions again; set SKYLIFT_HOME to that folder so that other
+    commands find it.
     """
     from skylift.cli.serving.alone import run_alone  # lazy: the local cloud takes a second to import
 

@@ -21,19 +21,22 @@ from skylift.core.errors import Refused, Unavailable
 def down(yes: bool) -> None:
     """Stop skylift. Nothing is lost: the next "up" finds buckets, environments and run history again.
 
-    If Airflow tasks or other ECS tasks are running, it says which, and asks. It does not ask with --yes, or where
-    standard input is no terminal. An Airflow task that is stopped runs again after the next "up" if it has retries
-    left; otherwise it has failed.
+    If Airflow tasks or other ECS tasks are running, it lists them and asks. It does not ask with --yes, or if
+    standard input is not a terminal. A stopped Airflow task runs again after the next "up" if it has retries
+    left; otherwise it fails.
     """
     home = find_home(os.environ)
     _agree(home, yes)
-    with Stages(err()) as stages, goes_on("skylift goes on stopping. See whether it has ended: skylift status"):
+    with (
+        Stages(err()) as stages,
+        goes_on("skylift is still stopping in the background. See whether it has ended: skylift status"),
+    ):
         if daemon.stop(home, stages.now):
             stages.done(f"skylift stopped; its state stays in {home.folder}")
         elif leftovers(home):
-            stages.now("a server of this home was killed: ending what it left")
+            stages.now("the server of this home was killed: ending the processes that it left")
             _end_leftovers(home, stages)
-            stages.done(f"what a killed server had left is ended; state stays in {home.folder}")
+            stages.done(f"ended the processes of a killed server; its state stays in {home.folder}")
         else:
             stages.done(f"skylift does not run (home {home.folder})")
 
@@ -45,11 +48,11 @@ def _agree(home: Home, yes: bool) -> None:
     try:
         found = running_work(connection(home, server).client("ecs"))
     except (Refused, Unavailable):
-        err().print("The server does not tell what it runs; it is stopped with all of it.")
+        err().print("The server does not say what it runs. It will be stopped with everything in it.")
         return
     if found:
         console = err()
-        console.print("This stops what runs now:")
+        console.print("This stops running work:")
         for line in found:
             console.print(f"  {line}", markup=False)
         agree("Stop it?", yes, "Nothing was stopped.")

@@ -26,7 +26,7 @@ from skylift.cli.runs.dag_run import RunResult
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out
 from skylift.cli.words import Commands
 
-ENV_OPTION = click.option("--env", "name", help="Environment; default the only one.")
+ENV_OPTION = click.option("--env", "name", help="Environment; default: the only one.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -80,14 +80,14 @@ def show(name: str | None, as_json: bool, show_secrets: bool) -> None:
             text = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
             click.echo(f"{member:<28} {text}")
     if shown != found:
-        err().print("*** stands for what looks like a secret; --show-secrets shows it.", markup=False)
+        err().print("*** replaces values that look like secrets; --show-secrets shows them.", markup=False)
 
 
 @env.command()
 @click.argument("name", required=False)
 @JSON_OPTION
 def plan(name: str | None, as_json: bool) -> None:
-    """Print what the control plane would do next for an environment. Looks, and changes nothing."""
+    """Print what the control plane would do next for an environment. Changes nothing."""
     here = connect()
     found = here.plan(environments.get(here.client("mwaa"), _chosen(here.client("mwaa"), name))["Name"])
     if as_json:
@@ -98,16 +98,18 @@ def plan(name: str | None, as_json: bool) -> None:
     if not found["steps"]:
         under_way = found["status"] not in {"AVAILABLE", "CREATE_FAILED"}
         condition = found.get("condition") or (here.progress(found["name"]) if under_way else "")
-        waits = f" ({condition}): nothing to do but to wait" if condition else ": nothing to do"
+        waits = f" ({condition}): nothing to do but wait" if condition else ": nothing to do"
         click.echo(f"{found['name']} is {found['status']}{waits}")
 
 
 @env.command()
 @click.argument("name")
 @click.argument("folder", metavar="PROJECT", type=click.Path(path_type=Path))
-@click.option("--option", "options", multiple=True, metavar="SECTION.KEY=VALUE", help="An Airflow option; repeatable.")
+@click.option(
+    "--option", "options", multiple=True, metavar="SECTION.KEY=VALUE", help="An Airflow option. May be repeated."
+)
 def create(name: str, folder: Path, options: tuple[str, ...]) -> None:
-    """Create the environment NAME from a project folder; skylift must be running, and have none of that name."""
+    """Create the environment NAME from a project folder. Skylift must be running, and NAME must be new."""
     wanted = dict(_option(text) for text in options)
     project = open_project(folder, name)
     here = connect()
@@ -125,13 +127,16 @@ def create(name: str, folder: Path, options: tuple[str, ...]) -> None:
 def delete(name: str, yes: bool) -> None:
     """Delete an environment with its database. Its bucket and its project folder stay.
 
-    It asks first, but not with --yes, or where standard input is no terminal.
+    It asks first, but not with --yes, or if standard input is not a terminal.
     """
     here = connect()
     found = environments.get(here.client("mwaa"), name)
     if found["Status"] != "DELETING":
         _agree_to_delete(here, name, yes)
-    with Stages(err()) as stages, goes_on(f"Environment {name} goes on being deleted. See: skylift env list"):
+    with (
+        Stages(err()) as stages,
+        goes_on(f"Environment {name} is still being deleted in the background. See: skylift env list"),
+    ):
         environments.ask_to_delete(here.client("mwaa"), name, here.cancel)
         buckets.forget(here.home, name)
         environments.wait_gone(here.client("mwaa"), name, stages.now)
@@ -153,9 +158,9 @@ def open_ui(name: str | None) -> None:
     mwaa = connect().client("mwaa")
     found = environments.get(mwaa, _chosen(mwaa, name))
     url = environments.web_url(found)
-    out().print(f"{url}   (user {ADMIN}; the password: skylift env password {found['Name']})")
+    out().print(f"{url}   (user {ADMIN}; password: skylift env password {found['Name']})")
     if not webbrowser.open(url):
-        err().print("No browser could be started here: open the address yourself.")
+        err().print("Could not start a browser here: open the address yourself.")
 
 
 @env.command()
@@ -170,15 +175,15 @@ def password(name: str | None) -> None:
 @click.argument("dag_id")
 @ENV_OPTION
 @click.option("--conf", help="JSON object for the DAG run.")
-@click.option("--follow", metavar="RUN_ID", help="Follow this run, which was started before, instead of starting one.")
+@click.option("--follow", metavar="RUN_ID", help="Follow this run, which has already started, instead of starting one.")
 @JSON_OPTION
 def run_dag(dag_id: str, name: str | None, conf: str | None, follow: str | None, as_json: bool) -> int:
     """Trigger DAG_ID, follow the run, print its tasks. Exit code 0 only if it succeeded.
 
-    Ctrl-C ends the following, not the run.
+    Ctrl-C ends this command, not the run.
     """
     if conf and follow:
-        raise click.UsageError("--conf is for a run that is started, not for one that is followed.")
+        raise click.UsageError("--conf is only for a run that this command starts, not for one that it follows.")
     given = _conf(conf or "{}")
     here = connect()
     mwaa = here.client("mwaa")
@@ -200,7 +205,7 @@ def run_dag(dag_id: str, name: str | None, conf: str | None, follow: str | None,
 @click.argument("component", type=click.Choice(list(COMPONENTS)), required=False)
 @log_options
 def logs(component: str | None, **how: Any) -> None:
-    """Show the log of one component (default: scheduler), or with --dag of an Airflow task."""
+    """Show the log of one component (default: scheduler), or, with --dag, of an Airflow task."""
     show_logs(component or ("task" if how["dag"] else "scheduler"), **how)
 
 

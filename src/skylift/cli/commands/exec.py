@@ -59,22 +59,22 @@ def _options_first(args: list[str], takes_value: dict[str, bool]) -> list[str]:
 @click.command("exec", cls=AnyOrder)
 @click.argument("where", metavar="ENV_OR_TASK")
 @click.argument("words", metavar="[--] [COMMAND...]", nargs=-1, type=click.UNPROCESSED)
-@click.option("-c", "--container", default="", help="Container, where an ECS task has several.")
-@click.option("--component", help=f"Of an environment: which component; default {COMPONENT}.")
+@click.option("-c", "--container", default="", help="Container, if an ECS task has several.")
+@click.option("--component", help=f"Component of an environment; default: {COMPONENT}.")
 def execute(where: str, words: tuple[str, ...], container: str, component: str | None) -> int:
     """Run COMMAND (default: a shell) in a container: of an environment's scheduler, or of an ECS task (id or ARN).
 
-    It runs with the container's environment and in its working folder. Its exit code is this command's. With a terminal
-    here there is one there too; otherwise standard input, output and error are passed on as they are.
+    COMMAND runs with the container's environment, in its working folder. This command exits with COMMAND's exit code.
+    From a terminal, COMMAND gets a terminal too; otherwise standard input, output and error are passed on unchanged.
 
-    Options of its own stand before COMMAND:
+    Put options before COMMAND:
 
     \b
       skylift exec quickstart --component triggerer -- airflow version
     """
     if component is not None and _is_task(where):
         raise click.UsageError(
-            "--component is for an environment: an ECS task is one already. Did you mean --container?"
+            "--component selects a component of an environment, but this is an ECS task. Did you mean --container?"
         )
     here = connect()
     task = find_task(here, where, component or COMPONENT)
@@ -103,7 +103,7 @@ def find_task(here: Connection, where: str, component: str) -> str:
         arns = ecs.list_tasks(cluster=CLUSTER, serviceName=service)["taskArns"] if known else []
     if not arns:
         raise Refused(
-            f"There is no environment {where} whose {component} runs, and {where} is no ECS task's id or ARN. "
+            f"No environment {where} has a running {component}, and {where} is not the id or ARN of an ECS task. "
             "List them with: skylift env list"
         )
     return str(arns[-1])

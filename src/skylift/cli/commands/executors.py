@@ -9,17 +9,17 @@ from skylift.executors import check as checking
 
 @click.group()
 def executors() -> None:
-    """The executors of an Airflow of your own."""
+    """Check the executors in your own Airflow."""
 
 
 @executors.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Is this Airflow ready for skylift's executors, and who takes over what runs?
+    """Check whether this Airflow is ready for skylift's executors, and who will adopt running work.
 
-    Run it where Airflow's scheduler runs, with the scheduler's environment, before and after a change of [core]
-    executor. It reads Airflow's configuration and database and asks AWS what the executors ask when they start; it
+    Run it where Airflow's scheduler runs, with the scheduler's environment, before and after you change [core]
+    executor. It reads Airflow's configuration and database, and asks AWS what the executors ask when they start. It
     changes nothing.
-    The same: python -m skylift.executors.check
+    python -m skylift.executors.check does the same.
     """
     context.exit(checking.main())

@@ -19,16 +19,16 @@ ROUTE = "/_skylift/faults"
 
 @click.group(cls=Commands)
 def fault() -> None:
-    """Make the local cloud misbehave as AWS does: throttle, delay, cut, refuse, forget, take away.
+    """Make the local cloud misbehave as AWS does: throttle, delay, cut connections, refuse, forget, reclaim capacity.
 
-    Faults are in memory only: a restart of skylift ends them all.
+    Faults are kept in memory only: a restart of skylift ends them all.
     """
 
 
 @fault.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_(as_json: bool) -> None:
-    """List the faults that are set, and how often each struck."""
+    """List the faults that are set, and how often each was hit."""
     connect()
     found = faults()
     if as_json:

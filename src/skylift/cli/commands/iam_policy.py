@@ -25,7 +25,7 @@ MANY: dict[str, tuple[str, str]] = {
     "container_log_groups": ("--container-log-group", "Log group of the containers' output (awslogs)."),
     "remote_log_groups": ("--remote-log-group", "CloudWatch log group of Airflow's remote logs."),
     "repositories": ("--repository", "ECR repository of the image."),
-    "secrets": ("--secret", "ARN of a secret that the definition hands to the container."),
+    "secrets": ("--secret", "ARN of a secret that the definition passes to the container."),
 }
 FLAGS: dict[str, tuple[str, str]] = {
     "warm": ("--warm", "[skylift] warm_seconds is set."),
@@ -57,13 +57,17 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("role", type=click.Choice([*ROLES, "trust"]))
 @click.option("--account", help="AWS account id, 12 digits.")
 @click.option("--region", help="AWS region.")
-@click.option("--partition", default="", help="AWS partition; only for a region that is newer than this skylift.")
+@click.option(
+    "--partition",
+    default="",
+    help="AWS partition; needed only for a region that is newer than this version of skylift.",
+)
 @_options
 def iam_policy(role: str, account: str | None, region: str | None, partition: str, **uses: Any) -> None:
     """Print the IAM policy of ROLE as JSON, least privilege, for Airflow with skylift's executors.
 
-    ROLE is scheduler (whoever runs Airflow's scheduler), task-role (what runs in the container), execution-role (ECS
-    itself, which starts it), or trust (who may take on the last two).
+    ROLE is scheduler (for Airflow's scheduler), task-role (for code in the container), execution-role (for ECS
+    itself, which starts the container), or trust (the trust policy of the last two).
 
     \b
     aws iam put-role-policy --role-name airflow-scheduler --policy-name skylift --policy-document "$(
@@ -73,7 +77,7 @@ def iam_policy(role: str, account: str | None, region: str | None, partition: st
     if role == "trust":
         document = iam_policies.trust_policy()
     elif not account or not region:
-        raise click.UsageError("--account and --region are needed: the policy names what it allows by its ARN.")
+        raise click.UsageError("Give --account and --region: the policy contains ARNs.")
     else:
         document = ROLES[role](PolicyScope(account, region, partition), Uses(**uses))
     click.echo(json.dumps(document, indent=2))

@@ -15,17 +15,19 @@ from skylift.localcloud.images.registry import ImageRegistry, NamedImage
 
 @click.group(cls=Commands)
 def image() -> None:
-    """Name virtual environments, so that containers of your own images start in the local cloud."""
+    """Use your own images in the local cloud: give image names to virtual environments."""
 
 
 @image.command()
 @click.argument("name")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--env", "pairs", multiple=True, metavar="NAME=VALUE", help="A variable for its containers; repeatable.")
+@click.option(
+    "--env", "pairs", multiple=True, metavar="NAME=VALUE", help="A variable for its containers. May be repeated."
+)
 def add(name: str, folder: Path | None, pairs: tuple[str, ...]) -> None:
-    """Let NAME (e.g. my/app:1, as a task definition says it) stand for the virtual environment in FOLDER.
+    """Use the virtual environment in FOLDER for the image NAME (e.g. my/app:1, as in a task definition).
 
-    Without FOLDER: the Python that runs skylift. A running server sees it at once.
+    Without FOLDER: the Python environment that runs skylift. A running server sees the change at once.
     """
     if wrong := [pair for pair in pairs if not pair.partition("=")[1]]:
         raise click.UsageError(f"--env wants NAME=VALUE, not {wrong[0]!r}.")
@@ -44,7 +46,7 @@ def list_() -> None:
 @image.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """Forget the image NAME; its folder stays."""
+    """Remove the image NAME; its folder stays."""
     _registry().remove(name)
 
 

@@ -22,18 +22,18 @@ from skylift.core.secrecy import hide_in
 SERVER, TASK = "server", "task"
 LINES = 100
 _OPTIONS = (
-    click.option("--env", "name", help="Environment; default the only one."),
-    click.option("--dag", metavar="DAG_ID", help="The log of an Airflow task of this DAG."),
-    click.option("--run", metavar="RUN_ID", help="With --dag: of this run; default the newest."),
-    click.option("--task", metavar="TASK_ID", help="With --dag: of this Airflow task; default all."),
-    click.option("--try", "number", type=click.IntRange(1), help="With --dag: this try; default the last."),
-    click.option("--map-index", type=click.IntRange(0), help="With --dag: of this mapped one; default all."),
-    click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C."),
+    click.option("--env", "name", help="Environment; default: the only one."),
+    click.option("--dag", metavar="DAG_ID", help="Show the log of an Airflow task of this DAG."),
+    click.option("--run", metavar="RUN_ID", help="With --dag: this run; default: the newest."),
+    click.option("--task", metavar="TASK_ID", help="With --dag: this Airflow task; default: all."),
+    click.option("--try", "number", type=click.IntRange(1), help="With --dag: this try; default: the last."),
+    click.option("--map-index", type=click.IntRange(0), help="With --dag: this mapped task instance; default: all."),
+    click.option("-f", "--follow", is_flag=True, help="Follow the log until Ctrl-C."),
     click.option(
         "-n",
         "--lines",
         type=click.IntRange(1, 100_000),
-        help=f"How many lines back; default {LINES}, and all with --dag.",
+        help=f"Number of last lines; default: {LINES}, with --dag: all.",
     ),
     SHOW_SECRETS,
 )
@@ -50,7 +50,7 @@ def log_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("component", type=click.Choice([SERVER, *COMPONENTS]), required=False)
 @log_options
 def logs(component: str | None, **how: Any) -> None:
-    """Show logs of COMPONENT: skylift's own server (default), a part of an environment, or its Airflow tasks.
+    """Show logs of COMPONENT: skylift's own server (default), a component of an environment, or its Airflow tasks.
 
     With --dag: the log of one Airflow task, tracebacks as text.
 
@@ -76,11 +76,13 @@ def show(
     """Shows what was asked for, with *** for what looks like a secret. Raises ``click.UsageError`` for options that do
     not go together."""
     if dag is None and any(one is not None for one in (run, task, number, map_index)):
-        raise click.UsageError("--run, --task, --try and --map-index say which log of a DAG: give --dag, too.")
+        raise click.UsageError("--run, --task, --try and --map-index select a log of a DAG: give --dag too.")
     if dag is not None and component != TASK:
-        raise click.UsageError(f"--dag shows the log of Airflow tasks, not of {component}: leave {component} away.")
+        raise click.UsageError(f"--dag shows the log of Airflow tasks, not of {component}: omit {component}.")
     if component == SERVER and name is not None:
-        raise click.UsageError(f"--env needs a component, one of {', '.join(COMPONENTS)}: the server is one for all.")
+        raise click.UsageError(
+            f"--env needs a component, one of {', '.join(COMPONENTS)}: all environments share one server."
+        )
     with goes_on(""):
         if component == SERVER:
             plain = click.echo if show_secrets else lambda text: click.echo(hide_in(text))

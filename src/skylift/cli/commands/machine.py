@@ -23,7 +23,7 @@ MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.BAD: "
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def doctor(as_json: bool) -> int:
-    """Say whether this machine is fit for skylift: one line per finding, and what to do. Exit code 1 if unfit."""
+    """Check whether skylift can run on this machine: one line per finding, and what to do. Exit code 1 if it cannot."""
     found = examine(measure(find_home(os.environ), os.environ))
     findings = [replace(one, advice=as_typed(one.advice)) for one in found]
     if as_json:
@@ -38,9 +38,9 @@ def doctor(as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--shell", type=click.Choice(["bash", "zsh", "fish"]), default="bash", help="Syntax; default bash.")
+@click.option("--shell", type=click.Choice(["bash", "zsh", "fish"]), default="bash", help="Syntax; default: bash.")
 def shellenv(shell: str) -> None:
-    """Print what makes boto3, the AWS CLI and Terraform talk to this skylift.
+    """Print the settings that make boto3, the AWS CLI and Terraform talk to this skylift.
 
     Use it as: eval "$(skylift shellenv)". It prints no secrets: keys stay in a file that only you can read.
     """

@@ -26,7 +26,7 @@ from skylift.core.errors import SkyliftError
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(as_json: bool) -> int:
-    """Show whether skylift runs, where, and its environments. Exit code 1 when it does not run."""
+    """Show whether skylift runs, where, and its environments. Exit code 1 if it does not run."""
     home = find_home(os.environ)
     server = running(home)
     if server is None:

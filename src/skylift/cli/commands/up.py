@@ -24,32 +24,32 @@ from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
 @click.command()
 @click.argument("folder", metavar="[PROJECT]", required=False, type=click.Path(path_type=Path))
 @click.option("--run", "run_it", is_flag=True, help="Trigger the project's DAG, follow it, print its tasks.")
-@click.option("--dag", "dag_id", metavar="DAG_ID", help="With --run: which DAG, where there are several.")
-@click.option("--name", help="Name of the environment; default the folder's name.")
+@click.option("--dag", "dag_id", metavar="DAG_ID", help="With --run: which DAG, if there are several.")
+@click.option("--name", help="Name of the environment; default: the folder's name.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
     envvar="SKYLIFT_PORT",
-    help="Loopback port of the AWS endpoint (or $SKYLIFT_PORT); remembered; at first 4747.",
+    help="Loopback port of the AWS endpoint (or $SKYLIFT_PORT). Remembered; at first 4747.",
 )
 @click.option(
     "--runner",
     type=click.Choice([PROCESS, PODMAN, DOCKER]),
     envvar=RUNNER.env,
-    help=f"What runs containers (or ${RUNNER.env}); remembered; at first processes of this machine.",
+    help=f"What runs containers (or ${RUNNER.env}). Remembered; at first processes on this machine.",
 )
 def up(
     folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, port: int | None, runner: str | None
 ) -> int:
-    """Start skylift; with PROJECT also create its environment and follow its files.
+    """Start skylift. With PROJECT, also create its environment and watch its files.
 
     PROJECT is a folder with dags/, and optionally plugins/ or plugins.zip, requirements.txt, startup.sh and data/.
-    A second call finds what runs already. Exit code 0 only if all of it worked, a DAG run included.
+    You can run it again: it keeps what already runs. Exit code 0 only if everything worked, including a DAG run.
     """
     if folder is None and (run_it or name or dag_id):
         raise click.UsageError("--run, --dag and --name need a PROJECT.")
     if dag_id and not run_it:
-        raise click.UsageError("--dag says which DAG --run is to run: give --run, too.")
+        raise click.UsageError("--dag selects the DAG for --run: give --run too.")
     project = open_project(folder, name or "") if folder is not None else None
     home = find_home(os.environ)
     check_disk(home)
@@ -58,7 +58,7 @@ def up(
     with Stages(err()) as stages:
         here = start(home, port, stages, runner)
         if project is None:
-            with goes_on("skylift runs, and its environments go on starting. See how far: skylift status"):
+            with goes_on("skylift runs, and its environments are still starting. See the progress: skylift status"):
                 flight.wait_for_all(here, stages)
             return 0
         flown = _fly(here, project, run_it, dag_id, stages)
@@ -68,12 +68,15 @@ def up(
 
 def start(home: Home, port: int | None, stages: Stages, runner: str | None = None) -> Connection:
     """The running server, started when there was none."""
-    with goes_on("skylift goes on starting in the background. See how far: skylift status; to end it: skylift down"):
+    with goes_on(
+        "skylift is still starting in the background. See the progress: skylift status; to end it: skylift down"
+    ):
         server, fresh = daemon.start(home, port, stages.now, stages.note, runner)
     stages.done(f"skylift {'started' if fresh else 'runs already'}: {server.endpoint} (home {home.folder})")
     if server.version != package_version():
         stages.note(
-            f"it is skylift {server.version}, this command {package_version()}. To renew it: skylift down && skylift up"
+            f"it is skylift {server.version}, this command is {package_version()}. To update it: skylift down && "
+            f"skylift up"
         )
     here = connection(home, server)
     for one in kept().damaged:

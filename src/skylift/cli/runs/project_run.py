@@ -57,7 +57,7 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
             environments.delete(mwaa, project.name, stages.now)
             found = None
     with goes_on(
-        f"Environment {project.name} goes on being made. See how far: skylift status\n"
+        f"Environment {project.name} is still being created in the background. See the progress: skylift status\n"
         f"  To come back to it: {again}\n  To give it up: skylift env delete {project.name}"
     ):
         if found is None:

@@ -43,29 +43,29 @@ class Metric:
 
 
 METRICS = (
+    Metric("launches", Sort.COUNTER, ("queue", "kind"), "Attempts that the compute accepted: one container each."),
+    Metric("queued_seconds", Sort.TIMER, ("queue", "kind"), "From the executor's heartbeat until the compute accepts."),
     Metric(
-        "launches", Sort.COUNTER, ("queue", "kind"), "Attempts that the compute took: containers, asked for once each."
-    ),
-    Metric("queued_seconds", Sort.TIMER, ("queue", "kind"), "From the executor's heartbeat to the compute's yes."),
-    Metric(
-        "start_seconds", Sort.TIMER, ("queue", "kind"), "From the compute's yes until the container was seen to run."
+        "start_seconds",
+        Sort.TIMER,
+        ("queue", "kind"),
+        "From when the compute accepts until the container is seen running.",
     ),
     Metric(
         "repeats",
         Sort.COUNTER,
         ("why",),
-        "Further attempts, by why: `lost` (it never began), `missing` (the compute forgot it), `shortage`, "
-        "`unanswered` "
-        "(no API server), `token` (too old).",
+        "Further attempts, by reason: `lost` (it never began), `missing` (the compute forgot it), `shortage`, "
+        "`unanswered` (no API server), `token` (too old).",
     ),
-    Metric("ends", Sort.COUNTER, ("verdict", "kind"), "Workloads that are over, by verdict (see docs/glossary.md)."),
+    Metric("ends", Sort.COUNTER, ("verdict", "kind"), "Workloads that have ended, by verdict (see docs/glossary.md)."),
     Metric(
         "given_up",
         Sort.COUNTER,
         ("why",),
-        "Workloads that failed unbegun: `attempts`, `capacity`, `unanswered`, `refused`.",
+        "Workloads that failed before they began: `attempts`, `capacity`, `unanswered`, `refused`.",
     ),
-    Metric("unwanted", Sort.COUNTER, (), "Workloads stopped because Airflow did not want them any more."),
+    Metric("unwanted", Sort.COUNTER, (), "Workloads stopped because Airflow no longer wanted them."),
     Metric(
         "calls",
         Sort.COUNTER,
@@ -74,12 +74,12 @@ METRICS = (
     ),
     Metric("call_seconds", Sort.TIMER, ("verb",), "How long one call took."),
     Metric("events", Sort.COUNTER, ("use",), "Events received: `news`, `old` (overtaken), `early`, `stranger`."),
-    Metric("drift", Sort.COUNTER, (), "Changes that a look found although an event should have told of them."),
+    Metric("drift", Sort.COUNTER, (), "Changes found by polling that an event should have reported."),
     Metric("pending", Sort.GAUGE, (), "Workloads without a container."),
     Metric("waiting", Sort.GAUGE, (), "Containers that have not begun."),
     Metric("running", Sort.GAUGE, (), "Containers that have begun."),
     Metric("oldest_pending_seconds", Sort.GAUGE, (), "Age of the oldest workload whose container has not begun."),
-    Metric("launch_rate", Sort.GAUGE, (), "Launches a second that the executor allows itself now, after throttles."),
+    Metric("launch_rate", Sort.GAUGE, (), "Launches per second that the executor allows itself now, after throttles."),
 )
 NAMES = {metric.name: metric for metric in METRICS}
 

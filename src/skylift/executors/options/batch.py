@@ -36,14 +36,14 @@ JOB_DEFINITION = Setting(
     "job_definition",
     str,
     "",
-    "Name, name:revision or ARN of the Batch job definition; without a revision, the newest that is active.",
+    "Name, name:revision or ARN of the Batch job definition; without a revision, the newest active one.",
     required=True,
 )
 JOB_NAME = Setting(
     "job_name",
     str,
     "",
-    "First part of the names of Batch jobs; DAG, Airflow task and an id follow. Letters, digits, - and _.",
+    "First part of the names of Batch jobs; DAG, Airflow task and an id follow. Only letters, digits, - and _.",
 )
 SUBMIT_JOB_KWARGS: Setting[dict[str, Any]] = Setting(
     "submit_job_kwargs", json_object, {}, "JSON object with any arguments of SubmitJob."
@@ -52,7 +52,7 @@ MAX_SUBMIT_JOB_ATTEMPTS = Setting(
     "max_submit_job_attempts",
     whole_number(1, 1000),
     3,
-    "Batch jobs to try for one launch when one ends before Airflow's task began in it.",
+    "Most Batch jobs to try for one launch if each ends before the Airflow task begins.",
 )
 
 BATCH_SETTINGS = (

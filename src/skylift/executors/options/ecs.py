@@ -32,9 +32,9 @@ from skylift.executors.options.settings import (
 
 ECS_SECTION = "aws_ecs_executor"
 
-CLUSTER = Setting("cluster", str, "", "Name or ARN of the ECS cluster; empty is the account's default cluster.")
+CLUSTER = Setting("cluster", str, "", "Name or ARN of the ECS cluster; empty: the account's default cluster.")
 CONTAINER_NAME = Setting(
-    "container_name", str, "", "Name of the container in the task definition in which Airflow runs.", required=True
+    "container_name", str, "", "Name of the container in the task definition that runs Airflow.", required=True
 )
 TASK_DEFINITION = Setting(
     "task_definition", str, "", "Family, family:revision or ARN of the ECS task definition to run.", required=True
@@ -43,13 +43,13 @@ LAUNCH_TYPE = Setting(
     "launch_type",
     launch_type,
     "",
-    "FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES; not together with capacity_provider_strategy.",
+    "FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES. Cannot be combined with capacity_provider_strategy.",
 )
 CAPACITY_PROVIDER_STRATEGY: Setting[list[Any]] = Setting(
     "capacity_provider_strategy",
     json_list,
     [],
-    'JSON list, e.g. [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]; not together with launch_type.',
+    'JSON list, e.g. [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]. Cannot be combined with launch_type.',
 )
 PLATFORM_VERSION = Setting("platform_version", str, "LATEST", "Fargate platform version; not sent for EC2.")
 SECURITY_GROUPS: Setting[list[str]] = Setting(
@@ -64,7 +64,7 @@ MAX_RUN_TASK_ATTEMPTS = Setting(
     "max_run_task_attempts",
     whole_number(1, 1000),
     3,
-    "Containers to try for one launch when a container ends before the Airflow task began in it.",
+    "Most containers to try for one launch if each ends before the Airflow task begins.",
 )
 
 ECS_SETTINGS = (

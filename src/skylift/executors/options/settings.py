@@ -76,130 +76,125 @@ def seconds(text: str) -> float:
 
 
 REGION_NAME = Setting(
-    "region_name", str, "", "AWS region of the cluster or job queue; empty: as AWS's own settings say."
+    "region_name", str, "", "AWS region of the cluster or job queue; empty: the region from AWS's own settings."
 )
 REGION = Setting("region", str, "", "Another spelling of region_name.")
 CONN_ID = Setting(
     "conn_id",
     str,
     "aws_default",
-    "Airflow connection with the AWS credentials, region and endpoints. Where aws_default is not there or empty: "
-    "AWS's own chain of "
-    "credentials. Another one must be there.",
+    "Airflow connection with the AWS credentials, region and endpoints. If aws_default does not exist or is empty, "
+    "AWS's usual credential chain is used. Any other connection must exist.",
 )
 AWS_CONN_ID = Setting("aws_conn_id", str, "", "Another spelling of conn_id.")
 CHECK_HEALTH = Setting(
-    "check_health_on_startup", flag, True, "Whether the start looks for the cluster (Batch: the job queue)."
+    "check_health_on_startup", flag, True, "Whether to check at start that the cluster (Batch: the job queue) exists."
 )
 
 PAYLOAD_URL = Setting(
     "payload_url",
     str,
     "",
-    "s3://bucket/prefix for workloads; the scheduler needs s3:PutObject there, the container s3:GetObject, and "
-    "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, stands in the container's "
-    "command.",
+    "s3://bucket/prefix for workloads. The scheduler needs s3:PutObject there; the container needs s3:GetObject, and "
+    "s3:DeleteObject to delete what it fetched. Empty: the workload, with its token, is in the container's command.",
 )
 TAGS = Setting(
     "tags",
     flag,
     True,
-    "Whether containers get tags dag_id, task_id, run_id, map_index, try_number, and team where there are teams.",
+    "Whether containers get the tags dag_id, task_id, run_id, map_index, try_number, and team if there are teams.",
 )
 LAST_LINES = Setting(
     "last_lines",
     whole_number(0, 100),
     20,
-    "How many of the last lines of a container's log are shown when it died without a word; 0: none. The scheduler "
-    "needs "
-    "ecs:DescribeTaskDefinition and logs:GetLogEvents for it.",
+    "How many last lines of a container's log to show if it died without telling Airflow; 0: none. The scheduler "
+    "needs ecs:DescribeTaskDefinition and logs:GetLogEvents for this.",
 )
 QUEUES: Setting[dict[str, Words]] = Setting(
     "queues",
     queue_map,
     {},
-    "JSON object: what differs for workloads of one Airflow queue, in the words of the executors' own sections, e.g. "
-    '{"gpu": {"task_definition": "airflow-gpu", "launch_type": "EC2", "job_queue": "gpu"}}. A queue that is not there '
-    "has the "
-    "sections' own values.",
+    "JSON object: for each Airflow queue, the options of the executors' own sections that differ, e.g. "
+    '{"gpu": {"task_definition": "airflow-gpu", "launch_type": "EC2", "job_queue": "gpu"}}. Other queues use '
+    "the sections' own values.",
 )
 CAPACITY_FALLBACK: Setting[list[Words]] = Setting(
     "capacity_fallback",
     fallback_list,
     [],
-    "JSON list of what to try in turn when AWS has no capacity, before the first choice is tried again: a launch "
-    "type, a "
-    'capacity provider, a strategy, or an object as in queues, e.g. ["FARGATE_SPOT", "FARGATE", {"job_queue": '
-    '"on-demand"}].',
+    "JSON list of what to try, one after the other, when AWS has no capacity, before the first choice is tried again: "
+    "a launch type, a capacity provider, a strategy, or an object as in queues, e.g. "
+    '["FARGATE_SPOT", "FARGATE", {"job_queue": "on-demand"}].',
 )
 EVENTS_QUEUE = Setting(
     "events_queue",
     str,
     "",
-    "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of the ECS tasks or Batch "
-    "jobs; "
-    "empty: state by polling alone (docs/events.md).",
+    "SQS queue (name, ARN or URL) that an EventBridge rule fills with the state changes of ECS tasks or Batch jobs; "
+    "empty: polling only (docs/events.md).",
 )
 BATCH_ARRAYS = Setting(
     "batch_arrays",
     flag,
     False,
     "Whether AwsBatchExecutor submits workloads that are queued together, with the same queue and executor_config, as "
-    "one array "
-    "job of up to 10,000; needs payload_url, and the scheduler s3:GetObject and s3:ListBucket there.",
+    "one array job of up to 10,000. Needs payload_url; the scheduler needs s3:GetObject and s3:ListBucket there.",
 )
 ARRAY_LINGER = Setting(
     "array_linger_seconds",
     seconds,
     2.0,
-    "With batch_arrays: seconds for which a workload waits for others to go with it in one array job.",
+    "With batch_arrays: seconds that a workload waits for others to join its array job.",
 )
-POLL_SECONDS = Setting("poll_seconds", seconds, 1.0, "Seconds between two looks at a young attempt.")
-POLL_MOST_SECONDS = Setting("poll_most_seconds", seconds, 10.0, "Most seconds between two looks at an old attempt.")
+POLL_SECONDS = Setting("poll_seconds", seconds, 1.0, "Seconds between two polls of a young attempt.")
+POLL_MOST_SECONDS = Setting("poll_most_seconds", seconds, 10.0, "Longest time in seconds between two polls.")
 MISSING_GRACE = Setting(
-    "missing_grace_seconds", seconds, 300.0, "Seconds for which ECS's MISSING means only that it is slow to know."
+    "missing_grace_seconds",
+    seconds,
+    300.0,
+    "Seconds during which MISSING from ECS does not yet mean that the ECS task is gone.",
 )
 CAPACITY_SECONDS = Setting(
     "capacity_seconds",
     seconds,
     1800.0,
-    "Seconds for which a launch waits when AWS has no capacity; then it fails. Airflow itself takes a task instance "
-    "back that is "
-    "queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
+    "Seconds that a launch waits while AWS has no capacity; then it fails. Independently, Airflow takes back a task "
+    "instance that is queued longer than [scheduler] task_queued_timeout, and queues it again a few times.",
 )
 API_SERVER_SECONDS = Setting(
     "api_server_seconds",
     seconds,
     1800.0,
-    "Seconds for which a launch waits when its containers cannot reach Airflow's API server, one container after the "
-    "other; then it fails. Airflow's [scheduler] task_queued_timeout applies as with capacity_seconds.",
+    "Seconds that a launch waits, one container after the other, while its containers cannot reach Airflow's API "
+    "server; then it fails. Airflow's [scheduler] task_queued_timeout applies as with capacity_seconds.",
 )
 LAUNCH_RATE = Setting(
     "launches_per_second",
     whole_number(1, 1000),
     20,
-    "Most launches a second, for each scheduler (Fargate's own limit is 20). AwsBatchExecutor reads 20, the default, "
-    "as 40.",
+    "Most launches per second for each scheduler (Fargate's own limit is 20). AwsBatchExecutor reads the default of "
+    "20 as 40.",
 )
 WORKERS = Setting("workers", whole_number(1, 64), 8, "Threads for calls to AWS.")
 END_SECONDS = Setting(
-    "end_seconds", seconds, 10.0, "Most seconds that the scheduler's end waits for calls on their way."
+    "end_seconds", seconds, 10.0, "Most seconds that a stopping scheduler waits for calls in progress."
 )
 
 WARM_SECONDS = Setting(
     "warm_seconds",
     some_seconds,
     0.0,
-    "How long a container that has done its Airflow task waits for another of its kind before it ends; 0: it ends at "
-    "once. Needs "
-    "payload_url; the container needs s3:PutObject there.",
+    "Seconds that a container which has finished its Airflow task waits for another one of the same kind; 0: it ends "
+    "at "
+    "once. Needs payload_url; the container needs s3:PutObject there.",
 )
 WARM_SHARING = Setting(
     "warm_sharing",
     one_of("any", "dag", "run"),
     "any",
-    "What Airflow tasks that use one container have in common: any (queue and executor_config only), dag, or run (the "
-    "DAG run).",
+    "Which Airflow tasks may share a container: any (same queue and executor_config), dag (same DAG), or run (same DAG "
+    "run).",
 )
 
 OWN_SETTINGS = (

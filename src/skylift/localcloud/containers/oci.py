@@ -32,8 +32,8 @@ RUNNER = Setting(
     "runner",
     _runner,
     PROCESS,
-    "What containers of the local cloud are: process (processes of this machine, from skylift's own images), podman or "
-    "docker (OCI images, run by that engine, which must be on the PATH).",
+    "How the local cloud runs containers: process (processes on this machine, from skylift's own images), podman or "
+    "docker (OCI images; the engine must be on the PATH).",
 )
 CLIENT_NAMES = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|LANG|LC_.*|LD_.*|XDG_.*|DBUS_.*|CONTAINER.*|_?CONTAINERS_.*|STORAGE_.*|BUILDAH_.*"

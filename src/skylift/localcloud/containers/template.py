@@ -41,9 +41,8 @@ TEMPLATES = Setting(
     "templates",
     whole_number(0, 20),
     3,
-    "How many templates (preloaded processes from which the local cloud forks containers, 200 MB each) there may be "
-    "at once; "
-    "the one that was used least lately makes room. 0: every container is started plainly.",
+    "Most templates (preloaded processes from which the local cloud forks containers, 200 MB each) at a time; the "
+    "least recently used one is replaced. 0: no container is forked.",
 )
 
 IDLE_SECONDS = 900.0

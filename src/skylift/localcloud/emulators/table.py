@@ -36,16 +36,16 @@ NOTHING = "nothing"
 KEEPING = """
 What is kept:
 
-- **An answer means that it is on the disk**, so that `kill -9` of the server loses nothing that was acknowledged. A
-  change that the disk does not take (it is full) is an error with status 5xx in the service's own words, says what to
-  do, and is undone.
-- It does not mean that it survives a machine that loses power: nothing is synced, but for PostgreSQL (environments,
-  Airflow) and the exit codes of containers. Files are replaced whole, so that what is lost then is the last changes, or
-  is named at the next start. What it would cost: [local cloud](localcloud.md#durability).
-- Soon after, not before the answer: who has received a message of a queue (it is delivered again then, as SQS may), and
-  whom S3 tells of an object. Parts of an upload to S3 are in memory until it is completed. What runs in the background
+- **When you get an answer, the change is on disk**, so `kill -9` of the server loses nothing that was acknowledged. If
+  the disk cannot take a change (it is full), you get an error with status 5xx in the service's own words, which says
+  what to do. The change is undone.
+- This does not cover power loss: nothing is synced, except PostgreSQL (environments, Airflow) and containers' exit
+  codes. Files are replaced as a whole, so you lose the last changes, or the next start names the damage. What syncing
+  would cost: [local cloud](localcloud.md#durability).
+- Written soon after the answer: who received a message from a queue (it is delivered again, as SQS may do), and
+  whom S3 notifies of an object. Parts of an S3 upload are in memory until it is completed. Background work
   (Step Functions, schedules) is written within half a minute.
-- StopTask and the end of a container happen whatever the disk says; their record is written as soon as there is room.
+- StopTask and the end of a container happen whatever the disk says; their record is written as soon as there is space.
 """
 
 
@@ -204,17 +204,16 @@ def page() -> str:
         "# What the local cloud serves",
         "",
         *KEEPING.strip().splitlines(),
-        f"- **Nothing over a restart** keep: {', '.join(forgetful())}. `skylift status` says so, too.",
+        f"- These services **keep nothing over a restart**: {', '.join(forgetful())}. `skylift status` says so too.",
         "",
-        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results.",
-        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and gives canned results. "
+        "*works*: does what AWS does, as far as one machine can. *answers*: keeps records and returns canned results. "
         "*refused*: every call gets `NotImplemented` (501) with the note's advice, because an emulator would claim to "
-        "have made "
-        "what no service here knows.",
-        "Generated from `skylift.localcloud.emulators.table`; a service that is not here is refused with "
-        "`NotImplemented` (501).",
+        "have "
+        "made what no service here knows.",
+        "Generated from `skylift.localcloud.emulators.table`. A service that is not in the table gets `NotImplemented` "
+        "(501).",
         "",
-        "| service | served by | worth | survives a restart | note |",
+        "| service | served by | depth | survives a restart | note |",
         "|---|---|---|---|---|",
     ]
     lines += [f"| {', '.join(row.names)} | {row.server} | {row.depth} | {row.keeps} | {row.note} |" for row in TABLE]

@@ -84,14 +84,14 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 Parameter = Setting[Any]
 
-SERVICE = Parameter("service", str, "", "Only calls of this service, by its signing name (ecs, batch, s3 ...).")
+SERVICE = Parameter("service", str, "", "Only calls to this service, by its signing name (ecs, batch, s3 ...).")
 OPERATION = Parameter("operation", str, "", "Only calls of this operation, e.g. RunTask.")
-CLUSTER = Parameter("cluster", str, "", "Only what concerns this ECS cluster.")
-QUEUE = Parameter("queue", str, "", "Only what concerns this Batch job queue.")
-CALLS = Parameter("calls", whole(0), 0, "Over after so many hits; 0: no limit.")
-SECONDS = Parameter("seconds", number(0), 0.0, "Over after so many seconds; 0: when it is cleared.")
-PROBABILITY = Parameter("probability", number(0, 1), 1.0, "The share of matching calls or events that it hits, 0 to 1.")
-SEED = Parameter("seed", int, 0, "Seed of its chances: the same seed and the same calls give the same hits.")
+CLUSTER = Parameter("cluster", str, "", "Only this ECS cluster.")
+QUEUE = Parameter("queue", str, "", "Only this Batch job queue.")
+CALLS = Parameter("calls", whole(0), 0, "Ends after this many hits; 0: no limit.")
+SECONDS = Parameter("seconds", number(0), 0.0, "Ends after this many seconds; 0: stays until it is cleared.")
+PROBABILITY = Parameter("probability", number(0, 1), 1.0, "Share of the matching calls or events that it hits, 0 to 1.")
+SEED = Parameter("seed", int, 0, "Random seed: the same seed and the same calls give the same hits.")
 
 _EXTENT = (CALLS, SECONDS, PROBABILITY, SEED)
 _CALL = (SERVICE, OPERATION, CLUSTER, QUEUE, *_EXTENT)
@@ -143,20 +143,22 @@ KINDS: Mapping[str, FaultKind] = {
     for kind in (
         FaultKind(
             "throttle",
-            "Refuses calls with the service's own throttling error once a token bucket is empty.",
+            "Refuses calls with the service's own throttling error when a token bucket is empty.",
             (
                 Parameter("preset", one_of("", *PRESETS), "", f"One of AWS's buckets: {', '.join(PRESETS)}."),
-                Parameter("burst", number(0), 0.0, "Without a preset: tokens that the bucket holds; 0 refuses all."),
-                Parameter("rate", number(0), 0.0, "Without a preset: tokens that come back per second."),
+                Parameter(
+                    "burst", number(0), 0.0, "Without a preset: size of the bucket in tokens; 0 refuses all calls."
+                ),
+                Parameter("rate", number(0), 0.0, "Without a preset: tokens added per second."),
                 *_CALL,
             ),
         ),
         FaultKind(
             "latency",
-            "Makes calls wait before they are worked on.",
+            "Delays calls before they are processed.",
             (
                 Parameter("delay", number(0, 600), 1.0, "Seconds."),
-                Parameter("jitter", number(0, 600), 0.0, "Up to so many seconds more, by chance."),
+                Parameter("jitter", number(0, 600), 0.0, "Random extra seconds, at most this many."),
                 *_CALL,
             ),
         ),
@@ -168,7 +170,7 @@ KINDS: Mapping[str, FaultKind] = {
                     "when",
                     one_of("before", "after"),
                     "after",
-                    "before: the work is not done. after: it was accepted and is done.",
+                    "before: the work is not done. after: it was accepted and is done anyway.",
                 ),
                 *_CALL,
             ),
@@ -177,7 +179,7 @@ KINDS: Mapping[str, FaultKind] = {
             "error",
             "Answers calls with an error; the work is not done.",
             (
-                Parameter("code", str, "InternalFailure", "The error's name, as SDKs see it."),
+                Parameter("code", str, "InternalFailure", "The error's code, as SDKs see it."),
                 Parameter("message", str, "The service is unavailable.", "Its text."),
                 Parameter(
                     "status", whole(400), 500, "HTTP status, unless the service's model names one for this code."
@@ -187,10 +189,15 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "missing",
-            "DescribeTasks does not know ECS tasks that exist: failures with reason MISSING, as before AWS is "
+            "DescribeTasks does not know ECS tasks that exist (failures with reason MISSING), as on AWS before it is "
             "consistent.",
             (
-                Parameter("younger", number(0), 0.0, "Only ECS tasks created less than so many seconds ago; 0: all."),
+                Parameter(
+                    "younger",
+                    number(0),
+                    0.0,
+                    "Only ECS tasks that were created less than this many seconds ago; 0: all.",
+                ),
                 CLUSTER,
                 *_EXTENT,
             ),
@@ -199,13 +206,13 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "capacity",
-            "No room: RunTask starts nothing and gives a failure per ECS task; Batch jobs stay RUNNABLE.",
+            "No capacity: RunTask starts nothing and returns a failure per ECS task; Batch jobs stay RUNNABLE.",
             (
                 Parameter(
                     "reason",
                     str,
                     "RESOURCE:MEMORY",
-                    "The failure's reason; Fargate says: Capacity is unavailable at this time.",
+                    "The failure's reason. Fargate's text is: Capacity is unavailable at this time.",
                 ),
                 Parameter("provider", str, "", "Only RunTask calls for this capacity provider, e.g. FARGATE_SPOT."),
                 SERVICE,
@@ -216,7 +223,7 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "events",
-            "Disturbs state change events on their way to EventBridge.",
+            "Loses, duplicates or reorders state change events on their way to EventBridge.",
             (
                 Parameter(
                     "how",
@@ -224,17 +231,22 @@ KINDS: Mapping[str, FaultKind] = {
                     "lose",
                     "lose: never sent. duplicate: sent twice. reorder: sent late, after younger ones.",
                 ),
-                Parameter("spread", number(0, 600), 2.0, "For duplicate and reorder: late by up to so many seconds."),
+                Parameter(
+                    "spread", number(0, 600), 2.0, "For duplicate and reorder: late by at most this many seconds."
+                ),
                 Parameter("source", str, "", "Only events of this source: aws.ecs or aws.batch."),
                 *_EXTENT,
             ),
         ),
         FaultKind(
             "spot",
-            "Takes FARGATE_SPOT away: SIGTERM now, SIGKILL after the warning; stop code SpotInterruption.",
+            "Reclaims FARGATE_SPOT capacity: SIGTERM now, SIGKILL after the warning; stop code SpotInterruption.",
             (
                 Parameter(
-                    "warning", number(0, 120), 120.0, "Seconds between the two (AWS: 120), at most its stopTimeout."
+                    "warning",
+                    number(0, 120),
+                    120.0,
+                    "Seconds between the two signals (AWS: 120); never more than the container's stopTimeout.",
                 ),
                 Parameter("task", str, "", "Only this ECS task (id or ARN)."),
                 CLUSTER,
@@ -245,7 +257,7 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "kill",
-            "Kills containers (SIGKILL), as the kernel does when memory runs out.",
+            "Kills containers (SIGKILL), as the kernel does when memory is short.",
             (
                 Parameter("task", str, "", "Only this ECS task (id or ARN)."),
                 Parameter("container", str, "", "Only containers of this name."),

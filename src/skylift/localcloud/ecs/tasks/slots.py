@@ -24,8 +24,8 @@ SLOTS: Setting[int] = Setting(
     "slots",
     whole_number(0, 100_000),
     0,
-    "ECS tasks outside services that the local cloud starts and runs at a time; others wait in PROVISIONING. "
-    f"0: {SLOTS_PER_CORE} per core, at least {LEAST_SLOTS}, but no more than the machine's memory has room for.",
+    "Most ECS tasks outside services that the local cloud runs at a time; others wait in PROVISIONING. "
+    f"0: {SLOTS_PER_CORE} per core, at least {LEAST_SLOTS}, but not more than fit into the machine's memory.",
 )
 
 
