@@ -3,15 +3,16 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
 from skylift.core.clock import ManualClock
-from skylift.executors.fleet.asking import Wanted
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fake import FakeCompute
 from skylift.executors.fleet.fleet import Fleet
 from skylift.executors.fleet.flight import News, Order, Stage
+from skylift.executors.fleet.inbox import FleetInbox
 from skylift.executors.fleet.metrics import NAMES
 from skylift.executors.fleet.settle import Event, WorkloadKind
 from skylift.executors.fleet.timing import Timing
@@ -70,21 +71,17 @@ class Tower:
         *,
         clock: ManualClock | None = None,
         pool: Executor | None = None,
-        wanted: Wanted | None = None,
+        airflow: AirflowState | None = None,
         **timing: Any,
     ) -> None:
         self.compute = compute or FakeCompute()
         self.clock = clock or ManualClock()
         self.tally = Tally()
+        self.inbox = FleetInbox()
         self.fleet = Fleet(
-            self.compute, pool or AtOnce(), self.clock, Timing(**timing), self.ring, meter=self.tally, wanted=wanted
+            self.compute, pool or AtOnce(), self.clock, Timing(**timing), self.inbox, meter=self.tally, airflow=airflow
         )
         self.news: list[News] = []
-        self.rang = False
-
-    def ring(self) -> None:
-        """As the background thread is woken."""
-        self.rang = True
 
     def order(self, external_id: str = "x", key: str = "", **fields: Any) -> Order:
         fields.setdefault("document", lambda: "{}")
@@ -98,8 +95,7 @@ class Tower:
         end = self.clock() + seconds
         while True:
             rest = self.fleet.step()
-            while self.rang:
-                self.rang = False
+            while self.inbox.wait(0):
                 rest = self.fleet.step()
             if self.clock() >= end:
                 break
@@ -110,12 +106,8 @@ class Tower:
 
     def flights(self) -> int:
         """How many flights the fleet still has: slots, and memory."""
-        return len(self.fleet._field.index)
+        return len(self.fleet._context.index)
 
 
 def ended(news: Sequence[News]) -> list[tuple[str, Event]]:
     return [(one.order.external_id, one.event) for one in news if one.stage is Stage.ENDED]
-
-
-def all_wanted(orders: Sequence[Order]) -> Collection[str]:
-    return [order.subject for order in orders]

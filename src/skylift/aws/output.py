@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling, code_of
+from skylift.core.attempt import Output
 
 MOST_EVENTS = 10_000
 """Of one GetLogEvents (or 1 MB; botocore model ``logs/2014-03-28``, GetLogEvents)."""
@@ -58,6 +59,10 @@ class LogReader:
             position["startTime"] = int(start * 1000)
         return self._events(stream, limit=MOST_EVENTS, startFromHead=True, **position)
 
+    def of(self, stream: Stream) -> StreamOutput:
+        """What is printed into a stream."""
+        return StreamOutput(self, stream)
+
     def _events(self, stream: Stream, **how: Any) -> tuple[tuple[str, ...], str]:
         with calling(f"logs GetLogEvents {stream.group} {stream.name}"):
             try:
@@ -79,6 +84,17 @@ class LogReader:
                 made = client("logs", region=region or None, attempts=2, read_timeout=10, session=self._session)
                 self._clients[region] = made
             return self._clients[region]
+
+
+@dataclass(frozen=True)
+class StreamOutput(Output):
+    """A log stream as the output of a container."""
+
+    reader: LogReader
+    stream: Stream
+
+    def since(self, token: str, start: float) -> tuple[tuple[str, ...], str]:
+        return self.reader.since(self.stream, token, start)
 
 
 def append(logs: Any, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:

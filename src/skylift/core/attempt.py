@@ -195,25 +195,23 @@ class Compute(Protocol):
     would lose. Where it says "raises": ``Unavailable`` when nothing can be said or done now, ``Refused`` when we may
     not.
 
-    * ``group_key``: attempts of equal kin may go in one ``submit`` call together, up to ``most_per_submit``; ``None``:
-    alone.
-      It does not block and does not raise.
+    * ``group_key``: attempts with equal keys may go in one ``submit`` call together, up to ``most_per_submit``;
+      ``None``: alone. It does not block and does not raise.
     * ``submit`` never raises: each attempt gets its ``Submission``, in the same order. The same token gives the same
       container, also after a time-out in which the first call did succeed.
     * ``observe`` raises. One that is not known is ``MISSING``, which is an answer and not an error. A stop is reported
-    with
-      its reason, with or without exit codes. Answers come in any order, at most one per ref.
+      with its reason, with or without exit codes. Answers come in any order, at most one per ref.
     * ``stop`` asks for the end, and raises; that it is over shows in ``observe``. Stopping what has stopped or is not
-    known
-      is fine.
+      known is fine.
     * ``find`` gives the refs of all attempts of one external id that the service still knows, stopped ones too, the
       newest last; it raises. ``number`` and ``shortages`` of the attempt do not matter.
     * ``renew``, for one that waits long: its workload gets a token that is valid from now on, before the old one ends.
       ``False`` when that cannot be (the workload stands in the command): the caller stops it and makes another attempt.
       It raises. Renewing one that has begun is harmless.
     * ``explain`` gives more about an end than the observation has: the last lines of the container's log, a link to it;
-    ""
-      when there is nothing. It raises.
+      "" when there is nothing. It raises.
+
+    What a compute may have beside these verbs: a ``Census``; an explainer (``Explained``).
     """
 
     most_per_submit: int
@@ -232,6 +230,48 @@ class Compute(Protocol):
     def renew(self, attempt: Attempt, ref: str) -> bool: ...
 
     def explain(self, ref: str) -> str: ...
+
+
+class Output(Protocol):
+    """What a container prints, while it prints."""
+
+    def since(self, token: str, start: float) -> tuple[tuple[str, ...], str]:
+        """Lines from the start, or from where an earlier call's token says; and the token for the next call.
+
+        It blocks, and raises as the verbs do.
+
+        Args:
+            token: "" the first time. No lines and the same token: nothing is new.
+            start: seconds since 1970; lines before are left out.
+        """
+        ...
+
+
+class Explainer(Protocol):
+    """Finds out more about an attempt than its observation says, for people.
+
+    * ``explain``: see ``Compute``.
+    * ``standing``: how it stands, one line.
+    * ``output``: what its container prints; ``None`` when that cannot be read.
+
+    All block, and raise as the verbs do.
+    """
+
+    def explain(self, ref: str) -> str: ...
+
+    def standing(self, ref: str) -> str: ...
+
+    def output(self, ref: str) -> Output | None: ...
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """What a compute may have beside its verbs: an ``Explainer``, for people who look at an attempt while it runs.
+
+    Without one they see what ``observe`` says.
+    """
+
+    explainer: Explainer | None
 
 
 @runtime_checkable

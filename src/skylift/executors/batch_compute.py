@@ -14,7 +14,7 @@ from typing import Any
 
 from skylift.aws.batch.jobs import MOST_PER_DESCRIBE, BatchJobs, Unclear
 from skylift.aws.errors import Throttled
-from skylift.core.attempt import Attempt, Observation, Submission
+from skylift.core.attempt import Attempt, Compute, Observation, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.batch_arrays import MOST_REMEMBERED, Arrays
@@ -42,7 +42,7 @@ SETTLED = 5.0
 """Seconds from the first look that did not find a job to one that says that it was not submitted: lists may be late."""
 
 
-class BatchCompute:
+class BatchCompute(Compute):
     """Batch as a ``Compute``; its contract stands in ``skylift.core.attempt``.
 
     A ref is a job's id, or ``id:index`` for a child of an array. What is in memory here only saves calls: names of

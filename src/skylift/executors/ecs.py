@@ -91,7 +91,7 @@ class AwsEcsExecutor(SkyliftExecutor):
         return ecs_options(self.conf).most_attempts
 
 
-class EcsCompute:
+class EcsCompute(Compute):
     """ECS as a ``Compute``; its contract stands in ``skylift.core.attempt``.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,10 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from skylift.aws.quiet import settle_down
 from skylift.core.attempt import Compute
-from skylift.core.errors import Broken, Refused, Unavailable
+from skylift.core.errors import Broken, Refused
 from skylift.executors import airflow_compat
 from skylift.executors.events.source import Source
 from skylift.executors.events.warm import Rereading, WarmSource
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fleet import Fleet
 from skylift.executors.fleet.flight import News, Order, Stage
 from skylift.executors.fleet.metrics import AirflowMeter
@@ -34,7 +35,7 @@ from skylift.executors.last_words.words import short
 from skylift.executors.options import settings
 from skylift.executors.options.settings import OWN_SECTION, Options
 from skylift.executors.options.teams import team_of
-from skylift.executors.orders import adopted, order_of, orphan, stand_in
+from skylift.executors.orders import AirflowDatabase, adopted, order_of, orphan, stand_in
 
 MOST_ORDERS = 0.015
 """Seconds of one heartbeat for new workloads; what is left is for the next heartbeat, a second later."""
@@ -84,6 +85,10 @@ class SkyliftExecutor(BaseExecutor):
         """Where observations come from without asking; ``None`` without one. Raises ``Refused``, as
         ``make_compute``."""
         return None
+
+    def airflow_state(self) -> AirflowState:
+        """Whom the background thread asks how Airflow has its task instances."""
+        return AirflowDatabase()
 
     def foreign(self, external_id: str) -> bool:
         """Whether the amazon provider's executor gave this external id: its name of the container."""
@@ -147,8 +152,8 @@ class SkyliftExecutor(BaseExecutor):
             source,
             watch,
             most_seconds_to_end=Options(self.conf, OWN_SECTION)[settings.END_SECONDS],
-            meter=AirflowMeter(airflow_compat.stats, executor=type(self).__name__, team=getattr(self, "team_name", "")),
-            wanted=self.wanted,
+            meter=AirflowMeter(airflow_compat.stats, executor=type(self).__name__, team=team_of(self) or ""),
+            airflow=self.airflow_state(),
         )
         self._fleet = self._threads.fleet
         self._threads.start()
@@ -158,14 +163,6 @@ class SkyliftExecutor(BaseExecutor):
         settle_down()
         Options(self.conf, OWN_SECTION).check(settings.OWN_SETTINGS)
         return self.compute, self.make_source(), self.timing()
-
-    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
-        """Which task instances Airflow still wants to begin, by id, and how they stand. For the background thread."""
-        try:
-            return airflow_compat.still_wanted({order.subject: order.external_id for order in orders})
-        except SQLAlchemyError as error:
-            # Its text has the whole query in it, with all its parameters.
-            raise Unavailable(f"{type(error).__name__}: {getattr(error, 'orig', None) or 'no connection'}") from error
 
     @property
     def compute(self) -> Compute:

@@ -1,13 +1,16 @@
-"""Orders made of Airflow's workloads, and of the task instances that a dead scheduler left."""
+"""Orders made of Airflow's workloads, and of the task instances that a dead scheduler left; how Airflow has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from skylift.core.errors import Broken
+from sqlalchemy.exc import SQLAlchemyError
+
+from skylift.core.errors import Broken, Unavailable
 from skylift.executors import airflow_compat
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.flight import Order
 from skylift.executors.fleet.settle import WorkloadKind
 
@@ -71,6 +74,17 @@ def stand_in(workload: Any) -> Order:
         document=str,
         log_path=airflow_compat.log_path_of(workload),
     )
+
+
+class AirflowDatabase(AirflowState):
+    """Asks Airflow's own database. For worker threads."""
+
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
+        try:
+            return airflow_compat.still_wanted({order.subject: order.external_id for order in orders})
+        except SQLAlchemyError as error:
+            # Its text has the whole query in it, with all its parameters.
+            raise Unavailable(f"{type(error).__name__}: {getattr(error, 'orig', None) or 'no connection'}") from error
 
 
 def _watched(ti: Any) -> Order:

@@ -79,7 +79,9 @@ def test_an_ecs_task_that_failed_shows_its_last_lines(aws: Cloud) -> None:
     assert lines == [f"line {n}" for n in range(25, 30)]
     assert explainer(aws, most=0).explain(arn) == ""
     assert explainer(aws).standing(arn).startswith(f"ECS task {arn} is STOPPED since 20")
-    assert explainer(aws).stream(arn) == Stream(LOG_GROUP, stream, REGION)
+    output = explainer(aws).output(arn)
+    assert output
+    assert output.stream == Stream(LOG_GROUP, stream, REGION)
     # A container that is not called as the options say: the one whose command was overridden.
     arn = run(
         aws.client(),
@@ -147,7 +149,9 @@ def test_a_batch_job_over_its_memory_says_so(aws: Cloud) -> None:
     assert text.splitlines()[-1] == "begin"
     assert found["container"]["logStreamName"] in text
     assert seen.standing(job).startswith(f"Batch job {found['jobArn']} is FAILED since 20")
-    assert seen.stream(job) == Stream("/aws/batch/job", found["container"]["logStreamName"])
+    output = seen.output(job)
+    assert output
+    assert output.stream == Stream("/aws/batch/job", found["container"]["logStreamName"])
     assert seen.explain("no-such-job") == ""
     assert "does not know" in seen.standing("no-such-job")
 

@@ -155,7 +155,7 @@ def test_a_dead_queue_is_polling_until_it_lives(caplog: pytest.LogCaptureFixture
     airport = Airport()
     refs = running(airport, 3)
     source = FakeSource()
-    feed = Feed(source, airport.fleet.sighted, airport.fleet.hear, airport.clock)
+    feed = Feed(source, airport.fleet, airport.clock)
     feed.turn()
     source.errors = [Refused("sqs ReceiveMessage: no such queue") for _ in range(3)]
     airport.compute.tell = lambda _: None

@@ -210,7 +210,7 @@ def test_an_old_event_does_not_undo_what_is_known() -> None:
     tower.compute.run("fake:x.1")
     tower.fleet.sighted(tower.compute.history[::-1])
     tower.fleet.step()
-    (flight,) = tower.fleet._field.index
+    (flight,) = tower.fleet._context.index
     assert (flight.phase, flight.version) == (Phase.RUNNING, 2)
     tower.compute.fail_to_start("fake:x.1")
     assert ended(tower.fly(400)) == [("x", Event.FAILED)], "it began, so it is Airflow's to repeat"
@@ -228,7 +228,7 @@ def test_an_event_while_a_look_is_on_its_way_starts_one_attempt_and_no_other() -
     tower.compute.fail_to_start("fake:x.1")
     tower.fleet.sighted(tower.compute.history)
     tower.fleet.step()
-    (flight,) = tower.fleet._field.index
+    (flight,) = tower.fleet._context.index
     due = flight.due
     look()
     tower.fleet.step()

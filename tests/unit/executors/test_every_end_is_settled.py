@@ -12,6 +12,7 @@ from tests.unit.executor_tower import ByHand, Tower, ended
 
 from skylift.core.attempt import Exit, Submission
 from skylift.core.errors import Refused, Unavailable
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.flight import Order, Stage
 from skylift.executors.fleet.settle import Event, WorkloadKind
 
@@ -186,7 +187,7 @@ def test_a_stop_that_is_not_allowed_is_said_once_and_frees_the_slot(caplog: pyte
     assert any("ecs:StopTask" in line for line in caplog.messages)
 
 
-class Database:
+class Database(AirflowState):
     """What Airflow still wants, and how often it was asked."""
 
     def __init__(self) -> None:
@@ -194,7 +195,7 @@ class Database:
         self.asked: list[int] = []
         self.down = False
 
-    def __call__(self, orders: Sequence[Order]) -> Collection[str]:
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
         self.asked.append(len(orders))
         if self.down:
             raise OSError("the database is down")
@@ -203,7 +204,7 @@ class Database:
 
 def test_a_cancelled_one_is_not_launched_again() -> None:
     database = Database()
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.order()
     tower.fly(1)
     database.unwanted = {"x"}
@@ -217,7 +218,7 @@ def test_a_cancelled_one_is_not_launched_again() -> None:
 
 def test_the_container_of_a_cancelled_one_that_waits_is_stopped() -> None:
     database = Database()
-    tower = Tower(wanted=database, ask=30)
+    tower = Tower(airflow=database, ask=30)
     tower.order("x")
     tower.order("y")
     tower.fly(5)
@@ -230,7 +231,7 @@ def test_the_container_of_a_cancelled_one_that_waits_is_stopped() -> None:
 
 def test_one_that_waits_for_capacity_and_is_cancelled_is_forgotten() -> None:
     database = Database()
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.compute.refusals["submit"] = [Submission(later="RESOURCE:CPU", shortage=True)] * 1000
     tower.order()
     tower.fly(60)
@@ -241,7 +242,7 @@ def test_one_that_waits_for_capacity_and_is_cancelled_is_forgotten() -> None:
 
 def test_what_runs_is_not_asked_about() -> None:
     database = Database()
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.order()
     tower.fly(1)
     tower.compute.run("fake:x.1")
@@ -254,7 +255,7 @@ def test_what_runs_is_not_asked_about() -> None:
 def test_a_database_that_is_down_stops_nothing() -> None:
     database = Database()
     database.down = True
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.order()
     tower.fly(1)
     tower.compute.fail_to_start("fake:x.1")
@@ -265,7 +266,7 @@ def test_a_database_that_is_down_stops_nothing() -> None:
 
 def test_five_thousand_that_wait_are_few_questions() -> None:
     database = Database()
-    tower = Tower(wanted=database, launches=10_000)
+    tower = Tower(airflow=database, launches=10_000)
     for number in range(5000):
         tower.order(f"x{number}")
     tower.fly(85)

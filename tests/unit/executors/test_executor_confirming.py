@@ -10,13 +10,14 @@ from tests.unit.executor_tower import ByHand, Tower, ended
 from skylift.core.attempt import Exit, Observation, Phase
 from skylift.core.errors import Unavailable
 from skylift.executors import exit_words
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.flight import Order, Stage
 from skylift.executors.fleet.settle import Event
 
 pytestmark = pytest.mark.unit
 
 
-class Database:
+class Database(AirflowState):
     """How Airflow has its task instances; ``None``: in no state in which a container may begin or run."""
 
     def __init__(self, state: str | None = "queued") -> None:
@@ -24,7 +25,7 @@ class Database:
         self.questions = 0
         self.down = 0
 
-    def __call__(self, orders: Sequence[Order]) -> dict[str, str]:
+    def wanted(self, orders: Sequence[Order]) -> dict[str, str]:
         self.questions += 1
         if self.down:
             self.down -= 1
@@ -61,7 +62,7 @@ KILLED = 137
 def test_an_end_is_settled_by_how_airflow_has_it(
     code: int, state: str | None, containers: int, events: list[Event]
 ) -> None:
-    tower = Tower(wanted=Database(state))
+    tower = Tower(airflow=Database(state))
     tower.order()
     tower.fly(1)
     tower.compute.run("fake:x.1")
@@ -73,7 +74,7 @@ def test_an_end_is_settled_by_how_airflow_has_it(
 
 
 def test_what_somebody_stopped_before_it_began_is_not_repeated() -> None:
-    tower = Tower(wanted=Database())
+    tower = Tower(airflow=Database())
     tower.order()
     tower.fly(1)
     tower.compute.run("fake:x.1")
@@ -85,7 +86,7 @@ def test_what_somebody_stopped_before_it_began_is_not_repeated() -> None:
 
 
 def test_what_dies_before_it_begins_again_and_again_fails_with_its_reason() -> None:
-    tower = Tower(wanted=Database(), most_attempts=3)
+    tower = Tower(airflow=Database(), most_attempts=3)
     tower.order()
     for number in (1, 2, 3):
         tower.fly(30)
@@ -99,7 +100,7 @@ def test_what_dies_before_it_begins_again_and_again_fails_with_its_reason() -> N
 
 def test_an_end_waits_while_the_database_is_away() -> None:
     database = Database()
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.order()
     tower.fly(1)
     tower.compute.run("fake:x.1")
@@ -113,7 +114,7 @@ def test_an_end_waits_while_the_database_is_away() -> None:
 
 def test_a_database_that_stays_away_is_not_waited_for_for_ever() -> None:
     database = Database()
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.order()
     tower.fly(1)
     tower.compute.run("fake:x.1")
@@ -127,7 +128,7 @@ def test_a_database_that_stays_away_is_not_waited_for_for_ever() -> None:
 def test_news_and_revocation_while_airflow_is_asked() -> None:
     """An event comes twice, and Airflow revokes it meanwhile: one end, nothing is launched, nothing is left."""
     pool = ByHand()
-    tower = Tower(wanted=Database(), pool=pool)
+    tower = Tower(airflow=Database(), pool=pool)
 
     def calls() -> None:
         waiting, pool.calls[:] = list(pool.calls), []
@@ -154,7 +155,7 @@ def test_news_and_revocation_while_airflow_is_asked() -> None:
 def test_a_begin_that_airflow_hears_of_too_late_fails_without_another_container() -> None:
     """The API server was so slow that the container was dead by then: nobody is left to end the task instance."""
     database = Database()
-    tower = Tower(wanted=database)
+    tower = Tower(airflow=database)
     tower.order()
     tower.fly(1)
     tower.compute.run("fake:x.1")
@@ -170,7 +171,7 @@ def test_a_begin_that_airflow_hears_of_too_late_fails_without_another_container(
 
 
 def test_without_an_api_server_a_launch_waits_and_the_first_failure_is_explained() -> None:
-    tower = Tower(wanted=Database(), most_attempts=3, unanswered=600.0)
+    tower = Tower(airflow=Database(), most_attempts=3, unanswered=600.0)
     tower.compute.explanations["fake:x.1"] = "PATCH http://airflow:8080/execution/: Connection refused"
     tower.order()
     number, seconds = 1, 0
@@ -198,7 +199,7 @@ def test_without_an_api_server_a_launch_waits_and_the_first_failure_is_explained
 
 def test_an_api_server_that_comes_back_costs_nothing() -> None:
     database = Database()
-    tower = Tower(wanted=database, most_attempts=3)
+    tower = Tower(airflow=database, most_attempts=3)
     tower.order()
     for number in range(1, 6):
         tower.fly(70)
@@ -215,7 +216,7 @@ def test_an_api_server_that_comes_back_costs_nothing() -> None:
 
 @pytest.mark.parametrize("code", [Exit.NOT_TLS, Exit.IS_TLS, Exit.NO_EXECUTION_API, Exit.NO_ACCESS, Exit.NOT_TRUSTED])
 def test_what_is_set_wrongly_is_not_waited_for(code: Exit) -> None:
-    tower = Tower(wanted=Database(), most_attempts=3)
+    tower = Tower(airflow=Database(), most_attempts=3)
     tower.order()
     for number in (1, 2, 3):
         tower.fly(60)

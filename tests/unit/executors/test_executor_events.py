@@ -15,7 +15,7 @@ from skylift.core.attempt import Observation, Phase
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.events.fake import MOST_RECEIVES, FakeSource
-from skylift.executors.events.source import PATIENCE, SELDOM, Feed
+from skylift.executors.events.source import PATIENCE, SELDOM, EventListener, Feed
 from skylift.executors.events.sqs import BATCH_JOB, ECS_TASK, GAP, GIVE_BACK, STALE, SqsSource
 
 pytestmark = pytest.mark.unit
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 ONE, OTHER = Observation("one", Phase.RUNNING), Observation("other", Phase.STOPPED)
 
 
-class Listener:
+class Hearer(EventListener):
     """A feed and all that it says."""
 
     def __init__(self, source: FakeSource | None = None) -> None:
@@ -32,11 +32,14 @@ class Listener:
         self.seen: list[Observation] = []
         self.heard: list[bool] = []
         self.strangers: set[str] = set()
-        self.feed = Feed(self.source, self.sighted, self.heard.append, self.clock)
+        self.feed = Feed(self.source, self, self.clock)
 
     def sighted(self, observations: Sequence[Observation]) -> Collection[str]:
         self.seen += observations
         return self.strangers
+
+    def hear(self, well: bool) -> None:
+        self.heard.append(well)
 
     def turns(self, number: int) -> list[float]:
         """Rounds, with the rests between them."""
@@ -48,7 +51,7 @@ class Listener:
 
 
 def test_what_comes_is_handed_over_and_settled() -> None:
-    listener = Listener()
+    listener = Hearer()
     listener.source.put(ONE, OTHER)
     assert listener.turns(2) == [0.0, 0.0]
     assert listener.seen == listener.source.settled == [ONE, OTHER]
@@ -56,7 +59,7 @@ def test_what_comes_is_handed_over_and_settled() -> None:
 
 
 def test_a_stranger_is_given_back_a_few_times_and_then_dropped() -> None:
-    listener = Listener()
+    listener = Hearer()
     listener.strangers = {"other"}
     listener.source.put(ONE, OTHER)
     listener.turns(10)
@@ -66,7 +69,7 @@ def test_a_stranger_is_given_back_a_few_times_and_then_dropped() -> None:
 
 
 def test_a_short_outage_is_waited_out_and_a_long_one_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    listener = Listener()
+    listener = Hearer()
     listener.turns(1)
     listener.source.errors = [Unavailable("no network")] * 200
     began = listener.clock()
@@ -85,7 +88,7 @@ def test_a_short_outage_is_waited_out_and_a_long_one_is_told_once(caplog: pytest
 
 
 def test_a_queue_that_says_no_is_told_at_once_and_asked_seldom(caplog: pytest.LogCaptureFixture) -> None:
-    listener = Listener()
+    listener = Hearer()
     listener.turns(1)
     listener.source.errors = [Refused("sqs ReceiveMessage: AccessDenied")] * 50
     rests = listener.turns(20)
@@ -102,7 +105,7 @@ def test_a_source_with_a_bug_does_not_end_the_feed() -> None:
         def receive(self) -> list[Observation]:
             raise ZeroDivisionError("bug")
 
-    listener = Listener(Bad())
+    listener = Hearer(Bad())
     assert all(rest > 0 for rest in listener.turns(3))
     assert listener.heard == []  # it never was well
 
@@ -112,14 +115,14 @@ def test_what_is_torn_down_by_the_end_is_no_mistake(caplog: pytest.LogCaptureFix
         def receive(self) -> list[Observation]:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    listener = Listener(Torn())
+    listener = Hearer(Torn())
     listener.feed.end()
     assert listener.turns(1) == [0.0]
     assert caplog.records == []
 
 
 def test_the_thread_listens_and_ends() -> None:
-    listener = Listener(FakeSource(waits=10))
+    listener = Hearer(FakeSource(waits=10))
     listener.feed.start()
     listener.source.put(ONE)
     deadline = time.monotonic() + 10

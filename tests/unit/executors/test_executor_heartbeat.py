@@ -21,6 +21,7 @@ from skylift.core.attempt import Attempt, Compute, Exit, Submission
 from skylift.executors.airflow_compat import ExecuteCallback, document_of, key_of
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.executor import SkyliftExecutor
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fake import FakeCompute
 from skylift.executors.fleet.flight import Order
 from skylift.executors.fleet.timing import Timing
@@ -28,6 +29,13 @@ from skylift.executors.in_container.payload import Payloads
 from skylift.executors.options.ecs import ecs_options
 
 pytestmark = pytest.mark.unit
+
+
+class AllWanted(AirflowState):
+    """All are wanted, without a word how they stand: there is no database of Airflow here."""
+
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
+        return {order.subject for order in orders}
 
 
 class TestedExecutor(SkyliftExecutor):
@@ -49,9 +57,8 @@ class TestedExecutor(SkyliftExecutor):
     def most_attempts(self) -> int:
         return 3
 
-    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
-        """All of them, without a word how they stand: there is no database of Airflow here."""
-        return [order.subject for order in orders]
+    def airflow_state(self) -> AirflowState:
+        return AllWanted()
 
 
 def makers() -> Iterator[Callable[..., TestedExecutor]]:

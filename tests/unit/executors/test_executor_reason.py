@@ -15,8 +15,7 @@ import pytest
 from tests.unit.executor_airflow import Conf
 
 from skylift.aws.ecs.tasks import task_of
-from skylift.aws.output import Stream
-from skylift.core.attempt import Attempt, Exit, Verdict
+from skylift.core.attempt import Attempt, Exit, Output, Verdict
 from skylift.core.errors import Refused, Unavailable
 from skylift.executors.ecs import observation
 from skylift.executors.fleet.fake import FakeCompute
@@ -240,33 +239,34 @@ def test_the_scribes_thread_writes_and_ends() -> None:
 STARTED = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-class OutputOfOne:
-    """One container's output: the interface of ``skylift.aws.output.Output``, as far as a glance needs it."""
+class OutputOfOne(Output):
+    """One container's output."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.looks = 0
+        self.asked_for: list[str] = []
 
-    def since(self, stream: Stream, token: str = "", start: float = 0.0) -> tuple[tuple[str, ...], str]:
-        assert stream.name == "p/main/1"
+    def since(self, token: str, start: float) -> tuple[tuple[str, ...], str]:
         assert start == STARTED.timestamp() - 5
         self.looks += 1
         return tuple(self.lines[int(token or 0) :]), str(len(self.lines))
 
 
 class Watched(FakeCompute):
-    """A fake compute that has a witness, itself."""
+    """A fake compute that has an explainer, itself."""
 
     def __init__(self) -> None:
         super().__init__()
         self.explainer = self
-        self.output: Any = OutputOfOne()
+        self.printed = OutputOfOne()
 
     def standing(self, ref: str) -> str:
         return f"{ref} is RUNNING since noon"
 
-    def stream(self, ref: str) -> Stream:
-        return Stream("g", f"p/main/{ref.rpartition('.')[2]}")
+    def output(self, ref: str) -> Output:
+        self.printed.asked_for.append(ref)
+        return self.printed
 
 
 def instance(**fields: Any) -> Any:
@@ -290,9 +290,9 @@ class View:
 
 def test_a_running_task_shows_where_it_runs_and_its_lines_so_far() -> None:
     view = View()
-    view.compute.output.lines = ["one", f"two {TOKEN}"]
+    view.compute.printed.lines = ["one", f"two {TOKEN}"]
     assert view.look() == (["fake:x.1 is RUNNING since noon"], ["one\ntwo ***\n"])
-    view.compute.output.lines.append("three")
+    view.compute.printed.lines.append("three")
     view.time = 3.0
     # All of them, as Airflow counts them to find out which are new.
     assert view.look()[1] == ["one\ntwo ***\nthree\n"]
@@ -304,7 +304,7 @@ def test_many_looks_cost_few_calls() -> None:
         view.time = tenth / 10
         view.look()
     assert len(view.compute.finds) == 1
-    assert view.compute.output.looks == 5
+    assert view.compute.printed.looks == 5
     view.time = 30.0
     view.look()
     assert len(view.compute.finds) == 2
@@ -312,7 +312,7 @@ def test_many_looks_cost_few_calls() -> None:
 
 def test_lines_that_a_streaming_remote_log_shows_are_not_shown_twice() -> None:
     view = View(streams=True)
-    view.compute.output.lines = ["one"]
+    view.compute.printed.lines = ["one"]
     assert view.look() == (["fake:x.1 is RUNNING since noon"], [])
 
 
@@ -333,13 +333,13 @@ def test_a_service_that_does_not_answer_is_a_line_in_the_log() -> None:
 
 def test_another_container_of_the_same_launch_begins_a_new_log() -> None:
     view = View()
-    view.compute.output.lines = ["one"]
+    view.compute.printed.lines = ["one"]
     view.look()
     view.compute.submit([Attempt("x", 2, str)])
-    view.compute.stream = lambda ref: Stream("g", "p/main/1")  # type: ignore[method-assign]
-    view.compute.output.lines = ["first of the second"]
+    view.compute.printed.lines = ["first of the second"]
     view.time = 20.0
     assert view.look() == (["fake:x.2 is RUNNING since noon"], ["first of the second\n"])
+    assert view.compute.printed.asked_for == ["fake:x.1", "fake:x.2"]
 
 
 # Without a remote log.

@@ -159,9 +159,11 @@ def test_how_an_ecs_task_stands() -> None:
         "task "
         f"exited OutOfMemoryError: Container killed {TASK_LINK}"
     )
-    assert explainer.stream(REF) == Stream("/g", "p/main/0123", "eu-west-1")
+    output = explainer.output(REF)
+    assert output
+    assert output.stream == Stream("/g", "p/main/0123", "eu-west-1")
     nobody = ecs_witness(Service(), Printed())
-    assert (nobody.explain(REF), nobody.stream(REF)) == ("", None)
+    assert (nobody.explain(REF), nobody.output(REF)) == ("", None)
     assert nobody.standing(REF) == f"ECS does not know {REF} (yet, or any more)."
 
 
@@ -220,13 +222,15 @@ def test_how_a_batch_job_stands() -> None:
     reason = "Essential container in task exited"
     since = "2026-11-20T01:02:03+00:00"
     assert explainer.standing("0123") == f"Batch job {JOB} is FAILED since {since}: {reason} {JOB_LINK}"
-    assert explainer.stream("0123") == Stream("/g", "work/default/0123", "eu-west-1")
+    output = explainer.output("0123")
+    assert output
+    assert output.stream == Stream("/g", "work/default/0123", "eu-west-1")
     running = job(status="RUNNING", statusReason="", startedAt=0, stoppedAt=None)
     assert batch_witness(Service(running, at="http://127.0.0.1:1"), Printed()).standing("0123") == (
         f"Batch job {JOB} is RUNNING since "
     )
     nobody = batch_witness(Service(), Printed())
-    assert (nobody.explain("0123"), nobody.stream("0123")) == ("", None)
+    assert (nobody.explain("0123"), nobody.output("0123")) == ("", None)
     assert nobody.standing("0123") == "Batch does not know the job 0123 (yet, or any more)."
 
 

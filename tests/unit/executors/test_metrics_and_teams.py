@@ -4,7 +4,7 @@ teams."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,17 +15,24 @@ from tests.unit.executors.test_executor_heartbeat import TestedExecutor, queue, 
 from skylift.core.attempt import Exit, Submission
 from skylift.core.errors import Unavailable
 from skylift.executors import airflow_compat
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fake import FakeCompute
+from skylift.executors.fleet.flight import Order
 from skylift.executors.fleet.metrics import METRICS, AirflowMeter, Sort
 
 pytestmark = pytest.mark.unit
 
 
+class AllButOne(AirflowState):
+    """Airflow wants everything but ``x9``."""
+
+    def wanted(self, orders: Sequence[Order]) -> list[str]:
+        return [one.subject for one in orders if one.subject != "x9"]
+
+
 def test_every_declared_metric_is_reported_by_a_day_with_everything_in_it() -> None:
     compute = FakeCompute()
-    tower = Tower(
-        compute, token=100.0, grace=20.0, wanted=lambda orders: [one.subject for one in orders if one.subject != "x9"]
-    )
+    tower = Tower(compute, token=100.0, grace=20.0, airflow=AllButOne())
     compute.refusals["submit"] = [
         Submission(later="Rate exceeded", throttled=True),
         Submission(later="RESOURCE:CPU", shortage=True),

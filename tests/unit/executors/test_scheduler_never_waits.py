@@ -27,7 +27,7 @@ from skylift.core.errors import Broken, Refused, SkyliftError, Unavailable
 from skylift.executors.airflow_compat import TestConnection, key_of
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.fleet.fake import FakeCompute
-from skylift.executors.fleet.flight import News, Order, Stage
+from skylift.executors.fleet.flight import News, Stage
 from skylift.executors.fleet.settle import Event
 from skylift.executors.in_container.payload import Payloads
 from skylift.executors.options.ecs import ecs_options
@@ -254,19 +254,10 @@ class Far(FakeCompute):
             time.sleep(0.1)
 
 
-class WantsAll(TestedExecutor):
-    """Airflow's database stands aside."""
-
-    __test__ = False
-
-    def wanted(self, orders: Sequence[Order]) -> set[str]:
-        return {order.subject for order in orders}
-
-
 def test_heartbeats_are_short_with_five_thousand_running_and_five_hundred_queued() -> None:
     """50 ms at p99 is promised; 100 heartbeats while 500 launches go out, 1,000 ends come in, and 5,000 are watched."""
     compute = Far()
-    executor = WantsAll(compute, launches=20.0, looks=50.0)
+    executor = TestedExecutor(compute, launches=20.0, looks=50.0)
     executor.parallelism = 10_000
     executor.start()
     try:
@@ -313,7 +304,7 @@ def test_news_that_would_take_too_long_wait_for_the_next_heartbeat(made: Callabl
     until(lambda: len(compute.alive()) == 1_000, executor, 90)
     for ref in compute.alive():
         compute.exit(ref, 137, "all at once")
-    until(lambda: len(executor._fleet._field.news) + len(executor._told) > 500, None, 90)  # type: ignore[union-attr]
+    until(lambda: len(executor._fleet._context.news) + len(executor._told) > 500, None, 90)  # type: ignore[union-attr]
     executor.log_task_event(event="the first makes SQLAlchemy's mappers", extra="", ti_key=key_of(task_workload()))
     took: list[float] = []
     deadline = time.monotonic() + 120
@@ -336,9 +327,9 @@ def test_slots_are_free_at_once_and_lines_and_events_follow(made: Callable[..., 
     executor.log_task_event(event="the first makes SQLAlchemy's mappers", extra="", ti_key=orders[0].key)
     for order in orders:
         executor._order(order)
-    until(lambda: len(executor._fleet._field.index) == 4_000, None, 60)  # type: ignore[union-attr]
+    until(lambda: len(executor._fleet._context.index) == 4_000, None, 60)  # type: ignore[union-attr]
     reason = "exit code 137; killed (SIGKILL)"
-    executor._fleet._field.news.extend(News(one, Stage.ENDED, Event.FAILED, reason, record=True) for one in orders)  # type: ignore[union-attr]
+    executor._fleet._context.news.extend(News(one, Stage.ENDED, Event.FAILED, reason, record=True) for one in orders)  # type: ignore[union-attr]
     beats = 0
     while executor.running:
         beats += 1

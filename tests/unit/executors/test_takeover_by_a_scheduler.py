@@ -114,7 +114,7 @@ def test_many_batch_jobs_of_the_amazon_providers_executor_are_taken_over_by_one_
     for job_id in theirs:
         tower.order(job_id, began=True, adopted=True)
     tower.fly(3)
-    assert {flight.ref for flight in tower.fleet._field.index} == {*theirs}
+    assert {flight.ref for flight in tower.fleet._context.index} == {*theirs}
     assert world.calls.count("ListJobs") <= 5, "one for each state that is alive"
     world.shown[theirs[7]] = {"status": "FAILED", "container": {"exitCode": 137}, "startedAt": 1}
     assert ended(tower.fly(30)) == [(theirs[7], Event.FAILED)]

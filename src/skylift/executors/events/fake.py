@@ -10,12 +10,13 @@ from threading import Condition
 
 from skylift.core.attempt import Observation
 from skylift.core.errors import SkyliftError
+from skylift.executors.events.source import Source
 
 MOST_AT_ONCE = 10
 MOST_RECEIVES = 4
 
 
-class FakeSource:
+class FakeSource(Source):
     """A queue in memory. Thread-safe.
 
     Attributes:

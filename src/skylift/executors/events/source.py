@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from threading import Event as Bell
 from threading import Thread
 from typing import Protocol
@@ -55,26 +55,39 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class EventListener(Protocol):
+    """Whom feeds tell: the ``Fleet``. Its methods do not block."""
+
+    def sighted(self, observations: Sequence[Observation]) -> Collection[str]:
+        """Takes observations; the refs of those that are strangers."""
+        ...
+
+    def hear(self, well: bool) -> None:
+        """Whether events can be relied upon, when that changes (it begins as not)."""
+        ...
+
+
 class Feed:
     """Listens to a source in a thread of its own and hands everything over.
 
     Args:
         source: belongs to the feed from now on.
-        sighted: takes observations; the refs of those that are strangers. Must not block.
-        hear: told whether the source can be relied upon, when that changes (it begins as not).
+        listener: is told.
+        relied_upon: whether the listener hears how well the source does.
         clock: seconds; must not run back.
     """
 
     def __init__(
         self,
         source: Source,
-        sighted: Callable[[Sequence[Observation]], Collection[str]],
-        hear: Callable[[bool], None],
+        listener: EventListener,
         clock: Clock = time.monotonic,
+        *,
+        relied_upon: bool = True,
     ) -> None:
         self._source = source
-        self._sighted = sighted
-        self._hear = hear
+        self._listener = listener
+        self._relied_upon = relied_upon
         self._clock = clock
         self._ended = Bell()
         self._thread = Thread(target=self._run, name="skylift-events", daemon=True)
@@ -99,7 +112,7 @@ class Feed:
         """One round: receive, hand over, settle; the seconds to rest before the next."""
         try:
             seen = self._source.receive()
-            self._source.settle(self._sighted(seen) if seen else ())
+            self._source.settle(self._listener.sighted(seen) if seen else ())
         except SkyliftError as error:
             return 0.0 if self._ended.is_set() else self._failed(error)
         except Exception as error:
@@ -126,7 +139,7 @@ class Feed:
                 self._warned = True
             if self._well:
                 self._well = False
-                self._hear(False)
+                self._tell()
         rest = back_off(self._failures)
         return rest if passing else min(SELDOM, rest * 5)
 
@@ -138,4 +151,8 @@ class Feed:
             self._warned = False
         if not self._well:
             self._well = True
-            self._hear(True)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._relied_upon:
+            self._listener.hear(self._well)

@@ -26,6 +26,7 @@ from skylift.aws.clients import client
 from skylift.aws.messages import LONGEST_WAIT, MOST_PER_CALL, Message, Messages, per_call, region_of
 from skylift.core.attempt import Observation
 from skylift.core.clock import Clock
+from skylift.executors.events.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Counts:
     dropped: int = 0
 
 
-class SqsSource:
+class SqsSource(Source):
     """A queue as a ``Source``; its contract stands in ``skylift.executors.events.source``.
 
     Args:

@@ -10,7 +10,7 @@ from skylift.executors.events.source import Source
 from skylift.executors.in_container.warm import WarmCompute, container_of
 
 
-class WarmSource:
+class WarmSource(Source):
     """Ends of workloads in warm containers, as a ``Source``."""
 
     def __init__(self, compute: WarmCompute) -> None:
@@ -26,7 +26,7 @@ class WarmSource:
         """Nothing is held."""
 
 
-class Rereading:
+class Rereading(Source):
     """A source whose observations are of containers; gives those of the workloads that are in them."""
 
     def __init__(self, source: Source, compute: WarmCompute) -> None:

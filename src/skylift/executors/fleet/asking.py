@@ -9,8 +9,9 @@ launch, and every half minute for all that waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 from skylift.core.attempt import Phase
 from skylift.core.errors import SkyliftError
@@ -23,38 +24,43 @@ MOST_PER_QUESTION = 500
 
 NOT_WANTED = "Airflow does not want it any more (marked, cleared or deleted): its container is stopped, none follows"
 
-Wanted = Callable[[Sequence[Order]], Collection[str]]
-"""The subjects of those orders that Airflow still wants to begin; where it knows, a mapping to how they stand (the
-values of ``settle.Standing``). Blocks on Airflow's database; may raise anything."""
+
+class AirflowState(Protocol):
+    """How Airflow has the task instances of orders: its database."""
+
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
+        """The subjects of those orders that Airflow still wants to begin; where it knows, a mapping to how they stand
+        (the values of ``settle.Standing``). Blocks on Airflow's database; may raise anything."""
+        ...
 
 
 class Asking:
-    """See the file's text. Without ``wanted`` everything is."""
+    """See the file's text. Without ``airflow`` everything is wanted."""
 
-    def __init__(self, field: FleetContext, landing: Landing, wanted: Wanted | None) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, landing: Landing, airflow: AirflowState | None) -> None:
+        self._context = context
         self._landing = landing
-        self._wanted = wanted
+        self._airflow = airflow
         self._line = DueQueue()
         self._round: list[Flight] = []
-        self._next_round = field.clock() + field.timing.ask
-        self._limiter = field.limiter("ask", 5.0, 1)
+        self._next_round = context.clock() + context.timing.ask
+        self._limiter = context.limiter("ask", 5.0, 1)
 
     def put(self, flight: Flight) -> None:
         """It is to be asked for before its launch, when it is due."""
-        if self._wanted is None or not flight.order.subject:
+        if self._airflow is None or not flight.order.subject:
             flight.doubt = False
-            self._field.route(flight)
+            self._context.router.route(flight)
         else:
             self._line.put(flight)
 
     def step(self, now: float) -> None:
         """Asks for those in doubt, and in turn for all that wait."""
-        if self._wanted is None or self.next(now) > now or not self._limiter.open(now):
+        if self._airflow is None or self.next(now) > now or not self._limiter.open(now):
             return
         if now >= self._next_round and not self._round:
-            self._next_round = now + self._field.timing.ask
-            self._round = [flight for flight in self._field.index if self._waits(flight, now)]
+            self._next_round = now + self._context.timing.ask
+            self._round = [flight for flight in self._context.index if self._waits(flight, now)]
         doubtful = self._line.take(now, MOST_PER_QUESTION)
         for flight in doubtful:
             flight.busy = True
@@ -62,28 +68,30 @@ class Asking:
         others, self._round = self._round[:room], self._round[room:]
         if doubtful or others:
             orders = [flight.order for flight in (*doubtful, *others)]
-            self._field.calls.make(
-                self._limiter, partial(self._wanted, orders), partial(self._answered, doubtful, others)
+            self._context.calls.make(
+                self._limiter, partial(self._airflow.wanted, orders), partial(self._answered, doubtful, others)
             )
 
     def next(self, now: float) -> float:
         """When there is more to do."""
-        if self._wanted is None:
+        if self._airflow is None:
             return float("inf")
         due = (
-            now if self._round else min(self._line.due(), self._next_round if self._field.timing.ask else float("inf"))
+            now
+            if self._round
+            else min(self._line.due(), self._next_round if self._context.timing.ask else float("inf"))
         )
         return max(due, self._limiter.ready(now)) if due <= now else due
 
     def _waits(self, flight: Flight, now: float) -> bool:
-        young = now - flight.since < self._field.timing.ask
+        young = now - flight.since < self._context.timing.ask
         waits = flight.phase is Phase.WAITING and not flight.began and not flight.order.began
         return waits and not young and not flight.over and not flight.revoked and bool(flight.order.subject)
 
     def _answered(
         self, doubtful: Sequence[Flight], others: Sequence[Flight], result: Collection[str] | SkyliftError
     ) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         if isinstance(result, SkyliftError):
             self._limiter.complain(now, f"Airflow's database does not say what is still wanted, all goes on: {result}")
         for flight in doubtful:
@@ -96,12 +104,12 @@ class Asking:
             if unwanted and not flight.revoked and flight.phase is Phase.WAITING:
                 flight.revoked = NOT_WANTED
                 self._landing.unwanted(flight, NOT_WANTED)
-                self._field.route(flight)
+                self._context.router.route(flight)
             elif flight in waits and _runs(result, flight):
                 self._landing.came_late(flight)
             elif flight in waits:
                 flight.due = now
-                self._field.route(flight)
+                self._context.router.route(flight)
 
 
 def _runs(answer: Collection[str] | SkyliftError, flight: Flight) -> bool:

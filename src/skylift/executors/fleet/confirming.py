@@ -14,7 +14,7 @@ from functools import partial
 
 from skylift.core.attempt import Observation, Phase, Verdict
 from skylift.core.errors import SkyliftError
-from skylift.executors.fleet.asking import MOST_PER_QUESTION, Wanted
+from skylift.executors.fleet.asking import MOST_PER_QUESTION, AirflowState
 from skylift.executors.fleet.due_queue import leave
 from skylift.executors.fleet.fleet_context import FleetContext
 from skylift.executors.fleet.flight import Flight
@@ -39,18 +39,18 @@ class End:
 
 
 class Confirming:
-    """Without ``wanted``, and for what Airflow's database does not have, ends are settled as they are seen."""
+    """Without ``airflow``, and for what Airflow's database does not have, ends are settled as they are seen."""
 
-    def __init__(self, field: FleetContext, landing: Landing, wanted: Wanted | None) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, landing: Landing, airflow: AirflowState | None) -> None:
+        self._context = context
         self._landing = landing
-        self._wanted = wanted
+        self._airflow = airflow
         self._ends: deque[End] = deque()
-        self._limiter = field.limiter("confirm", QUESTIONS, 1)
+        self._limiter = context.limiter("confirm", QUESTIONS, 1)
 
     def end(self, flight: Flight, means: Verdict, seen: Observation) -> None:
         """An attempt is over (``means`` is not ``UNDERWAY``)."""
-        if self._wanted is None or not flight.order.subject or seen.phase is not Phase.STOPPED:
+        if self._airflow is None or not flight.order.subject or seen.phase is not Phase.STOPPED:
             self._landing.end(flight, means, seen)
             return
         flight.ending = True
@@ -59,17 +59,19 @@ class Confirming:
 
     def step(self, now: float) -> None:
         """Asks for all that ended."""
-        while self._wanted is not None and self._ends and self._limiter.open(now):
+        while self._airflow is not None and self._ends and self._limiter.open(now):
             page = [self._ends.popleft() for _ in range(min(len(self._ends), MOST_PER_QUESTION))]
             orders = [one.flight.order for one in page]
-            self._field.calls.make(self._limiter, partial(self._wanted, orders), partial(self._answered, page))
+            self._context.calls.make(
+                self._limiter, partial(self._airflow.wanted, orders), partial(self._answered, page)
+            )
 
     def next(self, now: float) -> float:
         """When there is more to do."""
         return self._limiter.ready(now) if self._ends else float("inf")
 
     def _answered(self, page: list[End], result: Collection[str] | SkyliftError) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         if isinstance(result, SkyliftError):
             self._limiter.failed(
                 now, f"Airflow's database does not say how task instances stand, asking again: {result}"
@@ -91,7 +93,7 @@ class Confirming:
             return
         if flight.revoked:
             if not flight.busy:
-                self._field.route(flight)
+                self._context.router.route(flight)
             return
         means = corrected(one.means, one.seen, stands, alone=flight.alone)
         self._landing.end(flight, means, one.seen, stands)

@@ -10,10 +10,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from threading import Lock
 
-from skylift.core.attempt import Attempt, Observation, Phase, Submission
+from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submission
 
 
-class FakeCompute:
+class FakeCompute(Compute):
     """Attempts that live only here. Thread-safe.
 
     Attributes:

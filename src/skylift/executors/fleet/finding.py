@@ -23,14 +23,14 @@ CROWD = 20
 
 
 class AttemptFinder:
-    def __init__(self, field: FleetContext, stopping: Stopping, landing: Landing) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, stopping: Stopping, landing: Landing) -> None:
+        self._context = context
         self._stopping = stopping
         self._landing = landing
         self._line = DueQueue()
         self._listing = False
         self._listed_at = float("-inf")
-        self._limiter = field.limiter("find", field.timing.looks, field.timing.half)
+        self._limiter = context.limiter("find", context.timing.looks, context.timing.half)
 
     def put(self, flight: Flight) -> None:
         """Its container is to be looked for when it is due."""
@@ -38,16 +38,16 @@ class AttemptFinder:
 
     def step(self, now: float) -> None:
         """Starts the searches that are due."""
-        compute = self._field.compute
-        crowd = len(self._line) >= CROWD and now - self._listed_at > self._field.timing.reconcile
+        compute = self._context.compute
+        crowd = len(self._line) >= CROWD and now - self._listed_at > self._context.timing.reconcile
         if crowd and isinstance(compute, Census) and self._limiter.open(now):
             self._listing, self._listed_at = True, now
-            self._field.calls.make(self._limiter, compute.census, self._listed)
+            self._context.calls.make(self._limiter, compute.census, self._listed)
         while not self._listing and self._line.due() <= now and self._limiter.open(now):
             (flight,) = self._line.take(now)
             flight.busy = True
-            call = partial(self._field.compute.find, flight.attempt())
-            self._field.calls.make(self._limiter, call, partial(self._found, flight))
+            call = partial(self._context.compute.find, flight.attempt())
+            self._context.calls.make(self._limiter, call, partial(self._found, flight))
 
     def next(self, now: float) -> float:
         """When there is more to do."""
@@ -55,7 +55,7 @@ class AttemptFinder:
         return max(due, self._limiter.ready(now)) if due <= now else due
 
     def _listed(self, result: dict[str, list[str]] | SkyliftError) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         self._listing = False
         if isinstance(result, SkyliftError):
             self._limiter.complain(now, f"All containers cannot be listed, each is looked for by itself: {result}")
@@ -65,7 +65,7 @@ class AttemptFinder:
                 self._is_there(flight, result[flight.order.external_id], now)
 
     def _found(self, flight: Flight, result: list[str] | SkyliftError) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         flight.busy = False
         if isinstance(result, SkyliftError):
             self._limiter.failed(now, f"Looking for the container of {flight.order.key} failed, trying again: {result}")
@@ -79,16 +79,16 @@ class AttemptFinder:
         else:
             self._is_nowhere(flight)
             return
-        self._field.route(flight)
+        self._context.router.route(flight)
 
     def _is_there(self, flight: Flight, refs: list[str], now: float) -> None:
         if flight.revoked:
             for ref in refs[:-1]:
                 self._stopping.stop(ref, flight.revoked)
         self._limiter.went_well()
-        self._field.index.place(flight, refs[-1])
+        self._context.index.place(flight, refs[-1])
         flight.failures, flight.due, flight.changed = 0, now, now
-        self._field.route(flight)
+        self._context.router.route(flight)
 
     def _is_nowhere(self, flight: Flight) -> None:
         if flight.revoked:

@@ -18,14 +18,14 @@ from skylift.executors.fleet.stopping import Stopping
 
 
 class Landing:
-    def __init__(self, field: FleetContext, stopping: Stopping) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, stopping: Stopping) -> None:
+        self._context = context
         self._stopping = stopping
         # Those whose end is to be explained, by when they land without; their news; and who was not asked for yet.
         self._waiting = DueQueue()
         self._news: dict[Flight, News] = {}
         self._unasked: deque[Flight] = deque()
-        self._limiter = field.limiter("explain", field.timing.looks, 4)
+        self._limiter = context.limiter("explain", context.timing.looks, 4)
 
     def end(self, flight: Flight, means: Verdict, seen: Observation, stands: Standing = Standing.UNKNOWN) -> None:
         """An attempt is over (``means`` is not ``UNDERWAY``).
@@ -44,7 +44,7 @@ class Landing:
             if seen.exit_code == Exit.UNREACHABLE:
                 self._unanswered(flight, seen)
                 return
-        most = self._field.timing.most_attempts if order.repeat else flight.spent
+        most = self._context.timing.most_attempts if order.repeat else flight.spent
         settlement = settle(
             means,
             seen.exit_code,
@@ -59,8 +59,8 @@ class Landing:
             self._repeat(flight, "missing" if seen.phase is Phase.MISSING else "lost", seen.reason)
             return
         if means is Verdict.LOST:
-            self._field.meter.count("given_up", why="attempts")
-        self._field.meter.count("ends", verdict=means, kind=order.kind)
+            self._context.meter.count("given_up", why="attempts")
+        self._context.meter.count("ends", verdict=means, kind=order.kind)
         self._settle(flight, settlement, seen.reason)
 
     def refused(self, flight: Flight, why: str) -> None:
@@ -68,39 +68,39 @@ class Landing:
         if flight.revoked:
             self.forget(flight)
             return
-        self._field.meter.count("given_up", why="refused")
+        self._context.meter.count("given_up", why="refused")
         self._land(flight, News(flight.order, Stage.ENDED, Event.FAILED, why, record=True))
 
     def no_capacity(self, flight: Flight, why: str) -> None:
         """There was no room for it for as long as may be waited."""
-        waited = self._field.clock() - (flight.short_since or 0.0)
+        waited = self._context.clock() - (flight.short_since or 0.0)
         text = (
             f"there was no capacity for {waited:.0f} seconds ([skylift] capacity_seconds); {flight.shortages} times "
             "asked, "
             f"the last answer: {why}"
         )
-        self._field.meter.count("given_up", why="capacity")
+        self._context.meter.count("given_up", why="capacity")
         self._land(flight, News(flight.order, Stage.ENDED, Event.FAILED, text, record=True))
 
     def unwanted(self, flight: Flight, why: str) -> None:
         """Airflow does not want it any more: its slot is free; whatever runs of it stops by the flight's
         ``revoked``."""
-        self._field.meter.count("unwanted")
-        self._field.news.append(News(flight.order, Stage.ENDED, Event.NONE, why, record=True))
+        self._context.meter.count("unwanted")
+        self._context.news.append(News(flight.order, Stage.ENDED, Event.NONE, why, record=True))
 
     def forget(self, flight: Flight) -> None:
         """Nothing more is to be done or said of it."""
         flight.over = True
         leave(flight)
-        self._field.index.remove(flight, self._field.clock())
+        self._context.index.remove(flight, self._context.clock())
 
     def step(self, now: float) -> None:
         """Asks for explanations, and delivers the bad news that waited long enough for theirs."""
         while self._unasked and self._limiter.open(now):
             flight = self._unasked.popleft()
             if flight in self._news:
-                call = partial(self._field.compute.explain, flight.ref)
-                self._field.calls.make(self._limiter, call, partial(self._explained, flight))
+                call = partial(self._context.compute.explain, flight.ref)
+                self._context.calls.make(self._limiter, call, partial(self._explained, flight))
         for flight in self._waiting.take(now, 1000):
             self._land(flight, self._news[flight])
 
@@ -119,24 +119,24 @@ class Landing:
     # Another attempt.
 
     def _short(self, flight: Flight, reason: str) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         flight.shortages += 1
         flight.short_since = now if flight.short_since is None else flight.short_since
-        if now - flight.short_since >= self._field.timing.capacity:
+        if now - flight.short_since >= self._context.timing.capacity:
             self.no_capacity(flight, reason)
         else:
             self._repeat(flight, "shortage", reason, counts=False)
 
     def _unanswered(self, flight: Flight, seen: Observation) -> None:
         """Its container found no Airflow API: it waits, as without capacity."""
-        now = self._field.clock()
+        now = self._context.clock()
         flight.unanswered += 1
         flight.unanswered_since = now if flight.unanswered_since is None else flight.unanswered_since
         waited = now - flight.unanswered_since
-        if waited < self._field.timing.unanswered:
+        if waited < self._context.timing.unanswered:
             self._repeat(flight, "unanswered", seen.reason, counts=False)
             return
-        self._field.meter.count("given_up", why="unanswered")
+        self._context.meter.count("given_up", why="unanswered")
         text = (
             f"{flight.unanswered} containers in {waited:.0f} seconds found no Airflow API server ([skylift] "
             f"api_server_seconds); the last: {seen.reason}"
@@ -144,9 +144,9 @@ class Landing:
         self._settle(flight, Settlement(event=Event.FAILED, record=True), text)
 
     def _repeat(self, flight: Flight, why: str, reason: str, *, counts: bool = True) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         text = f"attempt {flight.number} never began, another follows: {reason}"
-        self._field.meter.count("repeats", why=why)
+        self._context.meter.count("repeats", why=why)
         self._tell_of_repeat(flight, News(flight.order, Stage.REPEATED, reason=text, record=True), why)
         if flight.missing_since is not None:
             flight.alone = False
@@ -155,34 +155,34 @@ class Landing:
         times = {"shortage": flight.shortages, "unanswered": flight.unanswered}.get(why, flight.spent)
         wait = back_off(times, first=2.0)
         flight.spent += counts
-        self._field.index.unplace(flight, now)
+        self._context.index.unplace(flight, now)
         flight.restart(now, wait)
         if not flight.busy:
-            self._field.route(flight)
+            self._context.router.route(flight)
 
     def _tell_of_repeat(self, flight: Flight, news: News, why: str) -> None:
         """The first such news comes with an explanation, as the last does: nobody should wait for the last."""
-        asked = why in {"lost", "unanswered"} and flight.ref and self._field.timing.explain and not flight.explained
-        if not asked or not self._limiter.open(self._field.clock()):
-            self._field.news.append(news)
+        asked = why in {"lost", "unanswered"} and flight.ref and self._context.timing.explain and not flight.explained
+        if not asked or not self._limiter.open(self._context.clock()):
+            self._context.news.append(news)
             return
         flight.explained = True
-        call = partial(self._field.compute.explain, flight.ref)
-        self._field.calls.make(self._limiter, call, partial(self._told_of_repeat, news))
+        call = partial(self._context.compute.explain, flight.ref)
+        self._context.calls.make(self._limiter, call, partial(self._told_of_repeat, news))
 
     def _told_of_repeat(self, news: News, result: str | SkyliftError) -> None:
         more = "" if isinstance(result, SkyliftError) else result
-        self._field.news.append(replace(news, reason="\n".join(filter(None, (news.reason, more)))))
+        self._context.news.append(replace(news, reason="\n".join(filter(None, (news.reason, more)))))
 
     # The news.
 
     def _settle(self, flight: Flight, settlement: Settlement, reason: str) -> None:
         news = News(flight.order, Stage.ENDED, settlement.event, reason, settlement.record)
-        if settlement.event is not Event.FAILED or not flight.ref or not self._field.timing.explain:
+        if settlement.event is not Event.FAILED or not flight.ref or not self._context.timing.explain:
             self._land(flight, news)
             return
         flight.over = True
-        flight.due = self._field.clock() + self._field.timing.explain
+        flight.due = self._context.clock() + self._context.timing.explain
         self._news[flight] = news
         self._waiting.put(flight)
         self._unasked.append(flight)
@@ -192,7 +192,7 @@ class Landing:
         if news is None:
             return
         if isinstance(result, SkyliftError):
-            self._limiter.complain(self._field.clock(), f"{flight.order.key}: its end cannot be explained: {result}")
+            self._limiter.complain(self._context.clock(), f"{flight.order.key}: its end cannot be explained: {result}")
             result = ""
         text = "\n".join(filter(None, (news.reason, result)))
         self._land(flight, News(news.order, news.stage, news.event, text, news.record))
@@ -200,4 +200,4 @@ class Landing:
     def _land(self, flight: Flight, news: News) -> None:
         self._news.pop(flight, None)
         self.forget(flight)
-        self._field.news.append(news)
+        self._context.news.append(news)

@@ -27,25 +27,25 @@ class Launching:
     it waits and lets others pass, as another instance type or queue may have room.
     """
 
-    def __init__(self, field: FleetContext, watching: Watching, landing: Landing) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, watching: Watching, landing: Landing) -> None:
+        self._context = context
         self._watching = watching
         self._landing = landing
         self._line = DueQueue()
         self._group_key: dict[Hashable, dict[Flight, None]] = {}
-        self.limiter = field.limiter("submit", field.timing.launches, field.timing.calls)
+        self.limiter = context.limiter("submit", context.timing.launches, context.timing.calls)
 
     def put(self, flight: Flight) -> None:
         """It is to be submitted when it is due; one with kin lingers for others first, when it comes for the first
         time."""
         flight.group_key = group_key = self._group_key_of(flight)
         if group_key is not None:
-            now = self._field.clock()
+            now = self._context.clock()
             members = self._group_key.setdefault(group_key, {})
             members[flight] = None
             if flight.due <= now:
-                full = len(members) % self._field.compute.most_per_submit == 0
-                flight.due = now if full else now + self._field.timing.linger
+                full = len(members) % self._context.compute.most_per_submit == 0
+                flight.due = now if full else now + self._context.timing.linger
         self._line.put(flight)
 
     def step(self, now: float) -> None:
@@ -55,8 +55,8 @@ class Launching:
             for flight in page:
                 flight.busy = True
             attempts = [flight.attempt() for flight in page]
-            call = partial(self._field.compute.submit, attempts)
-            self._field.calls.make(self.limiter, call, partial(self._submitted, page))
+            call = partial(self._context.compute.submit, attempts)
+            self._context.calls.make(self.limiter, call, partial(self._submitted, page))
 
     def next(self, now: float) -> float:
         """When there is more to do."""
@@ -64,10 +64,10 @@ class Launching:
         return max(due, self.limiter.ready(now)) if due <= now else due
 
     def _group_key_of(self, flight: Flight) -> Hashable | None:
-        if self._field.compute.most_per_submit == 1:
+        if self._context.compute.most_per_submit == 1:
             return None
         try:
-            return self._field.compute.group_key(flight.attempt())
+            return self._context.compute.group_key(flight.attempt())
         except Exception:
             # It must not raise; alone, the attempt's own submit will say what is wrong with it.
             log.exception("a mistake in the compute's kin, please report it")
@@ -79,10 +79,10 @@ class Launching:
             return [first]
         members = self._group_key.get(first.group_key, {})
         members.pop(first, None)
-        soon = now + self._field.timing.linger
+        soon = now + self._context.timing.linger
         page = [first]
         for flight in list(members):
-            if len(page) == self._field.compute.most_per_submit:
+            if len(page) == self._context.compute.most_per_submit:
                 break
             if flight.over or flight.verb() is not Verb.SUBMIT:
                 # Revoked since.
@@ -115,23 +115,23 @@ class Launching:
                 self._later(flight, answer, waits)
 
     def _placed(self, flight: Flight, ref: str) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         self.limiter.went_well()
-        self._field.index.place(flight, ref)
+        self._context.index.place(flight, ref)
         flight.failures, flight.unsure = 0, False
         flight.phase, flight.changed, flight.looks, flight.told = Phase.WAITING, now, 0, False
-        self._field.meter.count("launches", **self._field.tags(flight))
-        self._field.meter.time("queued_seconds", now - flight.since, **self._field.tags(flight))
+        self._context.meter.count("launches", **self._context.tags(flight))
+        self._context.meter.time("queued_seconds", now - flight.since, **self._context.tags(flight))
         self._watching.placed(flight)
 
     def _later(self, flight: Flight, answer: Submission, waits: dict[str, float]) -> None:
         """Another try with the same token, so that a container made unseen is found by it; kin stays together."""
-        now = self._field.clock()
+        now = self._context.clock()
         text = answer.later or "the compute gave no answer"
         if answer.shortage:
             flight.shortages += 1
             flight.short_since = now if flight.short_since is None else flight.short_since
-            if now - flight.short_since >= self._field.timing.capacity and not flight.revoked:
+            if now - flight.short_since >= self._context.timing.capacity and not flight.revoked:
                 self._landing.no_capacity(flight, text)
                 return
             wait = waits.setdefault("shortage", back_off(flight.shortages, first=2.0, most=60.0))
@@ -144,7 +144,7 @@ class Launching:
             wait = waits.setdefault("later", back_off(flight.failures))
         self.limiter.complain(now, f"{flight.order.key} waits, attempt {flight.number}: {text}")
         flight.due = now + wait
-        self._field.route(flight)
+        self._context.router.route(flight)
 
 
 def _outcome(answer: Submission) -> str:

@@ -25,24 +25,24 @@ TOO_OLD = f"{SUPERSEDED}: the workload's token is too old and cannot be renewed 
 class Renewing:
     """See the file's text. It stands beside the lines: a flight is watched while it waits to be renewed."""
 
-    def __init__(self, field: FleetContext, stopping: Stopping) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, stopping: Stopping) -> None:
+        self._context = context
         self._stopping = stopping
         self._heap: list[tuple[float, int, str, Flight]] = []
         self._order = count()
-        self._limiter = field.limiter("renew", field.timing.looks, 2)
+        self._limiter = context.limiter("renew", context.timing.looks, 2)
 
     def put(self, flight: Flight) -> None:
         """Its container waits from now on."""
-        if self._field.timing.token > 0:
-            self._push(flight, self._field.clock() + self._field.timing.token / 2)
+        if self._context.timing.token > 0:
+            self._push(flight, self._context.clock() + self._context.timing.token / 2)
 
     def step(self, now: float) -> None:
         """Starts the renewals that are due."""
         while self.next(now) <= now and self._limiter.open(now):
             flight = heapq.heappop(self._heap)[3]
-            call = partial(self._field.compute.renew, flight.attempt(), flight.ref)
-            self._field.calls.make(self._limiter, call, partial(self._renewed, flight, flight.ref))
+            call = partial(self._context.compute.renew, flight.attempt(), flight.ref)
+            self._context.calls.make(self._limiter, call, partial(self._renewed, flight, flight.ref))
 
     def next(self, now: float) -> float:
         """When there is more to do."""
@@ -55,7 +55,7 @@ class Renewing:
     def _renewed(self, flight: Flight, ref: str, result: bool | SkyliftError) -> None:
         if not _waits(flight, ref):
             return
-        now, token = self._field.clock(), self._field.timing.token
+        now, token = self._context.clock(), self._context.timing.token
         if isinstance(result, SkyliftError):
             self._limiter.failed(now, f"{flight.order.key}: its token cannot be renewed now, trying again: {result}")
             self._push(flight, now + back_off(1))
@@ -69,7 +69,7 @@ class Renewing:
             flight.due = now
             self._stopping.stop(flight.ref, TOO_OLD)
             if not flight.busy:
-                self._field.route(flight)
+                self._context.router.route(flight)
 
     def _push(self, flight: Flight, due: float) -> None:
         heapq.heappush(self._heap, (due, next(self._order), flight.ref, flight))

@@ -27,10 +27,10 @@ class Stop:
 class Stopping:
     """See the file's text. Each order to stop lives by itself, without its flight."""
 
-    def __init__(self, field: FleetContext) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext) -> None:
+        self._context = context
         self._stops: deque[Stop] = deque()
-        self._limiter = field.limiter("stop", field.timing.looks, field.timing.half)
+        self._limiter = context.limiter("stop", context.timing.looks, context.timing.half)
 
     def stop(self, ref: str, why: str) -> None:
         """Has a container stopped."""
@@ -41,8 +41,8 @@ class Stopping:
         for _ in range(len(self._stops)):
             one = self._stops.popleft()
             if one.due <= now and self._limiter.open(now):
-                call = partial(self._field.compute.stop, one.ref, one.why)
-                self._field.calls.make(self._limiter, call, partial(self._stopped, one))
+                call = partial(self._context.compute.stop, one.ref, one.why)
+                self._context.calls.make(self._limiter, call, partial(self._stopped, one))
             else:
                 self._stops.append(one)
 
@@ -52,7 +52,7 @@ class Stopping:
         return max(due, self._limiter.ready(now)) if due <= now else due
 
     def _stopped(self, one: Stop, result: SkyliftError | None) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         if result is None:
             self._limiter.went_well()
         elif isinstance(result, Refused) or one.failures >= MOST_STOPS:

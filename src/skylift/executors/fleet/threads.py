@@ -10,8 +10,9 @@ from threading import Thread
 
 from skylift.core.attempt import Compute
 from skylift.executors.events.source import Feed, Source
-from skylift.executors.fleet.asking import Wanted
+from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fleet import Fleet
+from skylift.executors.fleet.inbox import FleetInbox
 from skylift.executors.fleet.metrics import Meter
 from skylift.executors.fleet.timing import Timing
 
@@ -26,7 +27,7 @@ class FleetThreads:
         timing: see there.
         source: events, if there are any.
         watch: observations that come beside events, whether these can be relied upon or not.
-        meter, wanted: see ``Fleet``.
+        meter, airflow: see ``Fleet``.
         most_seconds_to_end: for which ``end`` waits for calls on their way.
     """
 
@@ -39,17 +40,17 @@ class FleetThreads:
         *,
         most_seconds_to_end: float,
         meter: Meter | None = None,
-        wanted: Wanted | None = None,
+        airflow: AirflowState | None = None,
     ) -> None:
-        self._bell = Bell()
+        self._inbox = FleetInbox()
         self._pool = ThreadPoolExecutor(timing.threads(), thread_name_prefix="skylift-call")
         self._thread = Thread(target=self._decide, name="skylift-fleet", daemon=True)
         self._ended = Bell()
         self._most = most_seconds_to_end
-        self.fleet = Fleet(compute, self._pool, time.monotonic, timing, self._bell.set, meter=meter, wanted=wanted)
-        self._feeds = [Feed(source, self.fleet.sighted, self.fleet.hear)] if source is not None else []
+        self.fleet = Fleet(compute, self._pool, time.monotonic, timing, self._inbox, meter=meter, airflow=airflow)
+        self._feeds = [Feed(source, self.fleet)] if source is not None else []
         if watch is not None:
-            self._feeds.append(Feed(watch, self.fleet.sighted, lambda _: None))
+            self._feeds.append(Feed(watch, self.fleet, relied_upon=False))
 
     def start(self) -> None:
         self._thread.start()
@@ -60,7 +61,7 @@ class FleetThreads:
         """Lets launches that are on their way come to their end, for a bounded time."""
         self.fleet.close()
         self._ended.set()
-        self._bell.set()
+        self._inbox.ring()
         if self._thread.is_alive():
             self._thread.join(self._most)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -69,8 +70,7 @@ class FleetThreads:
 
     def _decide(self) -> None:
         while not self._ended.is_set() or self.fleet.launching:
-            self._bell.wait(self._step())
-            self._bell.clear()
+            self._inbox.wait(self._step())
 
     def _step(self) -> float:
         try:

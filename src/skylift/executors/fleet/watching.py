@@ -22,27 +22,27 @@ FRUITFUL = 10
 
 
 class Watching:
-    def __init__(self, field: FleetContext, renewing: Renewing, confirming: Confirming) -> None:
-        self._field = field
+    def __init__(self, context: FleetContext, renewing: Renewing, confirming: Confirming) -> None:
+        self._context = context
         self._renewing = renewing
         self._confirming = confirming
         self._line = DueQueue()
         self._well = False
         self._heard_at = float("-inf")
         self._ahead = 0
-        self._limiter = field.limiter("observe", field.timing.looks, field.timing.half)
+        self._limiter = context.limiter("observe", context.timing.looks, context.timing.half)
 
     def placed(self, flight: Flight) -> None:
         """It has a container now."""
-        now = self._field.clock()
+        now = self._context.clock()
         self._renewing.put(flight)
         flight.due = now + self._interval(flight, now)
-        early = self._field.index.arrived(flight.ref)
+        early = self._context.index.arrived(flight.ref)
         if early is not None and not flight.revoked:
             flight.told = True
             self.observed(flight, early)
         else:
-            self._field.route(flight)
+            self._context.router.route(flight)
 
     def put(self, flight: Flight) -> None:
         """It is to be looked at when it is due."""
@@ -52,14 +52,14 @@ class Watching:
         """Starts all looks that are due."""
         while self._due(now) <= now and self._limiter.open(now):
             # Pages are filled up with those that are due soon: it costs nothing and saves a call later.
-            until = float("inf") if self._ahead else now + self._field.timing.old
+            until = float("inf") if self._ahead else now + self._context.timing.old
             self._ahead = max(0, self._ahead - 1)
-            page = self._line.take(until, self._field.compute.most_per_observe)
+            page = self._line.take(until, self._context.compute.most_per_observe)
             for flight in page:
                 flight.busy = True
             refs = [flight.ref for flight in page]
-            call = partial(self._field.compute.observe, refs)
-            self._field.calls.make(self._limiter, call, partial(self._looked, page, refs))
+            call = partial(self._context.compute.observe, refs)
+            self._context.calls.make(self._limiter, call, partial(self._looked, page, refs))
 
     def next(self, now: float) -> float:
         """When there is more to do."""
@@ -71,7 +71,7 @@ class Watching:
         return min(due, now) if self._ahead and due < float("inf") else due
 
     def _looked(self, page: Sequence[Flight], refs: Sequence[str], result: list[Observation] | SkyliftError) -> None:
-        now = self._field.clock()
+        now = self._context.clock()
         seen: dict[str, Observation] = {}
         if isinstance(result, SkyliftError):
             self._limiter.failed(now, f"Looking at {len(page)} attempts failed, trying again: {result}")
@@ -85,10 +85,10 @@ class Watching:
                 continue
             if flight.ref != ref:
                 # An event was faster: it is another attempt by now.
-                self._field.route(flight)
+                self._context.router.route(flight)
             elif isinstance(result, SkyliftError):
                 flight.due = now
-                self._field.route(flight)
+                self._context.router.route(flight)
             else:
                 observation = seen.get(ref) or Observation(ref, Phase.MISSING, reason="no answer")
                 flight.looks += 1
@@ -96,19 +96,19 @@ class Watching:
                 self.observed(flight, observation)
                 ends += flight.over or flight.ending or flight.ref != ref
         if ends >= FRUITFUL:
-            pages = -(-len(self._field.index) // self._field.compute.most_per_observe)
+            pages = -(-len(self._context.index) // self._context.compute.most_per_observe)
             self._ahead = min(self._ahead + 2, pages)
 
     # Events.
 
     def strangers(self, observations: Sequence[Observation]) -> list[str]:
         """The refs that are none of ours. From any thread."""
-        return [one.ref for one in observations if not self._field.index.knows(one)]
+        return [one.ref for one in observations if not self._context.index.knows(one)]
 
     def sighted(self, observations: Sequence[Observation]) -> None:
         """Draws the consequences of events."""
-        now = self._field.clock()
-        index, meter = self._field.index, self._field.meter
+        now = self._context.clock()
+        index, meter = self._context.index, self._context.meter
         for one in observations:
             flight = index.of_ref(one.ref)
             if flight is not None:
@@ -129,27 +129,27 @@ class Watching:
         if self._well == well:
             return
         self._well = well
-        self._heard_at = self._field.clock()
+        self._heard_at = self._context.clock()
         self._respace()
 
     def _hearing(self) -> bool:
-        return self._field.timing.eventful and self._well
+        return self._context.timing.eventful and self._well
 
     def _note_drift(self, flight: Flight, seen: Observation, now: float) -> None:
         if not (flight.told and self._hearing()) or seen.phase in {flight.phase, Phase.MISSING}:
             return
-        self._field.meter.count("drift")
+        self._context.meter.count("drift")
         self._limiter.complain(now, f"{flight.order.key}: no event told that it is {seen.phase}; a look found it")
         if now - self._heard_at > SILENCE:
             # The rule or its target is gone, though the queue answers: from here on every flight is an untold one.
-            for other in self._field.index:
+            for other in self._context.index:
                 other.told = False
             self._heard_at = now
             self._respace()
 
     def _respace(self) -> None:
-        now = self._field.clock()
-        for flight in self._field.index:
+        now = self._context.clock()
+        for flight in self._context.index:
             if flight.ref and flight.ticket and not flight.over:
                 flight.due = now + self._interval(flight, now)
                 self._line.put(flight)
@@ -158,7 +158,7 @@ class Watching:
 
     def observed(self, flight: Flight, seen: Observation) -> None:
         """Draws the consequences of one observation; the flight goes on, or lands."""
-        now = self._field.clock()
+        now = self._context.clock()
         if flight.over or flight.ending:
             return
         if flight.revoked or _old(flight, seen):
@@ -170,7 +170,7 @@ class Watching:
             flight.missing_since = None
             self._moved(flight, seen, now)
         missing_for = now - flight.missing_since if flight.missing_since is not None else 0.0
-        grace = self._field.timing.grace
+        grace = self._context.timing.grace
         means = verdict(seen, ever_began=flight.began, missing_for=missing_for, grace=grace)
         if means is Verdict.UNDERWAY:
             self._again(flight, now)
@@ -183,19 +183,19 @@ class Watching:
         flight.began = flight.began or seen.began
         if seen.phase is not flight.phase:
             if began and not flight.order.adopted:
-                self._field.meter.time("start_seconds", now - flight.changed, **self._field.tags(flight))
+                self._context.meter.time("start_seconds", now - flight.changed, **self._context.tags(flight))
             flight.phase, flight.changed = seen.phase, now
             if seen.phase is Phase.RUNNING and flight.order.kind is not WorkloadKind.TASK:
-                self._field.news.append(News(flight.order, Stage.RUNNING, reason=seen.ref))
+                self._context.news.append(News(flight.order, Stage.RUNNING, reason=seen.ref))
 
     def _again(self, flight: Flight, now: float) -> None:
         if not flight.busy:
             flight.due = now + self._interval(flight, now)
-            self._field.route(flight)
+            self._context.router.route(flight)
 
     def _interval(self, flight: Flight, now: float) -> float:
-        pages = len(self._field.index) / self._field.compute.most_per_observe
-        return self._field.timing.interval(flight, now, hearing=self._hearing(), pages=pages)
+        pages = len(self._context.index) / self._context.compute.most_per_observe
+        return self._context.timing.interval(flight, now, hearing=self._hearing(), pages=pages)
 
 
 def _old(flight: Flight, seen: Observation) -> bool:

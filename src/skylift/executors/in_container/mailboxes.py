@@ -55,7 +55,7 @@ class Mailboxes(Protocol):
     def clear(self, container: str) -> None: ...
 
 
-class S3Mailboxes:
+class S3Mailboxes(Mailboxes):
     """Berths in S3.
 
     Args:
@@ -103,7 +103,7 @@ class S3Mailboxes:
         return f"{self._prefix}{WARM}-of/{external_id}"
 
 
-class FakeMailboxes:
+class FakeMailboxes(Mailboxes):
     """Berths that live only here, with what a container does to them. Thread-safe."""
 
     def __init__(self) -> None:

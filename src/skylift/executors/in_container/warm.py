@@ -22,7 +22,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition
 
-from skylift.core.attempt import Attempt, Census, Compute, Observation, Phase, Submission
+from skylift.core.attempt import Attempt, Census, Compute, Explained, Observation, Phase, Submission
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 from skylift.executors import exit_words
@@ -78,8 +78,8 @@ class WarmContainer:
         return Mailbox(self.name, self.number)
 
 
-class WarmCompute:
-    """See the file's text; its contract is that of ``Compute``. Thread-safe.
+class WarmCompute(Compute):
+    """Hands workloads to idle containers, and has others started. Thread-safe.
 
     Args:
         inner: starts containers that stay (``main.py`` with ``SKYLIFT_WARM``).
@@ -96,7 +96,7 @@ class WarmCompute:
         self._seconds = seconds
         self.most_per_submit = inner.most_per_submit
         self.most_per_observe = inner.most_per_observe
-        self.explainer = getattr(inner, "explainer", None)
+        self.explainer = inner.explainer if isinstance(inner, Explained) else None
         self._inner = inner
         self._mailboxes = mailboxes
         self._labels = SHARING[sharing]

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from skylift.aws.batch.endings import BatchEnding, BatchEndings
-from skylift.aws.output import LogReader, Stream
+from skylift.aws.output import LogReader, Stream, StreamOutput
+from skylift.core.attempt import Explainer
 from skylift.core.errors import SkyliftError
 from skylift.executors.batch_observation import log_stream, main_container
 from skylift.executors.last_words import words as last_words
@@ -14,7 +15,7 @@ from skylift.executors.last_words.tail import lines_of
 from skylift.executors.last_words.words import Limit
 
 
-class BatchExplainer:
+class BatchExplainer(Explainer):
     """Asks Batch and CloudWatch Logs about one Batch job at a time; for worker threads.
 
     Args:
@@ -38,7 +39,7 @@ class BatchExplainer:
         self._most = most
         self._names = names
         self._pause = pause
-        self.output = output
+        self._output = output
 
     def explain(self, ref: str) -> str:
         """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` when Batch cannot be asked about
@@ -63,10 +64,11 @@ class BatchExplainer:
         why = f": {ending.job.reason}" if ending.job.reason else ""
         return f"Batch job {ending.arn or ref} is {ending.job.status} since {ending.since}{why}{link}"
 
-    def stream(self, ref: str) -> Stream | None:
-        """Where its container's output goes; ``None`` when that is no CloudWatch stream. Raises as ``explain``."""
+    def output(self, ref: str) -> StreamOutput | None:
+        """What its container prints; ``None`` when that goes to no CloudWatch stream. Raises as ``explain``."""
         ending = self._endings.describe(ref)
-        return self._stream(ending) if ending else None
+        stream = self._stream(ending) if ending else None
+        return self._output.of(stream) if stream else None
 
     def _lines(self, ending: BatchEnding) -> str:
         if not self._most:
@@ -76,7 +78,7 @@ class BatchExplainer:
             # Batch names the stream when the container starts: one that never did has printed nothing.
             return ""
         try:
-            return lines_of(self.output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
+            return lines_of(self._output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
         except SkyliftError as error:
             # The end itself is known and has to be told, with or without lines.
             return last_words.unread_words(str(error))

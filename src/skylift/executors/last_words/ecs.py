@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skylift.aws.ecs.endings import EcsEnding, EcsEndings
-from skylift.aws.output import LogReader, Stream
+from skylift.aws.output import LogReader, Stream, StreamOutput
+from skylift.core.attempt import Explainer
 from skylift.core.errors import SkyliftError
 from skylift.executors.last_words import words as last_words
 from skylift.executors.last_words.tail import lines_of
 from skylift.executors.last_words.words import Limit
 
 
-class EcsExplainer:
+class EcsExplainer(Explainer):
     """Asks ECS and CloudWatch Logs about one ECS task at a time; for worker threads.
 
     Args:
@@ -37,7 +38,7 @@ class EcsExplainer:
         self._container = container
         self._most = most
         self._pause = pause
-        self.output = output
+        self._output = output
 
     def explain(self, ref: str) -> str:
         """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` when ECS cannot be asked about it."""
@@ -59,10 +60,11 @@ class EcsExplainer:
         why = " ".join(filter(None, (ending.stop_code, ending.stopped_reason, ending.reason)))
         return f"ECS task {ref} is {ending.status} since {ending.since}{why and f': {why}'}{link}"
 
-    def stream(self, ref: str) -> Stream | None:
-        """Where its container's output goes; ``None`` when that is no CloudWatch stream. Raises as ``explain``."""
+    def output(self, ref: str) -> StreamOutput | None:
+        """What its container prints; ``None`` when that goes to no CloudWatch stream. Raises as ``explain``."""
         ending = self._endings.describe(ref, self._container)
-        return self._stream(ending) if ending else None
+        stream = self._stream(ending) if ending else None
+        return self._output.of(stream) if stream else None
 
     def _lines(self, ending: EcsEnding) -> str:
         if not self._most or not ending.started:
@@ -75,7 +77,7 @@ class EcsExplainer:
                     "awslogs-group and "
                     "awslogs-stream-prefix"
                 )
-            return lines_of(self.output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
+            return lines_of(self._output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
         except SkyliftError as error:
             # The end itself is known and has to be told, with or without lines.
             return last_words.unread_words(str(error))

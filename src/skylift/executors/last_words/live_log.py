@@ -17,10 +17,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
-from skylift.aws.output import LogReader, Stream
-from skylift.core.attempt import Attempt, Compute
+from skylift.core.attempt import Attempt, Compute, Explained, Output
 from skylift.core.clock import Clock
 from skylift.core.errors import SkyliftError
 from skylift.executors import airflow_compat
@@ -44,16 +43,6 @@ MOST_LINES = 20_000
 """Of one task instance in this process's memory: the rest is in CloudWatch."""
 
 
-class Explainer(Protocol):
-    """What a compute offers beside its verbs, as ``explainer``: how an attempt stands, and where its output is."""
-
-    output: LogReader
-
-    def standing(self, ref: str) -> str: ...
-
-    def stream(self, ref: str) -> Stream | None: ...
-
-
 @dataclass(eq=False)
 class CachedStatus:
     """What was seen of one launch.
@@ -68,7 +57,7 @@ class CachedStatus:
     message: str = ""
     looked: float = float("-inf")
     read: float = float("-inf")
-    stream: Stream | None = None
+    output: Output | None = None
     token: str = ""
     lines: list[str] = field(default_factory=list)
     lock: Any = field(default_factory=Lock)
@@ -99,7 +88,7 @@ class StatusCache:
             try:
                 self._look(compute(), ti, sight)
                 if not self._streams():
-                    self._read_on(compute(), ti, sight)
+                    self._read_on(ti, sight)
             except SkyliftError as error:
                 sight.looked, sight.message = self._clock(), f"Nothing can be said of the container: {error}"
             return [sight.message] if sight.message else [], ["\n".join(sight.lines) + "\n"] if sight.lines else []
@@ -121,22 +110,21 @@ class StatusCache:
             sight.message = "No container of it is known (yet, or any more)."
             return
         if refs[-1] != sight.ref:
-            sight.ref, sight.stream, sight.token, sight.lines = refs[-1], None, "", []
-        explainer: Explainer | None = getattr(compute, "explainer", None)
+            sight.ref, sight.output, sight.token, sight.lines = refs[-1], None, "", []
+        explainer = compute.explainer if isinstance(compute, Explained) else None
         sight.message = explainer.standing(sight.ref) if explainer else _told(compute, sight.ref)
-        if explainer and sight.stream is None:
-            sight.stream = explainer.stream(sight.ref)
+        if explainer and sight.output is None:
+            sight.output = explainer.output(sight.ref)
 
-    def _read_on(self, compute: Compute, ti: Any, sight: CachedStatus) -> None:
-        explainer: Explainer | None = getattr(compute, "explainer", None)
-        if explainer is None or sight.stream is None or len(sight.lines) >= MOST_LINES:
+    def _read_on(self, ti: Any, sight: CachedStatus) -> None:
+        if sight.output is None or len(sight.lines) >= MOST_LINES:
             return
         if self._clock() - sight.read < LINES_FRESH:
             return
         sight.read = self._clock()
         # A container that takes one workload after another has printed for others before.
         start = ti.start_date.timestamp() - BEFORE if ti.start_date else 0.0
-        lines, sight.token = explainer.output.since(sight.stream, sight.token, start)
+        lines, sight.token = sight.output.since(sight.token, start)
         sight.lines += [TOKEN.sub("***", line) for line in lines]
 
 
