@@ -43,18 +43,18 @@ def main(number: int) -> None:
 
 def lateness(cloud: Cloud, number: int, schedulers: int, **rhythm: float) -> list[float]:
     """Seconds from the end of each container to its news, in ascending order."""
-    crews = [Scheduler(**rhythm) for _ in range(schedulers)]
+    started = [Scheduler(**rhythm) for _ in range(schedulers)]
     try:
-        names = [crew.order(number // schedulers) for crew in crews]
-        while not all(set(own) <= set(crew.ended) for own, crew in zip(names, crews, strict=True)):
-            for crew in crews:
-                crew.listen()
+        names = [scheduler.order(number // schedulers) for scheduler in started]
+        while not all(set(own) <= set(scheduler.ended) for own, scheduler in zip(names, started, strict=True)):
+            for scheduler in started:
+                scheduler.listen()
             time.sleep(0.002)
         ends = ends_of(cloud.client())
-        return sorted(when - ends[name] for crew in crews for name, (when, _) in crew.ended.items())
+        return sorted(when - ends[name] for scheduler in started for name, (when, _) in scheduler.ended.items())
     finally:
-        for crew in crews:
-            crew.crew.end()
+        for scheduler in started:
+            scheduler.threads.end()
 
 
 def ends_of(ecs: Any) -> dict[str, float]:

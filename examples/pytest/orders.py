@@ -18,10 +18,10 @@ class ReportFailed(Exception):
 def sum_on_ecs(bucket: str, key: str) -> int:
     """Runs the report as an ECS task and waits for it. An answer that got lost is asked for again with the same
     token."""
-    ecs, wish = boto3.client("ecs"), _run_task(bucket, key)
+    ecs, request = boto3.client("ecs"), _run_task(bucket, key)
     while True:
         try:
-            answer = ecs.run_task(**wish)
+            answer = ecs.run_task(**request)
             break
         except ConnectionClosedError:
             continue

@@ -48,20 +48,20 @@ class Scheduler:
         self.compute = Watched(executor.compute)
         source = executor.make_source()
         numbers: Any = {"most_attempts": 1, "eventful": source is not None, **rhythm}
-        self.crew = FleetThreads(self.compute, Timing(**numbers), source, most_seconds_to_end=5)
+        self.threads = FleetThreads(self.compute, Timing(**numbers), source, most_seconds_to_end=5)
         self.ended: dict[str, tuple[float, News]] = {}
-        self.crew.start()
+        self.threads.start()
 
     def order(self, number: int = 1) -> list[str]:
         """So many new orders; their external ids."""
         names = [str(uuid.uuid4()) for _ in range(number)]
         for name in names:
-            self.crew.fleet.order(Order(name, WorkloadKind.TASK, name, lambda: "{}"))
+            self.threads.fleet.order(Order(name, WorkloadKind.TASK, name, lambda: "{}"))
         return names
 
     def listen(self) -> None:
         """Takes the news that there is."""
-        for news in self.crew.fleet.drain():
+        for news in self.threads.fleet.drain():
             if news.stage is Stage.ENDED:
                 self.ended[news.order.external_id] = (time.time(), news)
 

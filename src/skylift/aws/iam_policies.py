@@ -90,32 +90,32 @@ class Uses:
     secrets: Sequence[str] = field(default=(), repr=False)
 
 
-def scheduler_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
+def scheduler_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
     """For whoever runs the scheduler. Raises ``Refused`` when something that it must name is missing."""
     if not uses.cluster and not uses.job_queues:
         raise Refused(
             "name what the executor uses: --cluster and --task-definition, or --job-queue and --job-definition"
         )
     return _document(
-        *(_ecs(place, uses) if uses.cluster else ()),
-        *(_batch(place, uses) if uses.job_queues else ()),
-        *_put_payloads(place, uses),
-        *_events(place, uses),
-        *_read_output(place, uses),
-        *_remote_logs(place, uses),
+        *(_ecs(scope, uses) if uses.cluster else ()),
+        *(_batch(scope, uses) if uses.job_queues else ()),
+        *_put_payloads(scope, uses),
+        *_events(scope, uses),
+        *_read_output(scope, uses),
+        *_remote_logs(scope, uses),
     )
 
 
-def task_role_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
+def task_role_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
     """For what runs in the container; your DAGs' own needs come on top. Raises ``Refused`` when there is nothing to
     allow."""
-    statements = [*_take_payloads(place, uses), *_remote_logs(place, uses)]
+    statements = [*_take_payloads(scope, uses), *_remote_logs(scope, uses)]
     if not statements:
         raise Refused("nothing to allow: name --payload-url, --remote-log-group or --remote-log-url if you use them")
     return _document(*statements)
 
 
-def execution_role_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
+def execution_role_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
     """For ECS itself, which pulls the image, opens the log and fetches secrets (AmazonECSTaskExecutionRolePolicy,
     narrowed)."""
     if not uses.repositories:
@@ -123,11 +123,11 @@ def execution_role_policy(place: PolicyScope, uses: Uses) -> dict[str, Any]:
     pull = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
     statements = [
         _allow("SignInToEcr", ["ecr:GetAuthorizationToken"], ["*"]),
-        _allow("PullTheImage", pull, [place.arn("ecr", f"repository/{name}") for name in uses.repositories]),
+        _allow("PullTheImage", pull, [scope.arn("ecr", f"repository/{name}") for name in uses.repositories]),
     ]
     if uses.container_log_groups:
         write = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        statements.append(_allow("WriteTheOutput", write, _groups(place, uses.container_log_groups)))
+        statements.append(_allow("WriteTheOutput", write, _groups(scope, uses.container_log_groups)))
     if uses.secrets:
         statements.append(_allow("ReadSecrets", ["secretsmanager:GetSecretValue"], list(uses.secrets)))
     return _document(*statements)
@@ -141,16 +141,16 @@ def trust_policy(service: str = "ecs-tasks.amazonaws.com") -> dict[str, Any]:
 # The scheduler's statements.
 
 
-def _ecs(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _ecs(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.task_definitions or not uses.pass_roles:
         raise Refused(
             "name what RunTask starts: --task-definition FAMILY, and --pass-role for the roles in it (execution and "
             "task role)"
         )
-    cluster = place.arn("ecs", _below("cluster", uses.cluster))
+    cluster = scope.arn("ecs", _below("cluster", uses.cluster))
     of_cluster = {"ArnEquals": {"ecs:cluster": cluster}}
-    runs = place.arn("ecs", f"task/{uses.cluster.rpartition('/')[2]}/*")
-    families = [place.arn("ecs", f"{_below('task-definition', _family(one))}:*") for one in uses.task_definitions]
+    runs = scope.arn("ecs", f"task/{uses.cluster.rpartition('/')[2]}/*")
+    families = [scope.arn("ecs", f"{_below('task-definition', _family(one))}:*") for one in uses.task_definitions]
     return [
         _allow("Launch", ["ecs:RunTask"], families, of_cluster),
         _allow("TagWhatIsLaunched", ["ecs:TagResource"], [runs], {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
@@ -161,19 +161,19 @@ def _ecs(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
         _allow(
             "HandOverTheRoles",
             ["iam:PassRole"],
-            [place.arn("iam", _below("role", one)) for one in uses.pass_roles],
+            [scope.arn("iam", _below("role", one)) for one in uses.pass_roles],
             {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
     ]
 
 
-def _batch(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _batch(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.job_definitions:
         raise Refused("name what SubmitJob starts: --job-definition NAME")
     names = [_below("job-definition", _family(one)) for one in uses.job_definitions]
-    definitions = [place.arn("batch", text) for name in names for text in (name, f"{name}:*")]
-    queues = [place.arn("batch", _below("job-queue", one)) for one in uses.job_queues]
-    runs = place.arn("batch", "job/*")
+    definitions = [scope.arn("batch", text) for name in names for text in (name, f"{name}:*")]
+    queues = [scope.arn("batch", _below("job-queue", one)) for one in uses.job_queues]
+    runs = scope.arn("batch", "job/*")
     return [
         _allow("Submit", ["batch:SubmitJob"], [*definitions, *queues]),
         _allow("TagWhatIsSubmitted", ["batch:TagResource"], [runs, *definitions]),
@@ -182,67 +182,67 @@ def _batch(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     ]
 
 
-def _put_payloads(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _put_payloads(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
-    # Who has which place in a Batch array, and which warm container was given what, is looked up there after a restart.
+    # After a restart, the scheduler looks up there which child of an array job and which warm container has what.
     reads = ["s3:GetObject"] if uses.warm or uses.job_queues else []
     removes = ["s3:DeleteObject"] if uses.warm else []
-    statements = [_allow("PutWorkloads", ["s3:PutObject", *reads, *removes], [_objects(place, uses.payload_url)])]
+    statements = [_allow("PutWorkloads", ["s3:PutObject", *reads, *removes], [_objects(scope, uses.payload_url)])]
     if reads:
-        statements.append(_list("ListWorkloads", place, uses.payload_url))
+        statements.append(_list("ListWorkloads", scope, uses.payload_url))
     return statements
 
 
-def _events(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _events(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.events_queue:
         return []
-    queue = place.arn("sqs", uses.events_queue.rpartition("/")[2])
+    queue = scope.arn("sqs", uses.events_queue.rpartition("/")[2])
     actions = ["sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
     return [_allow("HearEvents", actions, [queue])]
 
 
-def _read_output(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _read_output(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.container_log_groups:
         return []
-    return [_allow("ReadTheOutput", ["logs:GetLogEvents"], _groups(place, uses.container_log_groups))]
+    return [_allow("ReadTheOutput", ["logs:GetLogEvents"], _groups(scope, uses.container_log_groups))]
 
 
 # What scheduler and container have in common, and the container's.
 
 
-def _remote_logs(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _remote_logs(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     """Airflow's remote logs: the container writes them, the executor adds why a container died, the API server reads
     them."""
     statements = []
     if uses.remote_log_groups:
         actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:GetLogEvents", "logs:DescribeLogStreams"]
-        statements.append(_allow("AirflowLogs", actions, _groups(place, uses.remote_log_groups)))
+        statements.append(_allow("AirflowLogs", actions, _groups(scope, uses.remote_log_groups)))
     if uses.remote_log_url:
-        objects = _objects(place, uses.remote_log_url)
+        objects = _objects(scope, uses.remote_log_url)
         statements.append(_allow("AirflowLogObjects", ["s3:GetObject", "s3:PutObject"], [objects]))
-        statements.append(_list("ListAirflowLogs", place, uses.remote_log_url))
+        statements.append(_list("ListAirflowLogs", scope, uses.remote_log_url))
     return statements
 
 
-def _take_payloads(place: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
+def _take_payloads(scope: PolicyScope, uses: Uses) -> list[dict[str, Any]]:
     if not uses.payload_url:
         return []
     writes = ["s3:PutObject"] if uses.warm else []
     actions = ["s3:GetObject", "s3:DeleteObject", *writes]
-    return [_allow("TakeTheWorkload", actions, [_objects(place, uses.payload_url)])]
+    return [_allow("TakeTheWorkload", actions, [_objects(scope, uses.payload_url)])]
 
 
-def _list(sid: str, place: PolicyScope, url: str) -> dict[str, Any]:
+def _list(sid: str, scope: PolicyScope, url: str) -> dict[str, Any]:
     # Without a condition on the prefix: S3 answers 404 for an object that is not there only to who may list the bucket,
     # and 403 to others (API reference, GetObject); a GetObject has no prefix that a condition could look at.
     bucket, _ = _split(url)
-    return _allow(sid, ["s3:ListBucket"], [place.arn("s3", bucket)])
+    return _allow(sid, ["s3:ListBucket"], [scope.arn("s3", bucket)])
 
 
-def _objects(place: PolicyScope, url: str) -> str:
+def _objects(scope: PolicyScope, url: str) -> str:
     bucket, prefix = _split(url)
-    return place.arn("s3", "/".join(filter(None, (bucket, prefix.strip("/"), "*"))))
+    return scope.arn("s3", "/".join(filter(None, (bucket, prefix.strip("/"), "*"))))
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -252,9 +252,9 @@ def _split(url: str) -> tuple[str, str]:
         raise Refused(str(error)) from error
 
 
-def _groups(place: PolicyScope, names: Sequence[str]) -> list[str]:
+def _groups(scope: PolicyScope, names: Sequence[str]) -> list[str]:
     # A log group's ARN ends in :*, which stands for its streams.
-    return [f"{place.arn('logs', _with('log-group:', name)).removesuffix(':*')}:*" for name in names]
+    return [f"{scope.arn('logs', _with('log-group:', name)).removesuffix(':*')}:*" for name in names]
 
 
 def _family(definition: str) -> str:

@@ -48,11 +48,11 @@ def ensure_bucket(s3: Any, bucket: str) -> None:
         )
 
 
-def ensure_role(iam: Any, place: EnvironmentScope) -> str:
+def ensure_role(iam: Any, scope: EnvironmentScope) -> str:
     """The environment's execution role, with the rights that its containers need; returns its ARN. Beside it, the one
     task execution role of all environments, with which ECS starts those containers that see secrets."""
-    _ensure_role(iam, TASK_EXECUTION_ROLE, TRUST_ECS, "start", task_execution_policy(place.account, place.region))
-    return _ensure_role(iam, role_name(place.environment), TRUST, "environment", policy(place))
+    _ensure_role(iam, TASK_EXECUTION_ROLE, TRUST_ECS, "start", task_execution_policy(scope.account, scope.region))
+    return _ensure_role(iam, role_name(scope.environment), TRUST, "environment", policy(scope))
 
 
 def _ensure_role(iam: Any, name: str, trust: dict[str, Any], title: str, rights: dict[str, Any]) -> str:

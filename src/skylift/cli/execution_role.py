@@ -64,17 +64,17 @@ def role_name(environment: str) -> str:
     return f"skylift-{environment}"[:64]
 
 
-def policy(place: EnvironmentScope) -> dict[str, Any]:
+def policy(scope: EnvironmentScope) -> dict[str, Any]:
     """The policy document."""
     return {
         "Version": "2012-10-17",
         "Statement": [
-            *_files(place),
-            *_logs(place),
+            *_files(scope),
+            *_logs(scope),
             *_images(),
-            *_ecs_tasks(place),
-            *_batch_jobs(place),
-            *_as_on_mwaa(place),
+            *_ecs_tasks(scope),
+            *_batch_jobs(scope),
+            *_as_on_mwaa(scope),
         ],
     }
 
@@ -95,30 +95,30 @@ def task_execution_policy(account: str, region: str) -> dict[str, Any]:
     }
 
 
-def _files(place: EnvironmentScope) -> list[dict[str, Any]]:
-    own = [place.arn("s3", place.bucket), place.arn("s3", f"{place.bucket}/*")]
-    control = place.arn("s3", place.control_bucket)
+def _files(scope: EnvironmentScope) -> list[dict[str, Any]]:
+    own = [scope.arn("s3", scope.bucket), scope.arn("s3", f"{scope.bucket}/*")]
+    control = scope.arn("s3", scope.control_bucket)
     return [
         # MWAA's role only reads; most people's DAGs write their results beside them, and so does our quickstart.
         _allow(["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"], own),
         _allow(
             ["s3:GetObject", "s3:PutObject"],
-            [f"{control}/layers/{place.environment}/*", f"{control}/workloads/{place.environment}/*"],
+            [f"{control}/layers/{scope.environment}/*", f"{control}/workloads/{scope.environment}/*"],
         ),
         # A workload holds a token: its container deletes it once fetched.
-        _allow(["s3:DeleteObject"], [f"{control}/workloads/{place.environment}/*"]),
+        _allow(["s3:DeleteObject"], [f"{control}/workloads/{scope.environment}/*"]),
         # The executor's ECS tasks are started with this role, and get the environment's configuration options as
         # variables.
         _allow(
             ["secretsmanager:GetSecretValue"],
-            [place.arn("secretsmanager", f"secret:skylift/{place.environment}/options-*")],
+            [scope.arn("secretsmanager", f"secret:skylift/{scope.environment}/options-*")],
         ),
     ]
 
 
-def _logs(place: EnvironmentScope) -> list[dict[str, Any]]:
-    groups = (f"airflow-{place.environment}-*", f"/skylift/{place.environment}")
-    resources = [place.arn("logs", f"log-group:{group}{end}") for group in groups for end in ("", ":*")]
+def _logs(scope: EnvironmentScope) -> list[dict[str, Any]]:
+    groups = (f"airflow-{scope.environment}-*", f"/skylift/{scope.environment}")
+    resources = [scope.arn("logs", f"log-group:{group}{end}") for group in groups for end in ("", ":*")]
     write = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
     read = ["logs:DescribeLogStreams", "logs:GetLogEvents", "logs:GetLogRecord", "logs:GetLogGroupFields"]
     return [_allow([*write, *read, "logs:GetQueryResults"], resources), _allow(["logs:DescribeLogGroups"], ["*"])]
@@ -129,16 +129,16 @@ def _images() -> list[dict[str, Any]]:
     return [_allow([*pull, "ecr:BatchGetImage"], ["*"])]
 
 
-def _ecs_tasks(place: EnvironmentScope) -> list[dict[str, Any]]:
+def _ecs_tasks(scope: EnvironmentScope) -> list[dict[str, Any]]:
     """What the scheduler's executor does, within one cluster and with this environment's task definition for it.
 
     Not with the others: a command of one's own in the scheduler's would see the scheduler's secrets.
     """
-    cluster = place.arn("ecs", f"cluster/{place.cluster}")
+    cluster = scope.arn("ecs", f"cluster/{scope.cluster}")
     within = {"ArnEquals": {"ecs:cluster": cluster}}
-    running = [place.arn("ecs", f"task/{place.cluster}/*")]
-    definitions = [place.arn("ecs", f"task-definition/skylift-{place.environment}-task:*")]
-    role = place.arn("iam", f"role/{role_name(place.environment)}")
+    running = [scope.arn("ecs", f"task/{scope.cluster}/*")]
+    definitions = [scope.arn("ecs", f"task-definition/skylift-{scope.environment}-task:*")]
+    role = scope.arn("iam", f"role/{role_name(scope.environment)}")
     return [
         _allow(["ecs:RunTask"], definitions, within),
         _allow(["ecs:DescribeTasks", "ecs:StopTask"], running, within),
@@ -150,29 +150,29 @@ def _ecs_tasks(place: EnvironmentScope) -> list[dict[str, Any]]:
     ]
 
 
-def _batch_jobs(place: EnvironmentScope) -> list[dict[str, Any]]:
+def _batch_jobs(scope: EnvironmentScope) -> list[dict[str, Any]]:
     """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``: in the environment's own
     queue."""
-    name = f"skylift-{place.environment}-task"
-    queue = place.arn("batch", f"job-queue/{name}")
-    jobs = place.arn("batch", "job/*")
+    name = f"skylift-{scope.environment}-task"
+    queue = scope.arn("batch", f"job-queue/{name}")
+    jobs = scope.arn("batch", "job/*")
     return [
-        _allow(["batch:SubmitJob"], [queue, place.arn("batch", f"job-definition/{name}*")]),
+        _allow(["batch:SubmitJob"], [queue, scope.arn("batch", f"job-definition/{name}*")]),
         # Jobs have ids and no names in their ARNs; and what only reads knows no resources at all.
         _allow(["batch:TerminateJob", "batch:TagResource"], [jobs]),
         _allow(["batch:DescribeJobs", "batch:ListJobs", "batch:DescribeJobQueues"], ["*"]),
         # Which child of which array an Airflow task is, is looked up there after a restart.
         _allow(
             ["s3:ListBucket"],
-            [place.arn("s3", place.control_bucket)],
-            {"StringLike": {"s3:prefix": f"workloads/{place.environment}/*"}},
+            [scope.arn("s3", scope.control_bucket)],
+            {"StringLike": {"s3:prefix": f"workloads/{scope.environment}/*"}},
         ),
     ]
 
 
-def _as_on_mwaa(place: EnvironmentScope) -> list[dict[str, Any]]:
+def _as_on_mwaa(scope: EnvironmentScope) -> list[dict[str, Any]]:
     return [
-        _allow(["airflow:PublishMetrics"], [place.arn("airflow", f"environment/{place.environment}")]),
+        _allow(["airflow:PublishMetrics"], [scope.arn("airflow", f"environment/{scope.environment}")]),
         _allow(["cloudwatch:PutMetricData", "s3:GetAccountPublicAccessBlock"], ["*"]),
         {"Effect": "Deny", "Action": ["s3:ListAllMyBuckets"], "Resource": ["*"]},
     ]

@@ -85,35 +85,35 @@ class LocalCloud:
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place = CloudContext(account, region, endpoint, folder)
+        cloud = CloudContext(account, region, endpoint, folder)
         self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
         images = images or BuiltImages(home, home / "cache")
 
-        def open_all(place: CloudContext) -> _Opened:
-            balancer = Balancer(folder, clock, place.database)
+        def open_all(cloud: CloudContext) -> _Opened:
+            balancer = Balancer(folder, clock, cloud.database)
             neighbours = Neighbours(images, AwsLogs(self._rest), AwsSecrets(self._rest), balancer)
-            events = Events(place.database, place, _Bus(self._rest), clock)
+            events = Events(cloud.database, cloud, _Bus(self._rest), clock)
             room = Slots(machine_slots(slots), machine_turnstile())
-            ecs = EcsProvider(place, neighbours, clock, on_change, runner, events, room)
+            ecs = EcsProvider(cloud, neighbours, clock, on_change, runner, events, room)
             return balancer, events, ecs, BatchProvider(ecs, clock, on_change)
 
-        opened, damage = _opened(place, open_all)
+        opened, damage = _opened(cloud, open_all)
         self._balancer, self.events, self.ecs, self.batch = opened
-        self._database = place.database
+        self._database = cloud.database
         self._damage = [damage] if damage is not None else []
         self.faults = Faults(clock, ecs_actions(self.ecs.engine))
         self.batch.engine.launching.has_room = partial(self.faults.has_room, "batch")
         self.events.through = EventFaults(self.faults, self._rest.put_event)
         self._undo: list[Callable[[], Any]] = []
-        self._expose(place, keys, damage)
+        self._expose(cloud, keys, damage)
 
-    def _expose(self, place: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
+    def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire is to serve."""
         self.providers: Sequence[Provider] = [
             Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)
         ]
         self.routes: Mapping[str, Asgi] = {
-            **ContainerEndpoints(place, self.ecs.store, keys).routes,
+            **ContainerEndpoints(cloud, self.ecs.store, keys).routes,
             sessions.ROUTE: self.ecs.sessions.serve,
         }
         self.signed_routes: Mapping[str, Asgi] = {
@@ -157,16 +157,16 @@ class LocalCloud:
 _Opened = tuple[Balancer, Events, EcsProvider, BatchProvider]
 
 
-def _opened(place: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:
+def _opened(cloud: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:
     """What stands on the database; on an empty one in memory, with what is wrong, when the file cannot be read."""
-    damage = examine(place.database)
+    damage = examine(cloud.database)
     if damage is None:
         try:
-            return open_all(place), None
+            return open_all(cloud), None
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"a row is not what is kept there: {type(error).__name__}: {error}"
-            damage = damage_of(place.database, why)
-    return open_all(replace(place, damaged=True)), damage
+            damage = damage_of(cloud.database, why)
+    return open_all(replace(cloud, damaged=True)), damage
 
 
 def _allow_many_files() -> None:

@@ -64,11 +64,11 @@ class Events:
             demand.
     """
 
-    def __init__(self, path: Path, place: CloudContext, bus: Bus, clock: Clock) -> None:
+    def __init__(self, path: Path, cloud: CloudContext, bus: Bus, clock: Clock) -> None:
         """Nothing is opened before ``start``. ``path`` is the SQLite file of those who write changes."""
         self.through: Callable[[Sequence[Document]], Sequence[Document]] = lambda events: events
         self._path = path
-        self._place = place
+        self._cloud = cloud
         self._bus = bus
         self._clock = clock
         self._bell, self._delivered = asyncio.Event(), asyncio.Event()
@@ -155,9 +155,9 @@ class Events:
             "id": str(uuid4()),
             "detail-type": kind,
             "source": source,
-            "account": self._place.account,
+            "account": self._cloud.account,
             "time": self._clock(),
-            "region": self._place.region,
+            "region": self._cloud.region,
             "resources": [resource],
             "detail": detail,
         }

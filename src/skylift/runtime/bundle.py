@@ -17,7 +17,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle
 from skylift.core.containers import DAG_CACHE
 from skylift.core.errors import SkyliftError
 from skylift.runtime.mirror import Mirror
-from skylift.runtime.object_cache import Shelf
+from skylift.runtime.object_cache import ObjectCache
 
 
 class S3Bundle(BaseDagBundle):
@@ -34,7 +34,7 @@ class S3Bundle(BaseDagBundle):
     def __init__(self, *, url: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         shared = DAG_CACHE.read(os.environ)
-        self._mirror = Mirror(url, Path(self.base_dir), cache=Shelf(Path(shared)) if shared else None)
+        self._mirror = Mirror(url, Path(self.base_dir), cache=ObjectCache(Path(shared)) if shared else None)
 
     @property
     def path(self) -> Path:

@@ -42,18 +42,18 @@ def fill() -> None:
         _fill_c(libc)
     allocate = ctypes.pythonapi.PyObject_Malloc
     allocate.restype, allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    for size, free in python_holes().items():
+    for size, free in free_python_blocks().items():
         for _ in range(free):
             allocate(size)
 
 
-def python_holes() -> dict[int, int]:
+def free_python_blocks() -> dict[int, int]:
     """Free blocks of each size (bytes) in pools of Python's allocator that are in use already; none with another
     allocator."""
     if not hasattr(os, "memfd_create"):
         return {}
     sys.stderr.flush()
-    found, stderr = os.memfd_create("holes"), os.dup(2)
+    found, stderr = os.memfd_create("malloc-stats"), os.dup(2)
     try:
         os.dup2(found, 2)  # it is written there by C, whatever ``sys.stderr`` is
         sys._debugmallocstats()

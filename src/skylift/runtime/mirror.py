@@ -25,7 +25,7 @@ from skylift.core import file_paths
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.core.names import s3_url, split_s3_url
-from skylift.runtime.object_cache import Shelf
+from skylift.runtime.object_cache import ObjectCache
 
 LOG = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Mirror:
         base: Path,
         objects: S3Objects | None = None,
         clock: Clock = time.time,
-        cache: Shelf | None = None,
+        cache: ObjectCache | None = None,
     ) -> None:
         bucket, prefix = split_s3_url(url)
         self.url = url

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ObjectCache:
     """The newest content of each object. Safe in several processes at once; what goes wrong here costs a fetch, no
     more.
 
@@ -32,22 +32,22 @@ class Shelf:
             target: replaced; its mtime is then now.
         """
         try:
-            _copy(self._place(url) / _name(etag), target)
+            _copy(self._folder_of(url) / _name(etag), target)
         except OSError:
             return False
         return True
 
     def put(self, url: str, etag: str, source: Path) -> None:
         """Keeps a content, and forgets those that the object had before."""
-        place = self._place(url)
+        folder = self._folder_of(url)
         with contextlib.suppress(OSError):  # a full disk, say
-            place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            old = [path for path in place.iterdir() if path.name != _name(etag)]
-            _copy(source, place / _name(etag))
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            old = [path for path in folder.iterdir() if path.name != _name(etag)]
+            _copy(source, folder / _name(etag))
             for path in old:
                 path.unlink(missing_ok=True)
 
-    def _place(self, url: str) -> Path:
+    def _folder_of(self, url: str) -> Path:
         return self.folder / hashlib.sha256(url.encode()).hexdigest()[:32]
 
 

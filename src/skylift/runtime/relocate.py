@@ -42,7 +42,7 @@ class PathRefs:
     """All remembered paths below a folder."""
 
     folder: str
-    places: tuple[PathRef, ...]
+    refs: tuple[PathRef, ...]
 
     def move(self, airflow_home: str, home: str) -> None:
         """Makes them lie below the container's folders; the template's AIRFLOW_HOME is ``airflow`` below its HOME."""
@@ -52,9 +52,9 @@ class PathRefs:
                 return value
             return value.replace(f"{self.folder}/airflow", airflow_home).replace(self.folder, home)
 
-        for place in self.places:
-            one = place.value
-            place.put(tuple(moved(part) for part in one) if isinstance(one, tuple) else moved(one))
+        for ref in self.refs:
+            one = ref.value
+            ref.put(tuple(moved(part) for part in one) if isinstance(one, tuple) else moved(one))
 
 
 def find(folder: str) -> PathRefs:
@@ -70,15 +70,15 @@ def find(folder: str) -> PathRefs:
     # type() and not isinstance(): lazy proxies would import what they stand for when asked for their class.
     classes = [one for one in everything if issubclass(type(one), type)]
     of_classes = {id(part) for one in classes for part in gc.get_referents(one) if type(part) is dict}
-    places: list[PathRef] = []
+    refs: list[PathRef] = []
     for one in everything:
         if id(one) not in of_classes:
-            places.extend(_inside(one, name))
-    return PathRefs(folder, tuple(places))
+            refs.extend(_inside(one, name))
+    return PathRefs(folder, tuple(refs))
 
 
 def _inside(one: Any, name: str) -> Iterator[PathRef]:
-    """The places in one object, and in what it holds that the collector does not list (a dict or tuple of plain
+    """The refs in one object, and in what it holds that the collector does not list (a dict or tuple of plain
     values)."""
     if type(one) is FunctionType:  # defaults of parameters, made when the module was imported
         if any(type(part) is str and name in part for part in one.__defaults__ or ()):
@@ -97,10 +97,10 @@ def _inside(one: Any, name: str) -> Iterator[PathRef]:
         elif type(part) in _UNLISTED and not gc.is_tracked(part):
             yield from _inside(part, name)
     if hit and not isinstance(one, FrameType):
-        yield from _places(one, name)
+        yield from _refs(one, name)
 
 
-def _places(one: Any, name: str) -> Iterator[PathRef]:
+def _refs(one: Any, name: str) -> Iterator[PathRef]:
     if isinstance(one, dict):
         pairs = list(one.items())
     elif isinstance(one, list):

@@ -29,9 +29,7 @@ from typing import NoReturn
 from skylift.aws import clients
 from skylift.core.containers import LAYER, LAYER_CACHE
 from skylift.core.templates import base_of
-from skylift.runtime import heap_fill as holes
-from skylift.runtime import relocate
-from skylift.runtime import run_python as acting
+from skylift.runtime import heap_fill, relocate, run_python
 from skylift.runtime.components import Component, home_of
 from skylift.runtime.layer import PLUGINS, SITE_PACKAGES, folder_name, with_layer
 
@@ -118,11 +116,11 @@ class Prepared:
 
     Attributes:
         environment: the variables that decide what was imported, and how.
-        places: where modules remember HOME.
+        refs: where modules remember HOME.
     """
 
     environment: Mapping[str, str]
-    places: relocate.PathRefs
+    refs: relocate.PathRefs
 
 
 _prepared: list[Prepared] = []
@@ -156,17 +154,17 @@ def prepare() -> None:
     _prepared.append(Prepared(_decisive(environment), relocate.find(environment["HOME"])))
     gc.collect()
     gc.freeze()
-    holes.fill()  # last: what comes now makes new ones
+    heap_fill.fill()  # last: what comes now makes new ones
 
 
 def fits(arguments: Sequence[str]) -> bool:
     """Whether ``act`` can do what ``python`` would with these arguments (the first is its own name)."""
-    return acting.understands(arguments)
+    return run_python.understands(arguments)
 
 
 def act(arguments: Sequence[str]) -> NoReturn:
     """Does it."""
-    acting.run(arguments)
+    run_python.run(arguments)
 
 
 def can_continue(program: Component) -> bool:
@@ -175,7 +173,7 @@ def can_continue(program: Component) -> bool:
     return (
         bool(_prepared)
         and shutil.which(program.argv[0], path=environment.get("PATH")) == sys.executable
-        and acting.understands(program.argv)
+        and run_python.understands(program.argv)
         and _decisive(environment) == _prepared[0].environment
         and not Path(environment["AIRFLOW_HOME"], "airflow.cfg").exists()  # it would have been read at the import
     )
@@ -186,7 +184,7 @@ def go_on(program: Component) -> NoReturn:
     environment = program.environment
     os.environ.clear()
     os.environ.update(environment)
-    _prepared[0].places.move(environment["AIRFLOW_HOME"], environment["HOME"])
+    _prepared[0].refs.move(environment["AIRFLOW_HOME"], environment["HOME"])
     if (
         Path(environment["HOME"], ".aws").exists()
         or {"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_DATA_PATH"} & environment.keys()
@@ -199,7 +197,7 @@ def go_on(program: Component) -> NoReturn:
     )
     vars(asset)["SQL_ALCHEMY_CONN"] = configuration.conf.get("database", "SQL_ALCHEMY_CONN", fallback="NOT AVAILABLE")
     settings.initialize()
-    raise acting.Next(program.argv)
+    raise run_python.Next(program.argv)
 
 
 def _warm(environment: Mapping[str, str]) -> None:

@@ -45,7 +45,7 @@ class Codec(Protocol):
         ...
 
 
-class JsonSpeech:
+class JsonCodec:
     """``json``: AWS JSON 1.0 and 1.1."""
 
     def __init__(self, model: ServiceModel) -> None:
@@ -55,7 +55,7 @@ class JsonSpeech:
         self._names = frozenset(model.operation_names)
         self._readers, self._writers = Readers(), Writers()
 
-    def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:  # noqa: ARG002 -- Speech
+    def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:  # noqa: ARG002 -- Codec
         """By ``X-Amz-Target``."""
         target = head.headers.get("x-amz-target", "")
         name = target.removeprefix(self._prefix)
@@ -85,7 +85,7 @@ class JsonSpeech:
         return _refuse_json(self._model, self._writers, error, self._type, request_id)
 
 
-class RestJsonSpeech:
+class RestJsonCodec:
     """``rest-json``."""
 
     def __init__(self, model: ServiceModel) -> None:
@@ -95,7 +95,7 @@ class RestJsonSpeech:
         self._places: dict[str, MemberPlacement] = {}
         self._readers, self._writers = Readers(), Writers()
 
-    def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:  # noqa: ARG002 -- Speech
+    def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:  # noqa: ARG002 -- Codec
         """By method and path."""
         for route in self._routes:
             labels = route.match(head)
@@ -135,7 +135,7 @@ class RestJsonSpeech:
         return self._places[shape.name]
 
 
-class QuerySpeech:
+class QueryCodec:
     """``query``."""
 
     def __init__(self, model: ServiceModel) -> None:
@@ -187,14 +187,14 @@ class QuerySpeech:
 
 
 SPEECHES: dict[str, Callable[[ServiceModel], Codec]] = {
-    "json": JsonSpeech,
-    "rest-json": RestJsonSpeech,
-    "query": QuerySpeech,
+    "json": JsonCodec,
+    "rest-json": RestJsonCodec,
+    "query": QueryCodec,
 }
 
 
-def speech_of(model: ServiceModel) -> Codec:
-    """The speech of a service. Raises ``Broken`` for a protocol that we do not speak."""
+def codec_of(model: ServiceModel) -> Codec:
+    """The codec of a service. Raises ``Broken`` for an unknown protocol."""
     if model.protocol not in SPEECHES:
         raise Broken(f"{model.service_name}: the wire does not speak {model.protocol}")
     return SPEECHES[model.protocol](model)

@@ -19,7 +19,7 @@ from skylift.wire.conventions import CONVENTIONS, USUAL
 from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Call, ConnectionCut, Interceptor
 from skylift.wire.models import model_of
-from skylift.wire.protocols import form_fields, speech_of
+from skylift.wire.protocols import codec_of, form_fields
 from skylift.wire.provider import Caller, Provider
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class ServiceEntry:
         self._interceptor = interceptor
         self.name = provider.service
         self._model = model_of(self.name)
-        self._codec = speech_of(self._model)
+        self._codec = codec_of(self._model)
         self._convention = CONVENTIONS.get(self.name, USUAL)
         self._checks = Checks(self._convention.unchecked, required=self._convention.required)
         threads = f"wire-{self.name}"

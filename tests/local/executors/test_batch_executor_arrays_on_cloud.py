@@ -90,15 +90,15 @@ def seen(made: BatchCompute, refs: Sequence[str], until: Callable[[list[Observat
 
 def test_children_stay_apart_and_a_new_process_finds_each(cloud: Cloud) -> None:
     made = compute(cloud)
-    crowd = attempts({"exits": 0}, {"exits": 70}, {"exits": 72}, {"exits": 1}, {"exits": 0, "sleeps": 300})
-    refs = [answer.ref for answer in made.submit(crowd)]
+    many = attempts({"exits": 0}, {"exits": 70}, {"exits": 72}, {"exits": 1}, {"exits": 0, "sleeps": 300})
+    refs = [answer.ref for answer in made.submit(many)]
     assert len({ref.partition(":")[0] for ref in refs}) == 1, "one SubmitJob"
     found = seen(made, refs[:4], lambda all_: all(one.phase is Phase.STOPPED for one in all_))
     assert [one.exit_code for one in found] == [0, 70, 72, 1]
     assert [verdict(one) for one in found] == [Verdict.FINISHED, Verdict.FINISHED, Verdict.LOST, Verdict.DIED]
 
     # Another scheduler: the fifth runs on and is found, also by one that would submit it.
-    other, running = compute(cloud), crowd[4]
+    other, running = compute(cloud), many[4]
     assert other.find(running) == [refs[4]]
     assert other.submit([replace(running, adopted=True)])[0].ref == refs[4]
     seen(other, [refs[4]], lambda all_: all_[0].phase is Phase.RUNNING)
@@ -108,7 +108,7 @@ def test_children_stay_apart_and_a_new_process_finds_each(cloud: Cloud) -> None:
     assert "because" in stopped.reason
 
     # The one that never began goes again, alone, and both of its jobs are known.
-    again = replace(crowd[2], number=2)
+    again = replace(many[2], number=2)
     assert made.group_key(again) is None
     (alone,) = made.submit([again])
     assert ":" not in alone.ref
@@ -121,9 +121,9 @@ def test_children_stay_apart_and_a_new_process_finds_each(cloud: Cloud) -> None:
 
 def test_two_hundred_workloads_are_put_and_submitted_in_a_moment(cloud: Cloud) -> None:
     made = compute(cloud)
-    crowd = attempts(*({"exits": 0} for _ in range(200)))
+    many = attempts(*({"exits": 0} for _ in range(200)))
     begun = time.monotonic()
-    refs = [answer.ref for answer in made.submit(crowd)]
+    refs = [answer.ref for answer in made.submit(many)]
     assert time.monotonic() - begun < 20
     made.stop(refs[0].partition(":")[0], "enough")
     assert len(set(refs)) == 200

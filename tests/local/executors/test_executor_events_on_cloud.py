@@ -30,8 +30,8 @@ def test_two_schedulers_on_one_queue_each_hear_of_their_own(cloud: Cloud, monkey
         ours, theirs = one.order(8), other.order(8)
         heard = [*one.hear(*ours), *other.hear(*theirs)]
     finally:
-        one.crew.end()
-        other.crew.end()
+        one.threads.end()
+        other.threads.end()
     assert {(news.event, "exit code 3" in news.reason) for news in heard} == {(Event.FAILED, True)}
     assert (one.compute.looks, other.compute.looks) == (0, 0)
 
@@ -48,7 +48,7 @@ def test_a_queue_that_is_deleted_costs_looks_and_one_warning(
         sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"])
         news = scheduler.hear(*scheduler.order(3))
     finally:
-        scheduler.crew.end()
+        scheduler.threads.end()
         furnish(cloud.client, "exit 3")
     assert {one.event for one in news} == {Event.FAILED}
     assert scheduler.compute.looks > 0
@@ -63,7 +63,7 @@ def test_a_queue_that_never_was_stops_no_start(cloud: Cloud, monkeypatch: pytest
     try:
         assert [news.event for news in scheduler.hear(*scheduler.order(1))] == [Event.FAILED]
     finally:
-        scheduler.crew.end()
+        scheduler.threads.end()
 
 
 def test_what_happens_while_the_server_is_killed_is_heard_after_it(
@@ -90,6 +90,6 @@ def test_what_happens_while_the_server_is_killed_is_heard_after_it(
         assert scheduler.compute.looks == 0
     finally:
         if scheduler is not None:
-            scheduler.crew.end()
+            scheduler.threads.end()
         server.send_signal(signal.SIGTERM)
         server.wait(30)

@@ -140,26 +140,26 @@ def test_an_end_is_heard_of_without_a_look(
     executor = kind(parallelism=1)
     compute = Sightless(executor.compute)
     seldom = Timing(young=3600, old=3600, reconcile=3600, most_attempts=1, eventful=True)
-    crew = FleetThreads(compute, seldom, executor.make_source(), most_seconds_to_end=5)
-    crew.start()
+    threads = FleetThreads(compute, seldom, executor.make_source(), most_seconds_to_end=5)
+    threads.start()
     try:
-        news = flown(crew, str(uuid.uuid4()))
+        news = flown(threads, str(uuid.uuid4()))
     finally:
-        crew.end()
+        threads.end()
     assert news[-1].stage is Stage.ENDED
     # The workload below is none, so the container ends as one in which nothing began.
     assert "exit code 72" in news[-1].reason
     assert compute.looks == 0
 
 
-def flown(crew: FleetThreads, external_id: str) -> list[News]:
+def flown(threads: FleetThreads, external_id: str) -> list[News]:
     """All the news of one order."""
-    crew.fleet.order(Order("key", WorkloadKind.TASK, external_id, lambda: '{"type": "Nothing"}'))
+    threads.fleet.order(Order("key", WorkloadKind.TASK, external_id, lambda: '{"type": "Nothing"}'))
     news: list[News] = []
     deadline = time.monotonic() + 60
     while not any(one.stage is Stage.ENDED for one in news):
         assert time.monotonic() < deadline, news
-        news += crew.fleet.drain()
+        news += threads.fleet.drain()
         time.sleep(0.02)
     return news
 

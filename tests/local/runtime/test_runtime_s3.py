@@ -17,7 +17,7 @@ from skylift.aws.s3_objects import ObjectRef, S3Objects
 from skylift.core.clock import ManualClock
 from skylift.core.errors import Refused
 from skylift.runtime.mirror import AGAIN_AFTER, AHEAD, MOST_WARNINGS, Mirror
-from skylift.runtime.object_cache import Shelf
+from skylift.runtime.object_cache import ObjectCache
 
 pytestmark = pytest.mark.local
 BUCKET = "runtime-bucket"
@@ -84,7 +84,7 @@ def test_containers_of_one_machine_fetch_each_content_once(s3: Any, tmp_path: Pa
     put("pkg/a.py", "a1")
     counted = Counted(s3)
     container = lambda name: Mirror(  # noqa: E731
-        f"s3://{BUCKET}/shared", tmp_path / name, S3Objects(counted), cache=Shelf(tmp_path / "shelf")
+        f"s3://{BUCKET}/shared", tmp_path / name, S3Objects(counted), cache=ObjectCache(tmp_path / "cache")
     )
     first, second = container("1"), container("2")
     first.refresh()
@@ -101,10 +101,10 @@ def test_containers_of_one_machine_fetch_each_content_once(s3: Any, tmp_path: Pa
     second.refresh()
     assert files_of(third.folder) == files_of(second.folder) == {"pkg/a.py": "a2"}
     assert counted.calls == ["ListObjectsV2", "GetObject", "ListObjectsV2"]
-    assert len(files_of(tmp_path / "shelf")) == 1, "only the newest content is kept"
+    assert len(files_of(tmp_path / "cache")) == 1, "only the newest content is kept"
 
-    shutil.rmtree(tmp_path / "shelf")
-    (tmp_path / "shelf").write_text("no folder at all: each fetches for itself")
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").write_text("no folder at all: each fetches for itself")
     fourth = container("4")
     fourth.refresh()
     assert files_of(fourth.folder) == {"pkg/a.py": "a2"}
@@ -179,7 +179,7 @@ def test_a_strange_key_costs_a_warning_and_itself(s3: Any, tmp_path: Path, caplo
     for key in (*STRANGE, *UNUSUAL):
         s3.put_object(Bucket=BUCKET, Key=f"strange/{key}", Body=key.encode())
     s3.put_object(Bucket=BUCKET, Key="strange/marker/", Body=b"")
-    url, cache = f"s3://{BUCKET}/strange", Shelf(tmp_path / "shelf")
+    url, cache = f"s3://{BUCKET}/strange", ObjectCache(tmp_path / "cache")
     mirror = Mirror(url, tmp_path / "1", S3Objects(s3), cache=cache)
     mirror.refresh()
     assert files_of(mirror.folder) == {key: key for key in UNUSUAL}
@@ -195,7 +195,7 @@ def test_a_strange_key_costs_a_warning_and_itself(s3: Any, tmp_path: Path, caplo
     assert caplog.messages == [], "told once"
     second = Mirror(url, tmp_path / "2", S3Objects(s3), cache=cache)
     second.refresh()
-    assert files_of(second.folder) == {key: key for key in UNUSUAL}, "from the shelf as from S3"
+    assert files_of(second.folder) == {key: key for key in UNUSUAL}, "from the cache as from S3"
 
 
 def test_an_object_that_cannot_be_had_stops_no_other(s3: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,7 +242,7 @@ def test_a_zip_that_would_end_the_dag_processor_is_left_out(
         file.writestr("dag.py", "x = 1")
     for key, body in (("bad.zip", encrypted_zip()), ("named.whl", encrypted_zip()), ("a.zip", readable.getvalue())):
         s3.put_object(Bucket=BUCKET, Key=f"zips/{key}", Body=body)
-    cache = Shelf(tmp_path / "shelf")
+    cache = ObjectCache(tmp_path / "cache")
     for name in ("1", "2"):
         caplog.clear()
         mirror = Mirror(f"s3://{BUCKET}/zips", tmp_path / name, S3Objects(s3), cache=cache)

@@ -25,9 +25,9 @@ def attempts(count: int, **fields: Any) -> list[Attempt]:
     return [Attempt(str(uuid.uuid4()), 1, lambda: "{}", labels=labels, **fields) for _ in range(count)]
 
 
-def flown(world: World, crowd: Sequence[Attempt], **how: Any) -> tuple[dict[str, str], BatchCompute]:
+def flown(world: World, many: Sequence[Attempt], **how: Any) -> tuple[dict[str, str], BatchCompute]:
     """As the fleet does: by kin, again what is asked for later; a new process adopts what a killed one had."""
-    compute, left, refs = world.compute(**how), {one.token: one for one in crowd}, dict[str, str]()
+    compute, left, refs = world.compute(**how), {one.token: one for one in many}, dict[str, str]()
     for _ in range(40):
         if not left:
             break
@@ -41,7 +41,7 @@ def flown(world: World, crowd: Sequence[Attempt], **how: Any) -> tuple[dict[str,
             compute = world.compute(**how)
             # What was answered is lost with the process: nothing of it is in Airflow's database.
             refs = {}
-            left = {one.token: replace(one, adopted=True) for one in crowd}
+            left = {one.token: replace(one, adopted=True) for one in many}
         left = {token: one for token, one in left.items() if token not in refs}
         world.clock.advance(1.5)
     assert not left
@@ -66,27 +66,27 @@ def test_exactly_one_job_or_child_for_each_attempt(
 ) -> None:
     world = World(**{f"n{number}": fault for number, fault in faults.items()})
     world.late = late
-    crowd = attempts(count)
-    refs, compute = flown(world, crowd, together=together)
+    many = attempts(count)
+    refs, compute = flown(world, many, together=together)
     world.late = 0.0
     assert world.tokens() == {token: [ref] for token, ref in refs.items()}
-    for one in crowd:
+    for one in many:
         assert compute.find(one) == [refs[one.token]]
         assert world.compute(together=together).find(one) == [refs[one.token]], "a new process finds it"
 
 
 def test_a_thousand_of_one_kin_are_one_call_and_stay_apart() -> None:
     world = World()
-    crowd = attempts(1000)
-    refs, compute = flown(world, crowd)
+    many = attempts(1000)
+    refs, compute = flown(world, many)
     assert world.calls.count("SubmitJob") == 1
     assert world.calls.count("PutObject") == 1001
     assert len(set(refs.values())) == 1000
-    compute.stop(refs[crowd[7].token], "because")
+    compute.stop(refs[many[7].token], "because")
     (job_id,) = world.jobs
     assert {*world.shown} == {f"{job_id}:7"}
     again = world.compute()
-    assert [again.find(one) for one in crowd] == [[refs[one.token]] for one in crowd]
+    assert [again.find(one) for one in many] == [[refs[one.token]] for one in many]
     assert world.calls.count("ListObjects") <= 2, "the lists are listed once, not for each child"
 
 
@@ -153,13 +153,13 @@ def test_jobs_of_the_provider_s_executor_are_taken_over() -> None:
 
 def test_a_census_gives_all_that_is_alive_singles_and_children() -> None:
     world = World()
-    crowd, (alone,) = attempts(30), attempts(1)
-    refs, compute = flown(world, crowd)
+    many, (alone,) = attempts(30), attempts(1)
+    refs, compute = flown(world, many)
     old = compute.submit([alone])[0].ref
     new = compute.submit([replace(alone, number=2)])[0].ref
     calls = len(world.calls)
     found = world.compute().census()
-    assert found == {one.external_id: [refs[one.token]] for one in crowd} | {alone.external_id: [old, new]}
+    assert found == {one.external_id: [refs[one.token]] for one in many} | {alone.external_id: [old, new]}
     assert len(world.calls) - calls <= 6
     world.shown[old] = {"status": "FAILED"}
     assert world.compute().census()[alone.external_id] == [new]

@@ -164,7 +164,7 @@ def test_an_attempt_has_its_time(tmp_path: Path) -> None:
     played(tmp_path, scenario)
 
 
-def test_a_wish_to_end_survives_a_restart(tmp_path: Path) -> None:
+def test_a_request_to_end_survives_a_restart(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         world.prepare(retryStrategy={"attempts": 3})
         world.runner.deaf = True

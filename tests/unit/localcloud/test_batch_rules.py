@@ -416,7 +416,7 @@ def test_a_state_survives_being_written() -> None:
     assert packed(BatchJob(submission())) == {"status": "SUBMITTED"}
 
 
-def test_the_crowd_is_counted() -> None:
+def test_children_that_share_a_state_are_counted() -> None:
     array = ArrayJob(submission(size=5), rest=JobState.RUNNABLE)
     array.children[1] = BatchJob(array.submission, 1, JobState.RUNNING)
     array.counts[JobState.RUNNING] = 1

@@ -13,7 +13,7 @@ from skylift.localcloud.ecs.model import health
 from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY, UNKNOWN, HealthCheck, Pulse, after
 from skylift.localcloud.ecs.model.strategy import choose
 from skylift.localcloud.ecs.services.deployments import threshold
-from skylift.localcloud.ecs.services.rolling import Member, Wish, decide
+from skylift.localcloud.ecs.services.rolling import Member, ServiceSpec, decide
 from skylift.localcloud.ecs.tasks.depends_on import ContainerProgress, DependencyFailed, may_start
 from skylift.localcloud.ecs.tasks.launch import Wanted
 
@@ -23,7 +23,7 @@ BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 
 
 @pytest.mark.parametrize(
-    ("wish", "desired", "most"),
+    ("configuration", "desired", "most"),
     [
         (None, 1, 3),
         (None, 7, 4),
@@ -34,8 +34,8 @@ BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
         ({"type": "UNBOUNDED_PERCENT", "value": 50}, 1000, 500),
     ],
 )
-def test_how_many_failures_break_the_circuit(wish: dict[str, Any] | None, desired: int, most: int) -> None:
-    assert threshold({"thresholdConfiguration": wish} if wish else {}, desired) == most
+def test_how_many_failures_break_the_circuit(configuration: dict[str, Any] | None, desired: int, most: int) -> None:
+    assert threshold({"thresholdConfiguration": configuration} if configuration else {}, desired) == most
 
 
 async def fail_until(world: World, condition: Any) -> None:
@@ -137,7 +137,7 @@ def test_the_protected_are_spared_until_it_ends(tmp_path: Path) -> None:
 
 def test_a_protected_surplus_waits_for_its_end() -> None:
     members = [Member("a", "d", True, 1.0, 50.0), Member("b", "d", True, 2.0, 70.0)]
-    decision = decide(Wish(1, 100, 200, "d"), members, 10.0, 0.0)
+    decision = decide(ServiceSpec(1, 100, 200, "d"), members, 10.0, 0.0)
     assert (decision.stop, decision.wait) == ((), 40.0)
 
 

@@ -10,7 +10,7 @@ import pytest
 from skylift.localcloud.ecs.model.checks import check_definition, check_run, cpu_units, memory_mib
 from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, SERVICE
 from skylift.localcloud.ecs.model.shapes import merged_tags, page
-from skylift.localcloud.ecs.services.rolling import Decision, Member, Wish, decide, delay_after
+from skylift.localcloud.ecs.services.rolling import Decision, Member, ServiceSpec, decide, delay_after
 from skylift.localcloud.ecs.tasks.make import first_address, free_addresses
 from skylift.wire.errors import AwsError
 
@@ -202,11 +202,11 @@ ROLLING = {
 
 @pytest.mark.parametrize(("desired", "low", "high", "seen", "expected"), ROLLING.values(), ids=ROLLING.keys())
 def test_rolling(desired: int, low: int, high: int, seen: list[Member], expected: Decision) -> None:
-    assert decide(Wish(desired, low, high, "new"), seen, now=100, not_before=0) == expected
+    assert decide(ServiceSpec(desired, low, high, "new"), seen, now=100, not_before=0) == expected
 
 
 def test_back_off() -> None:
-    assert decide(Wish(1, 100, 200, "new"), [], now=100, not_before=103) == Decision(0, (), 3, False)
+    assert decide(ServiceSpec(1, 100, 200, "new"), [], now=100, not_before=103) == Decision(0, (), 3, False)
     assert [delay_after(n) for n in (0, 1, 2, 3, 8, 5000)] == [0, 0.5, 1, 2, 60, 60]
 
 
@@ -216,7 +216,7 @@ def test_a_deployment_ends_and_keeps_its_bounds(desired: int, low: int, high: in
     """Follows decisions to the end: never fewer healthy ones than the floor, never more in all than the ceiling."""
     seen = [Member(f"old{n}", "old", True, n) for n in range(desired)]
     for turn in range(50):
-        decision = decide(Wish(desired, low, high, "new"), seen, now=0, not_before=0)
+        decision = decide(ServiceSpec(desired, low, high, "new"), seen, now=0, not_before=0)
         if decision.stuck:
             assert -(-desired * low // 100) == desired == desired * high // 100, "no room by arithmetic only"
             return

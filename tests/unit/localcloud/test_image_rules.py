@@ -67,7 +67,7 @@ def test_a_known_reference_is_found_once_it_is_there(images: BuiltImages, tmp_pa
     assert images.references == ("skylift/airflow:3.3.2",)
 
 
-def test_every_lock_has_hashes_and_its_wish_beside_it() -> None:
+def test_every_lock_has_hashes_and_its_requirements_beside_it() -> None:
     locks = sorted(LOCKS.glob("*.txt"))
     assert locks
     for lock in locks:

@@ -11,7 +11,7 @@ from skylift.runtime import heap_fill
 
 pytestmark = [
     pytest.mark.unit,
-    pytest.mark.skipif(not heap_fill.python_holes(), reason="Python's own allocator cannot be asked here"),
+    pytest.mark.skipif(not heap_fill.free_python_blocks(), reason="Python's own allocator cannot be asked here"),
 ]
 FORK = """
 import gc, os, resource, sys
@@ -22,10 +22,10 @@ kept = [one for number, one in enumerate(kept) if number % 20]  # a hole in ever
 large = [bytes(900 + number % 700) for number in range(20_000)]
 large = [one for number, one in enumerate(large) if number % 10]
 gc.collect()
-before = sum(heap_fill.python_holes().values())
+before = sum(heap_fill.free_python_blocks().values())
 if sys.argv[1] == "fill":
     heap_fill.fill()
-after = sum(heap_fill.python_holes().values())
+after = sum(heap_fill.free_python_blocks().values())
 reading, writing = os.pipe()
 if os.fork() == 0:
     begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -23,7 +23,7 @@ from botocore.serialize import create_serializer
 from skylift.wire.asgi import Head
 from skylift.wire.checks import Checks, compile_pattern
 from skylift.wire.errors import AwsError
-from skylift.wire.protocols import Codec, speech_of
+from skylift.wire.protocols import Codec, codec_of
 
 pytestmark = pytest.mark.unit
 
@@ -82,7 +82,7 @@ def as_received(service: str, operation: OperationModel, request: dict[str, Any]
 
 @pytest.fixture(scope="module")
 def speeches() -> dict[str, Codec]:
-    return {name: speech_of(model) for name, model in MODELS.items()}
+    return {name: codec_of(model) for name, model in MODELS.items()}
 
 
 @pytest.mark.parametrize(("service", "name"), OPERATIONS, ids=lambda word: word)

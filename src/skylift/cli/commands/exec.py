@@ -78,8 +78,8 @@ def execute(where: str, words: tuple[str, ...], container: str, component: str |
         )
     here = connect()
     task = find_task(here, where, component or COMPONENT)
-    wish = {"task": task, "container": container, "command": list(words or SHELL)}
-    session: dict[str, Any] = call("POST", ROUTE, wish, region=REGION)
+    request = {"task": task, "container": container, "command": list(words or SHELL)}
+    session: dict[str, Any] = call("POST", ROUTE, request, region=REGION)
     return talk(session["streamUrl"], session["tokenValue"])
 
 

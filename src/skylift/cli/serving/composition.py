@@ -60,7 +60,7 @@ SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
 class Server:
     """Everything that one server runs.
 
-    ``raise_cloud`` first, then HTTP must serve ``app``, then ``raise_control``; what they start is ended by the stack,
+    ``start_cloud`` first, then HTTP must serve ``app``, then ``start_control``; what they start is ended by the stack,
     except the cloud (``end_cloud``), whose containers need HTTP to the last.
     """
 
@@ -104,7 +104,7 @@ class Server:
             clock=time.time,
         )
 
-    async def raise_cloud(self, stack: AsyncExitStack) -> None:
+    async def start_cloud(self, stack: AsyncExitStack) -> None:
         """Starts PostgreSQL and the local cloud. Raises ``Refused`` or ``Unavailable`` with the cause."""
         self._stage("starting PostgreSQL")
         stack.push_async_callback(self._end_postgres)
@@ -132,7 +132,7 @@ class Server:
 
         stack.push_async_callback(end_guard)
 
-    async def raise_control(self, stack: AsyncExitStack) -> None:
+    async def start_control(self, stack: AsyncExitStack) -> None:
         """Starts the control plane and the follower. HTTP must serve already: they talk to it."""
         self._stage("starting the control plane")
         try:

@@ -66,15 +66,15 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     identity = RunningServer(os.getpid(), start_time(os.getpid()) or 0, port, package_version(), str(home.folder))
-    house = Server(home, port, identity, stage, note)
+    server = Server(home, port, identity, stage, note)
     async with AsyncExitStack() as stack:
-        await house.raise_cloud(stack)
-        web = WebServer(house.app, listener)
+        await server.start_cloud(stack)
+        web = WebServer(server.app, listener)
         serving = asyncio.create_task(web.run(), name="http")
         stack.push_async_callback(_end_web, web, serving)
         # Ended before HTTP: containers still call it while they end.
-        stack.push_async_callback(house.end_cloud)
-        await house.raise_control(stack)
+        stack.push_async_callback(server.end_cloud)
+        await server.start_control(stack)
         record(home, identity)
         stage("ready")
         note(f"ready at {endpoint(port)}")

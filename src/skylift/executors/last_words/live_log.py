@@ -74,7 +74,7 @@ class StatusCache:
     def __init__(self, clock: Clock = time.monotonic, streams: Callable[[], bool] | None = None) -> None:
         self._clock = clock
         self._streams = streams or _streams
-        self._sights: OrderedDict[str, CachedStatus] = OrderedDict()
+        self._cached: OrderedDict[str, CachedStatus] = OrderedDict()
         # Every look changes the order of the dict, and the API server has many threads.
         self._lock = Lock()
 
@@ -83,49 +83,49 @@ class StatusCache:
         external_id = ti.external_executor_id
         if not external_id or ti.try_number != try_number:
             return [], []
-        sight = self._sight(external_id)
-        with sight.lock:
+        cached = self._status_of(external_id)
+        with cached.lock:
             try:
-                self._look(compute(), ti, sight)
+                self._look(compute(), ti, cached)
                 if not self._streams():
-                    self._read_on(ti, sight)
+                    self._read_on(ti, cached)
             except SkyliftError as error:
-                sight.looked, sight.message = self._clock(), f"Nothing can be said of the container: {error}"
-            return [sight.message] if sight.message else [], ["\n".join(sight.lines) + "\n"] if sight.lines else []
+                cached.looked, cached.message = self._clock(), f"Nothing can be said of the container: {error}"
+            return [cached.message] if cached.message else [], ["\n".join(cached.lines) + "\n"] if cached.lines else []
 
-    def _sight(self, external_id: str) -> CachedStatus:
+    def _status_of(self, external_id: str) -> CachedStatus:
         with self._lock:
-            sight = self._sights.setdefault(external_id, CachedStatus())
-            self._sights.move_to_end(external_id)
-            while len(self._sights) > MOST_KEPT:
-                self._sights.popitem(last=False)
-            return sight
+            cached = self._cached.setdefault(external_id, CachedStatus())
+            self._cached.move_to_end(external_id)
+            while len(self._cached) > MOST_KEPT:
+                self._cached.popitem(last=False)
+            return cached
 
-    def _look(self, compute: Compute, ti: Any, sight: CachedStatus) -> None:
-        if self._clock() - sight.looked < FRESH:
+    def _look(self, compute: Compute, ti: Any, cached: CachedStatus) -> None:
+        if self._clock() - cached.looked < FRESH:
             return
-        sight.looked = self._clock()
+        cached.looked = self._clock()
         refs = [container_of(ref) for ref in compute.find(_attempt(ti))]
         if not refs:
-            sight.message = "No container of it is known (yet, or any more)."
+            cached.message = "No container of it is known (yet, or any more)."
             return
-        if refs[-1] != sight.ref:
-            sight.ref, sight.output, sight.token, sight.lines = refs[-1], None, "", []
+        if refs[-1] != cached.ref:
+            cached.ref, cached.output, cached.token, cached.lines = refs[-1], None, "", []
         explainer = compute.explainer if isinstance(compute, Explained) else None
-        sight.message = explainer.standing(sight.ref) if explainer else _told(compute, sight.ref)
-        if explainer and sight.output is None:
-            sight.output = explainer.output(sight.ref)
+        cached.message = explainer.standing(cached.ref) if explainer else _told(compute, cached.ref)
+        if explainer and cached.output is None:
+            cached.output = explainer.output(cached.ref)
 
-    def _read_on(self, ti: Any, sight: CachedStatus) -> None:
-        if sight.output is None or len(sight.lines) >= MOST_LINES:
+    def _read_on(self, ti: Any, cached: CachedStatus) -> None:
+        if cached.output is None or len(cached.lines) >= MOST_LINES:
             return
-        if self._clock() - sight.read < LINES_FRESH:
+        if self._clock() - cached.read < LINES_FRESH:
             return
-        sight.read = self._clock()
+        cached.read = self._clock()
         # A container that takes one workload after another has printed for others before.
         start = ti.start_date.timestamp() - BEFORE if ti.start_date else 0.0
-        lines, sight.token = sight.output.since(sight.token, start)
-        sight.lines += [TOKEN.sub("***", line) for line in lines]
+        lines, cached.token = cached.output.since(cached.token, start)
+        cached.lines += [TOKEN.sub("***", line) for line in lines]
 
 
 def _attempt(ti: Any) -> Attempt:

@@ -66,23 +66,23 @@ class Admission:
             self._index.move(array, JobState.PENDING)
         dependency = gate_of(array, self._store.find)
         if dependency is DependencyState.SHUT:
-            self._index.move_crowd(array, JobState.FAILED, DEPENDENCY_FAILED)
+            self._index.move_sharing(array, JobState.FAILED, DEPENDENCY_FAILED)
             self.maybe_end(array, DEPENDENCY_FAILED)
         elif dependency is DependencyState.OPEN and array.submission.stepwise:
             for index in range(array.size):
                 self._step(array, index)
         elif dependency is DependencyState.OPEN and array.rest is JobState.PENDING:
-            self._index.move_crowd(array, JobState.RUNNABLE)
+            self._index.move_sharing(array, JobState.RUNNABLE)
             self._lines.enter(array)
 
     def _step(self, array: ArrayJob, index: int) -> None:
-        """One child of a stepwise array, while it waits in the crowd."""
+        """One child of a stepwise array, while it still shares the state."""
         if index >= array.size or index in array.children or array.rest is not JobState.PENDING:
             return
         dependency = gate_of_child(array, index, self._store.find)
         if dependency is DependencyState.CLOSED or gate_of(array, self._store.find) is not DependencyState.OPEN:
             return
-        child = self._index.adopt(array.of_crowd(index))
+        child = self._index.adopt(array.shared_child(index))
         if dependency is DependencyState.SHUT:
             self._index.move(child, JobState.FAILED, reason=DEPENDENCY_FAILED)
         else:

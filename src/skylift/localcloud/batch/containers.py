@@ -95,10 +95,10 @@ def ecs_request(definition: Document, region: str) -> Document:
     return {**request, **{name: value for name, value in extra.items() if value}}
 
 
-def ecs_overrides(definition: Document, job: BatchJob, queue: str, place: str) -> Document:
+def ecs_overrides(definition: Document, job: BatchJob, queue: str, compute_environment: str) -> Document:
     """``overrides`` of the ECS task of a job's next attempt."""
     containers = effective(definition, job.submission.request)
-    own = batch_environment(job, queue, place)
+    own = batch_environment(job, queue, compute_environment)
     overrides: Document = {"containerOverrides": [_ecs_override(item, own) for item in containers]}
     if on_fargate(definition):
         size = size_of(containers)
@@ -106,10 +106,10 @@ def ecs_overrides(definition: Document, job: BatchJob, queue: str, place: str) -
     return overrides
 
 
-def batch_environment(job: BatchJob, queue: str, place: str) -> list[dict[str, str]]:
+def batch_environment(job: BatchJob, queue: str, compute_environment: str) -> list[dict[str, str]]:
     """The variables that Batch sets in every container of a job."""
     values = {
-        "AWS_BATCH_CE_NAME": place,
+        "AWS_BATCH_CE_NAME": compute_environment,
         "AWS_BATCH_JOB_ATTEMPT": str(len(job.attempts) + 1),
         "AWS_BATCH_JOB_ID": job.id,
         "AWS_BATCH_JQ_NAME": queue,

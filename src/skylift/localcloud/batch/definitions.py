@@ -35,7 +35,7 @@ class JobDefinitionOperations(BatchOperations):
         name = request["jobDefinitionName"]
         known = self.revisions(name)
         revision = int(known[-1]["revision"]) + 1 if known else 1
-        arn = batch_arn(self.place, "job-definition", f"{name}:{revision}")
+        arn = batch_arn(self.cloud, "job-definition", f"{name}:{revision}")
         document: Document = {
             "jobDefinitionName": name,
             "jobDefinitionArn": arn,
@@ -46,7 +46,7 @@ class JobDefinitionOperations(BatchOperations):
             "tags": merged_tags({}, request.get("tags", {})),
             **{key: request[key] for key in _COPIED if key in request},
         }
-        check_ecs_definition(ecs_request(document, self.place.region))
+        check_ecs_definition(ecs_request(document, self.cloud.region))
         self.store.save_thing(DEFINITION, arn, document)
         return {"jobDefinitionName": name, "jobDefinitionArn": arn, "revision": revision}
 

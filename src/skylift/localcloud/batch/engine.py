@@ -40,7 +40,7 @@ class BatchEngine:
     """Moves jobs. ``recover`` before ECS starts, ``begin`` after it."""
 
     def __init__(self, ecs: EcsProvider, store: BatchStore, clock: Clock, on_change: Change) -> None:
-        self.index = JobIndex(ecs.place, store, clock, on_change, ecs.engine.events)
+        self.index = JobIndex(ecs.cloud, store, clock, on_change, ecs.engine.events)
         self.lines = RunnableQueue()
         self._ecs = ecs
         self._store = store
@@ -142,7 +142,7 @@ class BatchEngine:
     def _terminate(self, job: BatchJob) -> None:
         reason = job.ending
         if isinstance(job, ArrayJob):
-            self.index.move_crowd(job, JobState.FAILED, reason)
+            self.index.move_sharing(job, JobState.FAILED, reason)
             for child in [child for child in job.children.values() if not child.ended]:
                 child.terminated, child.ending = True, child.ending or reason
                 self._terminate(child)
@@ -155,7 +155,7 @@ class BatchEngine:
     def _cancel(self, job: BatchJob) -> None:
         reason = job.ending
         if isinstance(job, ArrayJob):
-            self.index.move_crowd(job, JobState.FAILED, reason)
+            self.index.move_sharing(job, JobState.FAILED, reason)
             for child in [child for child in job.children.values() if child.waiting]:
                 child.cancelled, child.ending = True, child.ending or reason
                 self._cancel(child)
@@ -213,15 +213,15 @@ class BatchEngine:
         self.ring()
 
     def _attempt_runs(self, job: BatchJob, task: EcsTask) -> None:
-        container = attempt_of(task.document, self._mould(task))
+        container = attempt_of(task.document, self._task_definition(task))
         self.index.move(job, JobState.RUNNING, started=task.document["startedAt"], container=container)
         if seconds := timeout(job, self.index.definition(job)):
             heapq.heappush(self._deadlines, (task.document["startedAt"] + seconds, job.id, task.id))
             self._arm()
 
     def _attempt_over(self, job: BatchJob, task: EcsTask) -> None:
-        container = attempt_of(task.document, self._mould(task))
-        end = ended(task.document, self._mould(task))
+        container = attempt_of(task.document, self._task_definition(task))
+        end = ended(task.document, self._task_definition(task))
         if end.reason and "containers" not in container:
             container["reason"] = end.reason
         job.container = container
@@ -264,7 +264,7 @@ class BatchEngine:
                     job, AttemptEnd(None, "", "The local cloud has lost its ECS task.", False), None, self._clock()
                 )
             else:
-                self.index.take_place(job, self.launching.size(job))
+                self.index.take_capacity(job, self.launching.size(job))
                 if task.stopped:
                     self._attempt_over(job, task)
                 elif job.status is JobState.RUNNING or task.state is TaskState.RUNNING:
@@ -333,7 +333,7 @@ class BatchEngine:
             _log.warning("Old Batch jobs are not forgotten: %s", error)
         self._later("prune", _PRUNE_SECONDS, self._prune)
 
-    def _mould(self, task: EcsTask) -> Document:
+    def _task_definition(self, task: EcsTask) -> Document:
         return self._ecs.store.definitions[task.document["taskDefinitionArn"]]
 
     def _queue_of(self, job: BatchJob) -> Document:

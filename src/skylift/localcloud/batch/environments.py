@@ -53,7 +53,7 @@ class EnvironmentOperations(BatchOperations):
         cluster = f"AWSBatch-{name}-{ident}"[:_LONGEST_CLUSTER]
         document: Document = {
             "computeEnvironmentName": name,
-            "computeEnvironmentArn": batch_arn(self.place, "compute-environment", name),
+            "computeEnvironmentArn": batch_arn(self.cloud, "compute-environment", name),
             "ecsClusterArn": self.ecs.create_cluster(caller, {"clusterName": cluster})["cluster"]["clusterArn"],
             "tags": merged_tags({}, request.get("tags", {})),
             "type": "MANAGED",
@@ -111,7 +111,7 @@ class EnvironmentOperations(BatchOperations):
 
     def _service_role(self) -> str:
         name = "aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
-        return arn("iam", self.place.region, self.place.account, f"role/{name}")
+        return arn("iam", self.cloud.region, self.cloud.account, f"role/{name}")
 
 
 def _environments_of(queue: Document) -> list[str]:

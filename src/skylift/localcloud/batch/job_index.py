@@ -22,10 +22,10 @@ class JobIndex:
         ended: jobs that have ended, whose dependents have not been told yet.
     """
 
-    def __init__(self, place: CloudContext, store: BatchStore, clock: Clock, on_change: Change, events: Events) -> None:
+    def __init__(self, cloud: CloudContext, store: BatchStore, clock: Clock, on_change: Change, events: Events) -> None:
         self.running: dict[str, BatchJob] = {}
         self.ended: deque[BatchJob] = deque()
-        self._place = place
+        self._cloud = cloud
         self._store = store
         self._clock = clock
         self._on_change = on_change
@@ -88,7 +88,7 @@ class JobIndex:
 
     def tell(self, job: BatchJob) -> None:
         """Tells of a job as it now is: the listener at once, EventBridge with the next ``write``."""
-        document = described(self._place, job, self.definition(job))
+        document = described(self._cloud, job, self.definition(job))
         self._store.note_events(self._events.of_batch_job(document))
         self._on_change("batch-job", document)
 
@@ -109,7 +109,7 @@ class JobIndex:
         return parent
 
     def adopt(self, child: BatchJob) -> BatchJob:
-        """Makes a child of the crowd a record of its own; any other job is returned as it is."""
+        """Gives a child that shares the state its own record; returns any other job unchanged."""
         if child.index < 0:
             return child
         array = self.array_of(child)
@@ -118,20 +118,20 @@ class JobIndex:
             array.counts[child.status] = array.counts.get(child.status, 0) + 1
         return array.children[child.index]
 
-    def move_crowd(self, array: ArrayJob, state: JobState, reason: str = "") -> None:
-        """All children that have not left the crowd at once. Their end is told one by one; nothing is written for
+    def move_sharing(self, array: ArrayJob, state: JobState, reason: str = "") -> None:
+        """Moves all children that share the state at once. Their end is told one by one; nothing is written for
         each."""
-        if not array.crowd or array.rest in ENDED:
+        if not array.sharing or array.rest in ENDED:
             return
         array.rest, array.rest_reason, array.summed = BATCH_JOB.move(array.rest, state), reason, self._clock()
         self._store.note(array)
         if state in ENDED:
-            gone = [array.of_crowd(index) for index in range(array.size) if index not in array.children]
+            gone = [array.shared_child(index) for index in range(array.size) if index not in array.children]
             self.ended.extend(gone)
             for child in gone:
                 self.tell(child)
 
-    def take_place(self, job: BatchJob, vcpus: float) -> None:
+    def take_capacity(self, job: BatchJob, vcpus: float) -> None:
         """The job takes capacity of its compute environment (``job.place``), and of the machine."""
         self.running[job.task] = job
         self._used.setdefault(job.place, {})[job.id] = vcpus

@@ -59,16 +59,18 @@ class JobLauncher:
         self.refused = False
         free = self._free()
         while len(started) < free and (found := self._next()):
-            queue, job, place, vcpus = found
+            queue, job, compute_environment, vcpus = found
             job = self._index.adopt(job)
             try:
-                task = self._make(queue, job, place)
+                task = self._make(queue, job, compute_environment)
             except AwsError as error:  # the owner of the job can act: what ECS refuses stands in statusReason
                 self._index.move(job, JobState.FAILED, reason=error.message)
                 continue
             arn_of_task = {"taskArn": task.document["taskArn"]}
-            self._index.move(job, JobState.STARTING, task=task.id, place=place, container=arn_of_task, reason="")
-            self._index.take_place(job, vcpus)
+            self._index.move(
+                job, JobState.STARTING, task=task.id, place=compute_environment, container=arn_of_task, reason=""
+            )
+            self._index.take_capacity(job, vcpus)
             started.append((job, task))
         if started:
             self._hand_over(started)
@@ -86,10 +88,10 @@ class JobLauncher:
     def _next(self) -> tuple[Document, BatchJob, str, float] | None:
         for queue, job in self._heads():
             vcpus = self.size(job)
-            place = room_for(queue, vcpus, self._store.environments, self._index.used)
-            if isinstance(place, str):
-                return queue, job, place, vcpus
-            if place is Room.NEVER:
+            compute_environment = room_for(queue, vcpus, self._store.environments, self._index.used)
+            if isinstance(compute_environment, str):
+                return queue, job, compute_environment, vcpus
+            if compute_environment is Room.NEVER:
                 self._aside(queue, job)
         return None
 
@@ -122,24 +124,26 @@ class JobLauncher:
                 raise Unavailable(error.message) from error
             raise
 
-    def _make(self, queue: Document, job: BatchJob, place: str) -> EcsTask:
+    def _make(self, queue: Document, job: BatchJob, compute_environment: str) -> EcsTask:
         definition = self._index.definition(job)
-        environment = self._store.environments[place]
-        overrides = ecs_overrides(definition, job, queue["jobQueueName"], place)
-        mould = self._mould(definition)
+        environment = self._store.environments[compute_environment]
+        overrides = ecs_overrides(definition, job, queue["jobQueueName"], compute_environment)
+        task_definition = self._task_definition(definition)
         request = {**_where(environment, definition), "overrides": overrides, "startedBy": job.submission.id}
         tags = ecs_tags(definition, job.submission)
-        order = TaskRequest(mould, environment["ecsClusterArn"], request, f"family:{mould['family']}", tags=tags)
+        order = TaskRequest(
+            task_definition, environment["ecsClusterArn"], request, f"family:{task_definition['family']}", tags=tags
+        )
         return self._ecs.maker.make(order, 1)[0]
 
-    def _mould(self, definition: Document) -> Document:
+    def _task_definition(self, definition: Document) -> Document:
         """The ECS task definition of a job definition's revision; registered when it is needed first."""
         known = self._ecs.store.definitions.get(definition.get("ecsTaskDefinition", ""))
         if known is not None:
             return known
-        place = self._ecs.place
-        batch = Caller("", arn("iam", "", place.account, "role/AWSServiceRoleForBatch"), place.account, place.region)
-        answer = self._ecs.register_task_definition(batch, ecs_request(definition, place.region))
+        cloud = self._ecs.cloud
+        batch = Caller("", arn("iam", "", cloud.account, "role/AWSServiceRoleForBatch"), cloud.account, cloud.region)
+        answer = self._ecs.register_task_definition(batch, ecs_request(definition, cloud.region))
         definition["ecsTaskDefinition"] = answer["taskDefinition"]["taskDefinitionArn"]
         self._store.save_thing(DEFINITION, definition["jobDefinitionArn"], definition)
         return self._ecs.store.definitions[definition["ecsTaskDefinition"]]

@@ -1,8 +1,8 @@
 """What Batch remembers of jobs: the submission (written once), the job's state (small, written often), an array and its
 children.
 
-Of an array only the children that have left the crowd are records; all others share one state (``rest``). So 10,000
-children cost one row to submit, and one row each once they run.
+Of an array only the children that have a record of their own are records; all others share one state (``rest``). So
+10,000 children cost one row to submit, and one row each once they run.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ class ArrayJob(BatchJob):
     """An array's parent: runs nothing itself.
 
     Attributes:
-        children: index to child, of those that have left the crowd.
+        children: index to child, of those that have a record of their own.
         rest: the state of all others.
         rest_reason: their ``statusReason``.
-        next: no child below this index is in the crowd (of an array whose children become runnable all at once).
+        next: no child below this index shares the state (of an array whose children become runnable all at once).
         counts: how many of ``children`` are in which state.
         summed: seconds since the epoch of the last change of a count.
     """
@@ -125,16 +125,16 @@ class ArrayJob(BatchJob):
         return self.submission.size
 
     @property
-    def crowd(self) -> int:
+    def sharing(self) -> int:
         """How many children share ``rest``."""
         return self.size - len(self.children)
 
     def child(self, index: int) -> BatchJob:
-        """A child; one of the crowd as a record that nobody keeps."""
-        return self.children.get(index) or self.of_crowd(index)
+        """A child; one that shares the state gets a record that is not kept."""
+        return self.children.get(index) or self.shared_child(index)
 
-    def of_crowd(self, index: int) -> BatchJob:
-        """A record of a child in the crowd's state."""
+    def shared_child(self, index: int) -> BatchJob:
+        """A record of a child in the shared state."""
         stopped = self.summed if self.rest in ENDED else None
         return BatchJob(
             self.submission,
@@ -149,7 +149,7 @@ class ArrayJob(BatchJob):
     def summary(self) -> dict[JobState, int]:
         """How many children are in which state."""
         counts = {state: self.counts.get(state, 0) for state in JobState}
-        counts[self.rest] += self.crowd
+        counts[self.rest] += self.sharing
         return counts
 
 

@@ -19,7 +19,7 @@ class BatchOperations:
 
     def __init__(self, ecs: EcsProvider, store: BatchStore, engine: BatchEngine, clock: Clock) -> None:
         self.ecs = ecs
-        self.place = ecs.place
+        self.cloud = ecs.cloud
         self.store = store
         self.engine = engine
         self.clock = clock

@@ -33,7 +33,7 @@ class BatchProvider(
 
     def __init__(self, ecs: EcsProvider, clock: Clock, on_change: Change = nobody) -> None:
         """Opens Batch's tables in ECS's ``cloud.db``; attempts share ECS's slots and its events."""
-        store = BatchStore(ecs.place.database)
+        store = BatchStore(ecs.cloud.database)
         super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change), clock)
 
     async def recover(self) -> None:

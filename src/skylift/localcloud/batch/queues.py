@@ -39,7 +39,7 @@ class QueueOperations(BatchOperations):
         order = self._order(request)
         document: Document = {
             "jobQueueName": name,
-            "jobQueueArn": batch_arn(self.place, "job-queue", name),
+            "jobQueueArn": batch_arn(self.cloud, "job-queue", name),
             "state": request.get("state", "ENABLED"),
             "status": "VALID",
             "statusReason": _HEALTHY,
@@ -91,7 +91,7 @@ class QueueOperations(BatchOperations):
         """The first 100 runnable jobs."""
         arn = self.queue(request["jobQueue"])["jobQueueArn"]
         jobs = [
-            {"jobArn": batch_arn(self.place, "job", job.id), "earliestTimeAtPosition": milliseconds(job.submission.at)}
+            {"jobArn": batch_arn(self.cloud, "job", job.id), "earliestTimeAtPosition": milliseconds(job.submission.at)}
             for job in self.engine.lines.front(arn, _FRONT)
         ]
         return {"frontOfQueue": {"jobs": jobs, "lastUpdatedAt": milliseconds(self.clock())}}

@@ -22,12 +22,12 @@ class RunnableQueue:
         self._tickets = itertools.count()
 
     def enter(self, job: BatchJob) -> None:
-        """A job that is RUNNABLE, or an array whose crowd is."""
+        """A job that is RUNNABLE, or an array whose sharing children are."""
         line = self._lines.setdefault(job.submission.queue, [])
         heapq.heappush(line, (job.submission.number, job.index, next(self._tickets), job))
 
     def head(self, queue: str) -> BatchJob | None:
-        """The next job of a queue: a single one, or a child (perhaps still of the crowd)."""
+        """The next job of a queue: a single one, or a child (perhaps still without a record)."""
         line = self._lines.get(queue, [])
         while line:
             job = _next_of(line[0][3])
@@ -64,4 +64,4 @@ def _next_of(job: BatchJob) -> BatchJob | None:
         return None
     while job.next < job.size and job.next in job.children:
         job.next += 1
-    return job.of_crowd(job.next) if job.next < job.size else None
+    return job.shared_child(job.next) if job.next < job.size else None

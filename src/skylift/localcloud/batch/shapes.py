@@ -18,9 +18,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 MOST_TAGS = 50
 
 
-def batch_arn(place: CloudContext, kind: str, name: str) -> str:
+def batch_arn(cloud: CloudContext, kind: str, name: str) -> str:
     """``arn:aws:batch:region:account:kind/name``."""
-    return arn("batch", place.region, place.account, f"{kind}/{name}")
+    return arn("batch", cloud.region, cloud.account, f"{kind}/{name}")
 
 
 def name_of(reference: str) -> str:

@@ -11,11 +11,11 @@ from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.ports import CloudContext, Document
 
 
-def described(place: CloudContext, job: BatchJob, definition: Document) -> Document:
+def described(cloud: CloudContext, job: BatchJob, definition: Document) -> Document:
     """A job as DescribeJobs shows it (``JobDetail``)."""
     submission, request = job.submission, job.submission.request
     document: Document = {
-        **_named(place, job),
+        **_named(cloud, job),
         "jobQueue": submission.queue,
         "attempts": job.attempts,
         "dependsOn": request.get("dependsOn", []),
@@ -39,9 +39,9 @@ def described(place: CloudContext, job: BatchJob, definition: Document) -> Docum
     return document
 
 
-def listed(place: CloudContext, job: BatchJob) -> Document:
+def listed(cloud: CloudContext, job: BatchJob) -> Document:
     """A job as ListJobs shows it (``JobSummary``)."""
-    document = {**_named(place, job), "jobDefinition": job.submission.definition}
+    document = {**_named(cloud, job), "jobDefinition": job.submission.definition}
     if job.cancelled or job.terminated:
         document |= {"isCancelled": job.cancelled, "isTerminated": job.terminated}
     if job.started is not None:
@@ -76,9 +76,9 @@ def attempt_of(task: Document, definition: Document) -> Document:
     return {"taskArn": task["taskArn"], "containers": shown}
 
 
-def _named(place: CloudContext, job: BatchJob) -> Document:
+def _named(cloud: CloudContext, job: BatchJob) -> Document:
     document: Document = {
-        "jobArn": batch_arn(place, "job", job.id),
+        "jobArn": batch_arn(cloud, "job", job.id),
         "jobId": job.id,
         "jobName": job.submission.request["jobName"],
         "createdAt": milliseconds(job.submission.at),

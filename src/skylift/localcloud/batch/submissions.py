@@ -56,7 +56,7 @@ class SubmissionOperations(BatchOperations):
         )
         self.engine.submit(ArrayJob(submission) if submission.size else BatchJob(submission))
         return {
-            "jobArn": batch_arn(self.place, "job", submission.id),
+            "jobArn": batch_arn(self.cloud, "job", submission.id),
             "jobName": request["jobName"],
             "jobId": submission.id,
         }
@@ -67,7 +67,7 @@ class SubmissionOperations(BatchOperations):
         if not 1 <= len(names) <= MOST_DESCRIBED:
             raise refused(f"jobs must have 1 to {MOST_DESCRIBED} entries.")
         found = [job for name in dict.fromkeys(names) if (job := self.store.find(name)) is not None]
-        return {"jobs": [described(self.place, job, self.engine.index.definition(job)) for job in found]}
+        return {"jobs": [described(self.cloud, job, self.engine.index.definition(job)) for job in found]}
 
     def list_jobs(self, caller: Caller, request: Request) -> Document:
         """Jobs of a queue, newest first, or children of an array by index. RUNNING ones, unless status or filter say
@@ -84,7 +84,7 @@ class SubmissionOperations(BatchOperations):
         else:
             jobs, key = self._of_queue(request, status, after), _number
         more = {"nextToken": str(key(jobs[size - 1]))} if len(jobs) > size else {}
-        return {"jobSummaryList": [listed(self.place, job) for job in jobs[:size]], **more}
+        return {"jobSummaryList": [listed(self.cloud, job) for job in jobs[:size]], **more}
 
     def _check_needs(self, request: Request) -> None:
         for need in request.get("dependsOn", ()):
@@ -104,8 +104,8 @@ class SubmissionOperations(BatchOperations):
         if not isinstance(array, ArrayJob):
             raise executing(f"Job {array_id} is not an array job.")
         if array.rest is status:
-            crowd = (array.child(index) for index in range(after, array.size))
-            return list(itertools.islice((child for child in crowd if child.status is status), most))
+            children = (array.child(index) for index in range(after, array.size))
+            return list(itertools.islice((child for child in children if child.status is status), most))
         return sorted(
             (child for child in array.children.values() if child.status is status and child.index >= after), key=_index
         )

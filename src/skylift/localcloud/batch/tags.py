@@ -49,11 +49,11 @@ class BatchTagOperations(BatchOperations):
             "job-queue": (QUEUE, name, self.store.queues),
             "job-definition": (DEFINITION, arn, self.store.definitions),
         }
-        place, key, known = things.get(kind, ("", "", {}))
+        table, key, known = things.get(kind, ("", "", {}))
         found = known.get(key)
         if found is None:
             raise refused(f"Resource {arn} does not exist")
-        return found["tags"], lambda tags: self.store.save_thing(place, key, found | {"tags": tags})
+        return found["tags"], lambda tags: self.store.save_thing(table, key, found | {"tags": tags})
 
     def _job_tags(self, name: str) -> tuple[dict[str, str], Callable[[dict[str, str]], None]]:
         job = self.store.jobs.get(name)

@@ -37,9 +37,9 @@ def main(module: str) -> None:
     container."""
     if not sys.flags.safe_path:
         del sys.path[0]  # ``python -m`` put the working folder there; a container has its own
-    acting = importlib.import_module(module)
+    program = importlib.import_module(module)
     gc.disable()
-    acting.prepare()
+    program.prepare()
     gc.collect()
     gc.freeze()  # or the first collection in a fork would write to, and so copy, every page
     _use_huge_pages()
@@ -49,13 +49,13 @@ def main(module: str) -> None:
     words, teller = _serve(socket.socket(fileno=0))
     executable, count, *rest = words
     arguments, environment = rest[: int(count)], rest[int(count) :]
-    if not acting.fits([os.fsdecode(word) for word in arguments]):
+    if not program.fits([os.fsdecode(word) for word in arguments]):
         shim.become(executable, arguments, environment, teller)
     os.closerange(3, _MOST_DESCRIPTORS)
     _take_environment(environment)
     _signals_of_python()
     gc.enable()
-    acting.act([os.fsdecode(word) for word in arguments])
+    program.act([os.fsdecode(word) for word in arguments])
 
 
 def _check() -> None:

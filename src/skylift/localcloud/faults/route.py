@@ -41,8 +41,8 @@ class FaultRoute:
         if scope["method"] == "GET":
             return 200, {"faults": self._faults.shown()}
         if scope["method"] == "POST":
-            wish = _wish(body)
-            return 200, self._faults.set(wish["kind"], wish.get("values") or {}, name=wish.get("name") or "")
+            request = _request(body)
+            return 200, self._faults.set(request["kind"], request.get("values") or {}, name=request.get("name") or "")
         if scope["method"] == "DELETE":
             cleared = self._faults.clear(name)
             return (
@@ -51,12 +51,12 @@ class FaultRoute:
         return 405, {"message": "GET, POST or DELETE"}
 
 
-def _wish(body: bytes) -> dict[str, Any]:
+def _request(body: bytes) -> dict[str, Any]:
     try:
-        wish = json.loads(body)
-        fits = isinstance(wish["kind"], str) and isinstance(wish.get("values") or {}, dict)
+        request = json.loads(body)
+        fits = isinstance(request["kind"], str) and isinstance(request.get("values") or {}, dict)
     except (ValueError, KeyError, TypeError, RecursionError):
         fits = False
     if not fits:
         raise Refused('the body must be JSON: {"kind": ..., "name": ..., "values": {...}}')
-    return dict(wish)
+    return dict(request)

@@ -62,7 +62,7 @@ class AccountOperations(EcsOperations):
 
     @property
     def _root(self) -> str:
-        return arn("iam", "", self.place.account, "root")
+        return arn("iam", "", self.cloud.account, "root")
 
     def _put(self, request: Request, principal: str) -> Document:
         name, value = request["name"], request["value"]

@@ -40,7 +40,7 @@ class CapacityProviderOperations(EcsOperations):
         if name in self.store.providers:
             raise client_error("A capacity provider with the specified name already exists.")
         provider = {
-            "capacityProviderArn": ecs_arn(self.place, "capacity-provider", name),
+            "capacityProviderArn": ecs_arn(self.cloud, "capacity-provider", name),
             "name": name,
             "status": "ACTIVE",
             "type": "EC2_AUTOSCALING",
@@ -59,7 +59,7 @@ class CapacityProviderOperations(EcsOperations):
         hidden = () if "TAGS" in request.get("include", ()) else ("tags",)
         found, more = page([known[name] for name in dict.fromkeys(names) if name in known], request)
         failures = [
-            {"arn": ecs_arn(self.place, "capacity-provider", name), "reason": "MISSING"}
+            {"arn": ecs_arn(self.cloud, "capacity-provider", name), "reason": "MISSING"}
             for name in names
             if name not in known
         ]
@@ -105,7 +105,7 @@ class CapacityProviderOperations(EcsOperations):
         return self.store.providers[name]
 
     def _fargate(self, name: str) -> Document:
-        arn = ecs_arn(self.place, "capacity-provider", name)
+        arn = ecs_arn(self.cloud, "capacity-provider", name)
         return {"capacityProviderArn": arn, "name": name, "status": "ACTIVE", "type": name, "tags": []}
 
 

@@ -33,7 +33,7 @@ class ClusterOperations(EcsOperations):
         found = self.store.clusters.get(name)
         if found is None or found["status"] != "ACTIVE":
             found = {
-                "clusterArn": ecs_arn(self.place, "cluster", name),
+                "clusterArn": ecs_arn(self.cloud, "cluster", name),
                 "clusterName": name,
                 "status": "ACTIVE",
                 "settings": request.get("settings") or [{"name": "containerInsights", "value": "disabled"}],
@@ -54,7 +54,7 @@ class ClusterOperations(EcsOperations):
         include = request.get("include", ())
         found = {name: self.store.clusters.get(last_word(name)) for name in names}
         missing = [
-            ecs_arn(self.place, "cluster", last_word(name)) for name, cluster in found.items() if cluster is None
+            ecs_arn(self.cloud, "cluster", last_word(name)) for name, cluster in found.items() if cluster is None
         ]
         return {
             "clusters": [_without(self._shown(cluster), include) for cluster in found.values() if cluster is not None],

@@ -38,7 +38,7 @@ class TaskDefinitionOperations(EcsOperations):
         revision = int(known[-1]["revision"]) + 1 if known else 1
         tags = merged_tags((), request.get("tags", ()))
         document: Document = {
-            "taskDefinitionArn": ecs_arn(self.place, "task-definition", f"{family}:{revision}"),
+            "taskDefinitionArn": ecs_arn(self.cloud, "task-definition", f"{family}:{revision}"),
             "containerDefinitions": [_completed(container) for container in request["containerDefinitions"]],
             "family": family,
             "revision": revision,

@@ -99,11 +99,11 @@ class ExecRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers 200, or 400 with ``message``."""
         try:
-            wish = json.loads(await read_body(receive, _MOST_BYTES))
-            words, container = wish["command"], wish.get("container") or ""
+            request = json.loads(await read_body(receive, _MOST_BYTES))
+            words, container = request["command"], request.get("container") or ""
             if not (isinstance(words, list) and all(isinstance(word, str) for word in (container, *words))):
                 raise TypeError
-            task = self._operations.store.tasks.get(last_word(str(wish.get("task", ""))))
+            task = self._operations.store.tasks.get(last_word(str(request.get("task", ""))))
             if task is None:
                 raise invalid("There is no such ECS task.")
             _, session = self._operations.enter(task, container, words)

@@ -73,7 +73,7 @@ class InstanceOperations(EcsOperations):
         cluster = self.cluster(request)
         return [
             {
-                "arn": ecs_arn(self.place, "container-instance", cluster["clusterName"], last_word(name)),
+                "arn": ecs_arn(self.cloud, "container-instance", cluster["clusterName"], last_word(name)),
                 "reason": "MISSING",
             }
             for name in request["containerInstances"]

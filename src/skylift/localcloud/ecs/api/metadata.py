@@ -33,8 +33,8 @@ all."""
 class ContainerEndpoints:
     """The two routes."""
 
-    def __init__(self, place: CloudContext, store: EcsStore, keys: DerivedKeys) -> None:
-        self._place = place
+    def __init__(self, cloud: CloudContext, store: EcsStore, keys: DerivedKeys) -> None:
+        self._cloud = cloud
         self._store = store
         self._keys = keys
 
@@ -72,7 +72,7 @@ class ContainerEndpoints:
 
     def _credentials(self, task: EcsTask) -> Document:
         definition = self._store.definitions[task.document["taskDefinitionArn"]]
-        default = arn("iam", "", self._place.account, f"role/{DEFAULT_ROLE}")
+        default = arn("iam", "", self._cloud.account, f"role/{DEFAULT_ROLE}")
         role = task.document["overrides"].get("taskRoleArn") or definition.get("taskRoleArn") or default
         account, name = role.split(":")[4], last_word(role)
         key = self._keys.issue(arn("sts", "", account, f"assumed-role/{name}/{task.id}"), CREDENTIAL_SECONDS)
@@ -138,7 +138,7 @@ class ContainerEndpoints:
             return {}
         options = {
             "awslogs-group": target.group,
-            "awslogs-region": self._place.region,
+            "awslogs-region": self._cloud.region,
             "awslogs-stream": target.stream,
         }
         return {"LogDriver": "awslogs", "LogOptions": options}

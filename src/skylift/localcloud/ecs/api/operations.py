@@ -22,9 +22,9 @@ class EcsOperations:
     """Base of the classes that serve ECS's operations."""
 
     def __init__(
-        self, place: CloudContext, store: EcsStore, engine: Engine, scheduler: ServiceScheduler, maker: TaskMaker
+        self, cloud: CloudContext, store: EcsStore, engine: Engine, scheduler: ServiceScheduler, maker: TaskMaker
     ) -> None:
-        self.place = place
+        self.cloud = cloud
         self.store = store
         self.engine = engine
         self.scheduler = scheduler

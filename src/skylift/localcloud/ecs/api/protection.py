@@ -64,7 +64,7 @@ class ProtectionOperations(EcsOperations):
         tasks, failures = [], []
         for name in dict.fromkeys(names):
             task = self.store.tasks.get(last_word(name))
-            arn = ecs_arn(self.place, "task", cluster["clusterName"], last_word(name))
+            arn = ecs_arn(self.cloud, "task", cluster["clusterName"], last_word(name))
             if task is None or task.document["clusterArn"] != cluster["clusterArn"]:
                 failures.append({"arn": arn, "reason": "MISSING"})
             elif not task.deployment or task.stopped:

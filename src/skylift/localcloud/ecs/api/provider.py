@@ -49,7 +49,7 @@ class EcsProvider(
 
     def __init__(
         self,
-        place: CloudContext,
+        cloud: CloudContext,
         neighbours: Neighbours,
         clock: Clock,
         on_change: Change = nobody,
@@ -57,17 +57,17 @@ class EcsProvider(
         events: Events | None = None,
         slots: Slots | None = None,
     ) -> None:
-        """Opens ``cloud.db`` in the place's folder; nothing runs yet. Without ``events`` nobody is told of any."""
-        place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        events = events or Events(place.database, place, NoBus(), clock)
-        store = EcsStore(place.database, events.ring)
+        """Opens ``cloud.db`` in the cloud's folder; nothing runs yet. Without ``events`` nobody is told of any."""
+        cloud.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        events = events or Events(cloud.database, cloud, NoBus(), clock)
+        store = EcsStore(cloud.database, events.ring)
         self._runner = runner or TemplateRunner(
-            ProcessRunner(), place.folder / "templates", most=TEMPLATES.read(os.environ)
+            ProcessRunner(), cloud.folder / "templates", most=TEMPLATES.read(os.environ)
         )
-        engine = Engine(place, store, self._runner, neighbours, clock, on_change, events, slots)
-        maker = TaskMaker(place, store, clock)
-        super().__init__(place, store, engine, ServiceScheduler(engine, maker), maker)
-        self.sessions = Sessions(place.endpoint, clock)
+        engine = Engine(cloud, store, self._runner, neighbours, clock, on_change, events, slots)
+        maker = TaskMaker(cloud, store, clock)
+        super().__init__(cloud, store, engine, ServiceScheduler(engine, maker), maker)
+        self.sessions = Sessions(cloud.endpoint, clock)
 
     async def start(self) -> None:
         """Takes up what was there before: containers that still run, services that are wanted."""

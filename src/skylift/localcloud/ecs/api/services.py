@@ -121,7 +121,7 @@ class ServiceOperations(EcsOperations):
         for name in dict.fromkeys(names):
             found = self.store.services.get((cluster["clusterArn"], last_word(name)))
             if found is None:
-                arn = ecs_arn(self.place, "service", cluster["clusterName"], last_word(name))
+                arn = ecs_arn(self.cloud, "service", cluster["clusterName"], last_word(name))
                 failures.append({"arn": arn, "reason": "MISSING"})
             else:
                 services.append(shown(found.document, *hidden))
@@ -199,7 +199,7 @@ class ServiceOperations(EcsOperations):
         ):
             placed |= {"platformVersion": request.get("platformVersion") or "LATEST", "platformFamily": "Linux"}
         document: Document = {
-            "serviceArn": ecs_arn(self.place, "service", cluster["clusterName"], name),
+            "serviceArn": ecs_arn(self.cloud, "service", cluster["clusterName"], name),
             "serviceName": name,
             "clusterArn": cluster["clusterArn"],
             "loadBalancers": request.get("loadBalancers", []),

@@ -70,7 +70,7 @@ class TaskOperations(EcsOperations):
         for name in dict.fromkeys(names):
             task = self._find(cluster["clusterArn"], name)
             if task is None:
-                arn = ecs_arn(self.place, "task", cluster["clusterName"], last_word(name))
+                arn = ecs_arn(self.cloud, "task", cluster["clusterName"], last_word(name))
                 failures.append({"arn": arn, "reason": "MISSING"})
             else:
                 tasks.append(shown(task.document, *hidden))

@@ -46,9 +46,9 @@ def _shown(key: str, value: Any) -> Any:
     return value
 
 
-def ecs_arn(place: CloudContext, kind: str, *names: str) -> str:
+def ecs_arn(cloud: CloudContext, kind: str, *names: str) -> str:
     """``arn:aws:ecs:region:account:kind/name/...``."""
-    return arn("ecs", place.region, place.account, "/".join((kind, *names)))
+    return arn("ecs", cloud.region, cloud.account, "/".join((kind, *names)))
 
 
 def last_word(reference: str) -> str:

@@ -76,11 +76,11 @@ def has_failed(service: EcsService) -> bool:
 
 def threshold(breaker: Mapping[str, Any], desired: int) -> int:
     """How many failed ECS tasks are too many."""
-    wish = breaker.get("thresholdConfiguration") or {"type": "BOUNDED_PERCENT", "value": 50}
-    if wish["type"] == "COUNT":
-        return max(1, int(wish["value"]))
-    share = math.ceil(desired * int(wish["value"]) / 100)
-    return max(1, share) if wish["type"] == "UNBOUNDED_PERCENT" else min(MOST_FAILURES, max(LEAST_FAILURES, share))
+    limits = breaker.get("thresholdConfiguration") or {"type": "BOUNDED_PERCENT", "value": 50}
+    if limits["type"] == "COUNT":
+        return max(1, int(limits["value"]))
+    share = math.ceil(desired * int(limits["value"]) / 100)
+    return max(1, share) if limits["type"] == "UNBOUNDED_PERCENT" else min(MOST_FAILURES, max(LEAST_FAILURES, share))
 
 
 def fail(service: EcsService, now: float) -> Document | None:

@@ -37,7 +37,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ServiceSpec:
     """What the service is to be; ``failed``: its deployment is given up, nothing more is started or replaced for it."""
 
     desired: int
@@ -66,36 +66,36 @@ class Decision:
     stuck: bool = False
 
 
-def decide(wish: Wish, members: Sequence[Member], now: float, not_before: float) -> Decision:
+def decide(spec: ServiceSpec, members: Sequence[Member], now: float, not_before: float) -> Decision:
     """The next step of a service; called again after every change."""
-    mine = [member for member in members if member.deployment == wish.primary]
-    old = [member for member in members if member.deployment != wish.primary]
+    mine = [member for member in members if member.deployment == spec.primary]
+    old = [member for member in members if member.deployment != spec.primary]
     free = [member for member in mine if member.protected_until <= now]
-    surplus = sorted(free, key=lambda member: (member.healthy, -member.created))[: max(0, len(mine) - wish.desired)]
-    stop = [*surplus, *_old_to_stop(wish, mine, old, now)]
-    ceiling = math.floor(wish.desired * wish.maximum_percent / 100)
-    shortage = wish.desired - len(mine)
-    start = 0 if wish.failed else max(0, min(shortage, ceiling - (len(members) - len(stop))))
+    surplus = sorted(free, key=lambda member: (member.healthy, -member.created))[: max(0, len(mine) - spec.desired)]
+    stop = [*surplus, *_old_to_stop(spec, mine, old, now)]
+    ceiling = math.floor(spec.desired * spec.maximum_percent / 100)
+    shortage = spec.desired - len(mine)
+    start = 0 if spec.failed else max(0, min(shortage, ceiling - (len(members) - len(stop))))
     waits = [member.protected_until - now for member in members if member.protected_until > now]
-    wait = min(waits) if waits and (old or len(mine) > wish.desired) else None
+    wait = min(waits) if waits and (old or len(mine) > spec.desired) else None
     if start and now < not_before:
         start, wait = 0, not_before - now
     running = sum(member.healthy for member in mine)
-    steady = not old and running == len(mine) == wish.desired
+    steady = not old and running == len(mine) == spec.desired
     stuck = bool(old) and shortage > 0 and not start and not stop and wait is None and running == len(mine)
-    return Decision(start, tuple(member.id for member in stop), wait, steady, stuck and not wish.failed)
+    return Decision(start, tuple(member.id for member in stop), wait, steady, stuck and not spec.failed)
 
 
-def _old_to_stop(wish: Wish, mine: Sequence[Member], old: Sequence[Member], now: float) -> list[Member]:
+def _old_to_stop(spec: ServiceSpec, mine: Sequence[Member], old: Sequence[Member], now: float) -> list[Member]:
     running_new = sum(member.healthy for member in mine)
     free = [member for member in old if member.protected_until <= now]
-    if running_new >= wish.desired:
+    if running_new >= spec.desired:
         return free
-    if wish.failed:
+    if spec.failed:
         return []
     starting = [member for member in free if not member.healthy]
     running_old = sorted((member for member in free if member.healthy), key=lambda member: member.created)
-    floor = math.ceil(wish.desired * wish.minimum_percent / 100)
+    floor = math.ceil(spec.desired * spec.minimum_percent / 100)
     healthy_old = sum(member.healthy for member in old)
     spare = max(0, running_new + healthy_old - floor)
     return [*starting, *running_old[:spare]]

@@ -15,7 +15,7 @@ from skylift.localcloud.ecs.model.lifecycle import SERVICE, STARTING, ServiceSta
 from skylift.localcloud.ecs.model.shapes import last_word
 from skylift.localcloud.ecs.model.store import EcsService, EcsTask
 from skylift.localcloud.ecs.services.deployments import complete, fail, has_failed
-from skylift.localcloud.ecs.services.rolling import YOUNG_SECONDS, Decision, Member, Wish, decide, delay_after
+from skylift.localcloud.ecs.services.rolling import YOUNG_SECONDS, Decision, Member, ServiceSpec, decide, delay_after
 from skylift.localcloud.ecs.tasks.balancing import add_event
 from skylift.localcloud.ecs.tasks.engine import Engine
 from skylift.localcloud.ecs.tasks.make import TaskMaker, TaskRequest, task_tags
@@ -127,7 +127,7 @@ class ServiceScheduler:
             for task in tasks
             if task.wanted
         ]
-        decision = decide(_wish(service), members, now, service.not_before)
+        decision = decide(_spec(service), members, now, service.not_before)
         self._look_again(key, service, tasks, decision)
         self._act(service, decision, now)
         self._count(service, decision, now)
@@ -193,9 +193,9 @@ class ServiceScheduler:
     def _order(self, service: EcsService, deployment: Document) -> TaskRequest:
         document = service.document
         definition = self._store.definitions[deployment["taskDefinition"]]
-        wish = {name: document.get(name) for name in ("propagateTags", "enableECSManagedTags")}
+        request = {name: document.get(name) for name in ("propagateTags", "enableECSManagedTags")}
         cluster, name = last_word(document["clusterArn"]), document["serviceName"]
-        tags = task_tags(wish, definition, cluster, name, document["tags"])
+        tags = task_tags(request, definition, cluster, name, document["tags"])
         placed = Counter(
             str(task.document.get("capacityProviderName"))
             for task in self.tasks_of(service)
@@ -227,10 +227,10 @@ class ServiceScheduler:
             self._told += self._events.of_service(document, "SERVICE_STEADY_STATE")
 
 
-def _wish(service: EcsService) -> Wish:
+def _spec(service: EcsService) -> ServiceSpec:
     document = service.document
     configuration, primary = document["deploymentConfiguration"], document["deployments"][0]
-    return Wish(
+    return ServiceSpec(
         document["desiredCount"],
         configuration["minimumHealthyPercent"],
         configuration["maximumPercent"],
