@@ -66,6 +66,7 @@ class TinyImages:
     folder: Path
     template: str = ""
     built: list[str] = field(default_factory=list)
+    asks: bool = False
 
     def find(self, reference: str) -> TinyImage | None:
         return (

@@ -15,7 +15,7 @@ from skylift.localcloud.containers.fake import FakeContainer, FakeRunner
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.events import Events
+from skylift.localcloud.events import EventDelivery, Events
 from skylift.localcloud.ports import CloudContext, Document
 from skylift.wire.provider import Caller
 
@@ -32,6 +32,7 @@ class Picture:
     default_command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/bin"})
     template: str = ""
+    asks: bool = False
 
     def executable(self, word: str) -> Path | None:
         return Path("/bin") / word
@@ -86,7 +87,7 @@ class World:
     runner: FakeRunner = field(init=False)
     ecs: EcsProvider = field(init=False)
     batch: BatchProvider = field(init=False)
-    events: Events = field(init=False)
+    delivery: EventDelivery = field(init=False)
     served: bool = False
 
     def __post_init__(self) -> None:
@@ -106,15 +107,16 @@ class World:
             await asyncio.sleep(0)
         place = CloudContext("000000000000", "us-east-1", "http://127.0.0.1:1", self.folder)
         nothing = Nothing()
-        self.events = Events(self.folder / "cloud.db", place, self.bus, self.clock)
+        events = Events(place, self.bus, self.clock)
+        self.delivery = EventDelivery(self.folder / "cloud.db", events, self.bus)
         neighbours = Neighbours(Picture(), nothing, nothing, nothing)
         self.ecs = EcsProvider(
-            place, neighbours, self.clock, runner=self.runner, events=self.events, slots=Slots(self.slots)
+            place, neighbours, self.clock, runner=self.runner, events=events, slots=Slots(self.slots)
         )
         self.batch = BatchProvider(self.ecs, self.clock, self._tell)
         self.served = True
         before(self.ecs)
-        await self.events.start()
+        await self.delivery.start()
         await self.batch.recover()
         await self.ecs.start()
         self.batch.begin()
@@ -126,7 +128,7 @@ class World:
     async def close(self) -> None:
         await self.ecs.close()
         await self.batch.close()
-        await self.events.close()
+        await self.delivery.close()
 
     def prepare(self, vcpus: int = 100, **definition: Any) -> None:
         resources = {"type": "FARGATE", "maxvCpus": vcpus, "subnets": ["s"], "securityGroupIds": ["g"]}

@@ -8,7 +8,6 @@ import resource
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_tur
 from skylift.localcloud.elb.balancer import Balancer
 from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsSecrets
 from skylift.localcloud.emulators.others import RestOfAws
-from skylift.localcloud.events import Events
-from skylift.localcloud.faults.actions import EventFaults, ecs_actions
+from skylift.localcloud.events import Bus, EventDelivery, Events
+from skylift.localcloud.faults.actions import FaultyBus, ecs_actions
 from skylift.localcloud.faults.plan import Faults
 from skylift.localcloud.faults.route import PREFIX, FaultRoute
 from skylift.localcloud.images.built import BuiltImages as BuiltImages
@@ -50,7 +49,6 @@ class LocalCloud:
         extra_keyring: the keys that IAM and STS have issued here.
         ecs: the ECS provider.
         batch: the Batch provider.
-        events: where state changes go to become EventBridge events.
         faults: misbehaviour on demand; the wire's interceptor.
         signed_routes: path prefix to app, for people's tools, behind the gate.
     """
@@ -92,18 +90,18 @@ class LocalCloud:
         def open_all(cloud: CloudContext) -> _Opened:
             balancer = Balancer(folder, clock, cloud.database)
             neighbours = Neighbours(images, AwsLogs(self._rest), AwsSecrets(self._rest), balancer)
-            events = Events(cloud.database, cloud, _Bus(self._rest), clock)
+            bus = _Bus(self._rest)
+            events = Events(cloud, bus, clock)
             room = Slots(machine_slots(slots), machine_turnstile())
             ecs = EcsProvider(cloud, neighbours, clock, on_change, runner, events, room)
-            return balancer, events, ecs, BatchProvider(ecs, clock, on_change)
+            faults = Faults(clock, ecs_actions(ecs.engine))
+            delivery = EventDelivery(cloud.database, events, FaultyBus(faults, bus))
+            return balancer, delivery, ecs, faults, BatchProvider(ecs, clock, on_change, faults)
 
         opened, damage = _opened(cloud, open_all)
-        self._balancer, self.events, self.ecs, self.batch = opened
+        self._balancer, self._events, self.ecs, self.faults, self.batch = opened
         self._database = cloud.database
         self._damage = [damage] if damage is not None else []
-        self.faults = Faults(clock, ecs_actions(self.ecs.engine))
-        self.batch.engine.launching.has_room = partial(self.faults.has_room, "batch")
-        self.events.through = EventFaults(self.faults, self._rest.put_event)
         self._undo: list[Callable[[], Any]] = []
         self._expose(cloud, keys, damage)
 
@@ -130,7 +128,7 @@ class LocalCloud:
         for begin, end in (
             (self._rest.start, self._rest.stop),
             (self._balancer.start, self._balancer.stop),
-            (self.events.start, self.events.close),
+            (self._events.start, self._events.close),
             (self.batch.recover, self.batch.close),  # before ECS forgets old ECS tasks, after the last has ended
             (self.ecs.start, self.ecs.close),
         ):
@@ -154,7 +152,7 @@ class LocalCloud:
             await self._undo.pop()()
 
 
-_Opened = tuple[Balancer, Events, EcsProvider, BatchProvider]
+_Opened = tuple[Balancer, EventDelivery, EcsProvider, Faults, BatchProvider]
 
 
 def _opened(cloud: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:
@@ -177,7 +175,7 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class _Bus:
+class _Bus(Bus):
     """EventBridge of the rest of AWS, in-process."""
 
     def __init__(self, rest: RestOfAws) -> None:

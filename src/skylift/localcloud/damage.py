@@ -107,25 +107,26 @@ def _said(error: Exception) -> str:
 
 
 class Refusing:
-    """Stands before a provider of ours: while its state is damaged, every operation is refused with what to do.
-
-    Attributes:
-        damage: what is wrong; ``None``: all is served.
-    """
+    """Stands before a provider of ours: while its state is damaged, every operation is refused with what to do."""
 
     def __init__(self, provider: Any, damage: Damage | None) -> None:
-        self.damage = damage
+        self._damage = damage
         self._provider = provider
         self.service: str = provider.service
         self.blocking: bool = provider.blocking
 
+    def refuse_all(self, damage: Damage) -> None:
+        """From now on every operation is refused."""
+        self._damage = damage
+
     def __getattr__(self, name: str) -> Any:
+        """An operation of the provider, under its own name; or its refusal."""
         found = getattr(self._provider, name)
-        if self.damage is None or not callable(found):
+        if self._damage is None or not callable(found):
             return found
 
         def refuse(_caller: Any, _request: Any) -> Any:
-            raise DamagedNow(str(self.damage))
+            raise DamagedNow(str(self._damage))
 
         return refuse
 

@@ -18,7 +18,6 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,50 +56,21 @@ class Bus(Protocol):
 
 
 class Events:
-    """Makes events and delivers them.
+    """Makes the texts of events, for those who write changes.
 
     Attributes:
-        through: every delivery goes through it: takes the events that are due, returns those to deliver. For faults on
-            demand.
+        bell: set when a transaction with events was committed.
     """
 
-    def __init__(self, path: Path, cloud: CloudContext, bus: Bus, clock: Clock) -> None:
-        """Nothing is opened before ``start``. ``path`` is the SQLite file of those who write changes."""
-        self.through: Callable[[Sequence[Document]], Sequence[Document]] = lambda events: events
-        self._path = path
+    def __init__(self, cloud: CloudContext, bus: Bus, clock: Clock) -> None:
+        self.bell = asyncio.Event()
         self._cloud = cloud
         self._bus = bus
         self._clock = clock
-        self._bell, self._delivered = asyncio.Event(), asyncio.Event()
-        self._loops: list[asyncio.Task[None]] = []
-        self._last = self._forgotten = 0
-
-    async def start(self) -> None:
-        """Delivers what is left of before, then whatever is rung for."""
-        self._disk = sqlite3.connect(self._path, isolation_level=None)
-        self._disk.execute("PRAGMA synchronous=NORMAL")
-        self._disk.execute(OUTBOX)
-        self._bell.set()
-        # Apart: the bus's disk may take a second, and events that come meanwhile must not wait for it.
-        loops = self._deliver(), self._tidy()
-        self._loops = [asyncio.create_task(loop, name="events") for loop in loops]
-
-    async def close(self) -> None:
-        """Delivers what is due and ends. Safe to call when ``start`` was not."""
-        if not self._loops:
-            return
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        self._loops = []
-        self._put()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._forget(), _AGAIN_SECONDS)
-        self._disk.close()
 
     def ring(self) -> None:
         """Says that a transaction with events was committed."""
-        self._bell.set()
+        self.bell.set()
 
     def of_task(self, document: Document) -> list[str]:
         """An ECS task has changed: texts for ``INSERT`` (none while nobody listens)."""
@@ -163,6 +133,41 @@ class Events:
         }
         return json.dumps(event, separators=(",", ":"), default=str)
 
+
+class EventDelivery:
+    """Brings the events of the outbox to the bus."""
+
+    def __init__(self, path: Path, events: Events, bus: Bus) -> None:
+        """Nothing is opened before ``start``. ``path`` is the SQLite file of those who write changes."""
+        self._path = path
+        self._bus = bus
+        self._bell, self._delivered = events.bell, asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._last = self._forgotten = 0
+
+    async def start(self) -> None:
+        """Delivers what is left of before, then whatever is rung for."""
+        self._disk = sqlite3.connect(self._path, isolation_level=None)
+        self._disk.execute("PRAGMA synchronous=NORMAL")
+        self._disk.execute(OUTBOX)
+        self._bell.set()
+        # Apart: the bus's disk may take a second, and events that come meanwhile must not wait for it.
+        loops = self._deliver(), self._tidy()
+        self._loops = [asyncio.create_task(loop, name="events") for loop in loops]
+
+    async def close(self) -> None:
+        """Delivers what is due and ends. Safe to call when ``start`` was not."""
+        if not self._loops:
+            return
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+        self._put()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._forget(), _AGAIN_SECONDS)
+        self._disk.close()
+
     async def _deliver(self) -> None:
         while True:
             await self._bell.wait()
@@ -186,7 +191,7 @@ class Events:
     def _put(self) -> None:
         """Delivers all that were not delivered yet, in order."""
         while rows := self._disk.execute(_NEXT, (self._last, _AT_ONCE)).fetchall():
-            for event in self.through([json.loads(body) for _, body in rows]):
+            for event in [json.loads(body) for _, body in rows]:
                 self._bus.put(event)
             self._last = int(rows[-1][0])
 
@@ -207,7 +212,7 @@ def _again(error: Exception, bell: asyncio.Event) -> None:
     asyncio.get_running_loop().call_later(_AGAIN_SECONDS, bell.set)
 
 
-class NoBus:
+class NoBus(Bus):
     """A bus without rules."""
 
     def wanted(self) -> bool:

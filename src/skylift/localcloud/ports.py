@@ -65,7 +65,14 @@ class Image(Protocol):
 
 
 class Images(Protocol):
-    """Finds and builds images."""
+    """Finds and builds images.
+
+    Attributes:
+        asks: whether ``find`` may take a moment each time, and its answer may change.
+    """
+
+    @property
+    def asks(self) -> bool: ...
 
     def find(self, reference: str) -> Image | None:
         """The image, when it is there already. Quick."""
@@ -112,6 +119,26 @@ class Targets(Protocol):
         """``initial``, ``healthy``, ``unhealthy``, ``draining`` or ``unused``. Raises ``AwsError``: no such target
         group."""
         ...
+
+
+class Capacity(Protocol):
+    """Whether AWS would have room just now; for faults on demand."""
+
+    def has_room(self, service: str, place: str) -> bool:
+        """Whether work may be placed.
+
+        Args:
+            service: ``ecs`` or ``batch``.
+            place: the name of the ECS cluster, or of the Batch job queue.
+        """
+        ...
+
+
+class AlwaysRoom(Capacity):
+    """Never short."""
+
+    def has_room(self, service: str, place: str) -> bool:  # noqa: ARG002  as in Capacity
+        return True
 
 
 def nobody(_kind: str, _document: Document) -> None:

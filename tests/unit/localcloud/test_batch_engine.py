@@ -18,6 +18,7 @@ from tests.unit.batch_world import ME, World, job_of, played, until
 from skylift.core.errors import Unavailable
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ecs.tasks.changes import TaskListener
 from skylift.wire.errors import AwsError
 
 pytestmark = pytest.mark.unit
@@ -72,13 +73,14 @@ def test_the_record_says_which_ecs_task_it_is_to_be_before_ecs_accepts_it(tmp_pa
         world.prepare()
         on_record: list[bool] = []
 
-        def look(task: EcsTask) -> None:
-            with sqlite3.connect(tmp_path / "cloud.db") as disk:
-                bodies = [json.loads(body) for (body,) in disk.execute("SELECT body FROM batch_jobs")]
-            disk.close()
-            on_record.append(task.id in {body.get("task") for body in bodies if body["status"] == "STARTING"})
+        class Looks(TaskListener):
+            def task_changed(self, task: EcsTask) -> None:
+                with sqlite3.connect(tmp_path / "cloud.db") as disk:
+                    bodies = [json.loads(body) for (body,) in disk.execute("SELECT body FROM batch_jobs")]
+                disk.close()
+                on_record.append(task.id in {body.get("task") for body in bodies if body["status"] == "STARTING"})
 
-        world.ecs.engine.listeners.insert(0, look)
+        world.ecs.engine.changes.listen(Looks())
         name = world.submit()
         (await world.runs(name)).end(0)
         await world.ends(name)

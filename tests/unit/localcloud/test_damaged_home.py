@@ -90,6 +90,8 @@ def test_a_damaged_record_of_named_images_costs_those_only(tmp_path: Path) -> No
     class Others:
         """Knows every image."""
 
+        asks = False
+
         def find(self, reference: str) -> Image | None:
             return None
 

@@ -40,6 +40,7 @@ class Pictures:
     entrypoint: tuple[str, ...] = ()
     default_command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/bin"})
+    asks: bool = False
 
     def executable(self, word: str) -> Path | None:
         return Path("/bin") / word

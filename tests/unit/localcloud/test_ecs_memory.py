@@ -21,7 +21,7 @@ from skylift.localcloud.containers.memory import (
     proportional_share,
     read_processes,
 )
-from skylift.localcloud.ecs.tasks.slots import SLOTS, Slots, machine_slots, slots_of
+from skylift.localcloud.ecs.tasks.slots import SLOTS, SlotListener, Slots, machine_slots, slots_of
 
 pytestmark = pytest.mark.unit
 MB = 1024 * 1024
@@ -148,7 +148,12 @@ def test_first_come_first_served() -> None:
         running[1].cancel()
         await asyncio.sleep(0.01)
         told: list[int] = []
-        slots.listeners.append(lambda: told.append(slots.free))
+
+        class Counts(SlotListener):
+            def slot_free(self) -> None:
+                told.append(slots.free)
+
+        slots.listen(Counts())
         slots.give_back("found")
         slots.give_back("found")
         await asyncio.sleep(0.01)

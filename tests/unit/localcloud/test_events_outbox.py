@@ -12,7 +12,7 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.localcloud.ecs.model.lazy import LazyMapping
-from skylift.localcloud.events import INSERT, OUTBOX, Events
+from skylift.localcloud.events import INSERT, OUTBOX, EventDelivery, Events
 from skylift.localcloud.ports import CloudContext
 
 pytestmark = pytest.mark.unit
@@ -36,8 +36,12 @@ class Bus:
         await self.on_disk.wait()
 
 
-def events_on(folder: Path, bus: Bus) -> Events:
-    return Events(folder / "db", CloudContext("0" * 12, "us-east-1", "http://x", folder), bus, ManualClock())
+class Outbox:
+    """Both sides of it: those who make events, and the delivery."""
+
+    def __init__(self, folder: Path, bus: Bus) -> None:
+        self.events = Events(CloudContext("0" * 12, "us-east-1", "http://x", folder), bus, ManualClock())
+        self.delivery = EventDelivery(folder / "db", self.events, bus)
 
 
 def write(folder: Path, texts: list[str]) -> None:
@@ -64,17 +68,17 @@ async def until(condition: Any) -> None:
 def test_in_order_and_removed_only_when_kept(tmp_path: Path) -> None:
     async def play() -> None:
         bus = Bus()
-        events = events_on(tmp_path, bus)
-        await events.start()
-        texts = [text for n in range(5) for text in events.of_service(SERVICE, f"E{n}")]
+        outbox = Outbox(tmp_path, bus)
+        await outbox.delivery.start()
+        texts = [text for n in range(5) for text in outbox.events.of_service(SERVICE, f"E{n}")]
         write(tmp_path, texts)
-        events.ring()
+        outbox.events.ring()
         await until(lambda: len(bus.got) == 5)
         assert [event["detail"]["eventName"] for event in bus.got] == [f"E{n}" for n in range(5)]
         assert left(tmp_path) == 5
         bus.on_disk.set()
         await until(lambda: left(tmp_path) == 0)
-        await events.close()
+        await outbox.delivery.close()
         assert len(bus.got) == 5
 
     asyncio.run(play())
@@ -83,16 +87,16 @@ def test_in_order_and_removed_only_when_kept(tmp_path: Path) -> None:
 def test_an_event_does_not_wait_for_the_disk_of_those_before_it(tmp_path: Path) -> None:
     async def play() -> None:
         bus = Bus()
-        events = events_on(tmp_path, bus)
-        await events.start()
+        outbox = Outbox(tmp_path, bus)
+        await outbox.delivery.start()
         for count in (1, 2, 3):
-            write(tmp_path, events.of_service(SERVICE, f"E{count}"))
-            events.ring()
+            write(tmp_path, outbox.events.of_service(SERVICE, f"E{count}"))
+            outbox.events.ring()
             await until(lambda count=count: len(bus.got) == count)
         assert left(tmp_path) == 3
         bus.on_disk.set()
         await until(lambda: left(tmp_path) == 0)
-        await events.close()
+        await outbox.delivery.close()
         assert len(bus.got) == 3
 
     asyncio.run(play())
@@ -101,21 +105,21 @@ def test_an_event_does_not_wait_for_the_disk_of_those_before_it(tmp_path: Path) 
 def test_what_was_not_kept_comes_again_after_a_crash(tmp_path: Path) -> None:
     async def play() -> None:
         bus = Bus()
-        first = events_on(tmp_path, bus)
-        await first.start()
-        write(tmp_path, first.of_service(SERVICE, "E"))
-        first.ring()
+        first = Outbox(tmp_path, bus)
+        await first.delivery.start()
+        write(tmp_path, first.events.of_service(SERVICE, "E"))
+        first.events.ring()
         await until(lambda: len(bus.got) == 1)
         for task in asyncio.all_tasks():
             if task.get_name() == "events":
                 task.cancel()
         bus.on_disk.set()
-        second = events_on(tmp_path, bus)
-        await second.start()
+        second = Outbox(tmp_path, bus)
+        await second.delivery.start()
         await until(lambda: len(bus.got) == 2)
         assert bus.got[0]["id"] == bus.got[1]["id"]
         await until(lambda: left(tmp_path) == 0)
-        await second.close()
+        await second.delivery.close()
 
     asyncio.run(play())
 
@@ -124,9 +128,9 @@ def test_nobody_listens(tmp_path: Path) -> None:
     async def play() -> None:
         bus = Bus()
         bus.listening = False
-        events = events_on(tmp_path, bus)
-        assert events.of_service(SERVICE, "E") == []
-        assert events.of_batch_job({"jobArn": "a"}) == []
+        outbox = Outbox(tmp_path, bus)
+        assert outbox.events.of_service(SERVICE, "E") == []
+        assert outbox.events.of_batch_job({"jobArn": "a"}) == []
 
     asyncio.run(play())
 

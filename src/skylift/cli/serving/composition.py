@@ -141,7 +141,7 @@ class Server:
             found = self._cloud.damage()
             if not found:
                 raise
-            self._mwaa.damage = next((one for one in found if str(one) in str(error)), found[0])
+            self._mwaa.refuse_all(next((one for one in found if str(one) in str(error)), found[0]))
             self._note(f"environments are not served: {error}")
             return
         stack.push_async_callback(self._end_control)
@@ -212,8 +212,8 @@ class WatchedImages:
 
     @property
     def asks(self) -> bool:
-        """Whether ``find`` may take a moment (``OciImages.asks``)."""
-        return bool(getattr(self._images, "asks", False))
+        """As those that it watches."""
+        return self._images.asks
 
     def find(self, reference: str) -> Image | None:
         """The image, when it is there."""

@@ -24,7 +24,9 @@ from skylift.localcloud.batch.verdict import TIMED_OUT, AttemptEnd, JobDecision,
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.model.lifecycle import StopCode, TaskState
 from skylift.localcloud.ecs.model.store import EcsTask
-from skylift.localcloud.ports import Change, Document
+from skylift.localcloud.ecs.tasks.changes import TaskListener
+from skylift.localcloud.ecs.tasks.slots import SlotListener
+from skylift.localcloud.ports import Capacity, Change, Document
 
 KEPT_SECONDS = 24 * 3600.0
 """How long an ended job can be described. AWS: at least 24 hours
@@ -36,23 +38,25 @@ _NO_ROOM_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class BatchEngine:
+class BatchEngine(TaskListener, SlotListener):
     """Moves jobs. ``recover`` before ECS starts, ``begin`` after it."""
 
-    def __init__(self, ecs: EcsProvider, store: BatchStore, clock: Clock, on_change: Change) -> None:
+    def __init__(
+        self, ecs: EcsProvider, store: BatchStore, clock: Clock, on_change: Change, capacity: Capacity
+    ) -> None:
         self.index = JobIndex(ecs.cloud, store, clock, on_change, ecs.engine.events)
         self.lines = RunnableQueue()
         self._ecs = ecs
         self._store = store
         self._clock = clock
         self._admission = Admission(store, self.index, self.lines)
-        self.launching = JobLauncher(ecs, store, self.index, self.lines)
+        self.launching = JobLauncher(ecs, store, self.index, self.lines, capacity)
         self._deadlines: list[tuple[float, str, str]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._rung = False
         self._open = False
-        ecs.engine.listeners.append(self._ecs_changed)
-        ecs.engine.slots.listeners.append(self.ring)
+        ecs.engine.changes.listen(self)
+        ecs.engine.slots.listen(self)
 
     def recover(self) -> None:
         """Brings the jobs up to what ECS has on record. Must come before ECS forgets old ECS tasks, that is before it
@@ -96,6 +100,10 @@ class BatchEngine:
         if self._open and not self._rung:
             self._rung = True
             asyncio.get_running_loop().call_soon(self._look)
+
+    def slot_free(self) -> None:
+        """What is runnable may start now."""
+        self.ring()
 
     def capacity_changed(self) -> None:
         """Compute environments or queues are not what they were."""
@@ -202,7 +210,8 @@ class BatchEngine:
             _log.warning("%s", error)
             self._later("disk", _FULL_DISK_SECONDS, self.ring)
 
-    def _ecs_changed(self, task: EcsTask) -> None:
+    def task_changed(self, task: EcsTask) -> None:
+        """The ECS task of a job's attempt has changed: so does the job."""
         job = self.index.running.get(task.id)
         if job is None:
             return

@@ -7,7 +7,7 @@ accepts that ECS task (another). After a crash in between the ECS task is not kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from skylift.core.errors import Unavailable
 from skylift.core.names import arn
@@ -22,7 +22,7 @@ from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ecs.tasks.make import TaskRequest
-from skylift.localcloud.ports import Document
+from skylift.localcloud.ports import Capacity, Document
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -37,12 +37,13 @@ class JobLauncher:
     (``ecs.capacity``).
 
     Attributes:
-        has_room: asked, by a queue's name, before anything of it is started; for faults on demand.
-        refused: whether it said no at the last ``launch``.
+        refused: whether the capacity of a queue said no at the last ``launch``.
     """
 
-    def __init__(self, ecs: EcsProvider, store: BatchStore, index: JobIndex, lines: RunnableQueue) -> None:
-        self.has_room: Callable[[str], bool] = lambda _queue: True
+    def __init__(
+        self, ecs: EcsProvider, store: BatchStore, index: JobIndex, lines: RunnableQueue, capacity: Capacity
+    ) -> None:
+        self._capacity = capacity
         self.refused = False
         self._ecs = ecs
         self._store = store
@@ -97,7 +98,7 @@ class JobLauncher:
 
     def _heads(self) -> Iterator[tuple[Document, BatchJob]]:
         for queue, job in self._lines.by_priority(self._store.queues.values()):
-            if self.has_room(queue["jobQueueName"]):
+            if self._capacity.has_room("batch", queue["jobQueueName"]):
                 yield queue, job
             else:
                 self.refused = True

@@ -12,7 +12,7 @@ from skylift.localcloud.batch.store import BatchStore
 from skylift.localcloud.batch.submissions import SubmissionOperations
 from skylift.localcloud.batch.tags import BatchTagOperations
 from skylift.localcloud.ecs.api.provider import EcsProvider
-from skylift.localcloud.ports import Change, nobody
+from skylift.localcloud.ports import AlwaysRoom, Capacity, Change, nobody
 
 
 class BatchProvider(
@@ -31,10 +31,16 @@ class BatchProvider(
     service = "batch"
     blocking = False
 
-    def __init__(self, ecs: EcsProvider, clock: Clock, on_change: Change = nobody) -> None:
-        """Opens Batch's tables in ECS's ``cloud.db``; attempts share ECS's slots and its events."""
+    def __init__(
+        self, ecs: EcsProvider, clock: Clock, on_change: Change = nobody, capacity: Capacity | None = None
+    ) -> None:
+        """Opens Batch's tables in ECS's ``cloud.db``; attempts share ECS's slots and its events.
+
+        Args:
+            capacity: asked before anything of a queue is started; ``None``: there is always room.
+        """
         store = BatchStore(ecs.cloud.database)
-        super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change), clock)
+        super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change, capacity or AlwaysRoom()), clock)
 
     async def recover(self) -> None:
         """Brings the jobs of before up to what ECS has on record."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from skylift.localcloud.ecs.model.lifecycle import TaskState
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ecs.tasks.engine import Engine
+from skylift.localcloud.events import Bus
 from skylift.localcloud.faults.effects import Fault, last_word
 from skylift.localcloud.faults.plan import Action, Faults
 from skylift.localcloud.ports import Document
@@ -32,28 +33,31 @@ def ecs_actions(engine: Engine) -> Mapping[str, Action]:
     return {"spot": reclaim, "kill": kill}
 
 
-class EventFaults:
-    """Stands between the outbox and the bus; what is late is kept in memory only.
+class FaultyBus(Bus):
+    """Stands before the bus: events are lost, doubled or late. What is late is kept in memory only.
 
     Args:
         faults: which events are hit.
-        put: delivers one event.
+        bus: delivers them.
     """
 
-    def __init__(self, faults: Faults, put: Callable[[Document], None]) -> None:
+    def __init__(self, faults: Faults, bus: Bus) -> None:
         self._faults = faults
-        self._put = put
+        self._bus = bus
 
-    def __call__(self, events: Sequence[Document]) -> Sequence[Document]:
-        """The events to deliver now, of those that are due. Must be called on the event loop."""
-        now: list[Document] = []
-        for event in events:
-            for delay in self._faults.event_delays(str(event["source"])):
-                if delay:
-                    asyncio.get_running_loop().call_later(delay, self._put, event)
-                else:
-                    now.append(event)
-        return now
+    def wanted(self) -> bool:
+        return self._bus.wanted()
+
+    def put(self, event: Document) -> None:
+        """Delivers an event now, later, twice or never. Must be called on the event loop."""
+        for delay in self._faults.event_delays(str(event["source"])):
+            if delay:
+                asyncio.get_running_loop().call_later(delay, self._bus.put, event)
+            else:
+                self._bus.put(event)
+
+    async def kept(self) -> None:
+        await self._bus.kept()
 
 
 def _chosen(engine: Engine, fault: Fault) -> Iterable[EcsTask]:

@@ -15,13 +15,14 @@ from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.faults.effects import Effect, Fault, delays_of, effect
 from skylift.localcloud.faults.kinds import KINDS
-from skylift.wire.intercept import Call, ConnectionCut, Interception
+from skylift.localcloud.ports import Capacity
+from skylift.wire.intercept import Call, ConnectionCut, Interception, Interceptor
 
 Action = Callable[[Fault], int]
 """Does a fault of a kind that is done at once; says how many containers or ECS tasks it has hit."""
 
 
-class Faults:
+class Faults(Interceptor, Capacity):
     """The faults of one local cloud; the wire's interceptor. Belongs to one event loop.
 
     Args:
@@ -92,12 +93,7 @@ class Faults:
         return _interception(found)
 
     def has_room(self, service: str, place: str) -> bool:
-        """Whether work may be placed; for schedulers, which start what waits without being called.
-
-        Args:
-            service: ``ecs`` or ``batch``.
-            place: the name of the ECS cluster, or of the Batch job queue.
-        """
+        """See ``Capacity``: for schedulers, which start what waits without being called."""
         key = "cluster" if service == "ecs" else "queue"
         for fault in self._live():
             values = fault.values

@@ -87,6 +87,9 @@ def site_of(root: Path) -> dict[str, str]:
 class BuiltImages:
     """The images of one ``$SKYLIFT_HOME``. Safe to use from several threads and processes at once."""
 
+    asks = False
+    """Once built, an image stays as it is."""
+
     def __init__(
         self, home: Path, cache: Path, *, environ: Mapping[str, str] = os.environ, locks: Path = LOCKS
     ) -> None:

@@ -30,6 +30,9 @@ class LocalImages:
         Refused: one of ``named`` has no ``bin/python``.
     """
 
+    asks = False
+    """Once found, an image stays as it is."""
+
     def __init__(
         self,
         others: Images,

@@ -59,7 +59,7 @@ class EcsProvider(
     ) -> None:
         """Opens ``cloud.db`` in the cloud's folder; nothing runs yet. Without ``events`` nobody is told of any."""
         cloud.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        events = events or Events(cloud.database, cloud, NoBus(), clock)
+        events = events or Events(cloud, NoBus(), clock)
         store = EcsStore(cloud.database, events.ring)
         self._runner = runner or TemplateRunner(
             ProcessRunner(), cloud.folder / "templates", most=TEMPLATES.read(os.environ)

@@ -161,7 +161,7 @@ class ServiceOperations(EcsOperations):
     def _accept(self, service: EcsService, events: Sequence[str] = ()) -> None:
         service.failures, service.not_before = 0, 0.0
         self.store.save(service, events=events)
-        self.engine.tell_service(*service.key)
+        self.engine.changes.service_changed(service)
         self.scheduler.ring(service.key)
 
     def _active(self, cluster: Document, reference: str) -> EcsService:

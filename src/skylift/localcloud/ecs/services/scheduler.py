@@ -17,6 +17,7 @@ from skylift.localcloud.ecs.model.store import EcsService, EcsTask
 from skylift.localcloud.ecs.services.deployments import complete, fail, has_failed
 from skylift.localcloud.ecs.services.rolling import YOUNG_SECONDS, Decision, Member, ServiceSpec, decide, delay_after
 from skylift.localcloud.ecs.tasks.balancing import add_event
+from skylift.localcloud.ecs.tasks.changes import TaskListener
 from skylift.localcloud.ecs.tasks.engine import Engine
 from skylift.localcloud.ecs.tasks.make import TaskMaker, TaskRequest, task_tags
 from skylift.localcloud.ports import Document
@@ -35,7 +36,7 @@ _SICK_SECONDS = 5.0
 Key = tuple[str, str]
 
 
-class ServiceScheduler:
+class ServiceScheduler(TaskListener):
     """The service scheduler."""
 
     def __init__(self, engine: Engine, maker: TaskMaker) -> None:
@@ -46,7 +47,7 @@ class ServiceScheduler:
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._events = engine.events
         self._told: list[str] = []
-        engine.listeners.append(self._task_changed)
+        engine.changes.listen(self)
 
     def start(self) -> None:
         """Looks at every service once; call after the engine has started."""
@@ -75,7 +76,8 @@ class ServiceScheduler:
             if task.deployment and task.document["group"] == group and task.document["clusterArn"] == cluster
         ]
 
-    def _task_changed(self, task: EcsTask) -> None:
+    def task_changed(self, task: EcsTask) -> None:
+        """A service's ECS task has changed: the service is looked at soon."""
         if not task.deployment:
             return
         key = (task.document["clusterArn"], str(task.document["group"]).removeprefix("service:"))
@@ -134,7 +136,7 @@ class ServiceScheduler:
         if self._told or _summary(service.document) != before:
             texts, self._told = self._told, []
             self._store.keep(service, events=texts)
-            self._engine.tell_service(*key)
+            self._engine.changes.service_changed(service)
 
     def _judge(self, service: EcsService, now: float) -> None:
         """Ends what is sick, once its grace time is over, and the deployment that has failed too often."""

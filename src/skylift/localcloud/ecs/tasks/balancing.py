@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from skylift.core.clock import Clock
 from skylift.localcloud.ecs.model.store import EcsService, EcsStore, EcsTask
+from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ports import Document, Targets
 from skylift.wire.errors import AwsError
 
@@ -25,11 +26,11 @@ def add_event(service: EcsService, now: float, message: str) -> None:
 class Balancing:
     """The way from ECS tasks to target groups."""
 
-    def __init__(self, store: EcsStore, targets: Targets, clock: Clock, told: Callable[[str, str], None]) -> None:
+    def __init__(self, store: EcsStore, targets: Targets, clock: Clock, changes: TaskChanges) -> None:
         self._store = store
         self._targets = targets
         self._clock = clock
-        self._told = told
+        self._changes = changes
 
     async def enter(self, task: EcsTask) -> None:
         """Registers the ECS task in the target groups of its service."""
@@ -83,4 +84,4 @@ class Balancing:
             except AwsError as error:  # the service's owner can act: ECS shows it as an event, and so do we
                 add_event(service, self._clock(), f"was unable to have 1 targets {word} in {group}: {error.message}")
         self._store.keep(service)
-        self._told(*service.key)
+        self._changes.service_changed(service)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from skylift.localcloud.containers.log_tail import LogTails
 from skylift.localcloud.containers.memory import MemoryWatch
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY, check_of
-from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, StopCode, TaskState
+from skylift.localcloud.ecs.model.lifecycle import StopCode, TaskState
 from skylift.localcloud.ecs.model.store import STOPPED_SECONDS, EcsStore, EcsTask
 from skylift.localcloud.ecs.tasks.balancing import Balancing
+from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ecs.tasks.life import TaskContext, TaskRun
 from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
@@ -60,13 +61,12 @@ class Engine:
         self.clock = clock
         self.closing = False
         self.slots = slots or Slots(machine_slots())
-        self.listeners: list[Callable[[EcsTask], None]] = []
+        self.changes = TaskChanges(store, events, on_change)
         self._runner = runner
         self._neighbours = neighbours
-        self._on_change = on_change
         self._pulls = Pulls(neighbours.images)
-        self._balancing = Balancing(store, neighbours.targets, clock, self.tell_service)
-        self._flights: dict[str, tuple[TaskRun, asyncio.Task[None]]] = {}
+        self._balancing = Balancing(store, neighbours.targets, clock, self.changes)
+        self._runs: dict[str, tuple[TaskRun, asyncio.Task[None]]] = {}
         self._tails: LogTails | None = None
         self._memory = MemoryWatch()
         self._pruning: asyncio.TimerHandle | None = None
@@ -80,18 +80,18 @@ class Engine:
             if task.state is not TaskState.PROVISIONING and not task.deployment:
                 self.slots.hold(task.id)
         for task in list(self.store.alive.values()):
-            self._fly(task, again=True)
+            self._run(task, again=True)
 
     async def close(self) -> None:
         """Ends all containers, side by side; every ECS task is recorded as STOPPED."""
         self.closing = True
         if self._pruning is not None:
             self._pruning.cancel()
-        for run, _ in self._flights.values():
+        for run, _ in self._runs.values():
             run.cap_stop_timeout(CLOSING_SECONDS)
             self.stop(run.task, StopCode.TERMINATION, "The local cloud is shutting down.")
-        while self._flights:
-            await asyncio.wait([future for _, future in self._flights.values()])
+        while self._runs:
+            await asyncio.wait([future for _, future in self._runs.values()])
         if self._tails is not None:
             await self._tails.close()
 
@@ -103,10 +103,9 @@ class Engine:
         """
         if self.closing:
             raise AwsError("ServerException", "The local cloud is shutting down.", 500)
-        self.store.save(*tasks, events=[text for task in tasks for text in self.events.of_task(task.document)])
+        self.changes.accept(tasks)
         for task in tasks:
-            self._tell(task)
-            self._fly(task, again=False)
+            self._run(task, again=False)
 
     def stop(self, task: EcsTask, code: StopCode, reason: str) -> None:
         """Asks an ECS task to end; returns at once. Harmless when it ends already; the first reason stays."""
@@ -115,44 +114,25 @@ class Engine:
         task.document |= {"desiredStatus": TaskState.STOPPED, "stopCode": code, "stoppingAt": self.clock()}
         if reason:
             task.document["stoppedReason"] = reason
-        self.changed(task)
-        self._flights[task.id][0].stop_wanted.set()
+        self.changes.changed(task)
+        self._runs[task.id][0].stop_wanted.set()
 
     def reclaim_spot(self, task: EcsTask, warning: float) -> None:
         """Takes an ECS task's Spot capacity away: SIGTERM now, SIGKILL after ``warning`` seconds, or its stopTimeout if
         shorter."""
-        if task.wanted and (flying := self._flights.get(task.id)):
-            flying[0].cap_stop_timeout(warning)
+        if task.wanted and (running := self._runs.get(task.id)):
+            running[0].cap_stop_timeout(warning)
             self.stop(task, StopCode.SPOT, "Your Spot Task was interrupted.")
 
     def run(self, task: EcsTask) -> TaskRun | None:
-        """Its flight, while it has one."""
-        flying = self._flights.get(task.id)
-        return flying[0] if flying else None
+        """Its run, while it is not over."""
+        running = self._runs.get(task.id)
+        return running[0] if running else None
 
     def kill(self, task: EcsTask, container: str = "") -> int:
         """SIGKILL to containers of an ECS task: the named one, or all. Says how many it were."""
-        flying = self._flights.get(task.id)
-        return flying[0].kill(container) if flying else 0
-
-    def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
-        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again),
-        and told."""
-        task.document["lastStatus"] = ECS_TASK.move(task.state, state)
-        task.document |= members
-        task.document["version"] += 1
-        self.store.soon(task, self.events.of_task(task.document))
-        self._tell(task)
-
-    def changed(self, task: EcsTask) -> None:
-        """Saves and tells of a change."""
-        task.document["version"] += 1
-        self.store.keep(task, events=self.events.of_task(task.document))
-        self._tell(task)
-
-    def tell_service(self, cluster_arn: str, name: str) -> None:
-        """Tells of a service that has changed (it is saved already)."""
-        self._on_change("service", self.store.services[cluster_arn, name].document)
+        running = self._runs.get(task.id)
+        return running[0].kill(container) if running else 0
 
     def healthy(self, task: EcsTask) -> bool:
         """Whether it runs, its own health checks (if any) succeed, and so do those of its service's load balancers."""
@@ -179,12 +159,7 @@ class Engine:
         """References of the images that are being built now."""
         return self._pulls.progress()
 
-    def _tell(self, task: EcsTask) -> None:
-        self._on_change("ecs-task", task.document)
-        for listener in self.listeners:
-            listener(task)
-
-    def _fly(self, task: EcsTask, again: bool) -> None:
+    def _run(self, task: EcsTask, again: bool) -> None:
         assert self._tails is not None, "start() comes first"
         context = TaskContext(
             self.place,
@@ -198,13 +173,12 @@ class Engine:
             self.slots,
             self._memory,
             self.clock,
-            self.move,
-            self.changed,
+            self.changes,
         )
         run = TaskRun(context, task, again)
-        future = asyncio.create_task(run.fly(), name=f"ecs-{task.id}")
-        self._flights[task.id] = run, future
-        future.add_done_callback(lambda _: self._flights.pop(task.id, None))
+        future = asyncio.create_task(run.run(), name=f"ecs-{task.id}")
+        self._runs[task.id] = run, future
+        future.add_done_callback(lambda _: self._runs.pop(task.id, None))
 
     def _prune(self) -> None:
         """Forgets what stopped more than an hour ago, with its folders."""

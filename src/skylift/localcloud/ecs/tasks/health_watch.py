@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 from skylift.core.clock import Clock
 from skylift.localcloud.containers.program import Program, exit_code
 from skylift.localcloud.containers.runner import RunningContainer
 from skylift.localcloud.ecs.model.health import HealthCheck, Pulse, check_of, task_health, watch
 from skylift.localcloud.ecs.model.store import EcsTask
+from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ecs.tasks.launch import Wanted
 from skylift.localcloud.ports import Document
+
+
+class CheckedContainers(Protocol):
+    """The containers of one ECS task, as their health checks need them. A ``TaskRun`` is this."""
+
+    async def check_program(self, name: str, words: Sequence[str]) -> Program | None:
+        """How to run words in the container of that name; ``None``: it cannot be."""
+        ...
 
 
 class HealthWatch:
@@ -26,15 +36,14 @@ class HealthWatch:
         self,
         task: EcsTask,
         wanted: Sequence[Wanted],
-        inside: Callable[[str, Sequence[str]], Awaitable[Program | None]],
-        changed: Callable[[EcsTask], None],
+        containers: CheckedContainers,
+        changes: TaskChanges,
         clock: Clock,
     ) -> None:
-        """``inside`` says how to run words in the container of that name; ``None``: it cannot be."""
         self.bell = asyncio.Event()
         self._task = task
-        self._inside = inside
-        self._changed = changed
+        self._containers = containers
+        self._changes = changes
         self._clock = clock
         self._counted = [one.name for one in wanted if one.essential and check_of(one.definition)]
         self._watching: list[asyncio.Task[None]] = []
@@ -56,7 +65,7 @@ class HealthWatch:
             watching.cancel()
 
     async def _run(self, name: str, check: HealthCheck) -> bool:
-        program = await self._inside(name, check.words)
+        program = await self._containers.check_program(name, check.words)
         return program is not None and await exit_code(program, check.timeout) == 0
 
     def _tell(self, document: Document, status: str) -> None:
@@ -64,4 +73,4 @@ class HealthWatch:
         counted = (self._task.container(name)["healthStatus"] for name in self._counted)
         self._task.document["healthStatus"] = task_health(counted)
         self.bell.set()
-        self._changed(self._task)
+        self._changes.changed(self._task)

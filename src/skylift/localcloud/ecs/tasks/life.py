@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -22,8 +22,9 @@ from skylift.localcloud.ecs.model.lifecycle import STARTING, StopCode, TaskState
 from skylift.localcloud.ecs.model.store import EcsStore, EcsTask
 from skylift.localcloud.ecs.tasks import launch as launching
 from skylift.localcloud.ecs.tasks.balancing import Balancing
+from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ecs.tasks.depends_on import ContainerProgress, DependencyFailed, may_start, patience
-from skylift.localcloud.ecs.tasks.health_watch import HealthWatch
+from skylift.localcloud.ecs.tasks.health_watch import CheckedContainers, HealthWatch
 from skylift.localcloud.ecs.tasks.launch import Wanted, container_folder, log_target, task_memory, wanted_containers
 from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
@@ -62,11 +63,10 @@ class TaskContext:
     slots: Slots
     memory: MemoryWatch
     clock: Clock
-    move: Callable[..., None]
-    changed: Callable[[EcsTask], None]
+    changes: TaskChanges
 
 
-class TaskRun:
+class TaskRun(CheckedContainers):
     """Takes one ECS task through its life. ``stop_wanted`` is set by whoever asks it to end."""
 
     def __init__(self, context: TaskContext, task: EcsTask, again: bool) -> None:
@@ -82,7 +82,7 @@ class TaskRun:
         self._sending = LogSending(context.logs, task.id)
         definition = context.store.definitions[task.document["taskDefinitionArn"]]
         self._wanted = wanted_containers(definition, task.document["overrides"])
-        self._health = HealthWatch(task, self._wanted, self._checking, context.changed, context.clock)
+        self._health = HealthWatch(task, self._wanted, self, context.changes, context.clock)
         if not task.wanted:
             self.stop_wanted.set()
 
@@ -97,7 +97,7 @@ class TaskRun:
             self._running[found].signal(signal.SIGKILL)
         return len(hit)
 
-    async def fly(self) -> None:
+    async def run(self) -> None:
         """The whole life. Whatever happens, the ECS task ends STOPPED and nothing of it runs on."""
         try:
             await self._start()
@@ -128,14 +128,14 @@ class TaskRun:
                 self._context.slots.hold(self.task.id)
             elif not self.task.deployment:
                 await self._unless_over(self._context.slots.take(self.task.id))
-            self._context.move(self.task, TaskState.PENDING, **self._connected())
+            self._context.changes.move(self.task, TaskState.PENDING, **self._connected())
         missing = [wanted for wanted in self._wanted if wanted.name not in self._running]
         if missing:
             images = await self._pull(missing)
             secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
             await self._start_in_order(missing, images, secrets)
         if self.task.state is TaskState.PENDING:
-            self._context.move(self.task, TaskState.RUNNING, startedAt=self._context.clock())
+            self._context.changes.move(self.task, TaskState.RUNNING, startedAt=self._context.clock())
         if self.task.wanted:
             await self._context.balancing.enter(self.task)
 
@@ -243,7 +243,8 @@ class TaskRun:
         if not wanted.essential:
             container.ended.add_done_callback(lambda ended: self._tell_exit(name, ended.result()))
 
-    async def _checking(self, name: str, words: Sequence[str]) -> Program | None:
+    async def check_program(self, name: str, words: Sequence[str]) -> Program | None:
+        """For the health checks (``CheckedContainers``)."""
         try:
             return await self.enter(name, words, False)
         except CannotStart:
@@ -294,7 +295,7 @@ class TaskRun:
     def _tell_exit(self, name: str, ended: Ended) -> None:
         self._note_exit(name, ended)
         if not self.task.stopped:
-            self._context.changed(self.task)
+            self._context.changes.changed(self.task)
 
     def _note_exit(self, name: str, ended: Ended) -> None:
         document = self.task.container(name)
@@ -345,15 +346,15 @@ class TaskRun:
         self._ending(StopCode.ESSENTIAL_EXITED, "Essential container in task exited")
         self._health.end()
         if self.task.registered:
-            self._context.move(self.task, TaskState.DEACTIVATING)
+            self._context.changes.move(self.task, TaskState.DEACTIVATING)
             await self._context.balancing.leave(self.task)
         alive = [wanted for wanted in self._wanted if self._is_alive(wanted.name)]
         if alive and self.task.state in {TaskState.PENDING, TaskState.RUNNING, TaskState.DEACTIVATING}:
-            self._context.move(self.task, TaskState.STOPPING)
+            self._context.changes.move(self.task, TaskState.STOPPING)
         await asyncio.gather(*(self._stop_container(wanted) for wanted in alive))
         now = self._context.clock()
         if self.task.state is not TaskState.DEPROVISIONING:
-            self._context.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
+            self._context.changes.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
         for name, container in self._running.items():
             self._note_exit(name, container.ended.result())
         await self._flush_logs()
@@ -362,10 +363,10 @@ class TaskRun:
         for attachment in self.task.document["attachments"]:
             attachment["status"] = "DELETED"
         await asyncio.to_thread(self._clean)
-        self._context.move(self.task, TaskState.STOPPED, stoppedAt=self._context.clock())
+        self._context.changes.move(self.task, TaskState.STOPPED, stoppedAt=self._context.clock())
 
     async def _flush_logs(self) -> None:
-        self._sending.cap_stop_timeout()
+        self._sending.end_soon()
         for tail in self._tails.values():
             try:
                 await self._context.tails.finish(tail)

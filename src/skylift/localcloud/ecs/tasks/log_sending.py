@@ -26,7 +26,7 @@ class LogSending:
         self._task = task
         self._deadline = float("inf")
 
-    def cap_stop_timeout(self) -> None:
+    def end_soon(self) -> None:
         """All containers have ended: whoever waits for that must not wait for ever."""
         self._deadline = asyncio.get_running_loop().time() + LAST_SECONDS
 

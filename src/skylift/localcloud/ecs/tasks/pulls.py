@@ -37,7 +37,7 @@ class Pulls:
 
     async def _find(self, reference: str) -> Image | None:
         """The first look reads lock files and sources: not on the event loop."""
-        if reference in self._known and not getattr(self._images, "asks", False):
+        if reference in self._known and not self._images.asks:
             return self._images.find(reference)
         found = await asyncio.to_thread(self._images.find, reference)
         if found is not None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from skylift.core.settings import Setting, whole_number
 from skylift.localcloud.ecs.tasks.start_limit import PER_CORE, StartLimiter
@@ -29,6 +29,14 @@ SLOTS: Setting[int] = Setting(
 )
 
 
+class SlotListener(Protocol):
+    """Wants to know when there is room: Batch."""
+
+    def slot_free(self) -> None:
+        """A place has become free and nobody waited for it. Must not block."""
+        ...
+
+
 class Slots:
     """Places for ECS tasks, each held by one id from its start to its end.
 
@@ -37,15 +45,18 @@ class Slots:
 
     Attributes:
         most: how many may be held; more are, for a while, when a restart finds more running.
-        listeners: called whenever a place has become free and nobody waited for it.
     """
 
     def __init__(self, most: int, start_limiter: StartLimiter | None = None) -> None:
         self.most = most
         self._start_limiter = start_limiter
-        self.listeners: list[Callable[[], None]] = []
+        self._listeners: list[SlotListener] = []
         self._held: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
+
+    def listen(self, listener: SlotListener) -> None:
+        """Tells somebody of free places from now on."""
+        self._listeners.append(listener)
 
     @property
     def free(self) -> int:
@@ -97,8 +108,8 @@ class Slots:
                 self._held.add(first)
                 turn.set_result(None)
         if self.free:
-            for listener in self.listeners:
-                listener()
+            for listener in self._listeners:
+                listener.slot_free()
 
 
 def slots_of(wanted: int, cores: int, memory: int) -> int:

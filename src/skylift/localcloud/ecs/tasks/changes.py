@@ -1,0 +1,64 @@
+"""The one place where an ECS task's state changes: the change is written down, becomes an event, and is told to those
+who listen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, TaskState
+from skylift.localcloud.ecs.model.store import EcsService, EcsStore, EcsTask
+from skylift.localcloud.events import Events
+from skylift.localcloud.ports import Change
+
+
+class TaskListener(Protocol):
+    """Wants to know of changes of ECS tasks: the service scheduler, Batch."""
+
+    def task_changed(self, task: EcsTask) -> None:
+        """An ECS task is not what it was. Must not block."""
+        ...
+
+
+class TaskChanges:
+    """Writes changes down and tells of them."""
+
+    def __init__(self, store: EcsStore, events: Events, on_change: Change) -> None:
+        self._store = store
+        self._events = events
+        self._on_change = on_change
+        self._listeners: list[TaskListener] = []
+
+    def listen(self, listener: TaskListener) -> None:
+        """Tells somebody of every change from now on."""
+        self._listeners.append(listener)
+
+    def accept(self, tasks: Sequence[EcsTask]) -> None:
+        """New ECS tasks: once this returns they are on disk. Raises ``Unavailable``: the disk does not take them."""
+        self._store.save(*tasks, events=[text for task in tasks for text in self._events.of_task(task.document)])
+        for task in tasks:
+            self._tell(task)
+
+    def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
+        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again),
+        and told."""
+        task.document["lastStatus"] = ECS_TASK.move(task.state, state)
+        task.document |= members
+        task.document["version"] += 1
+        self._store.soon(task, self._events.of_task(task.document))
+        self._tell(task)
+
+    def changed(self, task: EcsTask) -> None:
+        """Saves and tells of a change that is not the next state."""
+        task.document["version"] += 1
+        self._store.keep(task, events=self._events.of_task(task.document))
+        self._tell(task)
+
+    def service_changed(self, service: EcsService) -> None:
+        """Tells of a service that has changed (it is saved already)."""
+        self._on_change("service", service.document)
+
+    def _tell(self, task: EcsTask) -> None:
+        self._on_change("ecs-task", task.document)
+        for listener in self._listeners:
+            listener.task_changed(task)
