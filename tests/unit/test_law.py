@@ -30,7 +30,7 @@ FOREIGN = {
     "aws": {"boto3", "botocore"},
     "wire": {"botocore", "uvicorn"},
     "executors": {"airflow", "sqlalchemy"},
-    "runtime": {"airflow", "sqlalchemy"},
+    "runtime": {"airflow", "sqlalchemy", "statsd"},
     "control": {"psycopg"},
     "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
     "cli": {"click", "rich", "watchfiles", "uvicorn"},

@@ -19,12 +19,18 @@ from skylift.aws import models, ready
 from skylift.core.errors import Refused
 from skylift.core.partitions import SUFFIXES
 
-_USUAL = (5, 60.0, None)
+_USUAL = (5, 60.0, 10.0, None)
 """What ``client`` is called with by default, but for the region."""
 
 
 def client(
-    service: str, *, region: str | None = None, attempts: int = 5, read_timeout: float = 60.0, session: Any = None
+    service: str,
+    *,
+    region: str | None = None,
+    attempts: int = 5,
+    read_timeout: float = 60.0,
+    connect_timeout: float = 10.0,
+    session: Any = None,
 ) -> Any:
     """A boto3 client of one service, with credentials and endpoint from the usual AWS places.
 
@@ -33,16 +39,19 @@ def client(
         region: AWS region; default from the environment or profile.
         attempts: tries of one call, the first included (1 = no retry).
         read_timeout: seconds to wait for an answer.
+        connect_timeout: seconds to wait for a connection.
         session: a boto3 session whose credentials to use instead of the usual places.
 
     Raises:
         Refused: AWS's settings cannot be used: no region, a profile that is not there, an endpoint that is no URL.
     """
-    if (attempts, read_timeout, session) == _USUAL and (made := ready.take(service, region)) is not None:
+    if (attempts, read_timeout, connect_timeout, session) == _USUAL and (
+        made := ready.take(service, region)
+    ) is not None:
         return made
     prefixes = {"inject_host_prefix": False} if _custom_endpoint(service) else {}
     config = Config(
-        connect_timeout=10,
+        connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,

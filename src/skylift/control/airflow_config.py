@@ -121,6 +121,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         # What DAG files print while they are parsed; from files in the container nobody could read it.
         "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET": "stdout",
         **_task_logs(context, module),
+        **_metrics(context),
         **_executor(context),
     }
 
@@ -158,6 +159,28 @@ def _task_logs(context: PartContext, module: str) -> dict[str, str]:
         "AIRFLOW__LOGGING__DELETE_LOCAL_LOGS": "True",
         # Empty: the container's own role, no Airflow connection to look up (and none to forget).
         "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "",
+    }
+
+
+def _metrics(context: PartContext) -> dict[str, str]:
+    """Airflow's metrics go to CloudWatch. As on MWAA, a user may switch that off (``metrics.statsd_on``), and choose
+    among them (``metrics_allow_list``, ``metrics_block_list``), and all else of StatsD is ours. OpenTelemetry is the
+    user's."""
+    off = context.spec.options.get("metrics.statsd_on", "").strip().lower() in {"false", "f", "0"}
+    return {
+        "AIRFLOW__METRICS__STATSD_ON": str(not off),
+        "AIRFLOW__METRICS__STATSD_CUSTOM_CLIENT_PATH": "skylift.runtime.metrics.client.CloudWatchStats",
+        # The names that MWAA's metrics, and the user's lists, are made of.
+        "AIRFLOW__METRICS__LEGACY_NAMES_ON": "True",
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "False",
+        "AIRFLOW__METRICS__STAT_NAME_HANDLER": "",
+        # It would go before StatsD.
+        "AIRFLOW__METRICS__STATSD_DATADOG_ENABLED": "False",
+        # Nothing listens there, and nothing is sent there.
+        "AIRFLOW__METRICS__STATSD_HOST": "localhost",
+        "AIRFLOW__METRICS__STATSD_PORT": "8125",
+        "AIRFLOW__METRICS__STATSD_PREFIX": "airflow",
+        "AIRFLOW__METRICS__STATSD_IPV6": "False",
     }
 
 

@@ -100,6 +100,7 @@ def variables(context: PartContext, role: str) -> dict[str, str]:
         return ours
     if role == Command.MIGRATE:
         return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    ours[containers.METRICS_SECONDS.env] = str(context.settings.metrics_seconds)
     ours[containers.LAYER.env] = context.fact("layer.url")
     ours[containers.STARTUP_SCRIPT.env] = context.fact("source.startup_script")
     merged = (

@@ -54,6 +54,12 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "half of "
         "this late.",
     ),
+    Setting(
+        "metrics_seconds",
+        whole_number(1, 3600),
+        60,
+        "Seconds between two sendings of an environment's metrics to CloudWatch, which counts minutes and calls.",
+    ),
     Setting("web_listener_port", whole_number(1, 65535), 8080, "Port of an environment's load balancer."),
     Setting(
         "default_schedulers",
@@ -92,6 +98,7 @@ class ControlSettings:
     launch_type: str = "FARGATE"
     launches_per_second: int = 20
     scheduler_idle_milliseconds: int = 1000
+    metrics_seconds: int = 60
     web_listener_port: int = 8080
     default_schedulers: int = 1
     default_webservers: int = 1

@@ -62,6 +62,12 @@ LAYER_TARGET = Setting(
 STARTUP_SECONDS = Setting(
     "startup_seconds", whole_number(1, 295), 295, "Seconds that startup.sh may take (MWAA: 5 minutes less 5 seconds)."
 )
+METRICS_SECONDS = Setting(
+    "metrics_seconds",
+    whole_number(0, 3600),
+    60,
+    "Seconds between two sendings of a component's metrics to CloudWatch; 0: only at its end, as an Airflow task.",
+)
 ADMIN_PASSWORD = Setting(
     "admin_password", str, "", "Password of the user admin in Airflow's UI (from Secrets Manager).", secret=True
 )
@@ -77,6 +83,7 @@ CONTAINER_SETTINGS = (
     PLUGINS,
     LAYER_TARGET,
     STARTUP_SECONDS,
+    METRICS_SECONDS,
     ADMIN_PASSWORD,
 )
 

@@ -16,10 +16,12 @@ from airflow.__main__ import main
 from skylift.runtime import gc_tuning as collecting
 from skylift.runtime.database_pool import tend_soon
 from skylift.runtime.execution_api import build_soon
+from skylift.runtime.metrics.client import send_regularly
 
 if __name__ == "__main__":
     atexit.register(gc.freeze)
     collecting.start(sys.argv[1:])
     build_soon(sys.argv[1:])
     tend_soon(sys.argv[1:])
+    send_regularly(sys.argv[1:])
     main()

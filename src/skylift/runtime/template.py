@@ -57,6 +57,7 @@ MODULES = (
     "jinja2.ext",
     "skylift.runtime.aws_sessions",
     "skylift.runtime.bundle",
+    "skylift.runtime.metrics.client",
     "skylift.runtime.startup",
     "skylift.runtime.task_logs",
     # components: what all of them import sooner or later is in memory once
@@ -206,7 +207,8 @@ def _warm(environment: Mapping[str, str]) -> None:
     inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # or it would look through all of them again and again
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
-    clients.preload("s3", "logs", "s3")  # S3: the supervisor fetches the workload, the Airflow task's process its DAG
+    # S3 twice: the supervisor fetches the workload, the Airflow task's process its DAG. The last is for its metrics.
+    clients.preload("s3", "logs", "s3", "cloudwatch")
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version(
             "nobody-made-it"

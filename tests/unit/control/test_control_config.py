@@ -47,7 +47,13 @@ def test_the_runtime_knows_every_variable_of_ours() -> None:
     known = {setting.env for setting in CONTAINER_SETTINGS}
     told = {role: {*variables(context(), role), *secrets(context(), role)} for role in ROLES}
     ours = {role: {name for name in names if name.startswith("SKYLIFT_")} for role, names in told.items()}
-    inside = {"SKYLIFT_ENVIRONMENT", "SKYLIFT_DAGS", "SKYLIFT_LAYER", "SKYLIFT_STARTUP_SCRIPT"}
+    inside = {
+        "SKYLIFT_ENVIRONMENT",
+        "SKYLIFT_DAGS",
+        "SKYLIFT_LAYER",
+        "SKYLIFT_STARTUP_SCRIPT",
+        "SKYLIFT_METRICS_SECONDS",
+    }
     assert ours == {
         **dict.fromkeys(COMPONENTS, inside),
         Command.API_SERVER: inside | {"SKYLIFT_ADMIN_PASSWORD"},

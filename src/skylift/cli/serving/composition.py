@@ -49,6 +49,7 @@ SETTINGS = ControlSettings(
     account=ACCOUNT,
     # Only the machine limits the local cloud, and what it has no room for waits there.
     launches_per_second=500,
+    metrics_seconds=15,
     # Containers start in a blink here. It costs 2 % of a core, PostgreSQL's part included.
     scheduler_idle_milliseconds=500,
 )

@@ -1,5 +1,5 @@
 """Ministack inside our process: prepared, loaded, watched, saved. Its insides (pinned: 1.5.33) are known here, in
-``states.py``, in ``watch.py``, and for S3 in ``s3_*.py``.
+``states.py``, in ``watch.py``, in ``metric_store.py``, and for S3 in ``s3_*.py``.
 
 ministack is a program with global state that reads its settings from environment variables while it is imported. So:
 one at a time in a process, settings in one place (``_settings``), and the modules are forgotten at the end, so that a
@@ -17,6 +17,7 @@ import importlib
 import json
 import logging
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ from skylift.localcloud.emulators.logs.journal import Change, JournalTime, repla
 from skylift.localcloud.emulators.logs.keeping import LogKeeping
 from skylift.localcloud.emulators.logs.sizes import count_once
 from skylift.localcloud.emulators.long_polls import LongPolls
+from skylift.localcloud.emulators.metric_store import MetricStore, keep_metrics, keep_none
 from skylift.localcloud.emulators.ministack_models import spare
 from skylift.localcloud.emulators.s3.transaction import finish
 from skylift.localcloud.emulators.saver import Saver
@@ -39,8 +41,8 @@ from skylift.localcloud.emulators.unavailable import Answer
 from skylift.localcloud.emulators.watch import ChangeWatch
 from skylift.wire.signing.keys import Key
 
-EVENTS = "eventbridge"
-EAGER = ("s3", SQS, "secretsmanager", LOGS, EVENTS, "scheduler", "sts", "iam")
+CLOUDWATCH, EVENTS = "cloudwatch", "eventbridge"
+EAGER = ("s3", SQS, "secretsmanager", LOGS, CLOUDWATCH, EVENTS, "scheduler", "sts", "iam")
 WORKER_THREADS = 32
 STORED_PORT = "4566"
 
@@ -116,6 +118,7 @@ class Ministack:
                 self._states.journal.forget_before(self._states.journal.number)
         finally:
             self._states.close()
+            self._metrics.close()
             # Their daemon threads live on; with nothing scheduled they do nothing.
             self.service("eventbridge").reset()
             self.service("scheduler").reset()
@@ -277,12 +280,22 @@ class Ministack:
         loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="rest"))
         finish(self._folder)
         self._states = ServiceStates(self._folder, self._server, self._persistence)
+        self._metrics = self._open_metrics()
         self._states.load()
         if LOGS not in self._states.damage:
             try:
                 await self._replay_logs()
             except Damaged as error:
                 self._states.broken(LOGS, error.damage)
+
+    def _open_metrics(self) -> MetricStore:
+        cloudwatch, path = self.service(CLOUDWATCH), self._folder / "metrics.db"
+        try:
+            return keep_metrics(cloudwatch, self._responses, path)
+        except sqlite3.DatabaseError as error:
+            without = "CloudWatch then begins without metrics; alarms and dashboards are kept elsewhere."
+            self._states.broken(CLOUDWATCH, Damage(path, str(error), "the metrics of CloudWatch", without))
+            return keep_none(cloudwatch, self._responses)
 
     async def _replay_logs(self) -> None:
         logs, journal = self.service(LOGS), self._states.journal

@@ -1,0 +1,266 @@
+"""Metrics of CloudWatch in SQLite, in place of ministack's lists: on the disk at once, and not in memory.
+
+ministack keeps each value of two weeks as a dict, looks through all of them at every request, and writes all of them
+anew after every PutMetricData. An environment alone sends hundreds of values a minute. Here a value is one row; after
+``FINE_SECONDS`` those of five minutes become one (number, sum, least, most), and after two weeks they are deleted.
+Belongs with ``ministack.py`` to the files that know ministack's insides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from skylift.core.clock import Clock
+from skylift.localcloud.emulators.unavailable import cannot_write
+from skylift.localcloud.ports import MEMORY
+
+FINE_SECONDS = 3 * 3600
+"""For which values stay as they came, as CloudWatch keeps values of less than a minute. Percentiles need them."""
+
+COARSE_SECONDS = 300
+KEPT_SECONDS = 14 * 24 * 3600
+"""ListMetrics shows metrics for two weeks."""
+
+TIDY_SECONDS = 600
+
+Key = tuple[str, str, str]
+"""Namespace, name, and dimensions as ministack's ``_dims_key`` writes them."""
+_Scoped = tuple[str, str, Key]
+
+_TABLES = """
+PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -256;
+CREATE TABLE IF NOT EXISTS metric (
+    id INTEGER PRIMARY KEY, account TEXT, region TEXT, namespace TEXT, name TEXT, key TEXT, dimensions TEXT,
+    UNIQUE (account, region, namespace, name, key)
+);
+CREATE TABLE IF NOT EXISTS point (
+    metric INTEGER, at REAL, unit TEXT, count REAL, sum REAL, least REAL, most REAL
+);
+CREATE INDEX IF NOT EXISTS point_of ON point (metric, at);
+"""
+_COARSER = """
+INSERT INTO point
+SELECT metric, CAST(at / :grain AS INTEGER) * :grain + 0.5, unit, SUM(count), SUM(sum), MIN(least), MAX(most)
+FROM point WHERE at < :before GROUP BY metric, CAST(at / :grain AS INTEGER), unit HAVING COUNT(*) > 1
+"""
+
+
+class MetricStore:
+    """In place of ministack's ``cloudwatch._metrics``: a dict of each account's and region's metrics to their points.
+
+    Args:
+        path: of the file; ``MEMORY``: nothing is kept.
+        scope: the account and region of the request that is being served.
+    """
+
+    def __init__(self, path: Path, scope: Callable[[], tuple[str, str]], clock: Clock = time.time) -> None:
+        """Raises ``sqlite3.DatabaseError``: the file is not what is kept there."""
+        self._scope = scope
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._tidied = clock()
+        self._disk = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._disk.executescript(_TABLES)
+        self._ids: dict[_Scoped, int] = {}
+        for number, account, region, *key in self._disk.execute(
+            "SELECT id, account, region, namespace, name, key FROM metric"
+        ):
+            self._ids[account, region, (key[0], key[1], key[2])] = number
+
+    # What ministack does with its dict.
+
+    def get(self, key: Key) -> Points:
+        """The points of a metric, which need not be there yet."""
+        return Points(self, (*self._scope(), key))
+
+    def items(self) -> list[tuple[Key, Points]]:
+        """All metrics of the request's account and region."""
+        scope = self._scope()
+        return [(place[2], Points(self, place)) for place in list(self._ids) if place[:2] == scope]
+
+    def update(self, saved: Any) -> None:
+        """Takes over what a skylift before this one kept in ministack's file; once, as that file may stay a while."""
+        if self._ids:
+            return
+        with self.written():
+            for place, points in getattr(saved, "_data", {}).items():
+                for point in points:
+                    self.add(place, point)
+
+    def clear(self) -> None:
+        """Nothing: ministack forgets its state only to read that of alarms again; metrics are on the disk already."""
+
+    def __deepcopy__(self, _memo: Any) -> dict[str, Any]:
+        """For the state that ministack would save: of metrics, nothing."""
+        return {}
+
+    # What points do.
+
+    def add(self, place: _Scoped, point: Mapping[str, Any]) -> None:
+        """One value, so many times; or a statistic set."""
+        whole = point.get("_stat")
+        if whole is not None:
+            stats = [float(whole.get(name, 0)) for name in ("SampleCount", "Sum", "Minimum", "Maximum")]
+        else:
+            value, count = float(point["Value"]), float(point.get("Count", 1))
+            stats = [count, value * count, value, value]
+        if not all(map(math.isfinite, stats)):  # AWS refuses them
+            return
+        with self.written():
+            row = (self._id(place, point["Dimensions"]), float(point["Timestamp"]), point.get("Unit") or "None", *stats)
+            self._disk.execute("INSERT INTO point VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._tidy()
+
+    def points(self, place: _Scoped) -> list[dict[str, Any]]:
+        """In ministack's shape, oldest first."""
+        number = self._ids.get(place)
+        if number is None:
+            return []
+        with self._lock:
+            (text,) = self._disk.execute("SELECT dimensions FROM metric WHERE id = ?", (number,)).fetchone()
+            found = self._disk.execute(
+                "SELECT at, unit, count, sum, least, most FROM point WHERE metric = ? AND at >= ? ORDER BY at",
+                (number, self._clock() - KEPT_SECONDS),
+            ).fetchall()
+        dimensions = json.loads(text)
+        return [_point(row, dimensions) for row in found]
+
+    def dimensions(self, place: _Scoped) -> dict[str, str]:
+        """Of a metric that is there."""
+        with self._lock:
+            (text,) = self._disk.execute("SELECT dimensions FROM metric WHERE id = ?", (self._ids[place],)).fetchone()
+        found: dict[str, str] = json.loads(text)
+        return found
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._disk.close()
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[None]:
+        """One transaction, whoever is within it. Raises ``OSError``: the disk does not take it (it is full)."""
+        with self._lock:
+            if self._disk.in_transaction:
+                yield
+                return
+            self._disk.execute("BEGIN")
+            try:
+                yield
+                self._disk.execute("COMMIT")
+            except BaseException as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._disk.execute("ROLLBACK")
+                self._ids = {place: number for place, number in self._ids.items() if self._there(number)}
+                if isinstance(error, sqlite3.OperationalError):
+                    raise OSError(f"metrics cannot be written: {error}") from error
+                raise
+
+    def _there(self, number: int) -> bool:
+        return self._disk.execute("SELECT 1 FROM metric WHERE id = ?", (number,)).fetchone() is not None
+
+    def _id(self, place: _Scoped, dimensions: Mapping[str, str]) -> int:
+        number = self._ids.get(place)
+        if number is None:
+            account, region, key = place
+            row = (account, region, *key, json.dumps(dict(dimensions)))
+            made = self._disk.execute(
+                "INSERT INTO metric (account, region, namespace, name, key, dimensions) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
+            number = self._ids[place] = int(made.lastrowid or 0)
+        return number
+
+    def _tidy(self) -> None:
+        now = self._clock()
+        if now < self._tidied + TIDY_SECONDS:
+            return
+        self._tidied = now
+        before = (now - FINE_SECONDS) // COARSE_SECONDS * COARSE_SECONDS
+        with self.written():
+            newest = self._disk.execute("SELECT MAX(rowid) FROM point").fetchone()[0] or 0
+            self._disk.execute(_COARSER, {"grain": COARSE_SECONDS, "before": before})
+            self._disk.execute(
+                "DELETE FROM point WHERE rowid <= :newest AND at < :before AND EXISTS (SELECT 1 FROM point AS one "
+                "WHERE one.rowid > :newest AND one.metric = point.metric AND one.unit = point.unit "
+                "AND one.at = CAST(point.at / :grain AS INTEGER) * :grain + 0.5)",
+                {"newest": newest, "before": before, "grain": COARSE_SECONDS},
+            )
+            self._disk.execute("DELETE FROM point WHERE at < ?", (now - KEPT_SECONDS,))
+            self._disk.execute("DELETE FROM metric WHERE id NOT IN (SELECT DISTINCT metric FROM point)")
+        self._ids = {place: number for place, number in self._ids.items() if self._there(number)}
+
+
+class Points:
+    """In place of the list of one metric's points."""
+
+    def __init__(self, store: MetricStore, place: _Scoped) -> None:
+        self._store = store
+        self._place = place
+
+    def append(self, point: Mapping[str, Any]) -> None:
+        """Adds one, on the disk when this returns. Raises ``OSError``."""
+        self._store.add(self._place, point)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._store.points(self._place))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """ListMetrics asks the first for its dimensions, which all have."""
+        return {"Dimensions": self._store.dimensions(self._place)} if index == 0 else list(self)[index]
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def keep_metrics(cloudwatch: Any, responses: Any, path: Path) -> MetricStore:
+    """Has ministack's module ``services.cloudwatch`` keep its metrics so.
+
+    Raises:
+        sqlite3.DatabaseError: the file is not what is kept there.
+    """
+    store = MetricStore(path, lambda: (responses.get_account_id(), responses.get_region()))
+    _take_over(cloudwatch, store)
+    return store
+
+
+def keep_none(cloudwatch: Any, responses: Any) -> MetricStore:
+    """As ``keep_metrics``, in memory: for a damaged file, whose service is refused."""
+    return keep_metrics(cloudwatch, responses, MEMORY)
+
+
+def _take_over(cloudwatch: Any, store: MetricStore) -> None:
+    state, put = cloudwatch.get_state, cloudwatch._put_metric_data
+
+    def without_metrics() -> dict[str, Any]:
+        return {name: value for name, value in state().items() if name != "metrics"}
+
+    def put_metric_data(*arguments: Any) -> Any:
+        try:
+            with store.written():
+                return put(*arguments)
+        except OSError as error:
+            return cannot_write("cloudwatch", error)
+
+    cloudwatch._metrics, cloudwatch._evict_old_metrics = store, _nothing
+    cloudwatch.get_state, cloudwatch._put_metric_data = without_metrics, put_metric_data
+
+
+def _nothing() -> None:
+    """Old points go by themselves."""
+
+
+def _point(row: tuple[float, str, float, float, float, float], dimensions: dict[str, str]) -> dict[str, Any]:
+    at, unit, count, total, least, most = row
+    point = {"Timestamp": at, "Unit": unit, "Dimensions": dimensions, "Value": least, "Count": count}
+    if least != most or total != least * count:
+        names = ("SampleCount", "Sum", "Minimum", "Maximum")
+        point["_stat"] = dict(zip(names, (count, total, least, most), strict=True))
+    return point

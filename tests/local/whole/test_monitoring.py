@@ -1,0 +1,129 @@
+"""A DAG run as CloudWatch tells of it, read with the real client; the commands of ``docs/monitoring.md`` do what it
+says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.stack import QUICKSTART, ROOT, SKYLIFT, Stack
+
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1800)]
+
+NAME = "monitored"
+PAGE = (ROOT / "docs" / "monitoring.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One whose DAG has run once: six Airflow tasks, all of them with success."""
+    folder = tmp_path_factory.mktemp("projects") / NAME
+    shutil.copytree(QUICKSTART, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    stack.must("up", str(folder), "--run", seconds=1500)
+    yield NAME
+    stack.must("env", "delete", NAME)
+
+
+def value(stack: Stack, namespace: str, metric: str, statistic: str, **dimensions: str) -> float | None:
+    """One statistic of a metric's last hour; ``None``: there is no value yet."""
+    now = datetime.now(UTC)
+    found = stack.client("cloudwatch").get_metric_statistics(
+        Namespace=namespace,
+        MetricName=metric,
+        Dimensions=[{"Name": name.replace("_", " "), "Value": text} for name, text in dimensions.items()],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=7200,
+        Statistics=[statistic],
+    )["Datapoints"]
+    return sum(float(point[statistic]) for point in found) if found else None
+
+
+def awaited(stack: Stack, wanted: float | None, *what: str, seconds: float = 240, **dimensions: str) -> float:
+    """The statistic once it is as wanted; with ``None``, once there is one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = value(stack, *what, **dimensions)  # type: ignore[arg-type]  # namespace, metric, statistic
+        if found is not None and (wanted is None or found == wanted):
+            return found
+        assert time.monotonic() < deadline, f"{what} {dimensions}: {found} instead of {wanted}"
+        time.sleep(0.5)
+
+
+def test_a_dag_run_is_counted(stack: Stack, environment: str) -> None:
+    of = {"Environment": environment}
+    for metric in ("TaskInstanceSuccesses", "StartedTaskInstances"):
+        awaited(stack, 6, "AmazonMWAA", metric, "Sum", DAG="All", Task="All", **of)
+    summarise = {"DAG": "quickstart", "Task": "summarise", **of}
+    awaited(stack, 4, "AmazonMWAA", "TaskInstanceFinished", "Sum", State="success", **summarise)
+    awaited(stack, 4, "AmazonMWAA", "TaskInstanceDuration", "SampleCount", **summarise)
+    awaited(stack, 1, "AmazonMWAA", "DAGDurationSuccess", "SampleCount", DAG="quickstart", **of)
+    assert value(stack, "AmazonMWAA", "TaskInstanceFailures", "Sum", DAG="All", Task="All", **of) is None
+
+
+def test_every_component_tells_of_itself(stack: Stack, environment: str) -> None:
+    of = {"Environment": environment}
+    assert awaited(stack, None, "AmazonMWAA", "SchedulerHeartbeat", "Sum", Function="Scheduler", **of) > 0
+    assert awaited(stack, None, "AmazonMWAA", "TriggerHeartbeat", "Sum", Function="Triggerer", **of) > 0
+    assert awaited(stack, None, "AmazonMWAA", "DagBagSize", "Maximum", Function="DAG Processing", **of) == 1
+    assert awaited(stack, None, "AmazonMWAA", "PoolOpenSlots", "Maximum", Pool="default_pool", **of) == 128
+
+
+def blocks(kind: str) -> list[str]:
+    """The page's blocks that are to be run."""
+    found = re.findall(rf"<!-- run -->\n```{kind}\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    return [block.replace("quickstart", NAME) for block in found]
+
+
+def in_shell(stack: Stack, script: str) -> str:
+    """What a user's shell prints, with skylift and Python on the PATH."""
+    environ = {**stack.environ, "PATH": f"{SKYLIFT.parent}:{os.environ['PATH']}", "AWS_PAGER": ""}
+    done = subprocess.run(
+        ["bash", "-euc", script], env=environ, text=True, capture_output=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_pages_python_reads_the_metrics(stack: Stack, environment: str, tmp_path: Path) -> None:
+    awaited(stack, 6, "AmazonMWAA", "TaskInstanceSuccesses", "Sum", DAG="All", Task="All", Environment=environment)
+    for number, block in enumerate(blocks("python")):
+        script = tmp_path / f"{number}.py"
+        script.write_text(block)
+        said = in_shell(stack, f'eval "$(skylift shellenv)"; {sys.executable} {script}')
+        assert float(said) == 6
+
+
+@pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI on this machine (pip install awscli)")
+def test_the_pages_commands_read_the_metrics(stack: Stack, environment: str) -> None:
+    awaited(stack, 6, "AmazonMWAA", "TaskInstanceSuccesses", "Sum", DAG="All", Task="All", Environment=environment)
+    first, *others = [in_shell(stack, block) for block in blocks("sh")]
+    assert sum(float(number) for number in re.findall(r'"Sum": ([\d.]+)', first)) == 6
+    assert all('"Sum"' in said or '"Average"' in said or "events" in said for said in others), others
+
+
+def dimensions_of(stack: Stack, namespace: str, **wanted: str) -> list[dict[str, Any]]:
+    """The metrics of a namespace that have these dimensions, by name."""
+    pages = stack.client("cloudwatch").get_paginator("list_metrics").paginate(Namespace=namespace)
+    metrics = [
+        {"Name": one["MetricName"], **{pair["Name"]: pair["Value"] for pair in one["Dimensions"]}}
+        for page in pages
+        for one in page["Metrics"]
+    ]
+    return [one for one in metrics if wanted.items() <= one.items()]
+
+
+def test_all_metrics_of_airflow_name_their_environment(stack: Stack, environment: str) -> None:
+    found = dimensions_of(stack, "AmazonMWAA", Environment=environment)
+    assert len({one["Name"] for one in found}) > 20
+    assert all("Environment" in one for one in dimensions_of(stack, "AmazonMWAA"))
