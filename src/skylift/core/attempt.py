@@ -1,7 +1,7 @@
-"""Attempts: one try to run one workload, what can be seen of it, what that means, and where it runs (``Compute``).
+"""Attempts: one try to run one workload, what we observe of it, what that means, and where it runs (``Compute``).
 
 *An attempt that never began is ours to repeat; one that began is Airflow's.* ``verdict`` is that rule as a pure
-function. Foreign words (ECS's ``lastStatus``, Batch's ``RUNNABLE``) end where an ``Observation`` is made.
+function. AWS's words (ECS's ``lastStatus``, Batch's ``RUNNABLE``) do not appear beyond an ``Observation``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 class Exit(IntEnum):
     """Exit codes of the command that runs in the container (``executors/in_container/main.py`` repeats these numbers).
 
-    They tell how far Airflow's supervisor came, not how the Airflow task ended: that, the supervisor has told Airflow.
+    They tell how far Airflow's supervisor came, not how the Airflow task ended; the supervisor has told Airflow that.
     """
 
     DONE = 0
@@ -66,16 +66,17 @@ class Observation:
         ref: the compute's own name for it (an ARN).
         phase: how far it is.
         began: the container with Airflow in it did start.
-        exit_code: of that container alone (a sidecar's says nothing about Airflow); ``None`` when there is none.
-        by_request: a person or program asked for the stop (not the compute itself, as with Spot), so that the attempt
+        exit_code: of that container only (a sidecar's says nothing about Airflow); ``None`` if there is none.
+        by_request: a person or program asked for the stop (not the compute itself, as with Spot), so the attempt
             must not be repeated.
         reason: for people, one line: stop code, reasons, exit code.
-        version: grows with every change of that container, where the service counts (ECS); 0 when it does not. One that
-            is older than the last that was drawn from is not drawn from.
-        shortage: it stopped before it began because there was no capacity: it is repeated, and not counted as a
+        version: grows with every change of that container, if the service counts (ECS); otherwise 0. An observation
+        older
+            than the last one is ignored.
+        shortage: it stopped before it began because there was no capacity: it is repeated, and does not count as a
             failure.
-        external_id: whose attempt it is, where the service tells (events); "" when it does not.
-        outside: its stop came from outside of what ran in it: a person, Spot, its host.
+        external_id: whose attempt it is, if the service says (events); otherwise "".
+        outside: something outside the container stopped it: a person, Spot, its host.
     """
 
     ref: str
@@ -118,22 +119,22 @@ def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float =
     Args:
         seen: the newest observation.
         ever_began: an earlier observation showed that the container had started.
-        missing_for: seconds since the compute first said ``MISSING`` without a break.
-        grace: seconds for which ``MISSING`` means nothing (ECS is eventually consistent; its advice is up to 5
+        missing_for: seconds since the compute began to say ``MISSING`` without interruption.
+        grace: seconds during which ``MISSING`` means nothing (ECS is eventually consistent; AWS advises up to 5
             minutes).
     """
     began = seen.began or ever_began
     if seen.phase is Phase.MISSING:
         if missing_for < grace:
             return Verdict.UNDERWAY
-        # Repeating is safe even if this was wrong: Airflow's API lets only one container take a task instance.
+        # Repeating is safe even if this is wrong: Airflow's API lets only one container take a task instance.
         return Verdict.GONE if began else Verdict.LOST
     if seen.phase is not Phase.STOPPED:
         return Verdict.UNDERWAY
     ending = Verdict.DIED if began else Verdict.LOST
     if seen.exit_code in ENDINGS:
         ending = ENDINGS[Exit(seen.exit_code)]
-    # A stop on somebody's request may come before Airflow's task began; repeating it would undo what they asked for.
+    # A requested stop may come before Airflow's task began; repeating the attempt would undo the request.
     wished = seen.by_request and SUPERSEDED not in seen.reason
     return Verdict.DIED if ending is Verdict.LOST and wished else ending
 
@@ -143,14 +144,15 @@ class Attempt:
     """One try to run one workload.
 
     Attributes:
-        external_id: of the workload's launch; made before anything is asked of the compute, and kept over our restarts.
+        external_id: of the workload's launch; made before the compute is called, and kept over our restarts.
         number: from 1; ours, nothing to do with Airflow's ``try_number``.
         document: makes the workload's JSON, with a token that is valid from now on. Secret.
         executor_config: the author's ``executor_config``, never changed.
-        labels: what it is for people and bills: dag_id, task_id, run_id, map_index, try_number.
-        shortages: how often a lack of capacity was met so far: which of its fallbacks a compute should try.
-        queue: Airflow's queue, as the author wrote it; "" for workloads that have none.
-        adopted: another scheduler may have asked for it already. A service without idempotency tokens must look first.
+        labels: for people and bills: dag_id, task_id, run_id, map_index, try_number.
+        shortages: how often capacity was lacking so far: tells a compute which fallback to try.
+        queue: Airflow's queue, as the author wrote it; "" for workloads without one.
+        adopted: another scheduler may have submitted it already. A service without idempotency tokens must search
+        first.
     """
 
     external_id: str
@@ -164,7 +166,7 @@ class Attempt:
 
     @property
     def token(self) -> str:
-        """Names this attempt for ever: asking twice with it gives one container. At most 64 characters for ECS."""
+        """Names this attempt for ever: two calls with it give one container. At most 64 characters for ECS."""
         return f"{self.external_id}.{self.number}"
 
 
@@ -173,10 +175,10 @@ class Submission:
     """The answer to one submitted attempt; exactly one of the three is set.
 
     Attributes:
-        ref: it is placed; the compute's name for it.
-        later: not now, the same will work later (throttled, no capacity, network): why.
+        ref: it was accepted; the compute's name for it.
+        later: not now, but the same will work later (throttled, no capacity, network): why.
         refused: it will never work like this: why, and what to change.
-        throttled: with ``later``: we are asked to slow down.
+        throttled: with ``later``: the service asks us to slow down.
         shortage: with ``later``: there is no capacity.
     """
 
@@ -190,28 +192,28 @@ class Submission:
 class Compute(Protocol):
     """Where attempts run.
 
-    Every verb may be repeated harmlessly, survives our restart, and takes many where the service takes many. Verbs
-    block on the network, so they are called from worker threads, several at once; they keep no state that a restart
-    would lose. Where it says "raises": ``Unavailable`` when nothing can be said or done now, ``Refused`` when we may
-    not.
+    Every verb may be repeated harmlessly, survives our restart, and takes many attempts if the service does. Verbs
+    block on the network, so worker threads call them, several at once. They keep no state that a restart would lose.
+    Where it says "raises": ``Unavailable`` if nothing can be said or done now, ``Refused`` if we are not allowed.
 
-    * ``group_key``: attempts with equal keys may go in one ``submit`` call together, up to ``most_per_submit``;
-      ``None``: alone. It does not block and does not raise.
+    * ``group_key``: attempts with equal keys may go in one ``submit`` call, up to ``most_per_submit``; ``None`` means
+      alone. It does not block and does not raise.
     * ``submit`` never raises: each attempt gets its ``Submission``, in the same order. The same token gives the same
-      container, also after a time-out in which the first call did succeed.
-    * ``observe`` raises. One that is not known is ``MISSING``, which is an answer and not an error. A stop is reported
+      container, even if the first call succeeded after a time-out.
+    * ``observe`` raises. An unknown ref is ``MISSING``, which is an answer and not an error. A stop is reported
       with its reason, with or without exit codes. Answers come in any order, at most one per ref.
-    * ``stop`` asks for the end, and raises; that it is over shows in ``observe``. Stopping what has stopped or is not
-      known is fine.
-    * ``find`` gives the refs of all attempts of one external id that the service still knows, stopped ones too, the
-      newest last; it raises. ``number`` and ``shortages`` of the attempt do not matter.
-    * ``renew``, for one that waits long: its workload gets a token that is valid from now on, before the old one ends.
-      ``False`` when that cannot be (the workload stands in the command): the caller stops it and makes another attempt.
-      It raises. Renewing one that has begun is harmless.
-    * ``explain`` gives more about an end than the observation has: the last lines of the container's log, a link to it;
-      "" when there is nothing. It raises.
+    * ``stop`` requests the end, and raises; ``observe`` shows when it is over. Stopping what has stopped or is unknown
+      is fine.
+    * ``find`` returns the refs of all attempts of one external id that the service still knows, stopped ones too, the
+      newest last; it raises. It ignores ``number`` and ``shortages`` of the attempt.
+    * ``renew``, for an attempt that waits long: its workload gets a token that is valid from now on, before the old one
+      expires. ``False`` if that is impossible (the workload is in the command): the caller stops it and makes another
+      attempt. It raises. Renewing an attempt that has begun is harmless.
+    * ``explain`` tells more about an end than the observation does: the last lines of the container's log, a link to
+    it;
+      "" if there is nothing. It raises.
 
-    What a compute may have beside these verbs: a ``Census``; an explainer (``Explained``).
+    Optional, beside these verbs: a ``Census``, and an explainer (``Explained``).
     """
 
     most_per_submit: int
@@ -233,16 +235,16 @@ class Compute(Protocol):
 
 
 class Output(Protocol):
-    """What a container prints, while it prints."""
+    """What a container prints, while it runs."""
 
     def since(self, token: str, start: float) -> tuple[tuple[str, ...], str]:
-        """Lines from the start, or from where an earlier call's token says; and the token for the next call.
+        """Lines from the start, or from where an earlier call's token says, and the token for the next call.
 
-        It blocks, and raises as the verbs do.
+        It blocks, and raises like the verbs.
 
         Args:
-            token: "" the first time. No lines and the same token: nothing is new.
-            start: seconds since 1970; lines before are left out.
+            token: "" the first time. No lines and the same token mean that nothing is new.
+            start: seconds since 1970; earlier lines are omitted.
         """
         ...
 
@@ -251,10 +253,10 @@ class Explainer(Protocol):
     """Finds out more about an attempt than its observation says, for people.
 
     * ``explain``: see ``Compute``.
-    * ``standing``: how it stands, one line.
-    * ``output``: what its container prints; ``None`` when that cannot be read.
+    * ``standing``: its state, in one line.
+    * ``output``: what its container prints; ``None`` if that cannot be read.
 
-    All block, and raise as the verbs do.
+    All block, and raise like the verbs.
     """
 
     def explain(self, ref: str) -> str: ...
@@ -266,7 +268,7 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class Explained(Protocol):
-    """What a compute may have beside its verbs: an ``Explainer``, for people who look at an attempt while it runs.
+    """An optional capability of a compute: an ``Explainer``, for people who look at an attempt while it runs.
 
     Without one they see what ``observe`` says.
     """
@@ -276,10 +278,10 @@ class Explained(Protocol):
 
 @runtime_checkable
 class Census(Protocol):
-    """What a compute may do beside its verbs: list all that is alive, for a scheduler that takes over many at once.
+    """An optional capability of a compute: a list of everything alive, for a scheduler that adopts many at once.
 
-    ``census`` gives the refs by external id, strangers' too; who is not in it is looked for by ``find``. It blocks for
-    as long as a few hundred calls take, and raises as the verbs do.
+    ``census`` returns the refs by external id, strangers' too; the caller uses ``find`` for what is not in it. It
+    blocks as long as a few hundred calls take, and raises like the verbs.
     """
 
     def census(self) -> dict[str, list[str]]: ...

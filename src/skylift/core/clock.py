@@ -11,7 +11,7 @@ Clock = Callable[[], float]
 
 
 class ManualClock:
-    """A clock that stands still until it is told to move."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self, now: float = 1_750_000_000.0) -> None:
         self.now = now
@@ -20,7 +20,7 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Moves time forward. ``seconds`` must not be negative: clocks of this house never run back."""
+        """Moves time forward. ``seconds`` must not be negative: clocks in skylift never run back."""
         if seconds < 0:
             raise ValueError("a clock does not run back")
         self.now += seconds

@@ -1,6 +1,7 @@
-"""What an environment's containers are told, and the words they understand: the contract of control and runtime.
+"""The contract between control plane and runtime: what an environment's containers are told, in words both know.
 
-The control plane writes these into task definitions; the runtime's entrypoint reads them. Neither imports the other.
+The control plane writes these settings into task definitions; the runtime's entrypoint reads them. Neither imports the
+other.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One managed Airflow: the Spec that is wanted, the Generation of the wish, and the Status in MWAA's words.
+"""One managed Airflow: the Spec (what is wanted), the Generation (which version of it), and the Status in MWAA's words.
 
 Pure data. The members of ``Spec`` are those of MWAA's CreateEnvironment in snake case, with every default filled in, so
-that nobody below has to know a default twice. What was given stays as it was given, because GetEnvironment shows it
-again and Terraform compares; what is derived from it is a property.
+that no other code needs the defaults. Values stay as they were given, because GetEnvironment returns them
+and Terraform compares them; what is derived from them is a property.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Status(StrEnum):
 ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
     "environment",
     {
-        # To DELETING by our own route only: DeleteEnvironment refuses, as in MWAA, until the previous operation has
-        # ended.
+        # We reach DELETING only by our own route: DeleteEnvironment refuses, as in MWAA, until the previous operation
+        # has ended.
         Status.CREATING: frozenset({Status.AVAILABLE, Status.CREATE_FAILED, Status.PENDING, Status.DELETING}),
         # Waits for VPC endpoints of the customer (EndpointManagement=CUSTOMER).
         Status.PENDING: frozenset({Status.CREATING, Status.DELETING}),
@@ -49,12 +49,12 @@ ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
         Status.UPDATING: frozenset({Status.AVAILABLE, Status.CREATING_SNAPSHOT, Status.ROLLING_BACK}),
         Status.CREATING_SNAPSHOT: frozenset({Status.UPDATING, Status.ROLLING_BACK}),
         Status.ROLLING_BACK: frozenset({Status.UPDATE_FAILED, Status.UNAVAILABLE}),
-        # The old configuration serves on, so another update may begin.
+        # The old configuration goes on serving, so another update may begin.
         Status.UPDATE_FAILED: frozenset({Status.UPDATING, Status.DELETING}),
         Status.MAINTENANCE: frozenset({Status.AVAILABLE}),
         Status.UNAVAILABLE: frozenset({Status.AVAILABLE, Status.DELETING}),
         Status.DELETING: frozenset({Status.DELETED}),
-        # Never seen over the API: a deleted environment is not found (Terraform's destroy fails on DELETED).
+        # The API never shows it: a deleted environment is not found (Terraform's destroy fails on DELETED).
         Status.DELETED: frozenset(),
     },
 )
@@ -62,7 +62,7 @@ ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
 
 @dataclass(frozen=True)
 class S3Object:
-    """An object in the environment's bucket: key, and the version that is pinned ("" = the current one, once found)."""
+    """An object in the environment's bucket: key, and the pinned version ("" = the current one when it is found)."""
 
     key: str
     version: str = ""
@@ -70,7 +70,7 @@ class S3Object:
 
 @dataclass(frozen=True)
 class LogModule:
-    """One of MWAA's five log modules: whether its logs are kept for the user, and the least level."""
+    """One of MWAA's five log modules: whether its logs are kept for the user, and the lowest level."""
 
     enabled: bool
     level: str
@@ -82,8 +82,8 @@ class Spec:
 
     Attributes:
         bucket_arn: the bucket with DAGs, requirements, plugins and startup script.
-        dag_path: where the DAGs are in it, as it was given (``dags``, ``dags/``); ``dag_prefix`` is the key prefix.
-        options: the user's Airflow options, ``section.key`` -> value. Sensitive: never shown in a task definition.
+        dag_path: where the DAGs are in it, as given (``dags``, ``dags/``); ``dag_prefix`` is the key prefix.
+        options: the user's Airflow options, ``section.key`` -> value. Sensitive: never put into a task definition.
         logging: by the API's member name (``SchedulerLogs`` ...), all five.
     """
 
@@ -126,7 +126,7 @@ class Spec:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Spec:
-        """The inverse of ``as_json``. Unknown members (of a newer skylift) are dropped."""
+        """The inverse of ``as_json``. Drops unknown members (from a newer skylift)."""
         known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
         if "bucket" in stored:  # of a skylift that kept the name alone
             known.setdefault("bucket_arn", f"arn:aws:s3:::{stored['bucket']}")

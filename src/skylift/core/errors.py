@@ -1,7 +1,7 @@
 """Errors that say who can act.
 
-Every error that leaves a layer is one of these three, and its text is the advice: what happened, then what to do.
-A foreign error (botocore's, psycopg's, the operating system's) is translated once, at the edge, with the cause kept
+Every error that leaves a layer is one of these three. Its text is the advice: what happened, then what to do.
+A foreign error (botocore's, psycopg's, the operating system's) is translated once, at the edge, and the cause is kept
 (``raise Refused(...) from error``).
 """
 
@@ -17,7 +17,7 @@ class Refused(SkyliftError):
 
 
 class Unavailable(SkyliftError):
-    """Nothing is wrong with the call: the same will work later (throttled, starting, network)."""
+    """The call is fine: the same call will work later (throttled, starting, network)."""
 
     throttled: bool = False
     """We are asked to slow down."""
@@ -27,10 +27,10 @@ class Unavailable(SkyliftError):
 
 
 class DiskFull(Unavailable):
-    """What was asked for cannot be written, and was not done."""
+    """The disk cannot take what was requested, so it was not done."""
 
     for_callers = True
 
 
 class Broken(SkyliftError):
-    """Our own mistake, or a world that breaks its contract: a bug to report."""
+    """Our own bug, or something that breaks its contract: report it."""

@@ -1,4 +1,4 @@
-"""Which relative paths of others (keys in S3, members of archives) can be files below a folder of ours. Pure."""
+"""Which relative paths from others (keys in S3, members of archives) can be files below one of our folders. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DEEPEST = 100
 
 
 def unfit(path: str) -> str:
-    """Why ``path`` (parts between ``/``) cannot be a file below a folder; empty when it can.
+    """Why ``path`` (parts between ``/``) cannot be a file below a folder; empty if it can.
 
-    The text goes on from the path's name: ``"a//b" has an empty part``.
+    The text continues a sentence that begins with the path: ``"a//b" has an empty part``.
     """
     parts = path.split("/")
     if not path:

@@ -1,6 +1,6 @@
-"""A lifecycle is one table of states and lawful moves; a state without arrows is final.
+"""A lifecycle is one table of states and allowed moves; a state without moves is final.
 
-The table is data, so diagrams and documents are drawn from it (``docs/lifecycles.md``).
+The table is data, so diagrams and documents are generated from it (``docs/lifecycles.md``).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ S = TypeVar("S", bound=StrEnum)
 
 @dataclass(frozen=True)
 class Lifecycle(Generic[S]):
-    """States with their lawful moves.
+    """States with their allowed moves.
 
     Attributes:
-        name: what lives this life, for messages and diagrams.
-        moves: each state with the states that may follow it; a state that maps to an empty set is final.
+        name: what has this lifecycle, for messages and diagrams.
+        moves: each state with the states that may follow; a state with an empty set is final.
     """
 
     name: str
     moves: Mapping[S, frozenset[S]]
 
     def may(self, before: S, after: S) -> bool:
-        """Whether the move is lawful. Staying where one is always is."""
+        """Whether the move is allowed. Staying in a state always is."""
         return before == after or after in self.moves[before]
 
     def move(self, before: S, after: S) -> S:
         """Returns ``after``.
 
         Raises:
-            Broken: the table has no such arrow.
+            Broken: the table does not allow it.
         """
         if not self.may(before, after):
             raise Broken(f"{self.name}: no move from {before} to {after}")

@@ -1,4 +1,4 @@
-"""Names and ARNs that more than one layer must agree on. Each is made in one place: here."""
+"""Names and ARNs that more than one layer must agree on; each is made only here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def arn(service: str, region: str, account: str, resource: str) -> str:
     """``arn:{partition}:{service}:{region}:{account}:{resource}``, in the partition of the region.
 
     Args:
-        service: as in ARNs. Those of IAM, STS and S3 have no region, and S3's no account, whatever is given here.
+        service: as in ARNs. IAM, STS and S3 ignore the region, and S3 also the account.
         region: "" for AWS's own partition.
     """
     shown = "" if service in REGIONLESS else region

@@ -1,4 +1,4 @@
-"""Whole numbers in what others send."""
+"""Whole numbers in text from others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ MOST_DIGITS = 15
 
 
 def natural(text: str) -> int | None:
-    """The number that a text is; ``None`` when it is none: only the digits 0 to 9, and not so many that nothing is
-    counted in it."""
+    """The number that a text is; ``None`` if it is not one. Only digits 0 to 9 are allowed, and not more than any real
+    count needs."""
     return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdecimal() else None

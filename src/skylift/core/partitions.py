@@ -1,7 +1,7 @@
-"""AWS's partitions: AWS itself, China, GovCloud, the European Sovereign Cloud, the isolated ones; a region is in one.
+"""AWS's partitions: AWS itself, China, GovCloud, the European Sovereign Cloud, the isolated ones. A region is in one.
 
-The same as botocore's ``partitions.json``, to which a test holds it: this layer pulls nothing. Names of services as
-principals (``ecs-tasks.amazonaws.com``) are the same in all of them.
+A test compares this with botocore's ``partitions.json``; this layer imports nothing. Service principals
+(``ecs-tasks.amazonaws.com``) are the same in all partitions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Partition:
     Attributes:
         name: the second word of its ARNs.
         regions: a regular expression of its regions' names.
-        suffix: how the names of its hosts end.
-        dual: how those end that have IPv6, too.
-        console: host of its console; ``{region}`` in it is replaced. "" where there is none that is public.
+        suffix: the end of its host names.
+        dual: the end of host names that also support IPv6.
+        console: host of its console; ``{region}`` in it is replaced. "" if none is public.
     """
 
     name: str
@@ -73,11 +73,11 @@ SUFFIXES = tuple(sorted({text for one in PARTITIONS for text in (one.suffix, one
 
 
 def find(region: str) -> Partition | None:
-    """The partition that a region is in; ``None`` for a name that none of them has."""
+    """The partition of a region; ``None`` for an unknown name."""
     return next((one for one in PARTITIONS if re.match(one.regions, region)), None)
 
 
 def partition_of(region: str) -> str:
-    """Name of the partition that a region is in; ``aws`` for a name that none of them has, as for botocore."""
+    """Name of a region's partition; ``aws`` for an unknown name, as in botocore."""
     found = find(region)
     return found.name if found else AWS

@@ -1,7 +1,7 @@
-"""What looks like a secret in people's settings, and how it is shown: ``***``. Pure.
+"""Recognises secrets in people's settings and hides them as ``***``. Pure.
 
-For what people read: terminals and logs. An API answers what it was given. Rather one value too many is hidden than one
-too few.
+This is for what people read: terminals and logs. An API returns what it was given. It is better to hide one value too
+many than one too few.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def hide_in(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def quoted(name: str, value: str) -> str:
-    """A wrong value as an error quotes it: ``'x'``; ``its value`` where it may hold secrets that cannot be told from
+    """A wrong value as an error quotes it: ``'x'``, or ``its value`` if it may hold secrets that we cannot tell from
     the rest."""
     if value.lstrip()[:1] in ("{", "["):
         try:
@@ -96,7 +96,7 @@ def hide_options(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def secrets_of(options: Mapping[str, str]) -> tuple[str, ...]:
-    """The texts that ``hide`` would not show, to find them in other texts; longest first."""
+    """The texts that ``hide`` hides, to find them in other texts; longest first."""
     found = {text for name, value in options.items() for text in _secrets(name, value) if len(text) >= LEAST}
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
 

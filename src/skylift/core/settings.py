@@ -1,6 +1,6 @@
 """A setting is declared once: name, type, default, meaning.
 
-From the declaration come the environment variable, the Airflow option, ``--help``, the documents and the validation.
+The environment variable, the Airflow option, ``--help``, the documents and the validation all use the declaration.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Setting(Generic[T]):
     Attributes:
         name: lower case with underscores, e.g. ``listen_port``.
         parse: makes the value from text; raises ``ValueError`` with advice when it cannot.
-        default: the value when nothing is set; ``None`` with ``required`` means that there is none.
+        default: the value if nothing is set; ``None`` with ``required`` means that there is none.
         meaning: one or two sentences for people: what it does, unit, limits.
         required: whether it must be set.
         secret: never printed.
-        variable: the environment variable, when it is not ``SKYLIFT_<NAME>``.
+        variable: the environment variable, if it is not ``SKYLIFT_<NAME>``.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Setting(Generic[T]):
         """Its value from an environment.
 
         Raises:
-            Refused: it is missing and required, or cannot be parsed; the text names the variable.
+            Refused: it is required but missing, or cannot be parsed; the text names the variable.
         """
         text = environ.get(self.env, "")
         if text == "":

@@ -1,8 +1,7 @@
-"""AWS's service models without what only people read, for ``json``'s decoder.
+"""Reads AWS's service models without the text that only people read, for ``json``'s decoder.
 
-botocore keeps the models that it reads for as long as the process lives. More than half of their memory is
-documentation, the
-same short words again and again, and dicts that remember an order which dicts keep anyway: EC2's is 14 MB, and 6 MB so.
+botocore keeps the models that it reads as long as the process lives. More than half of their memory is documentation,
+repeated short words, and dicts that remember an order which dicts keep anyway. EC2's model is 14 MB, and 6 MB this way.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ _SHORT = 64
 
 
 def slim(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An ``object_pairs_hook``: a JSON object whose documentation is empty; a member of that name, which is an object,
-    stays."""
+    """An ``object_pairs_hook``: empties the documentation of a JSON object. An object that is called so stays."""
     return {name: _kept(name, value) if isinstance(value, str) else value for name, value in pairs}
 
 

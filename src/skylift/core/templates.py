@@ -1,10 +1,10 @@
-"""What a template (a preloaded process from which containers are forked) depends on: the contract of localcloud and
-runtime.
+"""The contract between local cloud and runtime: what a template depends on. A template is a preloaded process from
+which containers are forked.
 
 Airflow reads most of its configuration when it is imported. So a template is made for certain values of certain
-variables, and only containers that have the same values may come from it. The local cloud picks the template by them,
-the runtime checks them again before it goes on in a fork, because a startup script may have changed them. Neither
-imports the other.
+variables, and only containers with the same values may come from it. The local cloud selects the template by these
+variables. The runtime checks them again before it continues in a fork, because a startup script may have changed them.
+Neither imports the other.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _HINTS = re.compile(
 
 
 def base_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a template depends on, and all that it gets; sorted by name."""
+    """The variables that a template depends on; it gets no others. Sorted by name."""
     return {name: environment[name] for name in sorted(environment) if _BASE.fullmatch(name) and name not in LATE}
 
 
 def hints_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that decide nothing: a template may prepare for them what a container with other values makes anew."""
+    """Variables for which a template may prepare; a container with other values does the work again."""
     return {name: value for name, value in environment.items() if _HINTS.fullmatch(name)}
 
 
 def wants_template(environment: Mapping[str, str]) -> bool:
-    """Whether a container with this environment is one of many."""
+    """Whether a container with this environment is one of many, so that a template pays."""
     return AIRFLOW in environment
