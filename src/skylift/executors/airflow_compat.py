@@ -1,8 +1,8 @@
-"""All that differs, or may differ, between Airflow versions: workloads, their keys and tokens, their ids, adoption.
+"""Everything that differs, or may differ, between Airflow versions: workloads, their keys, tokens and ids, adoption.
 
-Tested with 3.1.8, 3.2.2 and 3.3.2 (docs/compatibility.md says what differs). What an Airflow has is asked of its
-classes, never read from its version number. Airflow's objects are untyped here (``Any``). What differs inside the
-container, where nothing of ours is installed, stands in ``main.py``.
+Tested with 3.1.8, 3.2.2 and 3.3.2 (docs/compatibility.md lists the differences). This module looks for features of
+Airflow's classes and never at the version number. Airflow's objects are untyped here (``Any``). Differences inside the
+container, where nothing of ours is installed, are in ``main.py``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ TOKEN_STAYS_FRESH = 60.0
 
 
 class Delivered(dict[Any, Any]):
-    """Events for the scheduler, in a dict whose length says how much there was to hear.
+    """Events for the scheduler, in a dict whose length says how much happened.
 
-    The scheduler (3.1 to 3.3, ``process_executor_events``) pops the events that concern it and takes the length of the
-    rest for how many there were. When that is 0 it thinks itself idle and sleeps for a second, whatever slots have come
+    The scheduler (3.1 to 3.3, ``process_executor_events``) pops the events that concern it, and uses the length of the
+    rest as their number. If that is 0, it considers itself idle and sleeps for a second, whatever slots have become
     free.
 
     Args:
-        more: slots that came free without an event.
+        more: slots that became free without an event.
     """
 
     def __init__(self, events: Mapping[Any, Any], more: int) -> None:
@@ -76,19 +76,19 @@ def kind_of(workload: Any) -> WorkloadKind | None:
 
 
 def key_of(workload: Any) -> Any:
-    """Airflow's key of a workload. Since 3.3 the workload says it itself; a callback's key was a ``str`` before."""
+    """Airflow's key of a workload. Since 3.3 the workload has it; before, a callback's key was a ``str``."""
     if hasattr(workload, "key"):
         return workload.key
     return workload.ti.key if isinstance(workload, ExecuteTask) else workload.callback.key
 
 
 def has_event_log(key: Any) -> bool:
-    """Whether there is an event log under this key: for task instances only. 3.2 tries it for callbacks, and fails."""
+    """Whether this key has an event log: only task instances do. 3.2 tries it for callbacks, and fails."""
     return isinstance(key, TaskInstanceKey)
 
 
 def unqueue(executor: Any, key: Any) -> None:
-    """Takes a key out of all the queues that this Airflow's ``BaseExecutor`` has."""
+    """Removes a key from all queues of this Airflow's ``BaseExecutor``."""
     for name in ("queued_tasks", "queued_callbacks", "queued_connection_tests"):
         getattr(executor, name, {}).pop(key, None)
 
@@ -97,8 +97,8 @@ def unqueue(executor: Any, key: Any) -> None:
 def scheduler_assigns_all() -> bool:
     """Whether this scheduler writes a new external id for every task instance that it queues.
 
-    It does where all its executors ask for it. Beside another executor (3.3.2,
-    ``_executable_task_instances_to_queued``) it passes over those that name ours by its class alone, and those for
+    It does so if all its executors ask for it. Beside another executor (3.3.2,
+    ``_executable_task_instances_to_queued``) it skips those that name ours by its class alone, and those for
     which ours is a team's default.
     """
     if not SCHEDULER_PRE_ASSIGNS:
@@ -113,23 +113,23 @@ def scheduler_assigns_all() -> bool:
 def pre_assigned(workload: Any, session: Any, *, assigned: bool) -> Any:
     """The workload with an external id that is committed together with QUEUED.
 
-    The scheduler of 3.1, 3.2.0 and 3.2.1 does not assign one, later ones not always, and a deferred or rescheduled task
-    instance keeps its id, its try, and the external id of its last launch. So a new one is written here, in the session
-    in which the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances``: the row is locked by it
-    already), and goes along in the workload. It is no part of the JSON: pydantic writes the fields of the declared
+    The scheduler of 3.1, 3.2.0 and 3.2.1 does not assign one, and later ones not always. A deferred or rescheduled task
+    instance keeps its id, its try, and the external id of its last launch. So a new id is written here, in the session
+    in which the scheduler has just set QUEUED (``_critical_section_enqueue_task_instances`` has already locked the
+    row), and travels with the workload. It is not part of the JSON: pydantic writes the fields of the declared
     class, not of ours.
 
     Args:
         workload: as the scheduler queues it.
-        session: the one that ``queue_workload`` was given; without one, nothing is assigned.
-        assigned: the scheduler has done it (``scheduler_assigns_all``).
+        session: the one that ``queue_workload`` got; without one, nothing is assigned.
+        assigned: the scheduler has already done it (``scheduler_assigns_all``).
     """
     if assigned or session is None or not isinstance(workload, ExecuteTask):
         return workload
     from airflow.models.taskinstance import TaskInstance  # lazy: slow, and few need it
 
     external_id = str(uuid.uuid4())
-    # By what names it: the type of its id differs between versions.
+    # By its natural key: the type of its id differs between versions.
     same = [
         getattr(TaskInstance, name) == getattr(workload.ti, name)
         for name in ("dag_id", "task_id", "run_id", "map_index")
@@ -144,22 +144,22 @@ def pre_assigned(workload: Any, session: Any, *, assigned: bool) -> Any:
 
 
 def with_external_id(workload: Any, external_id: str) -> Any:
-    """A copy of a task instance's workload that carries the id, in every version."""
+    """A copy of a task instance's workload with the id, in every version."""
     fields = dict(workload.ti) | {"external_executor_id": external_id}
     return workload.model_copy(update={"ti": _Carrier(**fields)})
 
 
 class _Carrier(ExecuteTask.model_fields["ti"].annotation):  # type: ignore[misc]
-    """A workload's task instance with what it has itself since 3.2."""
+    """A workload's task instance with the field that it has itself since 3.2."""
 
     external_executor_id: str | None = None
 
 
 def external_id_of(workload: Any) -> str:
-    """The id of this launch that survives us: pre-assigned by the scheduler for tasks, the callback's own otherwise.
+    """The id of this launch that survives us: assigned by the scheduler for tasks, otherwise the callback's own.
 
-    One that was queued past ``pre_assigned`` has none: then a new one. The task instance's id will not do, as a
-    deferred or rescheduled task instance keeps it, and its try, over several launches.
+    A workload that was queued without ``pre_assigned`` has none and gets a new one. The task instance's id is not
+    enough, because a deferred or rescheduled task instance keeps it, and its try, over several launches.
     """
     if isinstance(workload, ExecuteTask):
         return getattr(workload.ti, "external_executor_id", None) or str(uuid.uuid4())
@@ -167,14 +167,14 @@ def external_id_of(workload: Any) -> str:
 
 
 def subject_of(workload: Any) -> str:
-    """Airflow's own id of what is run, for which its token is made."""
+    """Airflow's own id of what is run; its token is made for this id."""
     if isinstance(workload, ExecuteTask):
         return str(workload.ti.id)
     return str(workload.connection_test_id if hasattr(workload, "connection_test_id") else workload.callback.id)
 
 
 def labels_of(workload: Any) -> dict[str, str]:
-    """What people look for in a list of containers."""
+    """What people search for in a list of containers."""
     if isinstance(workload, ExecuteTask):
         return labels_of_instance(workload.ti)
     word = "connection_test_id" if hasattr(workload, "connection_test_id") else "callback_id"
@@ -215,14 +215,15 @@ def document_of(workload: Any, generator: Callable[[], Any]) -> Callable[[], str
 
 
 def _token(subject: str, generator: Any) -> str:
-    """A token as ``ExecuteTask.make`` puts it in: since 3.2 one that is good for the start of this workload only."""
+    """A token like that of ``ExecuteTask.make``: since 3.2 it is valid only for the start of this workload."""
     if hasattr(ExecuteTask, "generate_token"):
         return str(ExecuteTask.generate_token(subject, generator))
     return str(generator.generate({"sub": subject}))
 
 
 def token_seconds(conf: Any) -> float:
-    """How long a workload's token lives: since 3.2 as long as a task instance may be queued, before as any token."""
+    """How long a workload's token is valid: since 3.2 as long as a task instance may be queued; before, like any
+    token."""
     section, option = ("execution_api", "jwt_expiration_time")
     if hasattr(ExecuteTask, "generate_token"):
         section, option = ("scheduler", "task_queued_timeout")
@@ -230,10 +231,10 @@ def token_seconds(conf: Any) -> float:
 
 
 def still_wanted(external_ids: Mapping[str, str]) -> dict[str, str]:
-    """Those task instances of which a container may yet begin: queued or running, by the same launch. Asks the
+    """The task instances whose container may still begin: queued or running, by the same launch. Asks the
     database.
 
-    Their values are the states; "" where the database does not say which launch it was.
+    The values are the states; "" if the database does not say which launch it was.
 
     Args:
         external_ids: of the launches, by the task instances' ids.
@@ -264,33 +265,33 @@ def is_queued(ti: Any) -> bool:
 
 
 def log_path_of(workload: Any) -> str:
-    """Where Airflow's own log of this try is, relative to the log folder and to the remote log; "" when it says
-    none."""
+    """Airflow's own log of this try, relative to the log folder and to the remote log; "" if the workload does not
+    say."""
     return str(getattr(workload, "log_path", None) or "")
 
 
 def remote_task_log() -> Any:
     """The ``RemoteLogIO`` of ``[logging] remote_logging``; ``None`` without one. 3.1 keeps it in the module itself."""
-    from airflow import logging_config  # lazy: loads providers' code, and only a log that is written or read needs it
+    from airflow import logging_config  # lazy: loads providers' code, needed only to write or read a log
 
-    # Not hasattr: 3.1's module gives None for every name that it does not know.
+    # Not hasattr: 3.1's module returns None for every unknown name.
     ask = getattr(logging_config, "get_remote_task_log", None)
     return ask() if ask else logging_config.REMOTE_TASK_LOG
 
 
 def executor_names() -> str:
-    """``[core] executor`` for a container: all executors that this Airflow knows, as everybody's.
+    """``[core] executor`` for a container: all executors that this Airflow knows, without teams.
 
-    A DAG file is parsed in the container, and each executor named in it must be one of Airflow's there; none is loaded.
-    A container need not be set up for teams, so the teams' executors are everybody's: who may use which was decided
-    where the file was parsed first. The default executor stays the first.
+    A DAG file is parsed in the container, and each executor that it names must be known there; none is loaded.
+    A container need not be configured for teams, so the teams' executors are listed as common ones: who may use which
+    was decided where the file was parsed first. The default executor stays the first.
     """
     words: list[str] = []
     paths: set[str] = set()
     for one in ExecutorLoader.get_executor_names():
         path = one.module_path
         if path in paths and one.alias:
-            # A class may stand in the list once. Its second name gets a path of its own, which nothing imports.
+            # A class may be in the list only once. Its second name gets its own path, which nothing imports.
             path = f"{path}.{one.alias}"
         if path not in paths:
             paths.add(path)
@@ -300,24 +301,24 @@ def executor_names() -> str:
 
 
 def connection_of(connection: str, team: str | None) -> Any:
-    """The Airflow connection as its backend has it now; ``None`` when no backend has it. Raises whatever a backend
+    """The Airflow connection as its backend has it now; ``None`` if no backend has it. Raises whatever a backend
     raises."""
     try:
-        # Teams since 3.2: an Airflow without them does not know the word.
+        # Airflow has teams since 3.2; before, the argument does not exist.
         return Connection.get_connection_from_secrets(connection, **({"team_name": team} if team else {}))
     except AirflowNotFoundException:
         return None
 
 
 def conf_of(team: str | None) -> Any:
-    """Airflow's configuration as a team sees it; ``None``: everybody's. It has ``get``."""
+    """Airflow's configuration as a team sees it; ``None``: the common one. It has ``get``."""
     return base_executor.ExecutorConf(team) if team else conf
 
 
 def team_sets(team: str, section: str, option: str) -> bool:
     """Whether a team itself sets an option, by an environment variable or in the file.
 
-    Teams have no commands and no secrets. Airflow tells only what holds for the team, which may be a default.
+    Teams have no ``_CMD`` and no ``_SECRET``. Airflow only tells the team's effective value, which may be a default.
     """
     variable = f"AIRFLOW__{team.upper()}___{section.upper()}__{option.upper()}"
     return variable in os.environ or ConfigParser.has_option(conf, f"{team}={section}", option)

@@ -71,7 +71,7 @@ class AwsBatchExecutor(SkyliftExecutor):
         return staying(compute, payloads, own)
 
     def make_source(self) -> Source | None:
-        """The queue of events, where there is one."""
+        """The queue of events, if there is one."""
         options = batch_options(self.conf)
         queue, names = Options(self.conf, OWN_SECTION)[EVENTS_QUEUE], options.containers()
         if not queue:
@@ -89,7 +89,7 @@ class AwsBatchExecutor(SkyliftExecutor):
         )
 
     def _check(self, jobs: BatchJobs, options: BatchOptions, where: str) -> None:
-        """Arguments that Batch does not have, or no queue, stop the start; a bad moment does not."""
+        """Arguments that Batch does not have, or a missing queue, stop the start; a temporary failure does not."""
         wrong = mistakes("batch", "SubmitJob", {**options.request, "jobName": "any"})
         if wrong:
             raise Refused(f"{where} submit_job_kwargs: {wrong}")
@@ -103,16 +103,16 @@ class AwsBatchExecutor(SkyliftExecutor):
                 self.log.warning("The job queue could not be looked for (check_health_on_startup); going on: %s", error)
 
     def most_attempts(self) -> int:
-        """Batch jobs for one launch."""
+        """Most Batch jobs for one launch."""
         return batch_options(self.conf).most_attempts
 
     def timing(self) -> Timing:
-        """As for all executors; faster than Fargate's rate, and with a while to wait for others of an array."""
+        """As for all executors, but faster than Fargate's rate, and with a time to wait for others of an array."""
         own = Options(self.conf, OWN_SECTION)
         timing = super().timing()
         launches = timing.launches if own.set(LAUNCH_RATE) else LAUNCHES
         return replace(timing, launches=launches, linger=own[ARRAY_LINGER] if own[BATCH_ARRAYS] else 0.0)
 
     def foreign(self, external_id: str) -> bool:  # noqa: ARG002  as in SkyliftExecutor
-        """The amazon provider's executor keeps bare job ids, which look like ours; ``find`` tells them apart."""
+        """The amazon provider's executor stores bare job ids, which look like ours; ``find`` tells them apart."""
         return False

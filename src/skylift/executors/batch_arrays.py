@@ -1,9 +1,8 @@
-"""Which child of which array job an attempt is: known from the lists in S3, which are written before SubmitJob.
+"""Finds which child of which array job an attempt is, from lists in S3 that are written before SubmitJob.
 
-SubmitJob has no token for idempotency, and the children of an array have their parent's name. So the order is what
-makes it safe:
-workloads, then the list under the array's (unique) name, then SubmitJob. Wherever we die in between, the list says
-which names an attempt may be under, and Batch says which of these jobs there are.
+SubmitJob has no idempotency token, and the children of an array have their parent's name. The order makes it safe:
+first the workloads, then the list under the array's (unique) name, then SubmitJob. Wherever we die in between, the list
+says under which names an attempt may be, and Batch says which of these jobs exist.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ FORGET = 300.0
 
 
 class Arrays:
-    """See the file's text. Thread-safe; methods raise ``Refused`` and ``Unavailable``.
+    """Arrays that were submitted, by us or before us. Thread-safe; methods raise ``Refused`` and ``Unavailable``.
 
     Args:
         payloads: where the lists are.
-        job_named: the id of the Batch job of a queue and an array's name; "" when there is none.
+        job_named: the id of the Batch job with a queue and an array's name; "" if there is none.
         clock: seconds.
     """
 
@@ -44,8 +43,8 @@ class Arrays:
         self._payloads = payloads
         self._job_named = job_named
         self._clock = clock
-        # Calls come from several threads, and two dicts belong together; the lists are read by one thread for all
-        # (seconds).
+        # Several threads call, and the two dicts must agree. One thread reads the lists for all of them (it takes
+        # seconds).
         self._lock = Lock()
         self._places: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._jobs: OrderedDict[str, str] = OrderedDict()
@@ -71,7 +70,7 @@ class Arrays:
                 self._jobs.popitem(last=False)
 
     def find(self, queues: Sequence[str], token: str) -> str:
-        """``jobid:index`` of an attempt of this process; "" when it is in no array that Batch knows."""
+        """``jobid:index`` of an attempt of this process; "" if it is in no array that Batch knows."""
         with self._lock:
             place = self._places.get(token)
         return self._ref(queues, *place) if place else ""
@@ -97,7 +96,7 @@ class Arrays:
         return f"{job_id}:{index}" if job_id else ""
 
     def _refresh(self) -> None:
-        """Reads the lists that were not read before, several at once; one thread at a time."""
+        """Reads the lists that were not read yet, several at once; one thread at a time."""
         with self._lock:
             now = self._clock()
             if now - self._asked > FORGET:

@@ -1,5 +1,5 @@
-"""Batch as a ``Compute``: attempts are jobs or children of array jobs, found again by their names. Batch's words end in
-the ``batch_*`` files."""
+"""Batch as a ``Compute``: attempts are jobs or children of array jobs, and are found again by their names. Only the
+``batch_*`` files know Batch's words."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ SETTLED = 5.0
 
 
 class BatchCompute(Compute):
-    """Batch as a ``Compute``; its contract stands in ``skylift.core.attempt``.
+    """Batch as a ``Compute``; see its contract in ``skylift.core.attempt``.
 
-    A ref is a job's id, or ``id:index`` for a child of an array. What is in memory here only saves calls: names of
-    jobs, and the lists of arrays, say after a restart what was submitted before.
+    A ref is a job's id, or ``id:index`` for a child of an array. The state in memory only saves calls: after a restart,
+    the names of jobs and the lists of arrays say what was submitted before.
 
     Args:
         jobs: the calls.
         options: what every SubmitJob has in common.
         payloads: how the workload gets into the container.
         tags: whether Batch jobs are tagged with the attempt's labels.
-        together: whether attempts of equal kin go as array jobs.
-        labels: of all attempts: the team.
-        explainer: finds out more about one Batch job; ``None``: nobody does.
+        together: whether attempts with equal group keys become array jobs.
+        labels: labels of all attempts: the team.
+        explainer: finds out more about one Batch job; ``None``: nothing does.
         clock: seconds; must not run back.
     """
 
@@ -84,12 +84,12 @@ class BatchCompute(Compute):
         self._clock = clock
         self._arrays = Arrays(payloads, self._job_named, clock)
         self._names = options.containers()
-        # Where own attempts are: asking twice with one token gives one job.
+        # Where our own attempts are, so that two calls with one token give one job.
         self._placed: OrderedDict[str, str] = OrderedDict()
-        # Tokens of which it is not clear whether they were submitted, with the time of the first look that found
+        # Tokens that may or may not have been submitted, with the time of the first search that found
         # nothing.
         self._doubts: dict[str, float | None] = {}
-        # Tokens of jobs that were found under another number than they were looked for, by ref.
+        # Tokens of jobs that were found under another number than expected, by ref.
         self._found: dict[str, str] = {}
 
     def group_key(self, attempt: Attempt) -> Hashable | None:
@@ -117,7 +117,7 @@ class BatchCompute(Compute):
         except Refused as error:
             options = self._options.of(attempts[0].queue)
             if attempts[0].shortages % (len(options.fallbacks) + 1):
-                # The next in turn may do; a fallback must not fail what would have run in its own place.
+                # The next fallback may work; a fallback must not fail what would have run without it.
                 answer = Submission(later=f"[{OWN_SECTION}] capacity_fallback: {error}", shortage=True)
             else:
                 answer = Submission(refused=f"{error}{_advice(str(error))}")
@@ -134,9 +134,9 @@ class BatchCompute(Compute):
         return [ref for _, ref in self._all_of(attempt)]
 
     def census(self) -> dict[str, list[str]]:
-        """All jobs that are alive in the queues of the options, and all children of the arrays among them.
+        """All living jobs in the queues of the options, and all children of the arrays among them.
 
-        Jobs with another name than ours by their ids: the amazon provider's executor kept these as external ids.
+        Jobs with foreign names are listed by their ids: the amazon provider's executor stored ids as external ids.
         """
         places = [place for one in (self._options, *self._options.queues.values()) for place in one.places()]
         refs: dict[str, str] = {}
@@ -155,7 +155,7 @@ class BatchCompute(Compute):
         return found
 
     def renew(self, attempt: Attempt, ref: str) -> bool:
-        """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
+        """Writes the workload's object again, with a fresh token; an inline workload cannot be changed."""
         if not self._payloads.by_reference:
             return False
         number = _number(self._found.get(ref, attempt.token))
@@ -210,17 +210,17 @@ class BatchCompute(Compute):
     def _of(self, attempt: Attempt) -> BatchOptions:
         return self._options.of(attempt.queue).after(attempt.shortages)
 
-    # Look for what may have been submitted.
+    # Search for what may have been submitted.
 
     def _in_doubt(self, attempt: Attempt) -> bool:
         """Whether it may have been submitted already."""
         return attempt.token in self._doubts or attempt.adopted
 
     def _look(self, attempt: Attempt) -> Submission | None:
-        """The answer for one that may be there already; ``None`` once it is sure that it is not."""
+        """The answer for an attempt that may exist already; ``None`` once it is certain that it does not."""
         token, queues = attempt.token, self._queues(attempt)
         if attempt.adopted:
-            # Of these only the external id is known: the newest job is the one that counts.
+            # Only the external id of these is known, so the newest job counts.
             refs = [ref for known, ref in self._all_of(attempt) if _number(known) >= attempt.number]
             ref = refs[-1] if refs else ""
         else:
@@ -250,7 +250,7 @@ class BatchCompute(Compute):
         found |= self._children_of(queues, attempt.external_id)
         theirs = attempt.external_id if JOB_ID.fullmatch(attempt.external_id) and not found else ""
         if theirs and theirs in self._jobs.describe([theirs]):
-            # The amazon provider's executor kept the job's id there: its jobs are taken over as they are.
+            # The amazon provider's executor stored the job's id there: its jobs are adopted as they are.
             return [(attempt.token, theirs)]
         refs = sorted(found.items(), key=lambda one: _number(one[0]))
         self._found.update({ref: token for token, ref in refs if token != attempt.token})
@@ -262,7 +262,7 @@ class BatchCompute(Compute):
         try:
             return dict(self._arrays.search(queues, external_id))
         except Refused:
-            # Who does not use arrays need not be allowed to list the bucket.
+            # Without arrays, the scheduler needs no permission to list the bucket.
             if self._together:
                 raise
             return {}

@@ -1,8 +1,8 @@
-"""What Batch says of a job, in the house's words: pure. Batch's states end here.
+"""Translates what Batch says of a job into an ``Observation``. Pure. No other file knows Batch's states.
 
-Batch may try a job several times by itself (``retryStrategy``), each time with the same command. Once Airflow's task
-began in one of them, Airflow's API refuses the others (``NOT_OURS``), and one whose workload was fetched before finds
-none (``NEVER_BEGAN``); so the attempt that tells how it ended is the last with another ending than these two.
+Batch may retry a job by itself (``retryStrategy``), each time with the same command. Once Airflow's task has
+begun in one try, Airflow's API refuses the others (``NOT_OURS``), and a try whose workload was already fetched finds
+none (``NEVER_BEGAN``). So the last try with a different ending tells how the attempt ended.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def observation(ref: str, job: DescribedJob | None, names: Collection[str] = ())
 
     Args:
         ref: the job's id.
-        job: ``None`` when Batch's answer does not have it.
-        names: which container Airflow runs in, of a job definition with several; without any, the first.
+        job: ``None`` if Batch's answer does not contain it.
+        names: the container in which Airflow runs, if the job definition has several; if empty, the first.
     """
     if job is None:
         return Observation(ref, Phase.MISSING, reason="Batch does not know this job (MISSING)")
@@ -74,7 +74,7 @@ def observation(ref: str, job: DescribedJob | None, names: Collection[str] = ())
 
 
 def log_stream(job: DescribedJob, names: Collection[str] = ()) -> str:
-    """CloudWatch log stream of the container in which Airflow ran; "" when there is none."""
+    """CloudWatch log stream of the container in which Airflow ran; "" if there is none."""
     main = main_container(job, names)
     return main.log_stream if main else ""
 
@@ -85,9 +85,9 @@ def main_container(job: DescribedJob, names: Collection[str] = ()) -> JobContain
 
 
 def _telling(job: DescribedJob, names: Collection[str]) -> BatchTry:
-    """The try that tells how the job ended; the last, which may not be over, when none tells more."""
+    """The try that tells how the job ended; otherwise the last, which may not have ended."""
     last = BatchTry(job.started, job.reason, job.containers)
-    # The job repeats its last try; as a whole it knows more of how that ended, e.g. that it was terminated.
+    # The job repeats its last try, but knows more about how that ended, e.g. that it was terminated.
     tries = [*job.tries[:-1], last] if job.tries and job.status in ENDED else [*job.tries, last]
     for one in reversed(tries):
         if _began(one, names) and _code(one, names) not in NOTHING_RUN:

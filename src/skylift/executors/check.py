@@ -1,7 +1,8 @@
-"""``python -m skylift.executors.check``: is this Airflow ready for our executors, and who takes over what runs?
+"""``python -m skylift.executors.check``: checks whether this Airflow is ready for our executors, and who adopts what
+runs.
 
-It is run where the scheduler runs, with the scheduler's environment, before and after the line ``[core] executor`` is
-changed. It reads Airflow's configuration and database, asks AWS what the executors ask when they start, and changes
+Run it where the scheduler runs, with the scheduler's environment, before and after you change the line ``[core]
+executor``. It reads Airflow's configuration and database, asks AWS what the executors ask when they start, and changes
 nothing.
 """
 
@@ -48,10 +49,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Name:
-    """An executor as ``[core] executor`` names it: also ``Airflow``'s class ``ExecutorName``, in short.
+    """An executor as ``[core] executor`` names it (a short form of Airflow's ``ExecutorName``).
 
     Attributes:
-        team: "" for everybody's.
+        team: "" for the executors of all teams.
     """
 
     path: str
@@ -60,17 +61,17 @@ class Name:
 
     @property
     def words(self) -> set[str]:
-        """By what a DAG, or a row of the database, may name it."""
+        """The names by which a DAG or a row of the database may refer to it."""
         return {self.path, self.path.rpartition(".")[2], self.alias} - {""}
 
     @property
     def ours(self) -> str:
-        """Our class of it, also where the provider's is configured still; "" for any other executor."""
+        """Our class for it, even if the provider's is still configured; "" for any other executor."""
         return THEIRS.get(self.path, self.path if self.path in {ECS, BATCH} else "")
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Prints what it finds. Returns 1 when something is wrong, 2 for a wrong usage."""
+    """Prints what it finds. Returns 1 if something is wrong, 2 for wrong usage."""
     if arguments:
         print(USAGE)  # noqa: T201  a program's output
         return 0 if set(arguments) <= {"-h", "--help"} else 2
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 def check() -> Iterator[Line]:
     """All findings, as they come."""
     try:
-        from skylift.executors import check_airflow  # lazy: without Airflow there is something to say
+        from skylift.executors import check_airflow  # lazy: without Airflow we must still be able to say so
     except ImportError as error:
         missing = str(error.name).partition(".")[0]
         yield Line(
@@ -135,10 +136,10 @@ def configured(names: Sequence[Name]) -> Iterator[Line]:
 def named(
     names: Sequence[Name], rows: Iterable[tuple[str, int]], dags: Iterable[tuple[str, str]], broken: Iterable[str]
 ) -> Iterator[Line]:
-    """Executors that DAGs and rows of the database name, and ``[core] executor`` does not have.
+    """Executors that DAGs or database rows name, but ``[core] executor`` does not contain.
 
     Args:
-        rows: an executor's name, and how many task instances that are not done have it.
+        rows: an executor's name, and how many unfinished task instances have it.
         dags: a DAG's id, and an executor that it names.
         broken: DAG files that Airflow cannot parse for that reason.
     """
@@ -165,7 +166,7 @@ def named(
 
 
 def taking_over(names: Sequence[Name], facts: Any) -> Iterator[Line]:
-    """Who has what runs now, and when the next scheduler takes it over."""
+    """Who owns what runs now, and when the next scheduler adopts it."""
     for host, age in facts.schedulers:
         yield Line(Mark.FINE, f"A scheduler runs on {host}: its last heartbeat was {age:.0f} s ago.")
     if not facts.running:

@@ -1,4 +1,4 @@
-"""What ``check`` asks of Airflow: its versions, its executors, and what its database has of them. Reads only."""
+"""What ``check`` asks Airflow: its versions, its executors, and what its database says about them. Only reads."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ UNDONE = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_re
 
 @dataclass(frozen=True)
 class Facts:
-    """What the database has.
+    """What the database says.
 
     Attributes:
-        by_executor: an executor's name, and how many task instances that are not done have it.
+        by_executor: an executor's name, and how many unfinished task instances have it.
         dags: a DAG's id, and an executor that it names.
-        broken: DAG files that are not parsed for an unknown executor.
-        schedulers: hosts of those that run, and the age of their last heartbeat.
-        running: task instances, queued or running, that an executor knows by an id of its own.
-        foreign: of these, those whose id is an ARN: the amazon provider's.
-        orphans: of these, those of a scheduler that is no more.
+        broken: DAG files that are not parsed because of an unknown executor.
+        schedulers: hosts of the running ones, and the age of their last heartbeat.
+        running: task instances, queued or running, for which an executor has its own id.
+        foreign: those of them whose id is an ARN: the amazon provider's.
+        orphans: those of them that belong to a dead scheduler.
         threshold, interval: seconds: Airflow's options about orphans.
     """
 
@@ -58,7 +58,7 @@ def versions() -> str:
 
 
 def names() -> list[Name]:
-    """The executors of ``[core] executor``. Raises whatever Airflow raises when they cannot be read."""
+    """The executors of ``[core] executor``. Raises whatever Airflow raises if they cannot be read."""
     return [
         Name(one.module_path, one.alias or "", getattr(one, "team_name", None) or "")
         for one in ExecutorLoader.get_executor_names()
@@ -66,7 +66,7 @@ def names() -> list[Name]:
 
 
 def try_start(name: Name) -> list[str]:
-    """Does what our executor does when it starts, but for its threads: what it warned of. Raises ``Refused``."""
+    """Does what our executor does at start, without its threads; returns warnings. Raises ``Refused``."""
     kind = AwsEcsExecutor if name.ours == ECS else AwsBatchExecutor
     executor = kind(team_name=name.team) if name.team else kind()
     heard = _Heard()
@@ -78,7 +78,7 @@ def try_start(name: Name) -> list[str]:
 
 
 def facts(names: Sequence[Name]) -> Facts:
-    """What the database has now of these executors."""
+    """What the database says now about these executors."""
     with create_session() as session:
         rows = session.execute(
             select(TaskInstance.executor, func.count())
@@ -98,7 +98,7 @@ def facts(names: Sequence[Name]) -> Facts:
         ).all()
         broken = session.execute(select(ParseImportError.filename, ParseImportError.stacktrace)).all()
         dags = sorted(set(_dags(session)))
-    # A row without a name is its default executor's, which may be a team's.
+    # A row without a name belongs to its default executor, which may be a team's.
     words = set().union(*(name.words for name in names if name.ours), {None} if _default(names) else set())
     launched = [(one, job) for one, job, name in launched if name in words]
     threshold = conf.getfloat("scheduler", "scheduler_health_check_threshold")
@@ -118,7 +118,7 @@ def facts(names: Sequence[Name]) -> Facts:
 
 
 def _default(names: Sequence[Name]) -> bool:
-    """Whether ours is the default of all or of a team: the first that is named."""
+    """Whether ours is the default (the first one named), for all or for a team."""
     teams = dict.fromkeys(name.team for name in names)
     return any(next(name for name in names if name.team == team).ours for team in teams)
 

@@ -1,4 +1,5 @@
-"""``AwsEcsExecutor``: every workload of Airflow is its own ECS task. ECS's words end in this file."""
+"""``AwsEcsExecutor``: every workload of Airflow is its own ECS task. No other file of the executors knows ECS's
+words."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ class AwsEcsExecutor(SkyliftExecutor):
         return staying(compute, payloads, own)
 
     def make_source(self) -> Source | None:
-        """The queue with ECS's events; ``None`` without one. Raises ``Refused``, as ``make_compute``."""
+        """The queue with ECS's events; ``None`` without one. Raises ``Refused``, like ``make_compute``."""
         options = ecs_options(self.conf)
         queue = Options(self.conf, OWN_SECTION)[EVENTS_QUEUE]
         if not queue:
@@ -74,7 +75,7 @@ class AwsEcsExecutor(SkyliftExecutor):
         return source_of(queue, {ECS_TASK: sighted}, session=session, region=options.region)
 
     def _check(self, tasks: EcsTasks, options: EcsOptions) -> None:
-        """Looks for the clusters, at the start only. No cluster stops the start; a bad moment does not."""
+        """Checks at start that the clusters exist. A missing cluster stops the start; a temporary failure does not."""
         for one in (options, *options.queues.values()):
             try:
                 tasks.has_default_strategy(one.cluster)
@@ -87,20 +88,20 @@ class AwsEcsExecutor(SkyliftExecutor):
                 return
 
     def most_attempts(self) -> int:
-        """Containers for one launch."""
+        """Most containers for one launch."""
         return ecs_options(self.conf).most_attempts
 
 
 class EcsCompute(Compute):
-    """ECS as a ``Compute``; its contract stands in ``skylift.core.attempt``.
+    """ECS as a ``Compute``; see its contract in ``skylift.core.attempt``.
 
     Args:
         tasks: the calls.
         options: what every RunTask has in common, by queue.
         payloads: how the workload gets into the container.
         tags: whether ECS tasks are tagged with the attempt's labels.
-        labels: of all attempts: the team.
-        explainer: finds out more about one ECS task; ``None``: nobody does.
+        labels: labels of all attempts: the team.
+        explainer: finds out more about one ECS task; ``None``: nothing does.
     """
 
     most_per_submit = 1
@@ -136,7 +137,7 @@ class EcsCompute(Compute):
 
     def find(self, attempt: Attempt) -> list[str]:
         if attempt.external_id.startswith("arn:"):
-            # The amazon provider's executor kept the ARN there: its ECS tasks are taken over as they are.
+            # The amazon provider's executor stored the ARN there: its ECS tasks are adopted as they are.
             return [attempt.external_id]
         cluster = self._options.of(attempt.queue).cluster
         wished = attempt.executor_config.get("cluster") if isinstance(attempt.executor_config, Mapping) else None
@@ -145,7 +146,7 @@ class EcsCompute(Compute):
         return self._tasks.started_by(attempt.external_id, cluster)
 
     def census(self) -> dict[str, list[str]]:
-        """All ECS tasks that are alive in the clusters of the options."""
+        """All living ECS tasks in the clusters of the options."""
         clusters = dict.fromkeys([self._options.cluster, *(one.cluster for one in self._options.queues.values())])
         found: dict[str, list[str]] = {}
         for cluster in clusters:
@@ -153,10 +154,10 @@ class EcsCompute(Compute):
         return found
 
     def group_key(self, attempt: Attempt) -> None:
-        """RunTask's ``count`` gives all the same overrides, so every attempt goes alone."""
+        """RunTask's ``count`` gives all of them the same overrides, so every attempt goes alone."""
 
     def renew(self, attempt: Attempt, ref: str) -> bool:  # noqa: ARG002  as in Compute
-        """Puts the workload's object again, with a fresh token; an inline workload cannot be changed."""
+        """Writes the workload's object again, with a fresh token; an inline workload cannot be changed."""
         if not self._payloads.by_reference:
             return False
         self._payloads.renew(attempt)
@@ -179,7 +180,7 @@ class EcsCompute(Compute):
             return Submission(refused=str(error))
 
     def _run(self, options: EcsOptions, attempt: Attempt) -> str:
-        # Before the workload is put anywhere, so that a wrong executor_config costs no call.
+        # Before the workload is written anywhere, so that a wrong executor_config costs no call.
         request = wanted(options, attempt)
         try:
             payload = self._payloads.prepare(attempt)
@@ -191,12 +192,12 @@ class EcsCompute(Compute):
         except Refused as error:
             text = advised(str(error), request, options, attempt.executor_config)
             if fallen_back(options, attempt.shortages):
-                # The next in turn may do; a fallback must not fail what would have run in its own place.
+                # The next fallback may work; a fallback must not fail what would have run without it.
                 raise NoCapacity(f"[{OWN_SECTION}] capacity_fallback: {text}") from error
             raise Refused(text) from error
 
     def _default_launch(self, request: Mapping[str, Any]) -> dict[str, str]:
-        """FARGATE, when neither we nor the cluster say anything else."""
+        """FARGATE, if neither we nor the cluster say otherwise."""
         if request.get("launchType") or request.get("capacityProviderStrategy"):
             return {}
         cluster = str(request.get("cluster", ""))
@@ -204,8 +205,8 @@ class EcsCompute(Compute):
             try:
                 default = self._tasks.has_default_strategy(cluster)
             except Refused as error:
-                # RunTask tells better what is wrong with the cluster; and without the permission to look, Fargate it
-                # is.
+                # RunTask explains better what is wrong with the cluster. Without the permission to look, we assume
+                # Fargate.
                 log.warning("launch_type FARGATE is assumed: %s", error)
                 default = False
             self._launch[cluster] = {} if default else {"launchType": "FARGATE"}
@@ -213,7 +214,7 @@ class EcsCompute(Compute):
 
 
 def sighting(detail: Mapping[str, Any], container: str) -> Observation | None:
-    """What an event "ECS Task State Change" says; ``None``: an ECS service's."""
+    """What an event "ECS Task State Change" says; ``None`` for an ECS task of a service."""
     if str(detail.get("group", "")).startswith("service:"):
         return None
     task = task_of(detail)
@@ -221,20 +222,20 @@ def sighting(detail: Mapping[str, Any], container: str) -> Observation | None:
 
 
 def observation(ref: str, task: DescribedTask | None, container: str) -> Observation:
-    """What ECS says, in the house's words.
+    """Translates what ECS says.
 
     Args:
-        container: where Airflow runs, for an ECS task whose overrides do not tell.
+        container: where Airflow runs, for an ECS task whose overrides do not say.
     """
     if task is None:
         return Observation(ref, Phase.MISSING, reason="ECS does not know this task (MISSING)")
     main = airflows(task, container)
     code = main.exit_code if main else None
-    # ECS sets the stop code with the request already, long before STOPPED.
+    # ECS sets the stop code when the stop is requested, long before STOPPED.
     by_request = task.stop_code == "UserInitiated"
     if task.last_status != "STOPPED":
         running = task.last_status in {"RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING"}
-        # The Airflow container is essential, so its end is the ECS task's; not waiting for DEPROVISIONING saves
+        # The Airflow container is essential, so when it ends the ECS task ends; not waiting for DEPROVISIONING saves
         # seconds.
         ended = main is not None and main.status == "STOPPED" and code is not None
         phase = Phase.STOPPED if ended else Phase.RUNNING if running else Phase.WAITING
@@ -256,7 +257,7 @@ def observation(ref: str, task: DescribedTask | None, container: str) -> Observa
 
 
 def airflows(task: DescribedTask, container: str) -> EcsContainer | None:
-    """The container in which Airflow runs: its overrides tell, else the name from the options, else there is only
+    """The container in which Airflow runs: the overrides say it, otherwise the options do, otherwise there is only
     one."""
     named = task.container(task.airflow or container)
     return task.containers[0] if named is None and len(task.containers) == 1 else named

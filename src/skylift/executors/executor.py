@@ -1,7 +1,8 @@
-"""The one loop of all our executors: Airflow's ``BaseExecutor`` in front, a ``Fleet`` behind.
+"""The base of all our executors: Airflow's ``BaseExecutor`` in front, a ``Fleet`` behind.
 
-Airflow's scheduler calls ``heartbeat`` in its own loop, with no guard: whatever takes time here stops all scheduling,
-and whatever is raised here ends the scheduler. So this class only carries workloads to the fleet and news back.
+Airflow's scheduler calls ``heartbeat`` in its own loop, without protection: whatever takes time here stops all
+scheduling, and whatever is raised here ends the scheduler. So this class only passes workloads to the fleet and news
+back.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ meanwhile."""
 
 
 class SkyliftExecutor(BaseExecutor):
-    """What ``AwsEcsExecutor`` and its sisters have in common; they say which compute."""
+    """What ``AwsEcsExecutor`` and ``AwsBatchExecutor`` share; they add the compute."""
 
     supports_callbacks: bool = True
     supports_connection_test: bool = True
     supports_multi_team: bool = True
     is_local: bool = False
     serve_logs: bool = False
-    # An id that is in the database before anything is started: how a restarted scheduler finds its containers.
+    # An id that is in the database before anything starts: a restarted scheduler finds its containers by it.
     pre_assigns_external_executor_id: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,24 +83,24 @@ class SkyliftExecutor(BaseExecutor):
         raise Broken(f"{type(self).__name__} says no compute")
 
     def make_source(self) -> Source | None:
-        """Where observations come from without asking; ``None`` without one. Raises ``Refused``, as
+        """Where events come from; ``None`` without them. Raises ``Refused``, like
         ``make_compute``."""
         return None
 
     def airflow_state(self) -> AirflowState:
-        """Whom the background thread asks how Airflow has its task instances."""
+        """Tells the background thread how Airflow sees its task instances."""
         return AirflowDatabase()
 
     def foreign(self, external_id: str) -> bool:
-        """Whether the amazon provider's executor gave this external id: its name of the container."""
+        """Whether the amazon provider's executor set this external id: it stored the container's name there."""
         return external_id.startswith("arn:")
 
     def most_attempts(self) -> int:
-        """Containers for one launch."""
+        """Most containers for one launch."""
         raise Broken(f"{type(self).__name__} says no number of attempts")
 
     def timing(self) -> Timing:
-        """How often the fleet looks, how fast it launches. Raises ``Refused``, as ``make_compute``."""
+        """How often the fleet polls and how fast it launches. Raises ``Refused``, like ``make_compute``."""
         own = Options(self.conf, OWN_SECTION)
         return Timing(
             young=own[settings.POLL_SECONDS],
@@ -118,11 +119,12 @@ class SkyliftExecutor(BaseExecutor):
     def start(self) -> None:
         """Reads the options and starts the background threads.
 
-        A team's mistake fails that team's workloads, each with the reason: the scheduler is everybody's.
+        A team's mistake fails only that team's workloads, each with the reason, because all teams share the scheduler.
 
         Raises:
-            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (a
-                ``SystemExit`` it takes for a shutdown, with exit code 0 and no word), so the line is also logged by
+            Refused: a wrong option, in one line; it stops the scheduler. Airflow logs tracebacks around it (and treats
+            a
+                ``SystemExit`` as a shutdown with exit code 0 and no message), so the line is also logged by
                 itself.
         """
         team = team_of(self)
@@ -159,34 +161,34 @@ class SkyliftExecutor(BaseExecutor):
         self._threads.start()
 
     def ready(self) -> tuple[Compute, Source | None, Timing]:
-        """Reads all options and asks AWS for what they name, as a start does. Starts nothing. Raises ``Refused``."""
+        """Reads all options and asks AWS about what they name, as a start does. Starts nothing. Raises ``Refused``."""
         settle_down()
         Options(self.conf, OWN_SECTION).check(settings.OWN_SETTINGS)
         return self.compute, self.make_source(), self.timing()
 
     @property
     def compute(self) -> Compute:
-        """The compute; made when first needed, so that the API server's instance of us costs nothing."""
+        """The compute; made when first needed, so that our instance in the API server costs nothing."""
         if self._compute is None:
             self._compute = self.make_compute()
         return self._compute
 
     def heartbeat(self) -> None:
-        """As Airflow's, and never raises."""
+        """Like Airflow's, but never raises."""
         self._began = time.perf_counter()
         self._written.clear()
         try:
             super().heartbeat()
         except Exception:
-            # Raised, it would end the scheduler for everybody; the next heartbeat goes on with what is left.
+            # Raising would end the scheduler for everybody; the next heartbeat does the rest.
             self.log.exception("%s: a mistake in a heartbeat, please report it", type(self).__name__)
 
     def log_task_event(self, *, event: str, extra: str, ti_key: Any) -> None:
-        """As Airflow's, and the line is kept until it is saved.
+        """Like Airflow's, but keeps the line until it is saved.
 
         The scheduler (3.3.2, ``_process_task_event_logs``) gives ``bulk_save_objects`` a generator that drops each line
-        as it is read; SQLAlchemy holds them weakly, so without this they are saved as empty rows, which the database
-        refuses.
+        as it is read. SQLAlchemy holds the lines weakly, so without this they would be saved as empty rows, which the
+        database refuses.
         """
         if not airflow_compat.has_event_log(ti_key):
             return
@@ -194,9 +196,9 @@ class SkyliftExecutor(BaseExecutor):
         self._written += list(self._task_event_logs)[-1:]
 
     def sync(self) -> None:
-        """Takes the news of the fleet. Waits for nothing, and leaves what takes too long to the next heartbeat.
+        """Takes the news of the fleet. Never waits, and leaves what takes too long to the next heartbeat.
 
-        First all slots that are free, some microseconds each; lines for people take a tenth of a millisecond each, and
+        First it frees slots, which takes microseconds each. Lines for people take a tenth of a millisecond each, and
         follow.
         """
         until = max(time.perf_counter() + MOST_ORDERS, self._began + MOST_BEAT)
@@ -206,15 +208,15 @@ class SkyliftExecutor(BaseExecutor):
 
     @property
     def slots_occupied(self) -> int:
-        """As Airflow's, without what has ended since the last heartbeat.
+        """Like Airflow's, but without what has ended since the last heartbeat.
 
-        The scheduler asks before each heartbeat how much it may launch in it; a slot of which it heard only afterwards
-        would stay free for a whole round.
+        The scheduler asks before each heartbeat how much it may launch in it. If it heard of a free slot only
+        afterwards, the slot would stay free for a whole round.
         """
         try:
             self._listen(time.perf_counter() + MOST_ORDERS)
         except Exception:
-            # As in a heartbeat: whatever it is, the scheduler must go on.
+            # As in a heartbeat: the scheduler must go on, whatever happens.
             self.log.exception("%s: a mistake in counting slots, please report it", type(self).__name__)
         return int(super().slots_occupied)
 
@@ -226,31 +228,31 @@ class SkyliftExecutor(BaseExecutor):
             self._hear(self._told.popleft())
 
     def get_event_buffer(self, dag_ids: Any = None) -> Any:
-        """As Airflow's, no more than ``MOST_EVENTS``; by the dict's length the scheduler sees that slots have come
+        """Like Airflow's, but at most ``MOST_EVENTS``. The dict's length tells the scheduler that slots have become
         free."""
         events = super().get_event_buffer(dag_ids)
         for key in list(events)[MOST_EVENTS:]:
             self.event_buffer[key] = events.pop(key)
-        # Fewer the scheduler sees anyhow when it has slept (``slots_occupied``), and a round of it costs as much as
-        # half a container.
+        # The scheduler sees a few free slots anyway when it has slept (``slots_occupied``), and one of its rounds costs
+        # as much as half a container.
         freed = self._freed if self._freed * ENOUGH >= self.parallelism else 0
         self._freed -= freed
         return airflow_compat.Delivered(events, freed)
 
     def queue_workload(self, workload: Any, session: Any) -> None:
-        """As Airflow's, and with an external id of this launch's own also where the scheduler assigns none."""
+        """Like Airflow's, and gives this launch its own external id even if the scheduler assigns none."""
         assigned = airflow_compat.scheduler_assigns_all()
         super().queue_workload(airflow_compat.pre_assigned(workload, session, assigned=assigned), session)
 
     def order_queued_tasks_by_priority(self) -> list[tuple[Any, Any]]:
-        """The highest ``priority_weight`` first, as 3.1 and 3.3 have it; 3.2 has it the wrong way round."""
+        """The highest ``priority_weight`` first, as in 3.1 and 3.3; 3.2 sorts in the wrong order."""
         return sorted(self.queued_tasks.items(), key=lambda one: one[1].ti.priority_weight, reverse=True)
 
     def _process_workloads(self, workload_items: Sequence[Any]) -> None:
         until = time.perf_counter() + MOST_ORDERS
         for workload in workload_items:
             if time.perf_counter() > until:
-                # The rest stays queued, for the next heartbeat.
+                # The rest stays queued until the next heartbeat.
                 return
             airflow_compat.unqueue(self, airflow_compat.key_of(workload))
             if self._cannot_start:
@@ -267,19 +269,19 @@ class SkyliftExecutor(BaseExecutor):
         self._log_writer.take(News(order, Stage.ENDED, Event.FAILED, why, record=True))
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
-        """As Airflow's; when it is the scheduler that ends what we run (no heartbeat came of it), the container is
+        """Like Airflow's; if the scheduler ends what we run (because no heartbeat came), the container is
         stopped."""
         if remove_running and key in self._live:
             self._drop(key, "Airflow gave this up: its container sent no heartbeat for too long")
         super().change_state(key, state, info, remove_running)
 
     def fail_connection_test(self, key: Any) -> None:
-        """As Airflow's (its time is over), and the container is stopped."""
+        """Like Airflow's (it took too long), and stops the container."""
         self._drop(key, "Airflow gave this connection test up: its time is over")
         super().fail_connection_test(key)
 
     def revoke_task(self, *, ti: Any) -> None:
-        """Stops what runs for the task instance and forgets it; no event, no exception, no waiting."""
+        """Stops what runs for the task instance and forgets it; without an event, an exception or waiting."""
         self.queued_tasks.pop(ti.key, None)
         self._drop(ti.key, "Airflow revoked this task instance (too long in queued)")
 
@@ -290,46 +292,46 @@ class SkyliftExecutor(BaseExecutor):
             self._fleet.revoke(key, why)
 
     def try_adopt_task_instances(self, tis: Sequence[Any]) -> Sequence[Any]:
-        """Takes over what a dead scheduler left; those that cannot be taken over, which Airflow resets.
+        """Adopts what a dead scheduler left; returns those that cannot be adopted, which Airflow resets.
 
-        AWS is not asked here: a queued one is submitted again with the token that it had (which finds its container if
-        there is one), a running one's container is looked for by the background thread. The container of one that is
-        reset is looked for, too, and stopped: Airflow launches its next try with another id.
+        This does not call AWS. A queued one is submitted again with its old token (which finds its container if
+        there is one). The background thread searches for the container of a running one. It also searches for the
+        container of one that is reset, and stops it, because Airflow launches its next try with another id.
         """
         if self._cannot_start:
-            # Nobody can look for their containers now. They run on, and tell Airflow how they end.
+            # Nobody can search for their containers now. They go on, and tell Airflow how they end.
             return []
         return [ti for ti in tis if not self._adopt(ti)]
 
     def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:
-        """What is known of the containers of a task instance that has no log yet: (messages, log lines)."""
+        """What is known about the containers of a task instance that has no log yet: (messages, log lines)."""
         try:
             return look(lambda: self.compute, ti, try_number)
         except Exception as error:
-            # It is the API server that asks, for somebody who reads a log: the rest of the log must still be shown.
+            # The API server asks for somebody who reads a log: the rest of the log must still be shown.
             self.log.exception("a mistake in get_task_log, please report it")
             return [f"Nothing can be said of the container: {type(error).__name__}: {error}"], []
 
     def end(self) -> None:
-        """Launches nothing more and leaves what runs to the next scheduler, which adopts it. Bounded."""
+        """Launches nothing more and leaves what runs to the next scheduler, which adopts it. Limited in time."""
         try:
             if self._threads:
                 self._threads.end()
             self._log_writer.close()
             self.sync()
         except Exception:
-            # The scheduler is about to go, and other executors are to be ended after this one.
+            # The scheduler is ending, and must still end other executors after this one.
             self.log.exception("%s: a mistake in its end, please report it", type(self).__name__)
 
     def terminate(self) -> None:
-        """As ``end``: a scheduler that goes is no reason to stop work."""
+        """Like ``end``: work does not stop because a scheduler ends."""
         self.end()
 
-    # What the fleet is told, and tells.
+    # Between us and the fleet.
 
     def _order(self, order: Order) -> None:
         self.running.add(order.key)
-        # An event about an earlier launch of the same key must not be taken for one about this.
+        # An event about an earlier launch of the same key must not count for this one.
         self.event_buffer.pop(order.key, None)
         self._live.setdefault(order.key, []).append(order)
         if self._fleet:
@@ -342,7 +344,7 @@ class SkyliftExecutor(BaseExecutor):
         try:
             order = adopted(ti, lambda: self.jwt_generator, foreign=foreign)
         except SQLAlchemyError:
-            # The scheduler's own session is broken: it rolls back and tries again (run_with_db_retries).
+            # The scheduler's own session is broken: it rolls back and retries (run_with_db_retries).
             raise
         except Exception as error:  # noqa: BLE001  its DAG is gone or cannot be read: Airflow resets it, and goes on
             self.log.warning(

@@ -37,10 +37,10 @@ WORDS = {
 
 
 def words(code: int | None, reason: str = "", *, more: str = "give the container more") -> str:
-    """What a code means; "" when there is nothing to say.
+    """What a code means; "" if there is nothing to say.
 
     Args:
-        reason: of the container, as ECS or Batch gave it.
+        reason: the container's reason from ECS or Batch.
         more: how to get more memory.
     """
     if code is None:

@@ -1,4 +1,4 @@
-"""Orders made of Airflow's workloads, and of the task instances that a dead scheduler left; how Airflow has them."""
+"""Makes orders from Airflow's workloads and from task instances of a dead scheduler, and asks Airflow's database."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def order_of(workload: Any, generator: Callable[[], Any]) -> Order:
         queue=airflow_compat.queue_of(workload),
         log_path=airflow_compat.log_path_of(workload),
         subject=airflow_compat.subject_of(workload) if kind is WorkloadKind.TASK else "",
-        # The ids of these are not made anew for each launch: a scheduler that is no more may have submitted them.
+        # The ids of these are not new for each launch: a dead scheduler may have submitted them.
         adopted=kind is not WorkloadKind.TASK,
     )
 
 
 def adopted(ti: Any, generator: Callable[[], Any], *, foreign: bool) -> Order:
-    """The order to go on with a task instance that another scheduler had queued. Reads the database (its session is
+    """The order to continue a task instance that another scheduler had queued. Reads the database (its session is
     open).
 
     Args:
         ti: Airflow's row, with an ``external_executor_id``.
         generator: gives the executor's ``jwt_generator``.
-        foreign: the amazon provider's executor launched it: its container is watched, and never repeated.
+        foreign: the amazon provider's executor launched it: we watch its container, but never repeat it.
 
     Raises:
-        Exception: whatever Airflow raises for one that is queued and cannot be described any more (its DAG is gone).
+        Exception: whatever Airflow raises for a queued one that can no longer be described (its DAG is gone).
     """
     began = foreign or not airflow_compat.is_queued(ti)
     try:
@@ -53,20 +53,20 @@ def adopted(ti: Any, generator: Callable[[], Any], *, foreign: bool) -> Order:
     except (AttributeError, LookupError, ValueError):
         if not began:
             raise
-        # It runs, and to see its end needs no DAG.
+        # It runs, and seeing its end needs no DAG.
         order = _watched(ti)
     known = ti.external_executor_id if foreign else ""
     return replace(order, external_id=ti.external_executor_id, ref=known, began=began, repeat=not foreign, adopted=True)
 
 
 def orphan(ti: Any) -> Order:
-    """The order whose container is only to be found and stopped. Under a key of its own: Airflow launches ``ti``
-    anew."""
+    """An order only to find and stop the container. It has its own key, because Airflow launches ``ti``
+    again."""
     return replace(_watched(ti), key=("orphan", ti.external_executor_id), adopted=True)
 
 
 def stand_in(workload: Any) -> Order:
-    """The order under which a workload fails of which no real order can be made."""
+    """The order under which a workload fails if no real order can be made for it."""
     return Order(
         key=airflow_compat.key_of(workload),
         kind=airflow_compat.kind_of(workload) or WorkloadKind.TASK,
@@ -83,7 +83,7 @@ class AirflowDatabase(AirflowState):
         try:
             return airflow_compat.still_wanted({order.subject: order.external_id for order in orders})
         except SQLAlchemyError as error:
-            # Its text has the whole query in it, with all its parameters.
+            # Its text contains the whole query with all its parameters.
             raise Unavailable(f"{type(error).__name__}: {getattr(error, 'orig', None) or 'no connection'}") from error
 
 

@@ -1,8 +1,8 @@
-"""What Airflow's provider registry asks of us: our executors, and the section ``[skylift]`` with its options.
+"""What Airflow's provider registry needs from us: our executors, and the section ``[skylift]`` with its options.
 
-``[aws_ecs_executor]`` and ``[aws_batch_executor]`` are declared by the amazon provider; two providers that declare one
-section clash, so they are not here.
-Undeclared options work all the same (``conf.get`` with a fallback); the declaration makes ``airflow config`` know them.
+The amazon provider declares ``[aws_ecs_executor]`` and ``[aws_batch_executor]``. Two providers that declare the same
+section clash, so these are not here. Undeclared options still work (``conf.get`` with a fallback); the declaration
+makes ``airflow config`` show them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "skylift",
         "name": "Skylift",
         "description": "Executors that run every Airflow task in its own container on AWS.",
-        # Without it, Airflow's command line warns, and imports the executor to look for commands.
+        # Without it, Airflow's command line warns, and imports the executor to find commands.
         "cli": ["skylift.executors.provider.get_cli_commands"],
         "executors": ["skylift.executors.ecs.AwsEcsExecutor", "skylift.executors.batch.AwsBatchExecutor"],
         "config": {
@@ -45,6 +45,6 @@ def _option(setting: Setting[Any]) -> dict[str, Any]:
         "version_added": "0.1.0",
         "type": KINDS.get(type(setting.default), "string"),
         "example": None,
-        # A bare {} would be read as a place to fill in.
+        # Airflow would read a bare {} as a placeholder.
         "default": "" if setting.default in ({}, []) else str(setting.default),
     }

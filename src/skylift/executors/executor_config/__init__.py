@@ -1,1 +1,1 @@
-"""What an author wishes in ``executor_config``: checked, made into requests, and explained when AWS refuses it."""
+"""What a DAG author asks for in ``executor_config``: checked, made into requests, and explained when AWS refuses it."""

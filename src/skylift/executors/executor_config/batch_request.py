@@ -39,7 +39,7 @@ NAME_OF_ONE = re.compile(r".*-([0-9a-f]{8}-[0-9a-f-]{27})-([0-9]+)")
 
 
 def check_executor_config(executor_config: Any, container: str) -> None:
-    """Refuses an ``executor_config`` that cannot work. It says what to change."""
+    """Refuses an ``executor_config`` that cannot work. Says what to change."""
     if not isinstance(executor_config, Mapping):
         raise Refused(
             f"executor_config must be a dict with arguments of Batch SubmitJob, not {type(executor_config).__name__}"
@@ -76,14 +76,14 @@ def check_executor_config(executor_config: Any, container: str) -> None:
 def submit_request(
     options: BatchOptions, attempts: Sequence[Attempt], payload: Payload, name: str, *, tags: bool
 ) -> dict[str, Any]:
-    """SubmitJob's arguments for one attempt, or for several of equal kin in one array job.
+    """SubmitJob's arguments for one attempt, or for several with equal group keys in one array job.
 
     Args:
         name: of the Batch job.
         tags: whether it is tagged with the attempts' common labels.
 
     Raises:
-        Refused: SubmitJob has no such arguments, or it is longer than Batch takes.
+        Refused: SubmitJob has no such arguments, or it is too long for Batch.
     """
     executor_config = attempts[0].executor_config
     request = lay(options.request, executor_config)
@@ -106,7 +106,7 @@ def submit_request(
         )
     if len(attempts) > 1:
         request["arrayProperties"] = {"size": len(attempts)}
-    # Ours whatever anybody wished: it is how a restart finds the job again, and never makes a second.
+    # Always ours: by this a restart finds the job again, and never makes a second one.
     request["jobName"] = name
     wrong = mistakes("batch", "SubmitJob", request)
     if wrong:
@@ -118,10 +118,10 @@ def submit_request(
 def airflow_container(options: BatchOptions, executor_config: Mapping[str, Any]) -> str:
     """Name of the container in which Airflow runs; "" for a job definition with only one.
 
-    The options name it; or an author who goes to another job definition does, by an entry with an empty ``command``.
+    The options name it, or an author who uses another job definition does, by an entry with an empty ``command``.
 
     Raises:
-        Refused: there are several, and nobody says in which of them.
+        Refused: there are several, and nothing says in which one.
     """
     wished = _wished_containers(executor_config)
     if "containerOverrides" in executor_config and not wished:
@@ -149,7 +149,7 @@ def job_name(options: BatchOptions, attempt: Attempt) -> str:
 
 
 def names_of(options: BatchOptions, attempt: Attempt) -> str:
-    """What the names of all attempts of this external id begin with."""
+    """The beginning of the names of all attempts of this external id."""
     tail = f"-{_plain(attempt.external_id)}-"
     return _head(options, [attempt], MOST_NAME - len(tail) - 4) + tail
 
@@ -161,12 +161,12 @@ def array_name(options: BatchOptions, attempts: Sequence[Attempt], token: str) -
 
 
 def is_array(name: str) -> bool:
-    """Whether a job of this name may be an array of ours."""
+    """Whether a job with this name may be one of our arrays."""
     return name.endswith("-array")
 
 
 def token_of(name: str) -> str:
-    """The token of the attempt that a Batch job of this name is; "" for an array, or a job that is not ours."""
+    """The token of the attempt whose Batch job has this name; "" for an array, or a job that is not ours."""
     match = NAME_OF_ONE.fullmatch(name)
     return f"{match[1]}.{match[2]}" if match else ""
 
@@ -182,7 +182,7 @@ def _head(options: BatchOptions, attempts: Sequence[Attempt], most: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """In Batch's alphabet for names, which begin with a letter or digit."""
+    """In the characters that Batch allows in names; a name begins with a letter or digit."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", text).lstrip("-_")
 
 

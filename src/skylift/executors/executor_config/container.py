@@ -1,13 +1,13 @@
-"""``Container`` and ``BatchContainer``: what one Airflow task needs of its container, written with completion and
-checked at once.
+"""``Container`` and ``BatchContainer``: what one Airflow task needs of its container, with completion and immediate
+checks.
 
     from skylift.executors import Container
 
     @task(executor_config=Container(cpu=1, memory="4GiB", spot=True))
 
-What they make is a plain dict, in AWS's own words: the arguments of RunTask or SubmitJob that ``executor_config`` has
-always held. So it goes into Airflow's database and its serialized DAGs as any other, and is read there without skylift.
-A DAG file that asks for what AWS does not have gets an error which names the field when it is parsed.
+They make a plain dict in AWS's own words: the arguments of RunTask or SubmitJob that ``executor_config`` has
+always contained. So Airflow's database and serialized DAGs store it like any other, and can read it without skylift.
+If a DAG file asks for something that AWS does not have, parsing it gives an error that names the field.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LaunchType = Literal["FARGATE", "EC2", "EXTERNAL", "MANAGED_INSTANCES"]
 
 
 class _Plain(dict[str, Any]):
-    """A dict that is pickled and copied as a plain one, so that nobody who reads it needs this class."""
+    """A dict that is pickled and copied as a plain one, so that readers do not need this class."""
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
@@ -47,16 +47,16 @@ class _Plain(dict[str, Any]):
 
 
 class Container(_Plain):
-    """An ``executor_config`` for ``AwsEcsExecutor``: what is given replaces what the options and the task definition
+    """An ``executor_config`` for ``AwsEcsExecutor``. What you give replaces what the options and the task definition
     say.
 
     Args:
         cpu: vCPUs of the ECS task, e.g. 0.5.
-        memory: of the ECS task and of Airflow's container in it: ``"4GiB"``, ``"512MiB"`` or MiB. On Fargate, together
-            with ``cpu``, one of its sizes.
-        container_memory: of Airflow's container alone, where sidecars need a part of ``memory``.
+        memory: of the ECS task and of Airflow's container in it: ``"4GiB"``, ``"512MiB"`` or MiB. On Fargate it must be
+            one of the sizes that go with ``cpu``.
+        container_memory: of Airflow's container alone, if sidecars need a part of ``memory``.
         gpu: GPUs; never on Fargate.
-        spot: True: Fargate Spot. False: Fargate On-Demand, also where the options say Spot.
+        spot: True: Fargate Spot. False: Fargate On-Demand, even if the options say Spot.
         launch_type: instead of a capacity provider.
         capacity_provider: its name, or names with weights; instead of a launch type.
         task_definition: family, ``family:revision`` or ARN.
@@ -67,11 +67,11 @@ class Container(_Plain):
         platform_version: of Fargate.
         task_role, execution_role: ARNs.
         tags: of the ECS task.
-        container_name: of Airflow's container in the task definition. Needed only where the amazon provider's executor
+        container_name: of Airflow's container in the task definition. Needed only if the amazon provider's executor
             runs the DAG; skylift's knows it from its options.
 
     Raises:
-        Refused: AWS has no such thing; the text names the field, and what is allowed.
+        Refused: AWS has no such thing; the text names the field and the allowed values.
     """
 
     def __init__(
@@ -128,17 +128,17 @@ class Container(_Plain):
 
 
 class BatchContainer(_Plain):
-    """An ``executor_config`` for ``AwsBatchExecutor``: what is given replaces what the options and the job definition
+    """An ``executor_config`` for ``AwsBatchExecutor``. What you give replaces what the options and the job definition
     say.
 
     Args:
-        vcpus: whole ones on EC2; on Fargate also 0.25 and 0.5, and together with ``memory`` one of its sizes.
+        vcpus: whole numbers on EC2; on Fargate also 0.25 and 0.5, with a ``memory`` that goes with it.
         memory: ``"4GiB"``, ``"512MiB"`` or MiB.
         gpu: GPUs; never on Fargate.
         job_queue: name or ARN.
         job_definition: name, ``name:revision`` or ARN.
-        attempts: how often Batch itself may start the Batch job, 1 to 10, when it ends badly. Airflow's own ``retries``
-            are better for all that the work itself does.
+        attempts: how often Batch itself may start the Batch job, 1 to 10, if it ends badly. Airflow's own ``retries``
+            are better for failures of the work itself.
         timeout: seconds, at least 60, after which Batch ends it.
         environment: variables of the container.
         parameters: of the job definition.
@@ -146,7 +146,7 @@ class BatchContainer(_Plain):
         tags: of the Batch job.
 
     Raises:
-        Refused: AWS has no such thing; the text names the field, and what is allowed.
+        Refused: AWS has no such thing; the text names the field and the allowed values.
     """
 
     def __init__(

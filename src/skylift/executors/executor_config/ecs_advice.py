@@ -1,4 +1,4 @@
-"""What ECS's refusals mean for people: which option is concerned, where it stands, what to do. Pure."""
+"""What ECS's refusals mean for people: which option is concerned, where it is set, and what to do. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AdviceRule:
     Attributes:
         words: a regular expression, found in AWS's code and text (from botocore's model, the API reference of RunTask,
             ECS's page "API failures messages", and what the local cloud says).
-        path: RunTask's argument that is concerned, dotted; "" for none.
+        path: the argument of RunTask that is concerned, dotted; "" for none.
         option: the option that sets it.
         advice: what to do.
     """
@@ -105,7 +105,7 @@ RULES = (
 
 
 def advised(text: str, request: Mapping[str, Any], options: EcsOptions, executor_config: Mapping[str, Any]) -> str:
-    """AWS's refusal with the option that it is about, where that stands, and what to do.
+    """AWS's refusal, with the option that it is about, where that is set, and what to do.
 
     Args:
         text: AWS's code and words.

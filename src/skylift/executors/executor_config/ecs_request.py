@@ -1,4 +1,4 @@
-"""RunTask's arguments: the options, then what has no capacity replaced, ``executor_config`` merged over them, then
+"""RunTask's arguments: the options, a fallback if capacity is lacking, ``executor_config`` merged over them, then
 ours. Pure."""
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ MOST_TAGS = 50
 
 
 def run_task_request(options: EcsOptions, attempt: Attempt, payload: Payload, *, tags: bool) -> dict[str, Any]:
-    """RunTask's arguments. ``executor_config`` is merged over the options: dicts recursively, anything else replaces.
+    """RunTask's arguments. ``executor_config`` is merged over the options: dicts recursively, any other value replaces.
 
     Args:
         options: those of the attempt's queue.
 
     Raises:
-        Refused: ``executor_config`` cannot be used, or the overrides are longer than ECS takes.
+        Refused: ``executor_config`` cannot be used, or the overrides are too long for ECS.
     """
     return loaded(wanted(options, attempt), options, attempt, payload, tags=tags)
 
 
 def wanted(options: EcsOptions, attempt: Attempt) -> dict[str, Any]:
-    """Where and how the container is to run; what it is to do is still open. Raises ``Refused``, as above."""
+    """Where and how the container is to run, without what it runs. Raises ``Refused``, as above."""
     check_executor_config(attempt.executor_config, options.container)
     request = lay({**_cluster(options), **options.request}, attempt.executor_config)
-    # A fallback goes over what the author wished.
+    # A fallback overrides what the author asked for.
     request = settled(lay(request, fallen_back(options, attempt.shortages) or {}))
     if wrong := mistakes("ecs", "RunTask", request):
         raise Refused(f"{_guilty(options, attempt.executor_config)}: {wrong}")
@@ -48,7 +48,7 @@ def wanted(options: EcsOptions, attempt: Attempt) -> dict[str, Any]:
 def loaded(
     request: dict[str, Any], options: EcsOptions, attempt: Attempt, payload: Payload, *, tags: bool
 ) -> dict[str, Any]:
-    """The request with the workload in it, and what marks it as ours; changes it. Raises ``Refused``: too long."""
+    """Puts the workload and our marks into the request, in place. Raises ``Refused``: too long."""
     override = _override_of(request, options.container)
     given = override.get("environment") or []
     override["environment"] = [
@@ -64,12 +64,12 @@ def loaded(
     _check_length(request)
     if tags:
         request["tags"] = _tags(request.get("tags") or [], attempt.labels)
-    # Ours whatever anybody wished: they are how a restart finds its containers again, and never starts a second.
+    # Always ours: by these a restart finds its containers again, and never starts a second one.
     return {**request, "startedBy": attempt.external_id, "clientToken": attempt.token}
 
 
 def check_executor_config(executor_config: Mapping[str, Any], container: str) -> None:
-    """Refuses an ``executor_config`` that is none, or that would take Airflow's place. It says what to change."""
+    """Refuses an ``executor_config`` that is not one, or that would replace Airflow's command. Says what to change."""
     if not isinstance(executor_config, Mapping):
         raise Refused(
             f"executor_config must be a dict with arguments of ECS RunTask, not {type(executor_config).__name__}"
@@ -86,7 +86,7 @@ def check_executor_config(executor_config: Mapping[str, Any], container: str) ->
         raise Refused(f"executor_config: {' and '.join(PLACES)} exclude each other: each says where to run")
     names = []
     for one in executor_config.get("overrides", {}).get("containerOverrides", ()):
-        # An entry without a name is the Airflow container's: its name is not known where a DAG is written.
+        # An entry without a name means Airflow's container: a DAG author does not know its name.
         names.append(one.get("name", container))
         if names[-1] == container and one.get("command"):
             raise Refused(f"executor_config must not set 'command' of container {container!r}: it runs Airflow")
@@ -99,7 +99,7 @@ def check_executor_config(executor_config: Mapping[str, Any], container: str) ->
 
 
 def check_options(options: EcsOptions) -> None:
-    """Refuses options that no RunTask could be made of, with one line that names the option. For the start."""
+    """Refuses options from which no RunTask could be made, with one line that names the option. For the start."""
     base = {**_cluster(options), **options.request}
     if wrong := mistakes("ecs", "RunTask", settled(lay(base, {}))):
         raise Refused(f"{_guilty(options, {})}: {wrong}")
@@ -115,7 +115,7 @@ def _cluster(options: EcsOptions) -> dict[str, str]:
 
 
 def _guilty(options: EcsOptions, executor_config: Mapping[str, Any]) -> str:
-    """Whose words are wrong: options are checked at the start, so an ``executor_config`` is if there is one."""
+    """Whose words are wrong: the options were checked at start, so it is the ``executor_config`` if there is one."""
     return "executor_config" if executor_config else options.source(RUN_TASK_KWARGS.name)
 
 
@@ -127,7 +127,7 @@ def _spot(executor_config: Mapping[str, Any]) -> str:
 
 
 def fallen_back(options: EcsOptions, shortages: int) -> Mapping[str, Any] | None:
-    """The fallback whose turn it is; ``None`` for the first choice."""
+    """The current fallback; ``None`` for the first choice."""
     turn = shortages % (len(options.fallbacks) + 1)
     return options.fallbacks[turn - 1] if turn else None
 
@@ -142,7 +142,7 @@ def _override_of(request: dict[str, Any], container: str) -> dict[str, Any]:
 
 
 def overrides_length(overrides: Mapping[str, Any]) -> int:
-    """Characters as ECS counts them: with those of the JSON around the values."""
+    """Characters as ECS counts them, including the JSON around the values."""
     return len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False))
 
 

@@ -1,5 +1,5 @@
-"""The fields of ``Container`` and ``BatchContainer``: each checked, and put into AWS's words. Pure; imported by DAG
-files."""
+"""The fields of ``Container`` and ``BatchContainer``: each is checked and translated to AWS's words. Pure; DAG files
+import it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_STORAGE, MOST_STORAGE = 21, 200
 
 
 def given(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that say something. A zero does: it is no absence."""
+    """Those that are set. Zero is a value."""
     return {key: value for key, value in fields.items() if value is not None and value not in ("", [], {})}
 
 
@@ -57,7 +57,7 @@ def check_place(
     if own is not None and size is not None and own > size:
         raise Refused(f"Container: container_memory={own}MiB is more than memory={size}MiB, all that the ECS task has")
     if fargate or (gpu is None and not place["launchType"] and not providers):
-        # Nothing said is Fargate, as everywhere here; EC2 takes any size, where it is said.
+        # The default is Fargate, as everywhere here; EC2 accepts any size, if it is named.
         try:
             check_fargate("Container", units, size)
         except Refused as error:
@@ -71,7 +71,7 @@ def vcpus_of(vcpus: float | None, size: int | None, gpu: int | None) -> str | No
     if isinstance(vcpus, bool) or not isinstance(vcpus, int | float) or vcpus <= 0:
         raise Refused(f"BatchContainer: vcpus={vcpus!r}: expected a number, e.g. 0.5 or 2")
     if vcpus != int(vcpus):
-        # Only Fargate has parts of one.
+        # Only Fargate has fractions of one.
         if gpu is not None:
             raise Refused(f"BatchContainer: vcpus={vcpus!r}: where there are GPUs, vCPUs are whole")
         units = round(vcpus * UNITS_PER_VCPU)
@@ -120,7 +120,7 @@ def match(where: str, field: str, value: str | None, pattern: re.Pattern[str]) -
 
 
 def one_override(name: str | None, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entry of Airflow's container; without anything to override, no entry."""
+    """The entry for Airflow's container; none if nothing is overridden."""
     said = given(fields)
     return [{**({"name": name} if name else {}), **said}] if said else []
 

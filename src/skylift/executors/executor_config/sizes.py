@@ -1,5 +1,5 @@
-"""Sizes of containers as people write them, and which of them AWS takes. Pure; imported by DAG files, so it pulls
-nothing."""
+"""Sizes of containers as people write them, and which of them AWS accepts. Pure; DAG files import it, so it imports
+nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LEAST_MEMORY = 6
 
 
 def cpu_units(where: str, vcpus: float) -> int:
-    """CPU units of so many vCPUs. Raises ``Refused``."""
+    """CPU units for a number of vCPUs. Raises ``Refused``."""
     if isinstance(vcpus, bool) or not isinstance(vcpus, int | float):
         raise Refused(f"{where}: cpu={vcpus!r}: expected a number of vCPUs, e.g. 0.5 or 2")
     units = round(vcpus * UNITS_PER_VCPU)
@@ -71,7 +71,7 @@ def check_fargate(
     field: str = "cpu",
     table: Mapping[int, tuple[int, ...]] = FARGATE,
 ) -> None:
-    """Refuses a pair that Fargate does not have, with those that it has. ``None``: the definition's own, unknown
+    """Refuses a pair that Fargate does not have, and lists those that it has. ``None``: the definition's own, unknown
     here."""
     if units is not None and units not in table:
         allowed = ", ".join(map(_vcpus, table))
@@ -83,7 +83,7 @@ def check_fargate(
 
 
 def gpus(where: str, number: int | None) -> list[dict[str, str]]:
-    """The requirement, as both services want it; none without a number. Raises ``Refused``."""
+    """The requirement, as both services expect it; none without a number. Raises ``Refused``."""
     if number is None:
         return []
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -100,7 +100,7 @@ def _size(memory: int) -> str:
 
 
 def _listed(sizes: Sequence[int]) -> str:
-    """``512MiB, 1GiB, 2GiB``; long lists in short: ``16GiB to 60GiB in steps of 4GiB``."""
+    """``512MiB, 1GiB, 2GiB``; long lists shortened: ``16GiB to 60GiB in steps of 4GiB``."""
     steps = {later - earlier for earlier, later in pairwise(sizes)}
     if len(sizes) > 4 and len(steps) == 1:
         return f"{_size(sizes[0])} to {_size(sizes[-1])} in steps of {_size(steps.pop())}"

@@ -1,2 +1,2 @@
-"""What goes into a container and how: the command that runs there, its workload, and the next one of a container that
-stays."""
+"""What goes into a container, and how: the command that runs there, its workload, and the next workload of a warm
+container."""

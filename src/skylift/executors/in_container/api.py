@@ -1,7 +1,7 @@
-"""What is wrong when Airflow's API does not start a container's Airflow task: in one line, and by the exit code.
+"""Says in one line, and by the exit code, what is wrong if Airflow's API does not start a container's Airflow task.
 
-The line says what was called and what came of it; what to do about it, the executor says for each code
-(``skylift.executors.exit_words``). The source text goes into the container, as that of ``main.py`` does.
+The line says what was called and what happened. The executor adds what to do, for each code
+(``skylift.executors.exit_words``). The source text goes into the container, like that of ``main.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOT_WANTED = (404, 409, 410)
 
 
 def api_fault(error: Exception) -> int:
-    """The exit code for what came of the first call, and a line about it; ``NEVER_BEGAN`` when it was not the API."""
+    """The exit code for the result of the first call, and a line about it; ``NEVER_BEGAN`` if it was not the API."""
     response, names = getattr(error, "response", None), {kind.__name__ for kind in type(error).__mro__}
     code, what = NEVER_BEGAN, f"{type(error).__name__}: {error}"
     if response is not None:
@@ -43,7 +43,7 @@ def api_fault(error: Exception) -> int:
 
 
 def answered(response, detail) -> int:  # type: ignore[no-untyped-def]  # httpx is not typed here
-    """By an answer. Airflow's own refusals say why in a dict; a proxy, a UI or another server does not."""
+    """There was an answer. Airflow's own refusals give a reason in a dict; a proxy, a UI or another server does not."""
     status, text = response.status_code, ""
     with contextlib.suppress(Exception):
         text = response.read()[:2000].decode(errors="replace").lower()
@@ -55,13 +55,13 @@ def answered(response, detail) -> int:  # type: ignore[no-untyped-def]  # httpx 
     if status in (401, 403):
         return NO_ACCESS
     if status in NOT_WANTED and isinstance(detail, dict):
-        # This container must not (or no longer) run the task instance.
+        # This container must not run the task instance, or not any more.
         return NOT_OURS
     return NO_EXECUTION_API if status in (404, 405) or status < 400 else NEVER_BEGAN
 
 
 def unanswered(error) -> int:  # type: ignore[no-untyped-def]  # as above
-    """By the way in which there was no answer."""
+    """There was no answer: says why."""
     text, one = "", error
     while one is not None and len(text) < 2000:
         text, one = text + repr(one).upper(), one.__cause__ or one.__context__

@@ -1,11 +1,11 @@
 """Where a warm container and its executor meet: a few small objects in S3, below the URL of the workloads.
 
-``warm/{container}/{n}`` is the n-th berth of a container: the executor puts a workload there, or the container closes
-it; S3's conditional write (``If-None-Match: *``) lets exactly one of the two win, so a workload is never handed to a
-container that has gone. Taken, the object is emptied (a workload holds a token) and stays, so that nothing else can be
-put there. ``warm/{container}/{n}-{code}`` says that the n-th workload is over, with the code that a container of its
-own would have ended with. ``warm-of/{external id}`` says, before it is put, which berth a workload goes to: how a
-restarted scheduler finds it.
+``warm/{container}/{n}`` is the n-th mailbox of a container: the executor writes a workload there, or the container
+closes it. S3's conditional write (``If-None-Match: *``) lets exactly one of the two win, so a workload is never handed
+to a container that has gone. After the workload is taken, the object is emptied (a workload contains a token) and
+stays, so that nothing else can be written there. ``warm/{container}/{n}-{code}`` reports that the n-th workload has
+ended, with the exit code that it would have had in its own container. ``warm-of/{external id}`` says, before the
+workload is written, which mailbox it goes to, so that a restarted scheduler finds it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ENDED = re.compile(r"(?P<container>[^/]+)/(?P<number>[0-9]+)-(?P<code>[0-9]+)")
 
 @dataclass(frozen=True)
 class Mailbox:
-    """The ``number``-th workload (from 1) of a container, which is named by the token of the attempt that started
-    it."""
+    """The mailbox for the ``number``-th workload (from 1) of a container, named by the token of the container's first
+    attempt."""
 
     container: str
     number: int
@@ -35,11 +35,11 @@ class Mailbox:
 class Mailboxes(Protocol):
     """Every verb may be repeated harmlessly and raises ``Unavailable`` or ``Refused``.
 
-    * ``offer`` puts a workload; ``False`` when something stands there already (it is closed, or was put before).
-    * ``standing`` is what stands there: the workload, ``""`` when it was taken, ``CLOSED``; ``None`` for nothing.
-    * ``ended`` gives the codes of all workloads that are over, as far as they are still known.
-    * ``promise`` writes down where a workload goes before it is offered; ``promised`` reads it.
-    * ``clear`` removes what a container left, when it is over and nobody needs it.
+    * ``offer`` writes a workload; ``False`` if the mailbox is not empty (it is closed, or was written before).
+    * ``standing`` is the content: the workload, ``""`` if it was taken, ``CLOSED``; ``None`` for nothing.
+    * ``ended`` returns the codes of all workloads that have ended, as far as they are still known.
+    * ``promise`` records where a workload goes before it is offered; ``promised`` reads that.
+    * ``clear`` removes what an ended container left, when nobody needs it.
     """
 
     def offer(self, mailbox: Mailbox, document: str) -> bool: ...
@@ -56,11 +56,11 @@ class Mailboxes(Protocol):
 
 
 class S3Mailboxes(Mailboxes):
-    """Berths in S3.
+    """Mailboxes in S3.
 
     Args:
         objects: the calls.
-        url: ``[skylift] payload_url``. Raises ``ValueError`` when it is no S3 URL.
+        url: ``[skylift] payload_url``. Raises ``ValueError`` if it is not an S3 URL.
     """
 
     def __init__(self, objects: S3Objects, url: str) -> None:
@@ -104,7 +104,7 @@ class S3Mailboxes(Mailboxes):
 
 
 class FakeMailboxes(Mailboxes):
-    """Berths that live only here, with what a container does to them. Thread-safe."""
+    """Mailboxes in memory, with what a container does to them. Thread-safe."""
 
     def __init__(self) -> None:
         self._standing: dict[Mailbox, str] = {}
@@ -141,7 +141,7 @@ class FakeMailboxes(Mailboxes):
     # What a container does.
 
     def take(self, mailbox: Mailbox) -> str:
-        """The workload that stands there, "" when there is none."""
+        """The workload in it, "" if there is none."""
         with self._lock:
             found = self._standing.get(mailbox, "")
             if found and found != CLOSED:
@@ -150,11 +150,11 @@ class FakeMailboxes(Mailboxes):
             return ""
 
     def close(self, mailbox: Mailbox) -> bool:
-        """Nothing more may come; ``False`` when something came just now."""
+        """Closes it; ``False`` if something was written just now."""
         with self._lock:
             return self._standing.setdefault(mailbox, CLOSED) == CLOSED
 
     def end(self, mailbox: Mailbox, code: int) -> None:
-        """The workload is over."""
+        """The workload has ended."""
         with self._lock:
             self._ended[mailbox] = code

@@ -1,14 +1,14 @@
 """The command and environment of a container: how the workload gets there, inline or by reference.
 
 By reference (``[skylift] payload_url``): the container's program and the workload's JSON, with its token, are one
-object in S3 and the container learns only the object's URL, so that nobody reads the token with DescribeTasks and
-length is no matter. The container deletes the object once fetched; one that stays (its container never began, or may
-not delete) is for a lifecycle rule of the bucket. Inline: in the command, as the amazon provider's executor does; the
-program is there, too, as much of it as there is room for.
+object in S3, and the container gets only the object's URL. So DescribeTasks does not show the token, and
+length does not matter. The container deletes the object after it has read it. If it stays (the container never began,
+or may not delete), a lifecycle rule of the bucket deletes it. Inline: workload and program are in the command, as in
+the amazon provider's executor, with as much of the program as fits.
 
-Array jobs: all children have one command and one environment. A list in S3, one line of fixed length for each child,
-says whose workload it takes: it begins the line of its index. The list has no token in it, and outlives the children:
-it is how a restarted scheduler finds the child of an attempt.
+Array jobs: all children have one command and one environment. A list in S3, with one line of fixed length per child,
+says whose workload it takes, by the child's index. The list contains no token, and outlives the children: with it, a
+restarted scheduler finds the child of an attempt.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Payload:
-    """What the container is started with. ``command`` may hold the token: never print it.
+    """What the container is started with. ``command`` may contain the token: never print it.
 
     Attributes:
-        shorter: other commands for the same, which do less, for where ``command`` has no room.
+        shorter: other commands that do less, for when ``command`` does not fit.
     """
 
     command: tuple[str, ...] = field(repr=False)
@@ -54,7 +54,7 @@ class Payload:
     shorter: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
 
     def fitting(self, fits: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
-        """The first of all commands that fits; the shortest when none does."""
+        """The first command that fits; the shortest if none does."""
         return next(filter(fits, (self.command, *self.shorter)), (self.command, *self.shorter)[-1])
 
 
@@ -62,11 +62,11 @@ class Payloads:
     """Prepares payloads.
 
     Args:
-        url: ``s3://bucket/prefix`` under which workloads are put; "" for inline.
-        session: a boto3 session with the credentials to put them with; ``None`` for the usual places.
-        region: AWS region; "" as AWS's own settings say.
-        stay_seconds: for which a container waits for another workload; 0: not. Needs ``url``.
-        executors: what ``[core] executor`` is to be in the container; "" for what it is there.
+        url: ``s3://bucket/prefix`` for workloads; "" for inline.
+        session: a boto3 session whose credentials write them; ``None`` for the usual ones.
+        region: AWS region; "" to use AWS's own settings.
+        stay_seconds: how long a container waits for another workload; 0: not at all. Needs ``url``.
+        executors: value of ``[core] executor`` in the container; "" to leave it.
 
     Raises:
         ValueError: ``url`` is not an S3 URL.
@@ -86,10 +86,10 @@ class Payloads:
         self._clock = time.monotonic
         self._put: OrderedDict[str, float] = OrderedDict()
         self._executors = executors
-        # Now, while nothing else goes on in this process: see ``programs._ONE_PARSES``.
+        # Now, while nothing else happens in this process: see ``programs._ONE_PARSES``.
         self._programs = {stays: programs.program(executors, stay=stays) for stays in {False, bool(stay_seconds)}}
         if self._bucket:
-            # Here, in one thread: boto3 sessions must not make clients in several at once.
+            # Here, in one thread: boto3 sessions must not make clients in several threads at once.
             s3 = client("s3", region=region or None, attempts=3, read_timeout=20, session=session)
             self._objects = S3Objects(s3)
 
@@ -99,17 +99,17 @@ class Payloads:
         return bool(self._bucket)
 
     def prepare(self, attempt: Attempt) -> Payload:
-        """The payload of an attempt; puts the object when there is one, and again when it was put ``FRESH`` seconds
+        """The payload of an attempt. Writes the object if there is one, and again if it was written ``FRESH`` seconds
         ago.
 
         Raises:
-            Refused, Unavailable: S3 said no.
+            Refused, Unavailable: S3 refused.
         """
         if not self._bucket:
             command, *shorter = programs.inline(self._executors, attempt.document())
             return Payload(command, _environment(), tuple(shorter))
         key = self._key(f"{attempt.token}.json")
-        # A launch that is throttled is asked for again and again.
+        # A throttled launch is requested again and again.
         if self._clock() - self._put.get(attempt.token, float("-inf")) >= FRESH:
             self.renew(attempt)
         named = {WORKLOAD_URL: s3_url(self._bucket, key)}
@@ -118,7 +118,7 @@ class Payloads:
         return Payload(command, _environment() | named | stay)
 
     def renew(self, attempt: Attempt) -> None:
-        """Puts the workload's object with a token that is valid from now on. Raises as ``prepare``."""
+        """Writes the workload's object with a token that is valid from now on. Raises like ``prepare``."""
         document = self._programs[self._stays(attempt)] + attempt.document().encode()
         self._objects.put(self._bucket, self._key(f"{attempt.token}.json"), document)
         self._put[attempt.token] = self._clock()
@@ -126,18 +126,19 @@ class Payloads:
             self._put.popitem(last=False)
 
     def _stays(self, attempt: Attempt) -> bool:
-        # What has no queue (a callback) may have a container already when it is launched, so none is ever handed over.
+        # A workload without a queue (a callback) may already have a container when it is launched, so it is never
+        # handed over.
         return bool(self._stay) and bool(attempt.queue)
 
     def prepare_array(self, name: str, attempts: Sequence[Attempt]) -> Payload:
-        """The payload that all children of an array job have; puts an object for each attempt, and then the list.
+        """The payload for all children of an array job; writes an object for each attempt, and then the list.
 
         Args:
-            name: of the array; no other has had it.
+            name: of the array; must be new.
             attempts: by index.
 
         Raises:
-            Refused, Unavailable: S3 said no; some objects may have been put.
+            Refused, Unavailable: S3 refused; some objects may have been written.
         """
         with ThreadPoolExecutor(min(AT_ONCE, len(attempts)), "skylift-put") as pool:
             for done in [pool.submit(self.prepare, attempt) for attempt in attempts]:
@@ -149,17 +150,17 @@ class Payloads:
         return Payload(command, _environment() | {WORKLOADS_URL: s3_url(self._bucket, key)})
 
     def arrays(self) -> Iterator[str]:
-        """Names of all arrays of which the list is still there. Raises ``Refused``, ``Unavailable``."""
+        """Names of all arrays whose list still exists. Raises ``Refused``, ``Unavailable``."""
         folder = self._key(ARRAYS, "")
         return (listed.key.removeprefix(folder) for listed in self._objects.below(self._bucket, folder))
 
     def array(self, name: str) -> tuple[str, ...]:
-        """Tokens of an array's attempts by index; empty when the list is gone. Raises ``Refused``, ``Unavailable``."""
+        """Tokens of an array's attempts by index; empty if the list is gone. Raises ``Refused``, ``Unavailable``."""
         text = self._objects.read(self._bucket, self._key(ARRAYS, name)) or b""
         return tuple(line.strip().removesuffix(".json") for line in text.decode().splitlines())
 
     def mailboxes(self) -> Mailboxes:
-        """Where containers that stay are handed their next workload. Only with a URL."""
+        """Where warm containers get their next workload. Only with a URL."""
         return S3Mailboxes(self._objects, s3_url(self._bucket, self._prefix))
 
     def _key(self, *words: str) -> str:
@@ -167,12 +168,12 @@ class Payloads:
 
 
 def _environment() -> dict[str, str]:
-    # Airflow's own switch for containerised executors: the output of the process is not captured twice.
+    # Airflow's own switch for containerised executors: do not capture the output of the process twice.
     return {"AIRFLOW_IS_EXECUTOR_CONTAINER": "true"}
 
 
 def payloads_of(own: Options, session: Any, region: str, executors: str = "") -> Payloads:
-    """As ``[skylift]`` says. Raises ``Refused`` with one line that names a wrong option."""
+    """Made from ``[skylift]``. Raises ``Refused`` with one line that names a wrong option."""
     url, stay = own[PAYLOAD_URL], own[WARM_SECONDS]
     if stay and not url:
         raise Refused(f"[{OWN_SECTION}] warm_seconds needs payload_url: the next workload comes through S3")

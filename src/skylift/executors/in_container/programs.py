@@ -1,8 +1,8 @@
 """The program of a container, as text: the source of ``main``, ``api``, ``stop``, ``stay``; nothing is installed there.
 
-A container's command is a few lines that get the program and run it. With ``[skylift] payload_url`` it comes from S3 in
-one object with the workload. Without, it stands in the command with the workload, packed; RunTask's 8,192 characters
-are the author's, too, so there are three forms (``inline``), and the longest that fits is taken.
+A container's command is a few lines that get the program and run it. With ``[skylift] payload_url`` it comes from S3,
+in one object with the workload. Without it, program and workload are in the command, compressed. The author needs
+some of RunTask's 8,192 characters too, so there are three forms (``inline``), and the longest that fits is used.
 """
 
 from __future__ import annotations
@@ -65,20 +65,20 @@ between. It would fail the first Airflow tasks of a scheduler."""
 
 
 def program(executors: str, *, stay: bool = False) -> bytes:
-    """What an object in S3 begins with, before its workload; it is run by the command of ``fetching``.
+    """What an object in S3 begins with, before its workload; the command of ``fetching`` runs it.
 
     Args:
-        executors: what ``[core] executor`` is to be in the container; "" for what it is there.
+        executors: value of ``[core] executor`` in the container; "" to leave it.
         stay: for a container that stays for more workloads.
     """
     return f"{text(*WHOLE, *([STAY] if stay else []))}\nEXECUTORS={executors!r}\n".encode()
 
 
 def fetching(size: int, *, stay: bool = False, array: bool = False) -> tuple[str, ...]:
-    """The command that fetches an object, runs its first ``size`` bytes, and hands them the rest.
+    """The command that fetches an object, runs its first ``size`` bytes, and gives them the rest.
 
     Args:
-        stay: the workload is left where it is, for a process of its own: the next is to find nothing of it in memory.
+        stay: leave the workload to its own process, so that nothing of it is in the memory of the next.
         array: for all children of an array job.
     """
     words = {
@@ -92,9 +92,9 @@ def fetching(size: int, *, stay: bool = False, array: bool = False) -> tuple[str
 
 
 def inline(executors: str, workload: str) -> tuple[tuple[str, ...], ...]:
-    """Commands with the program and the workload in them, the one that does most first, the shortest last.
+    """Commands that contain the program and the workload: the one that does most first, the shortest last.
 
-    The last is what the amazon provider's executor has: wherever its command fits, one of these does.
+    The last is the amazon provider's: wherever its command fits, one of these does.
     """
     whole = f"{text(*WHOLE)}\nEXECUTORS={executors!r}\nmain({workload.encode()!r})"
     listed = f"os.environ['AIRFLOW__CORE__EXECUTOR']={executors!r}\n" if executors else ""
@@ -108,7 +108,7 @@ def _packed(program: str) -> tuple[str, ...]:
 
 
 def text(*names: str) -> str:
-    """Source text of these files in one, without docstrings, annotations of arguments, comments and imports of ours."""
+    """Source text of these files in one, without docstrings, argument annotations, comments and our own imports."""
     with _ONE_PARSES:
         return _text(names)
 
@@ -119,7 +119,7 @@ def _text(names: tuple[str, ...]) -> str:
     whole = ast.Module([node for tree in trees for node in tree.body if not _is_import_of_ours(node)], [])
     for node in ast.walk(whole):
         _strip(node)
-    # ``unparse`` leaves the comments behind; a level is one space instead of four.
+    # ``unparse`` drops the comments; we indent by one space instead of four.
     return re.sub(
         r"(?m)^(?: {4})+", lambda found: " " * (len(found[0]) // 4), re.sub(r"\n\n+", "\n", ast.unparse(whole))
     )

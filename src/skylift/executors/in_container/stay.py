@@ -1,8 +1,8 @@
 """What runs in a container that stays for more than one workload (``[skylift] warm_seconds``).
 
-Its source text follows that of ``main.py`` in the container's program; the same rules hold.
-Each workload has a process of its own, so that nothing of one is in the memory of the next; the file system is shared.
-How executor and container meet stands in ``mailboxes.py``.
+Its source text follows that of ``main.py`` in the container's program; the same rules apply.
+Each workload has its own process, so that nothing of one is in the memory of the next; the file system is shared.
+``mailboxes.py`` describes how executor and container meet.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ CHILDREN: list[int] = []
 
 
 def stay(first: int) -> None:
-    """Workload after workload, until none comes for ``SKYLIFT_WARM_SECONDS``; ends with 0 when all went well.
+    """Runs workload after workload, until none comes for ``SKYLIFT_WARM_SECONDS``; ends with 0 if all went well.
 
     Args:
-        first: where the first workload begins in its object, which begins with this program.
+        first: where the first workload begins in its object, after this program.
     """
     sys.exit(workloads(first))
 
 
 def workloads(first: int) -> int:
-    """As ``stay``; the exit code."""
+    """Does the work of ``stay``; returns the exit code."""
     url, seconds = os.environ.pop(WORKLOAD_URL), float(os.environ.pop(STAY_SECONDS))
     folder, _, name = url.rpartition("/")
     s3, bucket, prefix = opened(f"{folder}/{WARM}/{name.removesuffix('.json')}")
     signal.signal(signal.SIGTERM, stopped)
     with contextlib.suppress(ImportError):
-        # Once, for all processes that follow.
+        # Once, for all later processes.
         importlib.import_module("airflow.executors.base_executor")
     number, code = 1, apart(lambda: fetch(url, first))
-    # What went wrong here might go wrong again: such a container ends, and its exit code tells.
+    # What went wrong here might go wrong again: such a container ends, and its exit code says so.
     while code in (DONE, ENDED_BADLY, NOT_OURS) and not STOPPED:
         if not told(s3, bucket, f"{prefix}/{number}-{code}"):
             return code
@@ -65,15 +65,15 @@ def stopped(*_) -> None:  # type: ignore[no-untyped-def]  # a signal handler
 
 
 def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in main.py
-    """Runs a workload in a process of its own; its exit code, 128 and the number for a signal."""
+    """Runs a workload in its own process; returns its exit code, or 128 plus the number of the signal."""
     sys.stdout.flush()
-    # Until each of the two has its own way to take a stop, none is taken.
+    # No stop is taken until both processes have their own way to handle one.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            # Who signals the container's process group must not reach it twice: a stop is passed on to it.
+            # A signal to the container's process group must not reach it twice: a stop is passed on to it.
             with contextlib.suppress(OSError):
                 os.setpgid(0, 0)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(NEVER_BEGAN))
@@ -94,7 +94,7 @@ def apart(bring) -> int:  # type: ignore[no-untyped-def]  # as in main.py
 
 
 def told(s3, bucket, key) -> bool:  # type: ignore[no-untyped-def]  # boto3's clients have no types
-    """Says that a workload is over. Whether it could be said: else the container's own end says it."""
+    """Reports that a workload has ended. Returns whether that worked; otherwise the container's own end says it."""
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=b"")
         return True
@@ -104,8 +104,8 @@ def told(s3, bucket, key) -> bool:  # type: ignore[no-untyped-def]  # boto3's cl
 
 
 def another(s3, bucket, key, seconds) -> bool:  # type: ignore[no-untyped-def]  # as above
-    """Whether another workload came. When none did, the berth is closed, which only one of the executor and us can
-    do."""
+    """Whether another workload came. If none did, this closes the mailbox, by a conditional write that exactly one side
+    wins."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not STOPPED:
         try:
@@ -121,7 +121,7 @@ def another(s3, bucket, key, seconds) -> bool:  # type: ignore[no-untyped-def]  
 
 
 def tidy(s3, bucket, *keys) -> None:  # type: ignore[no-untyped-def]  # as above
-    """Removes what is not needed any more; there is no token in it."""
+    """Removes what is no longer needed; it contains no token."""
     try:
         for key in keys:
             s3.delete_object(Bucket=bucket, Key=key)
@@ -130,7 +130,7 @@ def tidy(s3, bucket, *keys) -> None:  # type: ignore[no-untyped-def]  # as above
 
 
 def fetch(url: str, first: int) -> str:
-    """Text of the workload that the container was started with; its object is deleted."""
+    """The text of the container's first workload; deletes its object."""
     s3, bucket, key = opened(url)
     body: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={first}-")["Body"].read()
     delete(s3, bucket, key)
@@ -138,9 +138,9 @@ def fetch(url: str, first: int) -> str:
 
 
 def take(url: str) -> str:
-    """Text of the workload in a berth, which is emptied: it holds a token, and the berth must stay."""
-    # Not by the client that all processes inherit: TLS counts what was said, and two that use one connection lose
-    # count.
+    """The text of the workload in a mailbox. Empties the mailbox, because it contains a token, but keeps the object."""
+    # Not with the client that all processes inherit: TLS counts messages, and two processes that share a connection
+    # lose count.
     s3, bucket, key = opened(url)
     body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     if body != CLOSED.encode():

@@ -1,13 +1,13 @@
-"""How a container takes a stop: Airflow's own work as ever; one from outside fails the Airflow task, with its reason.
+"""How a container handles a stop: Airflow's own stops as usual; one from outside fails the Airflow task, with a reason.
 
-Airflow's task process answers SIGTERM by calling the operator's ``on_kill`` and goes on (3.1 to 3.3,
-``task_runner._on_term``), so that a task whose ``execute`` returns then is a success, and one that sleeps does not
-notice. That is right when Airflow itself sent the signal: it has the task instance's state already. A stop of the
-container (StopTask, Spot, a host that goes) nobody in Airflow asked for: the work was cut short, and ``retries`` must
-apply. Only the supervisor hears of it; a byte that both processes share says so to the Airflow task's process before
-the signal is passed on.
+Airflow's task process handles SIGTERM by calling the operator's ``on_kill`` and goes on (3.1 to 3.3,
+``task_runner._on_term``). So a task whose ``execute`` returns then is a success, and one that sleeps does not
+notice. That is right if Airflow itself sent the signal, because it already has the task instance's state. But nobody in
+Airflow asked for a stop of the container (StopTask, Spot, a host that goes away): the work was cut short, and
+``retries`` must apply. Only the supervisor gets the signal. A byte that both processes share tells the Airflow task's
+process before the signal is passed on.
 
-The source text goes into the container: see ``main.py``; the same rules hold.
+The source text goes into the container: see ``main.py``; the same rules apply.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ WHY = (
 
 
 class Stopped(BaseException):
-    """Ends an Airflow task whose container is stopped. No ``Exception``: an author's code must not go on."""
+    """Ends an Airflow task whose container is stopped. Not an ``Exception``, so that an author's code does not go
+    on."""
 
 
 def prepare_for_stops() -> None:
@@ -40,7 +41,7 @@ def prepare_for_stops() -> None:
     mine = os.getpid()
 
     def apart() -> None:
-        # As 3.3 does by itself: who signals the supervisor's process group (dumb-init) must not reach the Airflow task.
+        # As 3.3 does: a signal to the supervisor's process group (dumb-init) must not reach the Airflow task.
         if os.getppid() == mine:
             with contextlib.suppress(OSError):
                 os.setpgid(0, 0)
@@ -53,12 +54,12 @@ def prepare_for_stops() -> None:
 
 
 def passing_on(monitor):  # type: ignore[no-untyped-def]  # annotations do not go into the container
-    """The supervisor's loop, which passes a stop on to the Airflow task, and says that it came from outside."""
+    """The supervisor's loop, which passes a stop to the Airflow task and says that it came from outside."""
 
     def watch(process):  # type: ignore[no-untyped-def]  # as above
         def stop(number, _):  # type: ignore[no-untyped-def]  # as above
             CUT_SHORT[0][0] = 1
-            # Not by sys.stderr, in which this may be an interruption.
+            # Not through sys.stderr, which this may interrupt.
             os.write(2, f"{signal.Signals(number).name}: the Airflow task is told to stop\n".encode())
             if process._exit_code is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -76,7 +77,7 @@ def passing_on(monitor):  # type: ignore[no-untyped-def]  # annotations do not g
 
 
 def cut_short(execute):  # type: ignore[no-untyped-def]  # as above
-    """The call of the operator's ``execute``, which does not succeed when the container was told to stop meanwhile."""
+    """Wraps the operator's ``execute``: it does not succeed if the container was told to stop meanwhile."""
 
     def guarded(*args, **kwargs):  # type: ignore[no-untyped-def]  # as above
         airflows, mine = signal.getsignal(signal.SIGTERM), os.getpid()
@@ -101,10 +102,11 @@ def cut_short(execute):  # type: ignore[no-untyped-def]  # as above
 
 
 def outcome(code: int) -> int:
-    """The container's exit code for that of the Airflow task's process, by what Airflow has been told.
+    """The container's exit code for that of the Airflow task's process, depending on what Airflow was told.
 
-    A process that was killed, or ended in an error of its own, has told nothing where Airflow would try again (3.1 to
-    3.3, ``ActivitySubprocess.update_task_state_if_needed``): its code goes through, so that the executor tells.
+    A process that was killed, or that ended with its own error, has told nothing if Airflow would retry (3.1 to
+    3.3, ``ActivitySubprocess.update_task_state_if_needed``). Its code is passed through, so that the executor reports
+    it.
     """
     state = getattr(WATCHED[0], "_terminal_state", None) if WATCHED else None
     if state == "SERVER_TERMINATED":

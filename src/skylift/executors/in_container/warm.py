@@ -1,14 +1,13 @@
-"""Warm reuse: a container that has done its Airflow task stays for a while and takes the next of its kind.
+"""Warm reuse: a container that has finished its Airflow task stays for a while and takes the next one of its kind.
 
-A Fargate task takes 30 to 90 seconds to start; an Airflow task that takes 5 seconds pays for that every time. With
-``[skylift] warm_seconds`` a container waits that long for another workload before it ends. ``WarmCompute`` stands in
-front of any
-compute: it hands a workload to an idle container when there is one of the same kind, and starts a container otherwise;
-everybody else sees attempts as ever. The ref of a workload that a container did not begin with is ``{container's
-ref}#{n}``.
+A Fargate task takes 30 to 90 seconds to start; an Airflow task of 5 seconds pays for that every time. With
+``[skylift] warm_seconds`` a container waits that long for another workload before it ends. ``WarmCompute`` wraps any
+compute: it gives a workload to an idle container of the same kind if there is one, and starts a container otherwise.
+To its caller, attempts look as usual. The ref of a workload that was handed over to a container is
+``{container's ref}#{n}``.
 
-What this process knows of its containers is in memory only. A scheduler that dies forgets them: its successor hands
-them nothing more and they end by themselves; attempts that were handed over are found by their promise
+What this process knows of its containers is only in memory. A scheduler that dies forgets them. Its successor gives
+them nothing more and they end by themselves; it finds attempts that were handed over by their promise
 (``mailboxes.py``).
 """
 
@@ -49,7 +48,7 @@ MOST_SAID = 20_000
 
 
 def staying(compute: Compute, payloads: Payloads, own: Options) -> Compute:
-    """``compute`` with warm reuse in front of it, when ``[skylift] warm_seconds`` says so."""
+    """``compute`` with warm reuse around it, if ``[skylift] warm_seconds`` says so."""
     seconds = own[WARM_SECONDS]
     return WarmCompute(compute, payloads.mailboxes(), seconds, own[WARM_SHARING]) if seconds else compute
 
@@ -60,9 +59,9 @@ class WarmContainer:
 
     Attributes:
         name: the token of the attempt that started it.
-        number: of the workload that it was given last.
-        idle: whether that one is over.
-        touched: when it was started, given a workload, observed or found idle last.
+        number: of the last workload that it was given.
+        idle: whether that one has ended.
+        touched: when it was last started, given a workload, observed or found idle.
     """
 
     ref: str
@@ -74,17 +73,17 @@ class WarmContainer:
 
     @property
     def mailbox(self) -> Mailbox:
-        """Where its last workload was put."""
+        """Where its last workload was written."""
         return Mailbox(self.name, self.number)
 
 
 class WarmCompute(Compute):
-    """Hands workloads to idle containers, and has others started. Thread-safe.
+    """Gives workloads to idle containers, and starts others. Thread-safe.
 
     Args:
         inner: starts containers that stay (``main.py`` with ``SKYLIFT_WARM``).
         mailboxes: where workloads are handed over.
-        seconds: for which a container stays.
+        seconds: how long a container stays.
         sharing: a key of ``SHARING``.
         clock: seconds; must not run back.
     """
@@ -101,13 +100,13 @@ class WarmCompute(Compute):
         self._mailboxes = mailboxes
         self._labels = SHARING[sharing]
         self._containers: dict[str, WarmContainer] = {}
-        # Where attempts were being put when the answer was lost, by token.
+        # To which container an attempt was being handed when the answer was lost, by token.
         self._doubtful: dict[str, tuple[WarmContainer, Mailbox]] = {}
-        # Ends, by ref: what was said once is said again, however far the container is by then.
+        # Ends, by ref: an end is reported again in the same way, whatever the container does by then.
         self._said: OrderedDict[str, Observation] = OrderedDict()
         self._left: deque[str] = deque(maxlen=MOST_SAID)
-        # An idle container goes to one of those who ask at the same time, and an end is told once; ``listen`` waits for
-        # news.
+        # Only one of several simultaneous callers gets an idle container, and an end is reported once; ``listen``
+        # waits for news.
         self._news = Condition()
 
     def group_key(self, attempt: Attempt) -> Hashable | None:
@@ -125,58 +124,58 @@ class WarmCompute(Compute):
     def stop(self, ref: str, why: str) -> None:
         with self._news:
             if ref in self._said:
-                # The container is with another workload by now.
+                # The container already runs another workload.
                 return
             container = self._containers.get(container_of(ref))
             if container is not None:
-                # Before the call: nothing may be handed to it while the stop is on its way.
+                # Before the call: nothing may be handed to it while the stop is in progress.
                 self._forget(container)
         self._inner.stop(container_of(ref), why)
 
     def find(self, attempt: Attempt) -> list[str]:
         promised = self._mailboxes.promised(attempt.external_id)
-        # Nothing stands where nothing was put, and where the container has gone on to its next workload.
+        # Nothing is there if nothing was written, or if the container has gone on to its next workload.
         handed = promised is not None and self._mailboxes.standing(promised[0]) not in {None, CLOSED}
         doubt = self._doubtful.pop(attempt.token, None)
         if doubt and not handed:
             self._forget(doubt[0])
         if promised is not None and handed:
             self._know(*promised)
-        # Only a first attempt is ever handed over, so what was started for it is newer.
+        # Only a first attempt is ever handed over, so whatever was started for it is newer.
         return [*([promised[1]] if promised and handed else ()), *self._inner.find(attempt)]
 
     def census(self) -> dict[str, list[str]]:
-        """The containers, by the workload that each began with; who was handed over is found one by one."""
+        """The containers, by the workload that each began with; handed-over workloads are found one by one."""
         return self._inner.census() if isinstance(self._inner, Census) else {}
 
     def renew(self, attempt: Attempt, ref: str) -> bool:
-        # One that was handed over is taken within a second.
+        # A workload that was handed over is taken within a second.
         return number_of(ref) > 1 or self._inner.renew(attempt, ref)
 
     def explain(self, ref: str) -> str:
         return self._inner.explain(container_of(ref))
 
-    # Ends, as they come.
+    # Ends, as they happen.
 
     def listen(self, seconds: float) -> list[Observation]:
-        """Waits until a container is at work, at most so long, and then a moment; the workloads that ended."""
+        """Waits at most this long until a container works, and then a moment; returns the workloads that ended."""
         with self._news:
             if not self._news.wait_for(lambda: self._at_work() or self._left, seconds):
                 return []
-            # The whole of it, however many containers are started or left meanwhile.
+            # The whole time, even if containers start or end meanwhile.
             self._news.wait_for(lambda: False, LISTEN)
             self._forget_outdated()
             refs = [named(one.ref, one.number) for one in self._at_work()]
         ended = self._mailboxes.ended() if refs else {}
         found = [one for ref in refs if (one := self._ended(ref, ended))]
         while self._left:
-            # What cannot be removed is for the lifecycle rule of the bucket; the ends must be told.
+            # The bucket's lifecycle rule deletes what we cannot; the ends must be reported.
             with contextlib.suppress(SkyliftError):
                 self._mailboxes.clear(self._left.popleft())
         return found
 
     def reread(self, seen: Observation) -> Observation | None:
-        """What an observation of a container says of the workload that it has now; ``None`` when of none. May raise."""
+        """What an observation of a container means for its present workload; ``None`` if it has none. May raise."""
         container = self._containers.get(seen.ref)
         if container is None:
             return seen
@@ -197,14 +196,14 @@ class WarmCompute(Compute):
             return Submission(refused=f"[{OWN_SECTION}] warm_seconds: {error}")
 
     def _again(self, attempt: Attempt) -> Submission | None:
-        """For one that a scheduler before us may have handed over already."""
+        """For an attempt that a scheduler before us may have handed over already."""
         promised = self._mailboxes.promised(attempt.external_id) if attempt.adopted and attempt.number == 1 else None
         if promised is None:
             return None
         mailbox, ref = promised
         if self._mailboxes.standing(mailbox) == CLOSED or not self._alive(ref):
             return None
-        # Taken, or put there and not taken yet, or put there now: in all three cases it is there, once.
+        # Taken, or written and not taken yet, or written now: in all three cases it is there exactly once.
         self._mailboxes.offer(mailbox, attempt.document())
         if self._mailboxes.standing(mailbox) == CLOSED:
             return None
@@ -212,12 +211,12 @@ class WarmCompute(Compute):
         return Submission(ref=ref)
 
     def _know(self, mailbox: Mailbox, ref: str) -> None:
-        """Another scheduler's container: ends are told from it, nothing more is handed to it."""
+        """Another scheduler's container: we report its ends, but hand it nothing more."""
         with self._news:
             theirs = WarmContainer(container_of(ref), mailbox.container, None, self._clock(), mailbox.number)
             self._containers.setdefault(theirs.ref, theirs)
             self._news.notify_all()
-            # Here, too: an API server that looks for a log knows containers, and listens to none.
+            # Needed here too: an API server that looks for a log knows containers, but listens to none.
             self._forget_outdated()
 
     def _alive(self, ref: str) -> bool:
@@ -225,10 +224,10 @@ class WarmCompute(Compute):
         return any(one.phase in {Phase.WAITING, Phase.RUNNING} for one in seen)
 
     def _hand_over(self, attempt: Attempt) -> Submission | None:
-        """To an idle container; only what is launched for the first time.
+        """Hands it to an idle container; only if it is launched for the first time.
 
-        A container of another launch may be there, and is found by ``_start``; and what failed once in a container that
-        may have died unseen gets one of its own.
+        ``_start`` finds a container of another launch if there is one. And what failed once in a container that
+        may have died unseen gets its own container.
         """
         if attempt.number > 1 or attempt.adopted:
             return None
@@ -241,15 +240,15 @@ class WarmCompute(Compute):
         return None
 
     def _put(self, attempt: Attempt, container: WarmContainer, mailbox: Mailbox) -> Submission | None:
-        """Puts it into a berth that is its own, unless that is closed. When an answer is lost, the next call is about
-        the same berth."""
+        """Writes it into its own mailbox, unless that is closed. If an answer is lost, the next call uses
+        the same mailbox."""
         ref = named(container.ref, mailbox.number)
         self._doubtful[attempt.token] = container, mailbox
         there = ref in self._said
         if not there:
             self._mailboxes.promise(attempt.external_id, mailbox, ref)
-            # What stands there was put by a call whose answer was lost, here or in boto3, which repeats calls by
-            # itself.
+            # A call whose answer was lost wrote what is there, ours or one of boto3's own
+            # retries.
             there = self._mailboxes.offer(mailbox, attempt.document()) or self._mailboxes.standing(mailbox) != CLOSED
         self._doubtful.pop(attempt.token, None)
         if there:
@@ -259,10 +258,11 @@ class WarmCompute(Compute):
 
     def _claim(self, kind: Hashable) -> tuple[WarmContainer, Mailbox] | None:
         with self._news:
-            # Idle for longer, as we count from when we heard of it, it has closed: to try each would cost three calls.
+            # If it has been idle for longer than that since we heard of it, it has closed; trying each would cost
+            # three calls.
             since = self._clock() - self._seconds
             idle = (one for one in self._containers.values() if one.idle and one.kind == kind and one.touched > since)
-            # The one that fell idle last stays longest; the others may end.
+            # The one that became idle last stays longest; the others may end.
             container = max(idle, key=lambda one: one.touched, default=None)
             if container is None:
                 return None
@@ -282,12 +282,12 @@ class WarmCompute(Compute):
         return answer
 
     def _kind(self, attempt: Attempt) -> Hashable:
-        """What workloads of one container must have in common, beside the installation: what was wished for, and the
-        sharing."""
+        """What workloads of one container must have in common: what the author asked for, and what ``warm_sharing``
+        says."""
         try:
             executor_config = json.dumps(attempt.executor_config, sort_keys=True, default=repr)
         except (TypeError, ValueError):
-            # No arguments of AWS's: it will be refused.
+            # These are not arguments of AWS's: it will be refused.
             executor_config = repr(attempt.executor_config)
         return executor_config, attempt.queue, tuple(attempt.labels.get(name, "") for name in self._labels)
 
@@ -301,15 +301,15 @@ class WarmCompute(Compute):
         if over is not None or seen is None:
             return over
         if number_of(ref) > 1:
-            # The container's own external id is that of the workload which it began with; and that the container began
-            # does not say that this workload was taken.
+            # The container's own external id is that of its first workload; and that the container began
+            # does not mean that it took this workload.
             seen = replace(seen, ref=ref, external_id="", began=False)
             seen = self._died(ref, seen) if seen.phase in {Phase.STOPPED, Phase.MISSING} else seen
         self._over(seen)
         return seen
 
     def _ended(self, ref: str, ended: Mapping[Mailbox, int]) -> Observation | None:
-        """That its workload is over, by the container's word."""
+        """The observation that its workload has ended, as the container reported."""
         with self._news:
             container = self._containers.get(container_of(ref))
             if container is None or ref in self._said:
@@ -325,7 +325,7 @@ class WarmCompute(Compute):
             return self._say(Observation(ref, Phase.STOPPED, True, code, reason=reason))
 
     def _died(self, ref: str, seen: Observation) -> Observation:
-        """The container is over, or nobody knows it, and it has not said that this workload is: did it take it?"""
+        """The container has ended or is unknown, and did not report this workload's end: did it take the workload?"""
         container = self._containers.get(container_of(ref))
         mailbox = Mailbox(container.name, number_of(ref)) if container else None
         waits = mailbox is not None and bool(self._mailboxes.standing(mailbox))
@@ -340,7 +340,7 @@ class WarmCompute(Compute):
             return first
 
     def _over(self, seen: Observation) -> None:
-        """Forgets a container that is over: nothing is handed to it any more."""
+        """Forgets a container that has ended: nothing more is handed to it."""
         container = self._containers.get(container_of(seen.ref))
         if container is None:
             return
@@ -356,7 +356,7 @@ class WarmCompute(Compute):
                 self._news.notify_all()
 
     def _forget_outdated(self) -> None:
-        """Those that must have ended by themselves, unseen."""
+        """Forgets those that must have ended by themselves, unseen."""
         now = self._clock()
         for one in list(self._containers.values()):
             if now - one.touched > self._seconds * one.idle + FORGET:
