@@ -46,7 +46,7 @@ class Engine:
 
     def __init__(
         self,
-        place: CloudContext,
+        cloud: CloudContext,
         store: EcsStore,
         runner: Runner,
         neighbours: Neighbours,
@@ -55,7 +55,7 @@ class Engine:
         events: Events,
         slots: Slots | None = None,
     ) -> None:
-        self.place = place
+        self.cloud = cloud
         self.events = events
         self.store = store
         self.clock = clock
@@ -162,7 +162,7 @@ class Engine:
     def _run(self, task: EcsTask, again: bool) -> None:
         assert self._tails is not None, "start() comes first"
         context = TaskContext(
-            self.place,
+            self.cloud,
             self.store,
             self._runner,
             self._pulls,
@@ -186,7 +186,7 @@ class Engine:
         old = self.store.ended_before(oldest)
         if old:
             self.store.forget(old)
-            folders = [self.place.folder / "containers" / name for task in old for name in task.folders.values()]
+            folders = [self.cloud.folder / "containers" / name for task in old for name in task.folders.values()]
             asyncio.get_running_loop().run_in_executor(None, _remove, folders)
         self._pruning = asyncio.get_running_loop().call_later(_PRUNE_SECONDS, self._prune)
 

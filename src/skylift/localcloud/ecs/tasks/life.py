@@ -52,7 +52,7 @@ class _Lost(Exception):
 class TaskContext:
     """What every task run has in common."""
 
-    place: CloudContext
+    cloud: CloudContext
     store: EcsStore
     runner: Runner
     pulls: Pulls
@@ -142,7 +142,7 @@ class TaskRun(CheckedContainers):
     async def _find_again(self) -> None:
         """After a restart of the server: what runs is taken up, what ended is told, what never began is started."""
         for wanted in self._wanted:
-            folder = container_folder(self._context.place, self.task, wanted.name)
+            folder = container_folder(self._context.cloud, self.task, wanted.name)
             found = await self._context.runner.find(folder)
             if found is not None:
                 self._took(wanted, found)
@@ -203,7 +203,7 @@ class TaskRun(CheckedContainers):
     async def _start_container(self, wanted: Wanted, image: Image, secrets: dict[str, str]) -> None:
         document = self.task.container(wanted.name)
         try:
-            launch = launching.launch(self._context.place, self.task, wanted, image, secrets)
+            launch = launching.launch(self._context.cloud, self.task, wanted, image, secrets)
             await self._open_log(wanted)
             for name in launching.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
@@ -235,7 +235,7 @@ class TaskRun(CheckedContainers):
         self.task.container(name)["lastStatus"] = TaskState.RUNNING
         target = log_target(self.task, wanted)
         if target is not None:
-            path = container_folder(self._context.place, self.task, name) / "log"
+            path = container_folder(self._context.cloud, self.task, name) / "log"
             sink = partial(self._send_log, name, target.group, target.stream)
             self._tails[name] = self._context.tails.follow(path, sink, self.task.offsets.get(name, 0))
         if container.pid is not None:
@@ -257,7 +257,7 @@ class TaskRun(CheckedContainers):
             wanted = next(wanted for wanted in self._wanted if wanted.name == name)
             image = await self._context.pulls.get(wanted.definition["image"])
             secrets = await self._secrets(wanted)
-            self._launches[name] = launching.launch(self._context.place, self.task, wanted, image, secrets)
+            self._launches[name] = launching.launch(self._context.cloud, self.task, wanted, image, secrets)
         return self._context.runner.inside(self._launches[name], words, terminal=terminal)
 
     async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:
@@ -390,7 +390,7 @@ class TaskRun(CheckedContainers):
         """A container's file system goes with it; its log file stays as long as the ECS task is visible."""
         for wanted in self._wanted:
             for name in launching.FOLDERS:
-                shutil.rmtree(container_folder(self._context.place, self.task, wanted.name) / name, ignore_errors=True)
+                shutil.rmtree(container_folder(self._context.cloud, self.task, wanted.name) / name, ignore_errors=True)
 
     def _connected(self) -> dict[str, object]:
         for attachment in self.task.document["attachments"]:
