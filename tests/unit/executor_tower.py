@@ -8,10 +8,9 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from skylift.core.clock import ManualClock
-from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fake import FakeCompute
 from skylift.executors.fleet.fleet import Fleet
-from skylift.executors.fleet.flight import News, Order, Stage
+from skylift.executors.fleet.flight import AirflowState, News, Order, Stage
 from skylift.executors.fleet.inbox import FleetInbox
 from skylift.executors.fleet.metrics import NAMES
 from skylift.executors.fleet.settle import Event, WorkloadKind

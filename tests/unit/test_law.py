@@ -44,6 +44,12 @@ OUTSIDE = re.compile(r"\bR\d{1,2}\b|\bissue \d+\b|\b(?:executors2?|mwaa|environm
 """Words that only readers of papers outside this repository understand."""
 FILLER = re.compile(r"See (?:the file's text|``[\w.]+``)\.?")
 
+OF_OTHERS = re.compile(
+    r"runtime/|executors/(?:in_container/|airflow_compat|check_airflow|orders|options/teams|last_words/(?:logs|live_log))|aws/shapes"
+    r"|localcloud/(?:emulators/|containers/runner|ecs/tasks/slots|images/build|postgres/guard)|cli/(?:doctor|serving/serve)"
+)
+"""Files that look at objects of others (Airflow, an emulator, the operating system), which differ by version."""
+
 FILES = sorted(SRC.rglob("*.py"))
 pytestmark = pytest.mark.unit
 
@@ -100,6 +106,18 @@ def test_a_file_is_easy_to_read(path: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             assert not FILLER.fullmatch(ast.get_docstring(node) or ""), f"{node.name}: a docstring that says nothing"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_what_an_object_can_do_is_named_by_its_type(path: Path) -> None:
+    """``getattr(compute, "explainer", None)`` is a path that no tool follows: a Protocol names the capability."""
+    looks = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"getattr", "hasattr"}
+        if len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
+    ]
+    assert not looks or OF_OTHERS.match(str(path.relative_to(SRC))), looks
 
 
 def test_a_folder_has_few_files() -> None:

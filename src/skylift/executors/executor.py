@@ -22,9 +22,8 @@ from skylift.core.errors import Broken, Refused
 from skylift.executors import airflow_compat
 from skylift.executors.events.source import Source
 from skylift.executors.events.warm import Rereading, WarmSource
-from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fleet import Fleet
-from skylift.executors.fleet.flight import News, Order, Stage
+from skylift.executors.fleet.flight import AirflowState, News, Order, Stage
 from skylift.executors.fleet.metrics import AirflowMeter
 from skylift.executors.fleet.settle import Event, WorkloadKind
 from skylift.executors.fleet.threads import FleetThreads

@@ -10,8 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from skylift.core.errors import Broken, Unavailable
 from skylift.executors import airflow_compat
-from skylift.executors.fleet.asking import AirflowState
-from skylift.executors.fleet.flight import Order
+from skylift.executors.fleet.flight import AirflowState, Order
 from skylift.executors.fleet.settle import WorkloadKind
 
 

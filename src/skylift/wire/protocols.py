@@ -45,7 +45,7 @@ class Codec(Protocol):
         ...
 
 
-class JsonCodec:
+class JsonCodec(Codec):
     """``json``: AWS JSON 1.0 and 1.1."""
 
     def __init__(self, model: ServiceModel) -> None:
@@ -85,7 +85,7 @@ class JsonCodec:
         return _refuse_json(self._model, self._writers, error, self._type, request_id)
 
 
-class RestJsonCodec:
+class RestJsonCodec(Codec):
     """``rest-json``."""
 
     def __init__(self, model: ServiceModel) -> None:
@@ -135,7 +135,7 @@ class RestJsonCodec:
         return self._places[shape.name]
 
 
-class QueryCodec:
+class QueryCodec(Codec):
     """``query``."""
 
     def __init__(self, model: ServiceModel) -> None:

@@ -12,8 +12,7 @@ from tests.unit.executor_tower import ByHand, Tower, ended
 
 from skylift.core.attempt import Exit, Submission
 from skylift.core.errors import Refused, Unavailable
-from skylift.executors.fleet.asking import AirflowState
-from skylift.executors.fleet.flight import Order, Stage
+from skylift.executors.fleet.flight import AirflowState, Order, Stage
 from skylift.executors.fleet.settle import Event, WorkloadKind
 
 pytestmark = pytest.mark.unit

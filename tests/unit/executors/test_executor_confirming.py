@@ -10,8 +10,7 @@ from tests.unit.executor_tower import ByHand, Tower, ended
 from skylift.core.attempt import Exit, Observation, Phase
 from skylift.core.errors import Unavailable
 from skylift.executors import exit_words
-from skylift.executors.fleet.asking import AirflowState
-from skylift.executors.fleet.flight import Order, Stage
+from skylift.executors.fleet.flight import AirflowState, Order, Stage
 from skylift.executors.fleet.settle import Event
 
 pytestmark = pytest.mark.unit

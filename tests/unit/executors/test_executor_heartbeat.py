@@ -21,9 +21,8 @@ from skylift.core.attempt import Attempt, Compute, Exit, Submission
 from skylift.executors.airflow_compat import ExecuteCallback, document_of, key_of
 from skylift.executors.ecs import EcsCompute
 from skylift.executors.executor import SkyliftExecutor
-from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fake import FakeCompute
-from skylift.executors.fleet.flight import Order
+from skylift.executors.fleet.flight import AirflowState, Order
 from skylift.executors.fleet.timing import Timing
 from skylift.executors.in_container.payload import Payloads
 from skylift.executors.options.ecs import ecs_options

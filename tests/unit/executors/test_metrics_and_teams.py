@@ -15,9 +15,8 @@ from tests.unit.executors.test_executor_heartbeat import TestedExecutor, queue, 
 from skylift.core.attempt import Exit, Submission
 from skylift.core.errors import Unavailable
 from skylift.executors import airflow_compat
-from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fake import FakeCompute
-from skylift.executors.fleet.flight import Order
+from skylift.executors.fleet.flight import AirflowState, Order
 from skylift.executors.fleet.metrics import METRICS, AirflowMeter, Sort
 
 pytestmark = pytest.mark.unit

@@ -11,27 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from skylift.core.attempt import Phase
 from skylift.core.errors import SkyliftError
 from skylift.executors.fleet.due_queue import DueQueue
 from skylift.executors.fleet.fleet_context import FleetContext
-from skylift.executors.fleet.flight import Flight, Order
+from skylift.executors.fleet.flight import AirflowState, Flight
 from skylift.executors.fleet.landing import Landing
 
 MOST_PER_QUESTION = 500
 
 NOT_WANTED = "Airflow does not want it any more (marked, cleared or deleted): its container is stopped, none follows"
-
-
-class AirflowState(Protocol):
-    """How Airflow has the task instances of orders: its database."""
-
-    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
-        """The subjects of those orders that Airflow still wants to begin; where it knows, a mapping to how they stand
-        (the values of ``settle.Standing``). Blocks on Airflow's database; may raise anything."""
-        ...
 
 
 class Asking:

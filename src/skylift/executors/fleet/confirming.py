@@ -14,10 +14,10 @@ from functools import partial
 
 from skylift.core.attempt import Observation, Phase, Verdict
 from skylift.core.errors import SkyliftError
-from skylift.executors.fleet.asking import MOST_PER_QUESTION, AirflowState
+from skylift.executors.fleet.asking import MOST_PER_QUESTION
 from skylift.executors.fleet.due_queue import leave
 from skylift.executors.fleet.fleet_context import FleetContext
-from skylift.executors.fleet.flight import Flight
+from skylift.executors.fleet.flight import AirflowState, Flight
 from skylift.executors.fleet.landing import Landing
 from skylift.executors.fleet.settle import Standing, corrected
 

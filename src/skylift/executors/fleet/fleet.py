@@ -18,13 +18,13 @@ from typing import assert_never
 from skylift.core.attempt import Compute, Observation, Phase
 from skylift.core.clock import Clock
 from skylift.executors.events.source import EventListener
-from skylift.executors.fleet.asking import AirflowState, Asking
+from skylift.executors.fleet.asking import Asking
 from skylift.executors.fleet.calls import Calls
 from skylift.executors.fleet.confirming import Confirming
 from skylift.executors.fleet.due_queue import leave
 from skylift.executors.fleet.finding import AttemptFinder
 from skylift.executors.fleet.fleet_context import FleetContext, Router
-from skylift.executors.fleet.flight import Flight, News, Order, Verb
+from skylift.executors.fleet.flight import AirflowState, Flight, News, Order, Verb
 from skylift.executors.fleet.inbox import CallOver, EventsHeard, FleetInbox, Message, NewOrder, Revocation, Sightings
 from skylift.executors.fleet.landing import Landing
 from skylift.executors.fleet.launching import Launching

@@ -1,11 +1,14 @@
-"""What the fleet flies: an order (one workload to run), its flight (how it goes), the news of it."""
+"""What the fleet carries out: an order (one workload to run), its flight (how it goes), the news of it.
+
+And whom it asks how Airflow has them (``AirflowState``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from skylift.core.attempt import Attempt, Phase
 from skylift.executors.fleet.settle import Event, WorkloadKind
@@ -40,6 +43,15 @@ class Order:
     adopted: bool = False
     began: bool = False
     repeat: bool = True
+
+
+class AirflowState(Protocol):
+    """How Airflow has the task instances of orders: its database."""
+
+    def wanted(self, orders: Sequence[Order]) -> Collection[str]:
+        """The subjects of those orders that Airflow still wants to begin; where it knows, a mapping to how they stand
+        (the values of ``settle.Standing``). Blocks on Airflow's database; may raise anything."""
+        ...
 
 
 class Stage(StrEnum):

@@ -10,8 +10,8 @@ from threading import Thread
 
 from skylift.core.attempt import Compute
 from skylift.executors.events.source import Feed, Source
-from skylift.executors.fleet.asking import AirflowState
 from skylift.executors.fleet.fleet import Fleet
+from skylift.executors.fleet.flight import AirflowState
 from skylift.executors.fleet.inbox import FleetInbox
 from skylift.executors.fleet.metrics import Meter
 from skylift.executors.fleet.timing import Timing

@@ -17,7 +17,7 @@ from skylift.core.errors import Refused
 from skylift.core.secrecy import quoted
 from skylift.core.settings import Setting, flag, whole_number
 from skylift.executors.options.queues import Only, Words, fallback_list, queue_map
-from skylift.executors.options.teams import sources_of, variable_of
+from skylift.executors.options.teams import TeamsOwn, sources_of, variable_of
 
 T = TypeVar("T")
 
@@ -257,7 +257,7 @@ class Options:
         if isinstance(self._conf, Only):
             return setting.name
         name = f"[{self._section}] {setting.name}"
-        team = getattr(self._conf, "team", "")
+        team = self._conf.team if isinstance(self._conf, TeamsOwn) else ""
         if self._own and (self._own.rules(self._section, setting.name) or not self._text(setting)):
             team = self._own.team
         return f"{name} of team {team!r} ({variable_of(team, self._section, setting.name)})" if team else name

@@ -24,7 +24,7 @@ from typing import Any
 
 from skylift.localcloud.containers.oci import CLIENT_NAMES, PODMAN, ClientOutput, OciEngine
 from skylift.localcloud.containers.program import Program
-from skylift.localcloud.containers.runner import CannotStart, Ended, Launch
+from skylift.localcloud.containers.runner import CannotStart, Ended, Launch, Runner
 
 _UNBORN = frozenset({"created", "configured", "initialized"})
 _BIRTH_SECONDS = 3.0
@@ -51,7 +51,7 @@ class EngineContainer:
             self._runner.send(self.folder, number)
 
 
-class EngineRunner:
+class EngineRunner(Runner):
     """Containers of podman or docker, from images in its store."""
 
     def __init__(self, engine: OciEngine) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skylift.core.clock import Clock
 from skylift.localcloud.containers.program import Program
-from skylift.localcloud.containers.runner import CannotStart, Ended, Launch
+from skylift.localcloud.containers.runner import CannotStart, Ended, Launch, Runner
 
 
 class FakeContainer:
@@ -36,7 +36,7 @@ class FakeContainer:
             self.ended.set_result(Ended(code, self._clock()))
 
 
-class FakeRunner:
+class FakeRunner(Runner):
     """Keeps the contract of ``Runner``; ``find`` answers from ``known``, which a test may carry over a restart."""
 
     def __init__(self, clock: Clock) -> None:

@@ -154,7 +154,7 @@ class ProcessContainer:
         self.ended.set_result(ended)
 
 
-class ProcessRunner:
+class ProcessRunner(Runner):
     """Containers as processes of this machine."""
 
     async def start(self, launch: Launch) -> ProcessContainer:

@@ -29,6 +29,7 @@ from skylift.localcloud.containers.runner import (
     CannotStart,
     Launch,
     ProcessRunner,
+    Runner,
     RunningContainer,
     anonymous_file,
     read_line,
@@ -61,7 +62,7 @@ _AGAIN_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
-class TemplateRunner:
+class TemplateRunner(Runner):
     """Forks what it can from templates, and leaves the rest to ``plain``.
 
     Args:
