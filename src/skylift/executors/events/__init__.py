@@ -1,1 +1,1 @@
-"""News of attempts that comes by itself: the ``Source``, and the queue of EventBridge events."""
+"""Events about attempts: the ``Source``, and the queue that EventBridge fills."""

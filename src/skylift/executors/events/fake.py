@@ -1,6 +1,6 @@
-"""A source without a queue, for tests: it keeps the contract of ``Source`` and does what it is told.
+"""A source without a queue, for tests: it fulfils the contract of ``Source`` and does what a test tells it.
 
-It is held to the contract by the same tests as the real one (``tests/contract/test_source_contract.py``).
+The same tests as for the real one check it (``tests/contract/test_source_contract.py``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FakeSource(Source):
         with self._news:
             if self.errors:
                 raise self.errors.pop(0)
-            # What was never settled comes again.
+            # What was not settled comes again.
             self._queue, self._out = [*self._out, *self._queue], []
             self._news.wait_for(lambda: self._queue or self._closed, self.waits)
             taken, self._queue = self._queue[:MOST_AT_ONCE], self._queue[MOST_AT_ONCE:]

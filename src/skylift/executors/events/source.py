@@ -1,11 +1,9 @@
-"""News of attempts that comes by itself: the ``Source`` (events from a queue), and the ``Feed``, the thread that
-listens to one.
+"""Events about attempts: the ``Source`` (events from a queue), and the ``Feed``, a thread that listens to one.
 
-Events are a short cut, not the truth: they come twice, late, in any order, or never. So all that an event can do is to
-bring an ``Observation`` earlier than the fleet's next look; the fleet orders them by version, and its slow look finds
-what no event told.
-Hence nothing here may fail work: a queue that is gone or silent costs calls (the fleet looks as often as without one)
-and one warning.
+Events are only a shortcut. They arrive twice, late, in any order, or never. So all that an event can do is to
+bring an ``Observation`` before the fleet's next poll. The fleet orders them by version, and its slow polling finds
+what no event reported. Therefore nothing here may fail work: a missing or silent queue costs calls (the fleet polls as
+often as without one) and one warning.
 """
 
 from __future__ import annotations
@@ -35,17 +33,16 @@ SELDOM = 300.0
 class Source(Protocol):
     """Where events come from. One thread calls it.
 
-    * ``receive`` waits for news, at most about 20 seconds, and gives what there is: perhaps nothing, perhaps the same
-    twice, in any
-      order. Each has the ``external_id`` where the service tells it. What cannot be understood is dropped there and
-      never raised. Raises ``Unavailable`` when nothing can be heard now, ``Refused`` when somebody must put it right
-      first.
-    * ``settle`` says that what the last ``receive`` gave has been handed over, so that it need not come again.
-    ``strangers``
-      are refs that nobody here knows: they may be for another scheduler that hears the same source, so they are given
-          back,
-      a bounded number of times. Without ``settle`` (a crash), all comes again. Raises as ``receive``.
-    * ``close`` gives up what the source holds; a ``receive`` on its way may end with an error.
+    * ``receive`` waits for events, at most about 20 seconds, and returns what there is: perhaps nothing, perhaps the
+    same
+      event twice, in any order. Each has the ``external_id`` if the service reports it. What cannot be understood is
+      dropped and never raised. Raises ``Unavailable`` if nothing can be received now, ``Refused`` if somebody must fix
+      something first.
+    * ``settle`` says that the result of the last ``receive`` has been handed over, so that it need not come again.
+      ``strangers`` are refs that nobody here knows. They may belong to another scheduler with the same source, so they
+      are put back, a limited number of times. Without ``settle`` (a crash), everything comes again. Raises like
+      ``receive``.
+    * ``close`` releases what the source holds; a ``receive`` in progress may end with an error.
     """
 
     def receive(self) -> list[Observation]: ...
@@ -56,24 +53,24 @@ class Source(Protocol):
 
 
 class EventListener(Protocol):
-    """Whom feeds tell: the ``Fleet``. Its methods do not block."""
+    """What feeds report to: the ``Fleet``. Its methods do not block."""
 
     def sighted(self, observations: Sequence[Observation]) -> Collection[str]:
-        """Takes observations; the refs of those that are strangers."""
+        """Takes observations; returns the refs of strangers among them."""
         ...
 
     def hear(self, well: bool) -> None:
-        """Whether events can be relied upon, when that changes (it begins as not)."""
+        """Whether events can be relied upon, whenever that changes (at first they cannot)."""
         ...
 
 
 class Feed:
-    """Listens to a source in a thread of its own and hands everything over.
+    """Listens to a source in its own thread and hands everything over.
 
     Args:
         source: belongs to the feed from now on.
-        listener: is told.
-        relied_upon: whether the listener hears how well the source does.
+        listener: gets the observations.
+        relied_upon: whether the listener is told how well the source works.
         clock: seconds; must not run back.
     """
 
@@ -97,11 +94,11 @@ class Feed:
         self._warned = False
 
     def start(self) -> None:
-        """Begins to listen."""
+        """Starts listening."""
         self._thread.start()
 
     def end(self) -> None:
-        """Listens no more; waits a moment only: what was received and not settled comes again, to whoever listens
+        """Stops listening; waits only a moment. Whatever was received and not settled comes again, to whoever listens
         then."""
         self._ended.set()
         self._source.close()
@@ -109,7 +106,7 @@ class Feed:
             self._thread.join(1.0)
 
     def turn(self) -> float:
-        """One round: receive, hand over, settle; the seconds to rest before the next."""
+        """One round: receive, hand over, settle; returns the seconds to rest before the next."""
         try:
             seen = self._source.receive()
             self._source.settle(self._listener.sighted(seen) if seen else ())
@@ -117,10 +114,10 @@ class Feed:
             return 0.0 if self._ended.is_set() else self._failed(error)
         except Exception as error:
             if self._ended.is_set():
-                # What ``close`` tore down under it.
+                # ``close`` has interrupted it.
                 return 0.0
-            # A source that breaks its contract is our bug; the thread must live on, and the fleet must know that it is
-            # alone.
+            # A source that breaks its contract is our bug. The thread must go on, and the fleet must know that there
+            # are no events.
             log.exception("a mistake in the executor's event source, please report it")
             return self._failed(Broken(f"{type(error).__name__}: {error}"))
         self._recovered()

@@ -1,13 +1,13 @@
 """``SqsSource``: EventBridge events from an SQS queue, as observations.
 
-The messages are EventBridge's own events ("ECS Task State Change", "Batch Job State Change"); ``detail`` is the ECS
-task or Batch job as DescribeTasks or DescribeJobs shows it, so each executor translates it with the code that it
-observes with. Whatever else is in the queue (services' events, other shapes, no JSON) is deleted and counted: one odd
-message must not come for ever.
+The messages are EventBridge's own events ("ECS Task State Change", "Batch Job State Change"). ``detail`` is the ECS
+task or Batch job in the format of DescribeTasks or DescribeJobs, so each executor translates it with its usual
+code. Everything else in the queue (services' events, other formats, no JSON) is deleted and counted: one odd
+message must not come again for ever.
 
-Several schedulers may read one queue (docs/decisions/0008-events.md): SQS gives each event to one of them, so one whose
-workload nobody
-here knows is given back at once, later after some times, and then dropped: the slow look finds what it told.
+Several schedulers may read one queue (docs/decisions/0008-events.md). SQS gives each event to one of them. If nobody
+here knows its workload, the event is put back: at first at once, then with a delay. After several times it is dropped,
+because slow polling finds what it reported.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Counts:
     Attributes:
         received: messages.
         ignored: events of other kinds.
-        poison: messages that are no such event at all.
-        returned: strangers that were given back.
+        poison: messages that are not such an event at all.
+        returned: strangers that were put back.
         dropped: strangers that nobody took.
     """
 
@@ -82,7 +82,7 @@ class Counts:
 
 
 class SqsSource(Source):
-    """A queue as a ``Source``; its contract stands in ``skylift.executors.events.source``.
+    """A queue as a ``Source``; see its contract in ``skylift.executors.events.source``.
 
     Args:
         messages: the queue.
@@ -116,7 +116,7 @@ class SqsSource(Source):
         self._complained = False
 
     def receive(self) -> list[Observation]:
-        # What was not settled is forgotten here; SQS shows it again.
+        # We forget what was not settled; SQS delivers it again.
         self._unsettled = []
         time.sleep(max(0.0, self._next - time.monotonic()))
         batch = self._messages.receive(self._wait)
@@ -172,7 +172,7 @@ class SqsSource(Source):
         self._messages.give_back({receipt: seconds[receipt] for receipt in receipts})
 
     def _all(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-        """All answers; one call is made in this thread."""
+        """All answers; this thread makes one of the calls."""
         if len(calls) <= 1:
             return [call() for call in calls]
         if self._limiters is None:
@@ -193,7 +193,7 @@ class SqsSource(Source):
             self.counts.poison += 1
             if not self._complained:
                 self._complained = True
-                # Never the message itself: an event's overrides may hold a workload with its token.
+                # Never log the message itself: an event's overrides may contain a workload with its token.
                 log.warning(
                     "The events queue holds messages that are no EventBridge events; they are deleted (first: %s, %d "
                     "characters)",
@@ -204,13 +204,13 @@ class SqsSource(Source):
 
 
 def source_of(queue: str, translate: Mapping[str, Translate], *, session: Any, region: str) -> SqsSource | None:
-    """The source that ``[skylift] events_queue`` names; ``None`` when it names none. Asks AWS nothing yet.
+    """The source that ``[skylift] events_queue`` names; ``None`` if it is empty. Does not call AWS yet.
 
     Args:
-        queue: URL, ARN or name; a region in it goes before ``region``.
+        queue: URL, ARN or name; a region in it overrides ``region``.
         translate: see ``SqsSource``.
-        session: a boto3 session with the credentials; ``None`` for the usual places.
-        region: "" as AWS's own settings say.
+        session: a boto3 session with the credentials; ``None`` for the usual ones.
+        region: "" to use AWS's own settings.
     """
     if not queue:
         return None

@@ -1,5 +1,5 @@
-"""What warm containers tell: ends of workloads, which no service knows of; and events of a container, read as of its
-workload."""
+"""Events of warm containers: ends of workloads, which no AWS service reports, and events of a container translated to
+its present workload."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class WarmSource(Source):
         return self._compute.listen(10.0)
 
     def settle(self, strangers: Collection[str]) -> None:
-        """Nothing is held."""
+        """There is nothing to settle."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
 
 
 class Rereading(Source):
-    """A source whose observations are of containers; gives those of the workloads that are in them."""
+    """Wraps a source whose observations are about containers; returns those about their present workloads."""
 
     def __init__(self, source: Source, compute: WarmCompute) -> None:
         self._source = source

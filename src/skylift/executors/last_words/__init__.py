@@ -1,1 +1,1 @@
-"""Why a container died: found out, composed, and written where Airflow's UI shows it."""
+"""Why a container died: find out, compose the text, and write it where Airflow's UI shows it."""

@@ -1,4 +1,4 @@
-"""What can be found out about a Batch job beyond an ``Observation``: why it ended, how it stands, what its container
+"""Finds out more about a Batch job than an ``Observation`` says: why it ended, its state, what its container
 printed."""
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class BatchExplainer(Explainer):
         endings: the calls on Batch.
         output: reads logs.
         most: how many of the last lines; 0 for none.
-        names: which container Airflow runs in, of a job definition with several; without any, the first.
-        pause: waits between two looks at a log that may not have come in yet.
+        names: the container in which Airflow runs, if the job definition has several; if empty, the first.
+        pause: waits between two reads of a log that may not have arrived yet.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class BatchExplainer(Explainer):
         self._output = output
 
     def explain(self, ref: str) -> str:
-        """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` when Batch cannot be asked about
+        """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` if Batch cannot be asked about
         it."""
         ending = self._endings.describe(ref)
         if ending is None:
@@ -56,7 +56,7 @@ class BatchExplainer(Explainer):
         return "\n".join(filter(None, [memory, link and f"AWS console: {link}", self._lines(ending)]))
 
     def standing(self, ref: str) -> str:
-        """How it stands, one line. Raises as ``explain``."""
+        """Its state, in one line. Raises like ``explain``."""
         ending = self._endings.describe(ref)
         if ending is None:
             return f"Batch does not know the job {ref} (yet, or any more)."
@@ -65,7 +65,7 @@ class BatchExplainer(Explainer):
         return f"Batch job {ending.arn or ref} is {ending.job.status} since {ending.since}{why}{link}"
 
     def output(self, ref: str) -> StreamOutput | None:
-        """What its container prints; ``None`` when that goes to no CloudWatch stream. Raises as ``explain``."""
+        """What its container prints; ``None`` if that goes to no CloudWatch stream. Raises like ``explain``."""
         ending = self._endings.describe(ref)
         stream = self._stream(ending) if ending else None
         return self._output.of(stream) if stream else None
@@ -75,12 +75,12 @@ class BatchExplainer(Explainer):
             return ""
         stream = self._stream(ending)
         if stream is None:
-            # Batch names the stream when the container starts: one that never did has printed nothing.
+            # Batch names the stream when the container starts: a container that never started has printed nothing.
             return ""
         try:
             return lines_of(self._output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
         except SkyliftError as error:
-            # The end itself is known and has to be told, with or without lines.
+            # We know the end itself and must report it, with or without lines.
             return last_words.unread_words(str(error))
 
     def _stream(self, ending: BatchEnding) -> Stream | None:

@@ -1,4 +1,4 @@
-"""What can be found out about an ECS task beyond an ``Observation``: why it ended, how it stands, what its container
+"""Finds out more about an ECS task than an ``Observation`` says: why it ended, its state, what its container
 printed."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class EcsExplainer(Explainer):
         container: name of the container with Airflow in it.
         output: reads logs.
         most: how many of the last lines; 0 for none.
-        pause: waits between two looks at a log that may not have come in yet.
+        pause: waits between two reads of a log that may not have arrived yet.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EcsExplainer(Explainer):
         self._output = output
 
     def explain(self, ref: str) -> str:
-        """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` when ECS cannot be asked about it."""
+        """More about an end, several lines. Raises ``Unavailable`` or ``Refused`` if ECS cannot be asked about it."""
         ending = self._endings.describe(ref, self._container)
         if ending is None:
             return ""
@@ -52,7 +52,7 @@ class EcsExplainer(Explainer):
         return "\n".join(filter(None, parts))
 
     def standing(self, ref: str) -> str:
-        """How it stands, one line. Raises as ``explain``."""
+        """Its state, in one line. Raises like ``explain``."""
         ending = self._endings.describe(ref, self._container)
         if ending is None:
             return f"ECS does not know {ref} (yet, or any more)."
@@ -61,7 +61,7 @@ class EcsExplainer(Explainer):
         return f"ECS task {ref} is {ending.status} since {ending.since}{why and f': {why}'}{link}"
 
     def output(self, ref: str) -> StreamOutput | None:
-        """What its container prints; ``None`` when that goes to no CloudWatch stream. Raises as ``explain``."""
+        """What its container prints; ``None`` if that goes to no CloudWatch stream. Raises like ``explain``."""
         ending = self._endings.describe(ref, self._container)
         stream = self._stream(ending) if ending else None
         return self._output.of(stream) if stream else None
@@ -79,7 +79,7 @@ class EcsExplainer(Explainer):
                 )
             return lines_of(self._output, stream, self._most, ending.arn if ending.on_aws else "", pause=self._pause)
         except SkyliftError as error:
-            # The end itself is known and has to be told, with or without lines.
+            # We know the end itself and must report it, with or without lines.
             return last_words.unread_words(str(error))
 
     def _stream(self, ending: EcsEnding) -> Stream | None:

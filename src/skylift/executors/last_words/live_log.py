@@ -1,13 +1,13 @@
-"""What Airflow's UI shows of a task instance while it runs: how its container stands and, where nobody else brings
+"""What Airflow's UI shows of a task instance while it runs: the state of its container and, if nobody else shows
 them, its lines.
 
-Airflow's API server calls ``get_task_log`` for each look of each person at a running task instance (3.3.2,
-``FileTaskHandler._read``), every few seconds. ECS's rates for reading are the executor's own, so answers are kept for a
-while here.
+Airflow's API server calls ``get_task_log`` whenever a person looks at a running task instance (3.3.2,
+``FileTaskHandler._read``), every few seconds. The executor shares ECS's rates for reading, so answers are cached here
+for a while.
 
-A streaming remote log (CloudWatch) shows the lines itself, and they would stand there twice. Remote logs that get
-everything at the end (S3), and none at all, have nothing to show before; so the container's log is read on from where
-the last look ended. All lines are given each time, as Airflow counts them to find out which are new.
+A streaming remote log (CloudWatch) shows the lines itself, so showing them here would repeat them. Remote logs that get
+everything at the end (S3), or no remote log, have nothing to show before. For those, the container's log is read on
+from where the last read ended. All lines are returned each time, because Airflow counts them to find the new ones.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ MOST_LINES = 20_000
 
 @dataclass(eq=False)
 class CachedStatus:
-    """What was seen of one launch.
+    """What was found for one launch.
 
     Attributes:
-        looked, read: when the compute, and the log, were asked last.
+        looked, read: when the compute, and the log, were last asked.
         token: where to read on.
-        lock: of two who look at it at the same time, one asks and the other takes what was found.
+        lock: if two people look at the same time, one asks and the other uses the result.
     """
 
     ref: str = ""
@@ -64,7 +64,7 @@ class CachedStatus:
 
 
 class StatusCache:
-    """Looks, and remembers for a while. Thread-safe; never raises ``SkyliftError``.
+    """Looks up and caches for a while. Thread-safe; never raises ``SkyliftError``.
 
     Args:
         clock: seconds; must not run back.
@@ -122,7 +122,7 @@ class StatusCache:
         if self._clock() - cached.read < LINES_FRESH:
             return
         cached.read = self._clock()
-        # A container that takes one workload after another has printed for others before.
+        # A warm container has printed output of earlier workloads too.
         start = ti.start_date.timestamp() - BEFORE if ti.start_date else 0.0
         lines, cached.token = cached.output.since(cached.token, start)
         cached.lines += [TOKEN.sub("***", line) for line in lines]

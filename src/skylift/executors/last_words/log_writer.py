@@ -1,8 +1,8 @@
-"""The scribe: writes why an attempt ended into Airflow's log of that try, beside the scheduler's thread.
+"""Writes why an attempt ended to Airflow's log of that try, outside of the scheduler's thread.
 
-A container that is killed for memory takes Airflow's supervisor with it, so that nobody else can say it there. Whoever
-opens the log after the end must find it; so the news of such an end is held back until it is written, but never for
-long: a remote log that does not answer may cost the words, not the end.
+A container that is killed for memory takes Airflow's supervisor with it, so nobody else can write it there. Whoever
+opens the log after the end must find the reason. So the news of such an end is held back until it is written, but never
+for long: a remote log that does not answer may cost the reason, not the end.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class _Held:
 
 
 class LogWriter:
-    """Takes the fleet's news in and gives it out again, in the scheduler's thread and without waiting; see the file's
-    text.
+    """Takes the fleet's news and returns it again when it may be reported, in the scheduler's thread and without
+    waiting.
 
     Args:
-        write: puts lines into a log; by default where Airflow's UI reads them.
+        write: writes lines to a log; by default where Airflow's UI reads them.
         clock: seconds; must not run back.
         now: seconds since 1970.
     """
@@ -67,7 +67,7 @@ class LogWriter:
         self._thread: Thread | None = None
 
     def take(self, news: News) -> None:
-        """Takes one piece of news; what is to be written is, and an end waits for that."""
+        """Takes one piece of news; writes what is to be written, and holds back an end until then."""
         if not self._worth_writing(news):
             self._out.append(news)
             return
@@ -78,7 +78,7 @@ class LogWriter:
         self._out.append(_Held(news, self._clock(), written) if held else news)
 
     def drain(self) -> list[News]:
-        """The news that may be told by now."""
+        """The news that may be reported by now."""
         told: list[News] = []
         waits: deque[News | _Held] = deque()
         for one in self._out:
@@ -92,13 +92,13 @@ class LogWriter:
         return told
 
     def close(self, seconds: float = 2.0) -> None:
-        """Writes what there is, for a bounded time."""
+        """Writes what is left, for a limited time."""
         self._work.put(None)
         if self._thread is not None:
             self._thread.join(seconds)
 
     def step(self) -> bool:
-        """Writes one that waits, if there is one; whether there may be more. For the scribe's own thread, and for
+        """Writes one waiting text, if any; returns whether there may be more. For the writer's own thread, and for
         tests."""
         try:
             work = self._work.get(block=self._threads)
@@ -112,7 +112,7 @@ class LogWriter:
         except SkyliftError as error:
             log.warning("%s: its log in Airflow's UI cannot be told why it ended: %s", news.order.key, error)
         except Exception:
-            # Some other provider's remote log; the thread must live on, and the end be told.
+            # Another provider's remote log; the thread must go on, and the end must be reported.
             log.exception("%s: its log in Airflow's UI cannot be told why it ended", news.order.key)
         finally:
             written.set()
@@ -133,7 +133,7 @@ class LogWriter:
 
 
 def _lines(news: News) -> list[tuple[str, str]]:
-    """Level and text; what the container printed is quoted, and no error of its own."""
+    """Level and text; the container's output is quoted, and is not an error of its own."""
     facts, mark, printed = news.reason.partition(f"\n{LAST_LINES}")
     level = "error" if news.event is Event.FAILED else "warning"
     quoted = f"{LAST_LINES}{printed}".splitlines() if mark else []

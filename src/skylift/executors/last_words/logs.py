@@ -1,15 +1,14 @@
-"""Where the executor's words are put so that Airflow's UI shows them in the log of one try: its remote log, or its
-local file.
+"""Where the executor writes its text so that Airflow's UI shows it in the log of one try: the remote log, or the local
+file.
 
-FileTaskHandler (Airflow 3.3.2, ``_read``) reads, once a task instance has ended, the remote log, and the local files
-whose names begin like the log's own when there is no remote one. So, by what ``[logging] remote_logging`` made:
+After a task instance has ended, FileTaskHandler (Airflow 3.3.2, ``_read``) reads the remote log, or, if there is none,
+the local files whose names begin like the log's own. So it depends on ``[logging] remote_logging``:
 
-* CloudWatch: events of the same stream, in the shape that ``CloudWatchRemoteLogIO`` reads (JSON with ``event``);
-* other remote logs (S3): a second object whose name begins like the log's own. The reader lists by that prefix, and
-what the
-  container may still be writing is not touched. It gets there by Airflow's own ``upload`` of a local file;
-* none: that local file. It is seen where scheduler and API server share their log folder, and nowhere else; the task
-  instance's event log has the words in any case.
+* CloudWatch: events in the same stream, in the format that ``CloudWatchRemoteLogIO`` reads (JSON with ``event``).
+* Other remote logs (S3): a second object whose name begins like the log's own. The reader lists by that prefix, and
+  what the container may still be writing is not touched. Airflow's own ``upload`` of a local file puts it there.
+* None: that local file. It is visible only if scheduler and API server share their log folder; the task
+  instance's event log has the text in any case.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ LOGGER = "skylift.executor"
 
 
 def write(log_path: str, lines: Sequence[tuple[str, str]], when: float, *, remote: Any, conf: Any) -> None:
-    """Puts lines into the log of a try.
+    """Adds lines to the log of a try.
 
     Args:
         log_path: relative, as Airflow renders ``[logging] log_filename_template``.
         lines: level (``error``, ``warning``, ``info``) and text.
-        when: seconds since 1970, of the first line; must not be later than the task instance's end by more than
-            seconds.
+        when: seconds since 1970, of the first line; at most a few seconds later than the task instance's
+            end.
         remote: Airflow's ``RemoteLogIO``; ``None`` without a remote log.
         conf: Airflow's configuration.
 
@@ -56,7 +55,7 @@ def write(log_path: str, lines: Sequence[tuple[str, str]], when: float, *, remot
         file = _append(folder, log_path + SUFFIX, text)
         if remote is not None:
             remote.upload(log_path + SUFFIX, None)
-            # Some uploads leave an empty file, some the whole folder as it was; the remote one is the log now.
+            # Some uploads leave an empty file, some the whole folder unchanged; the remote one is the log now.
             file.unlink(missing_ok=True)
     except OSError as error:
         raise Refused(f"{folder / log_path}{SUFFIX}: {error}") from error
@@ -70,7 +69,7 @@ def _to_cloudwatch(remote: Any, log_path: str, entries: Sequence[tuple[float, di
         raise
     except Exception as error:  # Airflow's connection, its hook or boto3: whoever set remote_log_conn_id can act
         raise Unavailable(f"no client for the remote log {remote.log_group}: {error}") from error
-    # The reader replaces colons in the same way: CloudWatch allows none in a stream's name.
+    # The reader replaces colons in the same way: CloudWatch does not allow them in a stream's name.
     output.append(logs, remote.log_group, log_path.replace(":", "_"), events)
 
 

@@ -1,4 +1,4 @@
-"""The last lines of a container's log, read when all of them have come in."""
+"""The last lines of a container's log, read when all of them have arrived."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_LOOKS = 5
 def lines_of(
     output: LogReader, stream: Stream, most: int, arn: str = "", *, pause: Callable[[], None] | None = None
 ) -> str:
-    """The last lines for people, under a line that says which log it is. Raises as ``last_lines``.
+    """The last lines for people, after a line that says which log it is. Raises like ``last_lines``.
 
     Args:
-        arn: of what ran, on AWS: then the log is linked to in its console.
+        arn: of what ran, on AWS: then the line links to the log in the console.
     """
     link = last_words.log_link(arn, stream.region, stream.group, stream.name) if arn else ""
     where = link or f"log group {stream.group}, stream {stream.name}"
@@ -26,9 +26,9 @@ def lines_of(
 
 
 def last_lines(output: LogReader, stream: Stream, most: int, *, pause: Callable[[], None]) -> tuple[str, ...]:
-    """The last lines, oldest first, once two looks in a row gave the same.
+    """The last lines, oldest first, once two reads in a row gave the same.
 
-    For worker threads: it takes one pause at least, four at most.
+    For worker threads: it makes one to four pauses.
 
     Raises:
         Refused: the log may not be read.
@@ -38,7 +38,7 @@ def last_lines(output: LogReader, stream: Stream, most: int, *, pause: Callable[
     for look in range(1, MOST_LOOKS):
         pause()
         again = output.last(stream, most)
-        # An empty log needs more patience: most containers print something.
+        # An empty log needs more patience, because most containers print something.
         if again == lines and (lines or look > 1):
             break
         lines = again

@@ -1,8 +1,7 @@
-"""What is told of a container that died without a word to Airflow: pure functions from facts to text.
+"""Composes the text about a container that died without telling Airflow: pure functions from facts to text.
 
-The reason of an end is several lines: first what the compute says in one line, then what was found out (memory limit,
-links), then, after ``LAST_LINES``, what the container printed last. ``short`` is all of it that fits into an event's
-info.
+The reason of an end has several lines: first the compute's own line, then what we found out (memory limit, links),
+then, after ``LAST_LINES``, what the container printed last. ``short`` is the part that fits into an event's info.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ TOKEN = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 
 @dataclass(frozen=True)
 class Limit:
-    """A memory limit in MiB, and whose it is in words."""
+    """A memory limit in MiB, and what it limits, in words."""
 
     mib: int
     whose: str
 
 
 def memory_words(reason: str, code: int | None, limit: Limit | None, *, stopped: bool = False) -> str:
-    """What is to be said of memory; "" when it played no part.
+    """What to say about memory; "" if memory was not the cause.
 
     Args:
-        reason: of the container, as ECS or Batch gave it. Both say ``OutOfMemoryError: ...``.
+        reason: the container's reason from ECS or Batch. Both say ``OutOfMemoryError: ...``.
         code: its exit code.
-        stopped: somebody or something stopped it, who may have killed it in the end.
+        stopped: somebody or something stopped it, and may have killed it in the end.
     """
     size = f"{limit.mib} MiB ({limit.whose})" if limit else "a size that is not known"
     if "OutOfMemory" in reason:
@@ -57,13 +56,13 @@ def lines_words(lines: Sequence[str], where: str) -> str:
     """The part with the lines; ``where`` says which log."""
     if not lines:
         return f"The container printed nothing ({where})."
-    # Airflow's UI folds what stands between such marks, and these belong to another log.
+    # Airflow's UI folds the text between such marks, and these belong to another log.
     shown = [readable(line) for line in lines if "::group::" not in line and "::endgroup::" not in line]
     return "\n".join([f"{LAST_LINES} ({where}):", *shown])
 
 
 def unread_words(why: str) -> str:
-    """Instead of the lines: one line that says why there are none."""
+    """Replaces the lines: one line that says why there are none."""
     return f"{LAST_LINES} cannot be shown: {_cut(' '.join(why.split()))}"
 
 
@@ -75,8 +74,8 @@ def short(reason: str) -> str:
 
 
 def readable(line: str) -> str:
-    """One line of a container's log for people: Airflow's JSON lines become time, level and text; tokens are taken
-    out."""
+    """One line of a container's log for people: turns Airflow's JSON lines into time, level and text, and removes
+    tokens."""
     try:
         entry = json.loads(line) if line.startswith("{") else None
     except ValueError:
@@ -86,10 +85,10 @@ def readable(line: str) -> str:
 
 
 def console_link(arn: str, path: str) -> str:
-    """An address in the AWS console of the ARN's partition and region; "" where there is no public console.
+    """An address in the AWS console of the ARN's partition and region; "" if that has no public console.
 
     Args:
-        arn: decides partition and region.
+        arn: determines partition and region.
         path: after the host; ``{region}`` in it is replaced.
     """
     _, partition, _, region, *_ = [*arn.split(":"), "", "", "", ""]
@@ -117,7 +116,7 @@ def log_link(arn: str, region: str, group: str, stream: str) -> str:
 
 
 def _twice(text: str) -> str:
-    # The console's own router decodes once more, with $ for %.
+    # The console's own router decodes once more, with $ instead of %.
     return quote_plus(quote_plus(text)).replace("%", "$")
 
 

@@ -1,7 +1,7 @@
-"""The options of ``[aws_batch_executor]``: the amazon provider's names and meaning, read into what SubmitJob gets.
+"""The options of ``[aws_batch_executor]``: the amazon provider's names and meaning, read into SubmitJob's arguments.
 
-Precedence as documented: defaults < SUBMIT_JOB_KWARGS < explicit options. (The provider's own code, 9.39, has the last
-two the other way round; the seeds' page and its ECS executor have it so.)
+Precedence, as documented: defaults < SUBMIT_JOB_KWARGS < explicit options. (The provider's own code, 9.39, applies the
+last two in the opposite order; its documentation and its ECS executor agree with ours.)
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ UNSERVED = {
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """``[aws_batch_executor]``, read and checked, as it is for one queue of Airflow's.
+    """``[aws_batch_executor]``, read and checked, for one of Airflow's queues.
 
     Attributes:
-        request: SubmitJob's arguments as far as options decide them; ``jobName`` is only the name's first part.
-        container: name of the container in which Airflow runs, of a job definition with several; else "".
-        connection: the Airflow connection to take credentials from.
+        request: SubmitJob's arguments as far as options set them; ``jobName`` is only the first part of the name.
+        container: name of the container in which Airflow runs, if the job definition has several; otherwise "".
+        connection: the Airflow connection with the credentials.
         region: "" for AWS's own setting.
         most_attempts: Batch jobs for one launch.
-        check_health: look for the queue at the start.
-        fallbacks: arguments of SubmitJob to change, in turn, after each lack of capacity.
+        check_health: check at start that the queue exists.
+        fallbacks: arguments of SubmitJob to change, one after the other, after each lack of capacity.
         queues: the options of the queues that differ.
     """
 
@@ -114,26 +114,26 @@ class BatchOptions:
     queues: Mapping[str, BatchOptions] = field(default_factory=dict)
 
     def of(self, queue: str) -> BatchOptions:
-        """The options of one of Airflow's queues; the section's own for a queue that has no entry."""
+        """The options of one of Airflow's queues; the section's own for a queue without an entry."""
         return self.queues.get(queue, self)
 
     def after(self, shortages: int) -> BatchOptions:
-        """The options after so many times without capacity: the first choice, each fallback, the first choice again."""
+        """The options after so many lacks of capacity: the first choice, each fallback, the first choice again."""
         turn = shortages % (len(self.fallbacks) + 1)
         return replace(self, request={**self.request, **self.fallbacks[turn - 1]}) if turn else self
 
     def containers(self) -> frozenset[str]:
-        """Names of the containers in which Airflow runs, of job definitions with several."""
+        """Names of the containers in which Airflow runs, for job definitions with several."""
         return frozenset(one.container for one in (self, *self.queues.values()) if one.container)
 
     def places(self) -> list[str]:
-        """All job queues that attempts may be in."""
+        """All job queues in which attempts may be."""
         named = [self.request["jobQueue"], *(one["jobQueue"] for one in self.fallbacks if "jobQueue" in one)]
         return list(dict.fromkeys(named))
 
 
 def batch_options(conf: Any) -> BatchOptions:
-    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the
+    """Reads the section and the queues in ``[skylift]``. Raises ``Refused`` with one line that names the
     option."""
     own = Options(conf, OWN_SECTION)
     fallbacks = own[CAPACITY_FALLBACK]
@@ -147,7 +147,7 @@ def batch_options(conf: Any) -> BatchOptions:
 
 
 def container_of(request: Mapping[str, Any]) -> str:
-    """Name of the first container in ``ecsPropertiesOverride``: the one in which Airflow runs; "" without one."""
+    """Name of the first container in ``ecsPropertiesOverride``, in which Airflow runs; "" if there is none."""
     try:
         (task,) = request["ecsPropertiesOverride"]["taskProperties"]
         return str(task["containers"][0]["name"])
@@ -156,7 +156,7 @@ def container_of(request: Mapping[str, Any]) -> str:
 
 
 def lay(request: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with other arguments merged over it. The two kinds of overrides replace each other."""
+    """The request with other arguments merged over it. Each of the two kinds of overrides replaces the other."""
     gone = {other for one, other in (OVERRIDES, OVERRIDES[::-1]) if one in over}
     return merged({key: value for key, value in request.items() if key not in gone}, over)
 
@@ -176,7 +176,7 @@ def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> BatchOption
         explicit = {key: layer.options[setting] for key, setting in EXPLICIT.items() if layer.says(setting)}
         request = lay(lay(request, layer.arguments(_arguments, SUBMIT_JOB_KWARGS)), explicit)
     for key, setting in EXPLICIT.items():
-        # A missing one is told here.
+        # A missing one is reported here.
         request[key] = request.get(key) or options[setting]
     changes = [{key: str(words[name]) for name, key in PLACES.items() if name in words} for words in fallbacks]
     return BatchOptions(
@@ -198,7 +198,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{key}: {why}")
     if wrong := mistakes("batch", "SubmitJob", request, partial=True):
         raise ValueError(wrong)
-    # The command is the executor's; the provider asks for an empty one here.
+    # The executor sets the command; the provider requires an empty one here.
     if request.get("containerOverrides", {}).pop("command", None):
         raise ValueError("containerOverrides.command must not be set: the executor decides it")
     if "ecsPropertiesOverride" in request:
@@ -216,15 +216,15 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spelt(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments whose keys may be in snake_case, or begin with a capital, in SubmitJob's spelling; a copy."""
+    """Arguments in SubmitJob's spelling, whose keys may be in snake_case or begin with a capital; a copy."""
     request: dict[str, Any] = {}
     for word, value in given.items():
         ((key, spelt),) = camel({word: value}).items()
         key = key[:1].lower() + key[1:]
-        # Keys of parameters are the job definition's own words.
+        # Keys of parameters belong to the job definition.
         request[key] = value if key == "parameters" else spelt
     tags = request.get("tags")
     if isinstance(tags, list) and all(isinstance(one, Mapping) for one in tags):
-        # The amazon provider's own example has tags in the shape of other services.
+        # The amazon provider's own example has tags in the format of other services.
         request["tags"] = {str(one.get("Key", one.get("key"))): str(one.get("Value", one.get("value"))) for one in tags}
     return merged({}, request)

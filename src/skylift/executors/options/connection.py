@@ -1,4 +1,4 @@
-"""AWS as the Airflow connection that ``conn_id`` names says: credentials that follow it, region, endpoints, TLS,
+"""AWS access as configured in the Airflow connection of ``conn_id``: its credentials, region, endpoints, TLS,
 botocore's settings."""
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from skylift.executors.options.settings import CONN_ID
 
 
 def session_of(connection: str, region: str, section: str = "aws_ecs_executor", team: str | None = None) -> Any:
-    """What makes clients as a connection says; ``None`` for AWS's own chain.
+    """Makes clients as a connection says; ``None`` for AWS's usual credential chain.
 
-    The chain it is without a connection, and for an ``aws_default`` that is not there or empty: the amazon provider
-    would come to the same, but importing its classes takes over a second.
+    The usual chain is used without a connection, and for an ``aws_default`` that does not exist or is empty. The amazon
+    provider would do the same, but importing its classes takes over a second.
 
     Args:
         connection: its id; "" for none.
-        region: the option's, which goes before the connection's.
-        section: where the option stands, for errors.
-        team: whose connection it is, where Airflow has teams.
+        region: from the option, which overrides the connection's.
+        section: where the option is, for errors.
+        team: whose connection it is, if Airflow has teams.
 
     Raises:
-        Refused: there is no such connection, it may not be read, or the amazon provider is not installed.
+        Refused: the connection does not exist or may not be read, or the amazon provider is not installed.
     """
     if not connection:
         return None
@@ -52,11 +52,11 @@ def session_of(connection: str, region: str, section: str = "aws_ecs_executor", 
 
 
 class ConnectionSession:
-    """Makes clients as a connection says; stands where a boto3 session would. May be used by several threads.
+    """Makes clients as a connection says; replaces a boto3 session. Several threads may use it.
 
-    Credentials follow the connection: a key that is rotated there is in use minutes later. The other things are read
-        once.
-    The lock is for making clients; credentials are fetched under botocore's own.
+    Credentials follow the connection: a rotated key is in use minutes later. Everything else is read
+    once.
+    The lock protects the making of clients; botocore has its own lock for credentials.
     """
 
     def __init__(self, connection: str, region: str, team: str | None = None) -> None:
@@ -71,11 +71,11 @@ class ConnectionSession:
         self._session = following(self.get_credentials, self.region_name, source=source)
 
     def client(self, service: str, region_name: str | None = None, config: Any = None) -> Any:
-        """As boto3's; what the connection says of botocore goes below ``config``."""
+        """Like boto3's; ``config`` overrides the connection's settings for botocore."""
         said = self._says.botocore_config
         merged = said.merge(config) if said and config else said or config
         # boto3 sessions must not make clients in several threads at once: they share a loader of models and a registry
-        # of events, which making a client changes.
+        # of events, which change when a client is made.
         with self._lock:
             return self._session.client(
                 service,
@@ -86,10 +86,10 @@ class ConnectionSession:
             )
 
     def get_credentials(self) -> Any:
-        """Of the connection as it stands now. Raises whatever reading it, or asking STS, raises."""
+        """The connection's credentials as they are now. Raises whatever reading it, or asking STS, raises."""
         found = airflow_compat.connection_of(self._connection, self._team)
         if found is None:
-            # Not AWS's own chain instead: that may be another account. The old ones serve until they are too old.
+            # Not AWS's usual chain instead: that may be another account. The old credentials work until they expire.
             raise LookupError(f"the connection {self._connection!r} does not exist any more, or its backend fails")
         text = found.get_uri()
         before, session = self._read

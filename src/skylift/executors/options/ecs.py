@@ -1,6 +1,6 @@
-"""The options of ``[aws_ecs_executor]``: the amazon provider's names and meaning, read into what RunTask gets.
+"""The options of ``[aws_ecs_executor]``: the amazon provider's names and meaning, read into RunTask's arguments.
 
-One ``EcsOptions`` for the section, one for each queue of ``[skylift] queues`` that has a word of ours.
+There is one ``EcsOptions`` for the section, and one for each queue of ``[skylift] queues`` that sets an ECS option.
 """
 
 from __future__ import annotations
@@ -110,21 +110,21 @@ QUEUE_SETTINGS: tuple[Setting[Any], ...] = (*PLACE_SETTINGS, CLUSTER, CONTAINER_
 
 @dataclass(frozen=True)
 class EcsOptions:
-    """``[aws_ecs_executor]``, read and checked, as it is for one queue.
+    """``[aws_ecs_executor]``, read and checked, for one queue.
 
     Attributes:
-        request: RunTask's arguments as far as options decide them, without the cluster.
+        request: RunTask's arguments as far as options set them, without the cluster.
         container: name of the container in which Airflow runs.
         cluster: name or ARN; "" is the account's default cluster.
-        connection: the Airflow connection to take credentials from.
+        connection: the Airflow connection with the credentials.
         region: "" for AWS's own setting.
         most_attempts: containers for one launch.
-        check_health: look for the cluster at the start.
-        fallbacks: arguments of RunTask to change, in turn, while there is no capacity.
+        check_health: check at start that the cluster exists.
+        fallbacks: arguments of RunTask to change, one after the other, while there is no capacity.
         queues: the options of the queues that differ.
-        queue: the queue that these are of; "" for the section's own.
+        queue: the queue of these options; "" for the section's own.
         words: the options that the queue's entry sets, by name.
-        team: whose options they are; "" where Airflow has no teams.
+        team: whose options they are; "" if Airflow has no teams.
     """
 
     request: Mapping[str, Any]
@@ -141,11 +141,11 @@ class EcsOptions:
     team: str = ""
 
     def of(self, queue: str) -> EcsOptions:
-        """The options of one of Airflow's queues; the section's own for a queue that has no entry."""
+        """The options of one of Airflow's queues; the section's own for a queue without an entry."""
         return self.queues.get(queue, self)
 
     def source(self, option: str) -> str:
-        """Where an option stands, for people."""
+        """Where an option is set, for people."""
         team = f" of team {self.team!r}" if self.team else ""
         if option in self.words:
             return f"[{OWN_SECTION}] queues{team} {self.queue!r} {option}"
@@ -153,7 +153,7 @@ class EcsOptions:
 
 
 def ecs_options(conf: Any) -> EcsOptions:
-    """Reads the section and what ``[skylift]`` says of queues. Raises ``Refused`` with one line that names the
+    """Reads the section and the queues in ``[skylift]``. Raises ``Refused`` with one line that names the
     option."""
     own = Options(conf, OWN_SECTION)
     common = own[CAPACITY_FALLBACK]
@@ -217,7 +217,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explicit(options: Options, says: Callable[[Setting[Any]], bool]) -> dict[str, Any]:
-    """RunTask's arguments, as far as options say them that have names of their own."""
+    """RunTask's arguments from options with their own names."""
     keys: dict[str, Setting[Any]] = {
         "launchType": LAUNCH_TYPE,
         "capacityProviderStrategy": CAPACITY_PROVIDER_STRATEGY,
@@ -241,7 +241,7 @@ def _explicit(options: Options, says: Callable[[Setting[Any]], bool]) -> dict[st
 
 
 def _fallback(words: Words) -> dict[str, Any]:
-    """What a fallback changes in a request, and nothing else."""
+    """Only what a fallback changes in a request."""
     ours = own_words(words, _names(PLACE_SETTINGS))
     try:
         return _explicit(Options(Only(ours), ECS_SECTION, exact=True), lambda setting: setting.name in ours)
@@ -265,7 +265,7 @@ def lay(request: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settled(request: dict[str, Any]) -> dict[str, Any]:
-    """The request without what its place does not take; changes it."""
+    """Removes what the launch type does not accept; changes the request."""
     if not on_fargate(request):
         request.pop("platformVersion", None)
         request.get("networkConfiguration", {}).get("awsvpcConfiguration", {}).pop("assignPublicIp", None)
@@ -279,8 +279,8 @@ def on_fargate(request: Mapping[str, Any]) -> bool:
 
 
 def _settle(request: dict[str, Any], options: Options) -> None:
-    """Takes away what an empty value stands for; completes the network. Raises ``Refused``."""
-    # ECS's own default is LATEST, and EC2 refuses any: so it is sent only when somebody wants another.
+    """Removes empty values; completes the network. Raises ``Refused``."""
+    # ECS's own default is LATEST, and EC2 refuses any value, so it is sent only if somebody wants another one.
     if not request.get("platformVersion"):
         request.pop("platformVersion", None)
     network = request.pop("networkConfiguration", {}).get("awsvpcConfiguration", {})

@@ -1,7 +1,7 @@
-"""Layers of options: everybody's section, the team's, an entry of ``[skylift] queues``; each goes over those before it.
+"""Layers of options: the common section, the team's, an entry of ``[skylift] queues``. Each overrides those before it.
 
-In every layer the arguments of RunTask or SubmitJob (``run_task_kwargs``, ``submit_job_kwargs``) lie below the options
-that have names of their own; so what a queue says in either way goes before all that the section says.
+In every layer the options with their own names override the arguments of RunTask or SubmitJob (``run_task_kwargs``,
+``submit_job_kwargs``). So whatever a queue sets, in either way, overrides everything in the section.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from skylift.executors.options.settings import Options
 
 @dataclass(frozen=True)
 class Layer:
-    """What one place says.
+    """One layer.
 
     Attributes:
         options: its options.
-        hidden: its arguments do not count: the team has some of its own.
+        hidden: its arguments do not count, because the team has its own.
     """
 
     options: Options
@@ -50,8 +50,8 @@ def layers_of(options: Options, section: str, entry: Words | None, arguments: Se
     Args:
         options: the section's, of a team or of all.
         section: their section.
-        entry: the words of a queue's entry; ``None``: no queue's.
-        arguments: the setting with arguments. A team's own replaces everybody's, as with any option.
+        entry: the options in a queue's entry; ``None``: no queue.
+        arguments: the setting with arguments. A team's own replaces the common one, like any option.
     """
     *below, top = options.layers()
     layers = [*(Layer(one, hidden=top.said(arguments)) for one in below), Layer(top)]

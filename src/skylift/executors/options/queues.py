@@ -1,9 +1,8 @@
-"""Options that differ from workload to workload: by Airflow's queue (``[skylift] queues``), by lack of capacity
+"""Options that differ between workloads: by Airflow's queue (``[skylift] queues``), and for lack of capacity
 (``capacity_fallback``).
 
-Both speak in the words of the executors' own sections, so that nothing new is to be learned, and one map serves ECS and
-Batch at
-once: each executor takes the words of its own section.
+Both use the option names of the executors' own sections, so there is nothing new to learn. One map serves ECS and
+Batch: each executor uses the options of its own section.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def launch_type(text: str) -> str:
 
 
 def queue_map(text: str) -> dict[str, Words]:
-    """Parses ``[skylift] queues``: a JSON object of objects. Raises ``ValueError`` that names queue and word."""
+    """Parses ``[skylift] queues``: a JSON object of objects. Raises ``ValueError`` that names queue and option."""
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError('expected a JSON object, e.g. {"gpu": {"task_definition": "airflow-gpu"}}')
@@ -83,12 +82,12 @@ def fallback_list(text: str) -> list[Words]:
 
 
 def own_words(words: Words, names: Iterable[str]) -> Words:
-    """Those of an entry that one executor understands."""
+    """The options of an entry that one executor understands."""
     return {name: words[name] for name in names if name in words}
 
 
 class Only:
-    """Stands where Airflow's conf would, and has the words of one entry only.
+    """Replaces Airflow's conf, with the options of one entry only.
 
     Args:
         words: an entry of the map; options that are JSON in the section are plain values here.
@@ -98,18 +97,18 @@ class Only:
         self._texts = {name: _text(value) for name, value in words.items()}
 
     def get(self, section: str, option: str, fallback: Any = None) -> Any:  # noqa: ARG002  an entry is of one section
-        """As Airflow's."""
+        """Like Airflow's."""
         return self._texts.get(option, fallback)
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A deep copy of ``base`` with ``over`` merged into it: dicts recursively, anything else replaces. Neither is
-    changed, no part is shared."""
+    """A deep copy of ``base`` with ``over`` merged into it: dicts recursively, any other value replaces. Changes
+    neither, and shares no part with them."""
     result = {key: deepcopy(value) for key, value in base.items()}
     for key, value in over.items():
         if isinstance(value, Mapping):
             below = result.get(key)
-            # Also where there is nothing below: a dict of another kind (Container) becomes a plain one.
+            # Even if ``base`` has nothing there: a dict subclass (Container) becomes a plain dict.
             result[key] = merged(below if isinstance(below, Mapping) else {}, value)
         else:
             result[key] = deepcopy(value)
@@ -154,7 +153,7 @@ def _entry(words: Any, allowed: Iterable[str], where: str) -> Words:
 
 
 def _checked(word: str, value: Any, where: str) -> Any:
-    """The value of a word. Raises ``ValueError`` for one of another kind."""
+    """The value of an option. Raises ``ValueError`` for a wrong type."""
     if value is None:
         raise ValueError(
             f"{where}: {word} is null: leave it out (then the section's own value holds), or give it a value"
@@ -200,7 +199,7 @@ _EXPECTED = {
 
 
 def _text(value: Any) -> str:
-    """The value as it would stand in the section."""
+    """The value as it would be written in the section."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

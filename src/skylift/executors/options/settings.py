@@ -1,9 +1,9 @@
 """The options that both executors share, our own section ``[skylift]``, and how an option is read from Airflow's
 ``conf``.
 
-The amazon provider declares its sections with Airflow, so its defaults come back from ``conf`` like set values; a value
-that equals the default counts as not set. Precedence as documented: defaults < RUN_TASK_KWARGS / SUBMIT_JOB_KWARGS <
-explicit options.
+The amazon provider declares its sections with Airflow, so ``conf`` returns its defaults like set values. Therefore a
+value that equals the default counts as not set. Precedence, as documented: defaults < RUN_TASK_KWARGS /
+SUBMIT_JOB_KWARGS < explicit options.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_list(text: str) -> list[Any]:
-    """Parses a JSON list; Python's single quotes, which the amazon provider's own example has, are understood too."""
+    """Parses a JSON list; also accepts Python's single quotes, which the amazon provider's own example has."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -220,11 +220,11 @@ OWN_SETTINGS = (
 
 
 class Options:
-    """The options of one section as one team sees them: its own where it sets them, else everybody's.
+    """The options of one section as one team sees them: its own values, otherwise the common ones.
 
     Args:
         conf: Airflow's ``conf``, or an executor's team-aware ``self.conf``: anything with its ``get``.
-        exact: ``conf`` has only what somebody has set, and no defaults.
+        exact: ``conf`` contains only set values, no defaults.
     """
 
     def __init__(self, conf: Any, section: str, *, exact: bool = False) -> None:
@@ -236,7 +236,7 @@ class Options:
         """The value.
 
         Raises:
-            Refused: missing or wrong; the text names the option, and the team.
+            Refused: missing or wrong; the text names the option and the team.
         """
         text = self._text(setting)
         if text == "":
@@ -253,7 +253,7 @@ class Options:
             raise Refused(f"{self.name(setting)}: it is nested too deeply. It is: {setting.meaning}") from error
 
     def name(self, setting: Setting[Any]) -> str:
-        """The option as people find it: with the team and its variable, where the team sets it, or must."""
+        """The option as people know it: with the team and its variable, if the team sets it or must set it."""
         if isinstance(self._conf, Only):
             return setting.name
         name = f"[{self._section}] {setting.name}"
@@ -264,11 +264,11 @@ class Options:
 
     @property
     def team(self) -> str:
-        """Whose they are; "" where Airflow has no teams."""
+        """Whose they are; "" if Airflow has no teams."""
         return self._own.team if self._own else ""
 
     def check(self, declared: Iterable[Setting[Any]]) -> None:
-        """Reads all of them, so that a wrong one is told at the start and not when it is needed. Raises ``Refused``."""
+        """Reads all of them, so that a wrong one is reported at start, not when it is needed. Raises ``Refused``."""
         for setting in declared:
             self[setting]
 
@@ -277,13 +277,13 @@ class Options:
         return bool(self._text(setting)) and self[setting] != setting.default
 
     def said(self, setting: Setting[Any]) -> bool:
-        """Whether it was set; where that cannot be told from a default (Airflow's conf), whether it differs."""
+        """Whether it was set; if that cannot be told from a default (Airflow's conf), whether it differs."""
         if self._exact:
             return self._conf.get(self._section, setting.name, fallback=None) is not None
         return self.set(setting)
 
     def layers(self) -> list[Options]:
-        """Everybody's options, and then the team's own, which go over them."""
+        """The common options, then the team's own, which override them."""
         everybody = Options(self._conf, self._section, exact=self._exact)
         return [everybody, Options(self._own, self._section, exact=True)] if self._own else [everybody]
 
@@ -293,8 +293,8 @@ class Options:
 
 
 def camel(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """AWS's arguments from RUN_TASK_KWARGS or SUBMIT_JOB_KWARGS, whose keys may be in snake_case; the values of
-    ``tags`` are left alone."""
+    """AWS's arguments from RUN_TASK_KWARGS or SUBMIT_JOB_KWARGS, whose keys may be in snake_case. Does not change the
+    values of ``tags``."""
 
     def word(key: str) -> str:
         first, *rest = key.split("_")

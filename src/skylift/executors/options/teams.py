@@ -1,7 +1,7 @@
-"""A team's configuration, where Airflow has teams: what the team sets itself, and everybody's values for the rest.
+"""A team's configuration, if Airflow has teams: the team's own values, and the common values for the rest.
 
-Airflow's own ``conf.get`` with a team gives the default for whatever the team does not set, not everybody's value: a
-``payload_url`` that everybody has set would not hold for a team, and its tokens would stand in commands.
+Airflow's own ``conf.get`` with a team returns the default for whatever the team does not set, not the common value. A
+common ``payload_url`` would then not apply to a team, and its tokens would appear in commands.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ RIVALS = (
 
 
 class TeamsOwn:
-    """Stands where Airflow's conf would, and has only what the team sets itself."""
+    """Replaces Airflow's conf, with only what the team itself sets."""
 
     def __init__(self, team: str) -> None:
         self.team = team
 
     def get(self, section: str, option: str, fallback: Any = None) -> Any:
-        """As Airflow's."""
+        """Like Airflow's."""
         if not _airflow().team_sets(self.team, section, option):
             return fallback
         return _airflow().conf_of(self.team).get(section, option, fallback=fallback)
 
     def rules(self, section: str, option: str) -> bool:
-        """Whether the team decides about this option, so that everybody's value does not hold."""
+        """Whether the team sets this option, so that the common value does not apply."""
         same = next((names for names in RIVALS if option in names), (option,))
         return any(_airflow().team_sets(self.team, section, name) for name in same)
 
 
 def team_of(executor: Any) -> str | None:
-    """The team that an executor, or its conf, is for; ``None`` where Airflow has no teams."""
+    """The team of an executor, or of its conf; ``None`` if Airflow has no teams."""
     return getattr(executor, "team_name", None) or None
 
 
@@ -45,7 +45,7 @@ def variable_of(team: str, section: str, option: str) -> str:
 
 
 def sources_of(conf: Any) -> tuple[Any, TeamsOwn | None]:
-    """Everybody's conf, and the team's own."""
+    """The common conf, and the team's own."""
     team = team_of(conf)
     return (_airflow().conf_of(None), TeamsOwn(team)) if team else (conf, None)
 
