@@ -242,12 +242,8 @@ def error_shape(model: ServiceModel, code: str) -> StructureShape | None:
 
 def status_of(shape: StructureShape | None, error: AwsError) -> int:
     """The status that the model names for an error, else the error's own."""
-    if shape is None:
-        return error.status
-    named = shape.metadata.get("error", {}).get("httpStatusCode")
-    if named is not None:
-        return int(named)
-    return 500 if shape.metadata.get("fault") and error.status < 500 else error.status
+    named = shape.metadata.get("error", {}).get("httpStatusCode") if shape is not None else None
+    return error.status if named is None else int(named)
 
 
 def refuse_query(code: str, message: str, status: int, namespace: str, request_id: str) -> Answer:
