@@ -111,6 +111,31 @@ def test_two_who_look_at_one_task_instance_ask_the_service_once() -> None:
     assert place.visits == 1
 
 
+class Named(str):
+    """A name that takes a moment to be looked up in a dict."""
+
+    place: Alone
+
+    def __hash__(self) -> int:
+        self.place.visit()
+        return super().__hash__()
+
+
+def slowly(name: str, place: Alone) -> str:
+    made = Named(name)
+    made.place = place
+    return made
+
+
+def test_what_was_seen_of_task_instances_is_kept_by_one_thread_at_a_time() -> None:
+    place, compute = Alone(), FakeCompute()
+    glances = StatusCache(streams=lambda: True)
+    seen = [instance(external_executor_id=slowly(f"id-{number}", place)) for number in range(3)]
+    at_once(*(lambda ti=ti: glances.look(lambda: compute, ti, 1) for ti in seen))
+    assert place.most == 1
+    assert place.visits >= 3
+
+
 def test_one_idle_container_is_handed_to_one_of_two() -> None:
     """The clock is asked between the look at who is idle and the choice."""
 

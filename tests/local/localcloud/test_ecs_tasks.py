@@ -433,7 +433,7 @@ def test_refusals(ecs: Any, operation: str, request_: dict[str, Any], code: str,
     error = caught.value.response["Error"]
     assert error["Code"] == code, error
     assert text in error["Message"]
-    assert ecs.list_tasks(family="work")["taskArns"] == before
+    assert {*ecs.list_tasks(family="work")["taskArns"]} <= {*before}, "nothing was started"
 
 
 def test_definitions(ecs: Any) -> None:
