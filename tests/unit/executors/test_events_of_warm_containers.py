@@ -1,0 +1,81 @@
+"""The two sources about warm containers: ends of workloads, which no service knows of, and a container's events, read
+as of the workload that is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+import pytest
+
+from skylift.core.attempt import Attempt, Exit, Observation, Phase
+from skylift.executors.events.warm import Rereading, WarmSource
+from skylift.executors.fleet.fake import FakeCompute
+from skylift.executors.in_container.mailboxes import FakeMailboxes, Mailbox
+from skylift.executors.in_container.warm import WarmCompute
+
+pytestmark = pytest.mark.unit
+
+
+class Queue:
+    """A source with what the test puts into it."""
+
+    def __init__(self, *news: Observation) -> None:
+        self.news, self.settled, self.closed = list(news), list[list[str]](), 0
+
+    def receive(self) -> list[Observation]:
+        return self.news
+
+    def settle(self, strangers: Collection[str]) -> None:
+        self.settled.append(list(strangers))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def warm() -> tuple[WarmCompute, FakeCompute, FakeMailboxes, str]:
+    """A container with its first workload in it; its ref."""
+    fake, mailboxes = FakeCompute(), FakeMailboxes()
+    compute = WarmCompute(fake, mailboxes, 120.0)
+    (submission,) = compute.submit([Attempt("first", 1, lambda: json.dumps({}))])
+    fake.run(submission.ref)
+    return compute, fake, mailboxes, submission.ref
+
+
+def test_a_warm_container_is_to_the_fleet_as_the_compute_that_started_it() -> None:
+    compute, fake, _, _ = warm()
+    assert (compute.most_per_submit, compute.most_per_observe) == (fake.most_per_submit, fake.most_per_observe)
+    many = FakeCompute(most_per_submit=7, most_per_observe=9)
+    other = WarmCompute(many, FakeMailboxes(), 120.0)
+    assert (other.most_per_submit, other.most_per_observe) == (7, 9)
+
+
+def test_an_end_is_told_though_the_container_goes_on() -> None:
+    compute, _, mailboxes, ref = warm()
+    mailboxes.end(Mailbox("first.1", 1), Exit.DONE)
+    source = WarmSource(compute)
+    (seen,) = source.receive()
+    assert (seen.ref, seen.phase, seen.exit_code) == (ref, Phase.STOPPED, Exit.DONE)
+    source.settle(["stranger"])
+    source.close()
+
+
+def test_an_event_of_a_container_is_one_of_its_workload() -> None:
+    compute, _, mailboxes, ref = warm()
+    stranger = Observation("another", Phase.RUNNING)
+    seen = Observation(ref, Phase.RUNNING)
+    source = Rereading(Queue(seen, stranger), compute)
+    assert [one.ref for one in source.receive()] == [ref, "another"], "what is not known here is handed on"
+    mailboxes.end(Mailbox("first.1", 1), Exit.DONE)
+    compute.observe([ref])
+    assert [one.ref for one in source.receive()] == ["another"], "it is idle: the event is about no workload"
+
+
+def test_strangers_are_given_back_by_the_name_of_their_container() -> None:
+    compute, _, _, ref = warm()
+    queue = Queue()
+    source = Rereading(queue, compute)
+    source.settle([f"{ref}#3", "another"])
+    assert queue.settled == [[ref, "another"]]
+    source.close()
+    assert queue.closed == 1
