@@ -77,7 +77,8 @@ class PostgresAdmin:
         try:
             with connection:
                 yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable) as error:
+            # Without its table: between the database's making and the table's, at the very first start.
             raise Unavailable(f"PostgreSQL at {server.host}:{server.port}: {error}") from error
 
     def make_database(self, name: str) -> None:
