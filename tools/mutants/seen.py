@@ -51,10 +51,12 @@ class Seen:
     digests: dict[str, str] = field(default_factory=dict)
 
     def tests_of(self, file: str, line: int, most_seconds: float) -> Tests:
-        """The tests that run this line, likeliest to notice first: those that run few lines in all."""
+        """The tests that run this line, likeliest to notice first: those that run few lines of other files."""
         found = self._tests_of(file, line)
         chosen, seconds = [], 0.0
-        for test in sorted(found, key=lambda test: (self._reach[test] / 500 + self.seconds[test], test)):
+        here = Counter(test for tests in self.ran.get(file, {}).values() for test in tests)
+        cost = {test: (self._reach[test] - here[test]) / 500 + self.seconds[test] for test in found}
+        for test in sorted(found, key=lambda test: (here[test] == 0, cost[test], test)):
             seconds += self.seconds[test]
             if chosen and seconds > most_seconds:
                 break
@@ -75,16 +77,17 @@ class Seen:
         first, last, names = _statement(file, line)
         if names is None:
             return self._ran(file, [line]) or self._ran(file, range(first, last + 1))
-        return self._ran(file, [line], imported=False) | self._users(file, names)
+        return self._users(file, names) or self._ran(file, [line], imported=False)
 
     def _users(self, file: str, names: set[str]) -> set[str]:
-        """What runs once, at import, is noticed by those who run the lines that use it."""
+        """What runs once, at import, is noticed by those who run the lines that use it: of functions, because whoever
+        is first to import a file runs all others of its lines."""
         word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b") if names else None
         found: set[str] = set()
         for other in self.ran if word else ():
             if word and (ROOT / other).is_file() and any(name in _text(other) for name in names):
-                lines = _text(other).splitlines()
-                found |= self._ran(other, [n for n, text in enumerate(lines, 1) if word.search(text)])
+                lines = [n for n, text in enumerate(_text(other).splitlines(), 1) if word.search(text)]
+                found |= self._ran(other, [n for n in lines if _statement(other, n)[2] is None])
         return found or {test for tests in self.ran.get(file, {}).values() for test in tests if test in self.seconds}
 
     def _ran(self, file: str, lines: Iterable[int], *, imported: bool = True) -> set[str]:

@@ -52,10 +52,9 @@ def all_is_well(before: Before) -> None:
     ("name", "named", "holds"),
     [
         ("postgres/data/global/pg_control", "postgres/data", "the databases"),
-        ("postgres/data/PG_VERSION", "postgres/data/PG_VERSION", "the version"),
         ("rest/secretsmanager.json", "rest/secretsmanager.json", "the state of secretsmanager"),
     ],
-    ids=["PostgreSQL's control file", "PostgreSQL's version", "the secrets"],
+    ids=["the database", "the secrets"],
 )
 def test_what_is_damaged_is_named_and_with_the_file_put_back_nothing_is_lost(
     before: Before, name: str, named: str, holds: str
