@@ -1,1 +1,1 @@
-"""The fleet: how attempts are flown, each verb in its own file."""
+"""The fleet: all attempts under way, with one file for each verb."""

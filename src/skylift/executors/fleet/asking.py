@@ -1,10 +1,9 @@
-"""Asking: whether Airflow still wants what has not begun, so that what a user cancelled is not launched, nor waits for
-ever.
+"""Asking: whether Airflow still wants what has not begun. So what a user cancelled is not launched, and does not wait
+for ever.
 
-Airflow tells an executor nothing when a queued task instance is marked, cleared or deleted. A container that starts
-then is
-refused its start and ends, so asking is never needed for what is right, only for what is spent: before each repeated
-launch, and every half minute for all that waits.
+Airflow does not tell an executor when a queued task instance is marked, cleared or deleted. A container that starts
+then is refused and ends. So correctness never needs these questions, they only save containers. The fleet asks before
+each repeated launch, and every half minute about everything that waits.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NOT_WANTED = "Airflow does not want it any more (marked, cleared or deleted): it
 
 
 class Asking:
-    """See the file's text. Without ``airflow`` everything is wanted."""
+    """Asks Airflow what is still wanted. Without ``airflow`` everything is."""
 
     def __init__(self, context: FleetContext, landing: Landing, airflow: AirflowState | None) -> None:
         self._context = context
@@ -37,7 +36,7 @@ class Asking:
         self._limiter = context.limiter("ask", 5.0, 1)
 
     def put(self, flight: Flight) -> None:
-        """It is to be asked for before its launch, when it is due."""
+        """It is to be asked about before its launch, when it is due."""
         if self._airflow is None or not flight.order.subject:
             flight.doubt = False
             self._context.router.route(flight)
@@ -45,7 +44,7 @@ class Asking:
             self._line.put(flight)
 
     def step(self, now: float) -> None:
-        """Asks for those in doubt, and in turn for all that wait."""
+        """Asks about those in doubt, and one after the other about all that wait."""
         if self._airflow is None or self.next(now) > now or not self._limiter.open(now):
             return
         if now >= self._next_round and not self._round:
@@ -103,6 +102,6 @@ class Asking:
 
 
 def _runs(answer: Collection[str] | SkyliftError, flight: Flight) -> bool:
-    """Whether Airflow takes it for running, by a container that is over."""
+    """Whether Airflow considers it running, in a container that has ended."""
     state = answer.get(flight.order.subject) if isinstance(answer, Mapping) else None
     return state == "running" and flight.alone and flight.number > 1 and not flight.revoked

@@ -1,4 +1,4 @@
-"""Makes calls to the compute and to Airflow's database in a pool; what comes of them goes into the fleet's inbox."""
+"""Makes calls to the compute and to Airflow's database in a pool; their results go into the fleet's inbox."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ R = TypeVar("R")
 
 
 class Calls:
-    """See the file's first line.
+    """Makes calls in a pool.
 
     Args:
         pool: runs the calls; any ``Executor``.
-        inbox: takes what comes of them.
+        inbox: gets the results.
     """
 
     def __init__(self, pool: Executor, inbox: FleetInbox, clock: Clock, meter: Meter) -> None:
@@ -30,11 +30,11 @@ class Calls:
         self._meter = meter
 
     def make(self, limiter: CallLimiter, call: Callable[[], R], then: Callable[[R | SkyliftError], None]) -> None:
-        """Makes one call, which the limiter has counted as open.
+        """Makes one call, which the limiter has counted.
 
         Args:
-            call: runs in the pool. Whatever it raises comes back as one of the house's errors.
-            then: is given the result by the deciding thread.
+            call: runs in the pool. Whatever it raises comes back as a ``SkyliftError``.
+            then: gets the result, in the deciding thread.
         """
         limiter.calls += 1
         began = self._clock()
@@ -52,11 +52,11 @@ class Calls:
         try:
             self._pool.submit(run)
         except RuntimeError:
-            # The pool is shut down: this process ends, and whoever comes next takes over.
+            # The pool is shut down: this process is ending, and the next one takes over.
             limiter.calls -= 1
 
     def over(self, message: CallOver) -> None:
-        """A call has come back: counts it, and hands its result on."""
+        """A call has returned: counts it, and passes its result on."""
         limiter, result = message.limiter, message.result
         limiter.calls -= 1
         self._meter.time("call_seconds", self._clock() - message.began, verb=limiter.verb)

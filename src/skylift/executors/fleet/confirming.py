@@ -1,8 +1,9 @@
-"""Confirming: before an end is settled, Airflow is asked how the task instance stands: whether it began, Airflow says.
+"""Confirming: before an end is settled, asks Airflow for the state of the task instance, which tells whether it began.
 
-A container's exit code tells how far its program came, if the program came so far; a SIGKILL, or an image that does not
-run the command, ends it with a code that tells nothing. Airflow's database knows: what is still queued there never
-began, and what is still running there has nobody left to end it. One question for all that ended in the same moment.
+A container's exit code tells how far its program came, if the program started at all. After a SIGKILL, or with an image
+that does not run the command, the code tells nothing. Airflow's database knows: what is still queued there never
+began, and what is still running there has nobody left to end it. One query covers everything that ended at the same
+moment.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from skylift.executors.fleet.landing import Landing
 from skylift.executors.fleet.settle import Standing, corrected
 
 QUESTIONS = 20.0
-"""Most questions a second; each is for all ends since the one before."""
+"""Most queries per second; each is for all ends since the one before."""
 
 MOST_TRIES = 5
-"""Questions that fail before an end is settled by what the container said; with back-off some 15 seconds."""
+"""After so many failed queries, an end is settled by what the container said; with back-off this is about 15
+seconds."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class End:
 
 
 class Confirming:
-    """Without ``airflow``, and for what Airflow's database does not have, ends are settled as they are seen."""
+    """Without ``airflow``, and for what Airflow's database does not contain, ends are settled as observed."""
 
     def __init__(self, context: FleetContext, landing: Landing, airflow: AirflowState | None) -> None:
         self._context = context
@@ -49,7 +51,7 @@ class Confirming:
         self._limiter = context.limiter("confirm", QUESTIONS, 1)
 
     def end(self, flight: Flight, means: Verdict, seen: Observation) -> None:
-        """An attempt is over (``means`` is not ``UNDERWAY``)."""
+        """An attempt has ended (``means`` is not ``UNDERWAY``)."""
         if self._airflow is None or not flight.order.subject or seen.phase is not Phase.STOPPED:
             self._landing.end(flight, means, seen)
             return
@@ -58,7 +60,7 @@ class Confirming:
         self._ends.append(End(flight, means, seen))
 
     def step(self, now: float) -> None:
-        """Asks for all that ended."""
+        """Asks about everything that has ended."""
         while self._airflow is not None and self._ends and self._limiter.open(now):
             page = [self._ends.popleft() for _ in range(min(len(self._ends), MOST_PER_QUESTION))]
             orders = [one.flight.order for one in page]
@@ -100,7 +102,7 @@ class Confirming:
 
 
 def standing(answer: Collection[str] | SkyliftError, subject: str) -> Standing:
-    """How a task instance stands, by the answer to a question about several."""
+    """The state of a task instance, from the answer about several."""
     if not isinstance(answer, Mapping):
         return Standing.UNKNOWN
     if subject not in answer:

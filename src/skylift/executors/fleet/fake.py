@@ -1,7 +1,6 @@
-"""A compute without a cloud, for tests: it keeps the contract of ``Compute`` and does what it is told.
+"""A compute without a cloud, for tests: it fulfils the contract of ``Compute`` and does what a test tells it.
 
-It is held to the contract by the same test that the local cloud's ECS passes
-(``tests/contract/test_compute_contract.py``).
+The same test that the local cloud's ECS passes checks it (``tests/contract/test_compute_contract.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from skylift.core.attempt import Attempt, Compute, Observation, Phase, Submissio
 
 
 class FakeCompute(Compute):
-    """Attempts that live only here. Thread-safe.
+    """Attempts in memory. Thread-safe.
 
     Attributes:
         submitted: tokens of all submit calls, repeated ones too.
@@ -25,13 +24,13 @@ class FakeCompute(Compute):
         looks: refs of each observe call.
         listings: how many census calls there were.
         renewals: refs of all renew calls.
-        history: every change of every container, as an event would tell it.
-        hidden: refs that the service says it does not know, though they are there (eventual consistency).
-        kin_by: the label whose value is the kin; "" for none.
+        history: every change of every container, as an event would report it.
+        hidden: refs that the service says it does not know, although they exist (eventual consistency).
+        kin_by: the label whose value is the group key; "" for none.
         by_reference: whether the workload of a placed attempt can be renewed.
-        explanations: what is known of an end, by ref.
+        explanations: what is known about an end, by ref.
         refusals: errors for the next calls, by verb (``submit``, ``observe``, ``stop`` ...); for submit, with
-            ``lost_answer``, the attempt is placed all the same.
+            ``lost_answer``, the attempt is placed anyway.
     """
 
     def __init__(self, most_per_submit: int = 1, most_per_observe: int = 100) -> None:
@@ -107,14 +106,14 @@ class FakeCompute(Compute):
             self._refuse("explain")
             return self.explanations.get(ref, "")
 
-    # What a test does to the attempts.
+    # What a test does to attempts.
 
     def alive(self) -> list[str]:
         """Refs that are not stopped."""
         return [ref for ref, seen in list(self._seen.items()) if seen.phase is not Phase.STOPPED]
 
     def seen(self, ref: str) -> Observation:
-        """How a container stands in truth."""
+        """The real state of a container."""
         return self._seen[ref]
 
     def run(self, ref: str) -> None:
@@ -130,11 +129,11 @@ class FakeCompute(Compute):
         self._set(Observation(ref, Phase.STOPPED, reason=reason, shortage=shortage))
 
     def vanish(self, ref: str, reason: str = "host lost") -> None:
-        """Its container had started and is over, and nobody knows how: no exit code, no containers."""
+        """Its container started and has ended, but nobody knows how: no exit code, no containers."""
         self._set(Observation(ref, Phase.STOPPED, began=True, reason=reason))
 
     def forget(self, ref: str) -> None:
-        """The service knows it no more, as with a job that ended a day ago."""
+        """The service no longer knows it, like a job that ended a day ago."""
         del self._seen[ref]
 
     def _set(self, seen: Observation) -> None:

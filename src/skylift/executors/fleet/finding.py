@@ -1,4 +1,4 @@
-"""Finding: the container of a launch whose ref nobody remembers: another scheduler's, or of a call without an
+"""Finding: searches for the container of a launch whose ref nobody knows: another scheduler's, or one whose call got no
 answer."""
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from skylift.executors.fleet.rate_limiter import back_off
 from skylift.executors.fleet.stopping import Stopping
 
 LOOKS_FOR_IT = 2
-"""Empty answers that are asked again when a container is looked for: lists are eventually consistent."""
+"""How often an empty answer is asked again, because lists are eventually consistent."""
 
 
 CROWD = 20
-"""As many that wait to be found are looked for by one listing of all that is alive, where the compute can give one."""
+"""If so many wait to be found, use one list of everything alive, if the compute has a ``Census``."""
 
 
 class AttemptFinder:
@@ -33,7 +33,7 @@ class AttemptFinder:
         self._limiter = context.limiter("find", context.timing.looks, context.timing.half)
 
     def put(self, flight: Flight) -> None:
-        """Its container is to be looked for when it is due."""
+        """Its container is to be searched for when it is due."""
         self._line.put(flight)
 
     def step(self, now: float) -> None:

@@ -1,11 +1,10 @@
-"""The fleet: all attempts of one executor on their way, flown by one background thread and a bounded pool for the
-network.
+"""The fleet: all attempts of one executor that are under way. One background thread decides; a limited pool makes the
+calls.
 
-The scheduler's thread only puts orders in and takes news out; neither waits. All decisions are made in ``step``, by one
-thread and on a clock that is passed in; calls to the compute run in the pool and put their results into the same inbox
-as the orders and the events. What is to be done next with a flight is said by ``Flight.verb``; each verb has its own
-part with its own due queue, call limiter and file: asking, launching, finding, watching, stopping, and landing for what
-is over.
+The scheduler's thread only puts orders in and takes news out; neither waits. One thread makes all decisions, in
+``step``, with a clock that is passed in. Calls to the compute run in the pool, and their results go into the same inbox
+as the orders and the events. ``Flight.verb`` says what to do next with a flight. Each verb has its own part with its
+own due queue, call limiter and file: asking, launching, finding, watching, stopping, and landing for what has ended.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ log = logging.getLogger(__name__)
 
 LONGEST_REST = 60.0
 SHORTEST_REST = 0.01
-"""Seconds; what comes due in between is done together."""
+"""Seconds; what comes due within this time is done together."""
 
 
 class Fleet(EventListener, Router):
-    """All flights, and the parts that do things for them.
+    """All flights, and the parts that act on them.
 
     Args:
         compute: where attempts run.
         pool: runs the calls; any ``Executor``.
         clock: seconds; must not run back.
-        inbox: through which the fleet is told anything; the deciding thread waits at it.
-        meter: takes what is counted.
+        inbox: takes everything that others tell the fleet; the deciding thread waits at it.
+        meter: takes metrics.
         airflow: says what Airflow still wants; ``None``: everything.
     """
 
@@ -76,7 +75,7 @@ class Fleet(EventListener, Router):
         self._finding = AttemptFinder(context, self._stopping, self._landing)
         self._launching = Launching(context, self._watching, self._landing)
         self._asking = Asking(context, self._landing, airflow)
-        # In this order: what ends work and frees slots goes before what begins it.
+        # In this order: what ends work and frees slots comes before what begins it.
         self._parts = (
             self._stopping,
             self._landing,
@@ -90,24 +89,24 @@ class Fleet(EventListener, Router):
         self._gauged = clock()
         self._closed = False
 
-    # For the scheduler's thread, and that of the events: these never wait.
+    # For the scheduler's thread and the events' thread: these never wait.
 
     def order(self, order: Order) -> None:
         """Takes a workload to run."""
         self._inbox.put(NewOrder(order))
 
     def revoke(self, key: Hashable, why: str) -> None:
-        """Stops everything of that key, and says no more of it."""
+        """Stops everything with that key, without further news about it."""
         self._inbox.put(Revocation(key, why))
 
     def sighted(self, observations: Sequence[Observation]) -> list[str]:
-        """Takes observations that came without asking: at least once, in any order; the refs of strangers among
+        """Takes observations from events: at least once, in any order; returns the refs of strangers among
         them."""
         self._inbox.put(Sightings(list(observations)))
         return self._watching.strangers(observations)
 
     def hear(self, well: bool) -> None:
-        """Whether observations do come without asking now; if not, looks follow the rhythm without events."""
+        """Whether events arrive now; if not, the fleet polls as often as without events."""
         self._inbox.put(EventsHeard(well))
 
     def next_news(self) -> News | None:
@@ -120,7 +119,7 @@ class Fleet(EventListener, Router):
         return list(iter(self.next_news, None))
 
     def close(self) -> None:
-        """From now on nothing is launched, looked at or stopped; calls on their way come to their end."""
+        """From now on nothing is launched, polled or stopped; calls in progress finish."""
         self._closed = True
         self._inbox.ring()
 
@@ -128,19 +127,19 @@ class Fleet(EventListener, Router):
 
     @property
     def launching(self) -> bool:
-        """Whether a submit call is on its way."""
+        """Whether a submit call is in progress."""
         return self._launching.limiter.calls > 0
 
     def step(self) -> float:
-        """Takes in what happened, starts all calls that are due; the seconds until there is more to do."""
+        """Handles what happened, starts all calls that are due; returns the seconds until there is more to do."""
         for message in self._inbox.take():
             try:
                 self._receive(message)
             except Exception:
-                # What came of one call must not keep what came of the others from being heard.
+                # An error in one result must not keep us from handling the others.
                 log.exception("a mistake in the executor's background thread, please report it")
         if self._closed:
-            # The answer of the last launch may have been in the inbox: nobody rings any more.
+            # The answer to the last launch may have been in the inbox: nobody else wakes us now.
             return LONGEST_REST if self.launching else SHORTEST_REST
         now = self._context.clock()
         for part in self._parts:
@@ -181,9 +180,9 @@ class Fleet(EventListener, Router):
                     self.route(flight)
 
     def route(self, flight: Flight) -> None:
-        """See ``Router``. By ``Flight.verb``."""
+        """See ``Router``. Uses ``Flight.verb``."""
         if flight.ending:
-            # What is next, Airflow's answer says.
+            # Airflow's answer will say what is next.
             return
         verb = flight.verb()
         if flight.over or verb is Verb.LEAVE:

@@ -17,24 +17,24 @@ from skylift.executors.fleet.timing import Timing
 
 
 class Router(Protocol):
-    """Knows which part of the fleet does what is next for a flight. The ``Fleet`` is it."""
+    """Knows which part of the fleet does the next thing for a flight. The ``Fleet`` implements it."""
 
     def route(self, flight: Flight) -> None:
-        """Gives a flight, about which no call is on its way, to the part that does the next thing for it."""
+        """Gives a flight without a call in progress to the part that does the next thing for it."""
         ...
 
 
 @dataclass
 class FleetContext:
-    """Handed to each part.
+    """What each part of the fleet gets.
 
     Attributes:
         compute: where attempts run.
         clock: seconds; must not run back.
         timing: how often, how many, how long.
         calls: makes calls to the compute.
-        meter: takes what is counted.
-        router: where a part sends a flight that it is done with.
+        meter: takes metrics.
+        router: takes a flight that a part has finished with.
         index: all flights.
         news: for the scheduler's thread.
     """
@@ -53,5 +53,5 @@ class FleetContext:
         return CallLimiter(verb, rate, most, self.meter)
 
     def tags(self, flight: Flight) -> dict[str, str]:
-        """What metrics of one flight are tagged with."""
+        """The tags of one flight's metrics."""
         return {"queue": flight.order.queue, "kind": flight.order.kind}

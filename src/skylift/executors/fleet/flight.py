@@ -1,6 +1,6 @@
-"""What the fleet carries out: an order (one workload to run), its flight (how it goes), the news of it.
+"""What the fleet carries out: an order (one workload to run), its flight (how it goes), its news.
 
-And whom it asks how Airflow has them (``AirflowState``).
+Also ``AirflowState``, which it asks how Airflow sees them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from skylift.executors.fleet.settle import Event, WorkloadKind
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Order:
-    """One workload to run, or to take over. Two launches of one workload (after a deferral) are two orders.
+    """One workload to run or to adopt. Two launches of one workload (after a deferral) are two orders.
 
     Attributes:
         key: Airflow's key of the workload; not unique.
         external_id: unique, and kept over restarts of the scheduler.
-        document, wishes, labels, queue, adopted: see ``Attempt``.
-        log_path: where Airflow's log of this try is, below the base of the logs; "" when the workload has none.
-        ref: the compute's name for its container, where that is known already; "" otherwise.
-        subject: Airflow's own id of what is run (of the task instance), by which it can be asked whether it is still
+        document, executor_config, labels, queue, adopted: see ``Attempt``.
+        log_path: Airflow's log of this try, below the base of the logs; "" if the workload has none.
+        ref: the compute's name for its container, if it is already known; otherwise "".
+        subject: Airflow's own id of what is run (of the task instance), to ask whether it is still
             wanted.
-        began: it is known to run already: look for its container, start none.
+        began: it is known to run already: search for its container, start none.
         repeat: whether another attempt may be made.
     """
 
@@ -46,16 +46,16 @@ class Order:
 
 
 class AirflowState(Protocol):
-    """How Airflow has the task instances of orders: its database."""
+    """How Airflow sees the task instances of orders: its database."""
 
     def wanted(self, orders: Sequence[Order]) -> Collection[str]:
-        """The subjects of those orders that Airflow still wants to begin; where it knows, a mapping to how they stand
+        """The subjects of those orders that Airflow still wants to begin; if it knows more, a mapping to their states
         (the values of ``settle.Standing``). Blocks on Airflow's database; may raise anything."""
         ...
 
 
 class Stage(StrEnum):
-    """What the news is."""
+    """What the news is about."""
 
     RUNNING = "running"
     REPEATED = "repeated"
@@ -80,48 +80,48 @@ class News:
 
 
 class Verb(StrEnum):
-    """What is to be done for a flight next, when it is due."""
+    """What to do next for a flight, when it is due."""
 
     ASK = "ask"
-    """Airflow, whether it still wants the workload."""
+    """Ask Airflow whether it still wants the workload."""
     SUBMIT = "submit"
     FIND = "find"
     LOOK = "look"
     STOP = "stop"
     LEAVE = "leave"
-    """Nothing is there, and nothing is to be: it may be forgotten."""
+    """There is nothing, and nothing is wanted: it may be forgotten."""
 
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """How an order goes. Only the fleet's own thread touches it.
+    """The state of an order. Only the fleet's own thread touches it.
 
     Attributes:
-        order: what is flown.
+        order: what is carried out.
         since: when the fleet took it.
         due: when the next thing is to be done for it.
-        ticket: of its place in a line (see ``Line``); 0 when it stands in none.
-        group_key: of the attempt that waits to be submitted (see ``Compute.kin``).
+        ticket: of its place in a due queue (see ``DueQueue``); 0 if it is in none.
+        group_key: of the attempt that waits to be submitted (see ``Compute.group_key``).
         number: of the attempt, from 1.
-        spent: how many attempts count against the most that are made.
-        ref: the compute's name for the attempt; "" as long as it is not placed.
-        busy: a call about it is on its way.
-        over: it has landed; whatever still comes of it is ignored.
-        ending: its container is over, and Airflow is asked how its task instance stands.
+        spent: how many attempts count against the maximum.
+        ref: the compute's name for the attempt; "" until it is placed.
+        busy: a call about it is in progress.
+        over: it has landed; whatever still happens to it is ignored.
+        ending: its container has ended, and we ask Airflow for the state of its task instance.
         alone: no other container of this launch can be alive.
-        phase, began, version: as last seen.
-        changed: when its phase changed last.
-        looks: how often its container was looked at.
-        told: an event of its container came.
+        phase, began, version: as last observed.
+        changed: when its phase last changed.
+        looks: how often its container was polled.
+        told: there was an event about its container.
         missing_since: when the compute first said that it does not know it.
         failures: calls in a row that failed.
         unsure: a launch failed in a way that may have made a container.
         shortages: how often there was no capacity.
-        short_since: when there was none first.
+        short_since: when there was first none.
         unanswered: how often in a row its container found no Airflow API.
-        unanswered_since: when it found none first.
-        explained: the first end before the begin has been explained.
-        doubt: Airflow is to be asked whether it still wants it, before the next launch.
+        unanswered_since: when it first found none.
+        explained: the first end before the beginning has been explained.
+        doubt: ask Airflow whether it still wants it, before the next launch.
         superseded: its container was told to stop because another attempt is to follow.
         revoked: why it must stop; "" as long as it may run.
     """
@@ -157,7 +157,7 @@ class Flight:
     revoked: str = ""
 
     def attempt(self) -> Attempt:
-        """The attempt to submit now, or that is on its way."""
+        """The attempt to submit now, or that is being submitted."""
         one = self.order
         return Attempt(
             one.external_id,
@@ -171,18 +171,18 @@ class Flight:
         )
 
     def verb(self) -> Verb:
-        """What is to be done next: the one table of a flight's life."""
+        """What to do next: the one table of a flight's life."""
         if self.ref:
             return Verb.STOP if self.revoked else Verb.LOOK
         if self.order.began:
             return Verb.FIND
         if self.revoked:
-            # Of another scheduler's launches, and of ours that failed, nobody knows whether they made a container.
+            # For another scheduler's launches, and ours that failed, nobody knows whether they made a container.
             return Verb.FIND if self.unsure or self.order.adopted else Verb.LEAVE
         return Verb.ASK if self.doubt else Verb.SUBMIT
 
     def restart(self, now: float, wait: float) -> None:
-        """Makes it the next attempt, due after so many seconds."""
+        """Makes it the next attempt, due after this many seconds."""
         self.number += 1
         self.due, self.changed = now + wait, now
         self.ref, self.phase, self.began, self.version = "", Phase.WAITING, False, 0

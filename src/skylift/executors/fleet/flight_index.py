@@ -1,4 +1,4 @@
-"""The roster: all flights of a fleet, found by Airflow's key, by the compute's ref, and by external id, without
+"""All flights of a fleet, found by Airflow's key, by the compute's ref, and by external id, without
 searching."""
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from skylift.core.attempt import Observation
 from skylift.executors.fleet.flight import Flight
 
 REMEMBERED = 900.0
-"""Seconds for which the ref of a landed flight is known for ours: its last events may come late."""
+"""Seconds for which we still know the ref of a landed flight, because its last events may come late."""
 
 MOST_REMEMBERED = 50_000
 MOST_EARLY = 10_000
 
 
 class FlightIndex:
-    """All flights. Only the fleet's own thread changes it; ``knows`` may be asked from any."""
+    """All flights. Only the fleet's own thread changes it; any thread may call ``knows``."""
 
     def __init__(self) -> None:
         self._flights: dict[Flight, None] = {}
@@ -34,7 +34,7 @@ class FlightIndex:
         return iter(list(self._flights))
 
     def add(self, flight: Flight) -> None:
-        """Takes a new one."""
+        """Adds a new one."""
         self._flights[flight] = None
         self._by_key.setdefault(flight.order.key, []).append(flight)
         self._by_external_id[flight.order.external_id] = flight
@@ -48,12 +48,12 @@ class FlightIndex:
         return self._by_ref.get(ref)
 
     def place(self, flight: Flight, ref: str) -> None:
-        """The flight's container is this from now on."""
+        """From now on this is the flight's container."""
         flight.ref = ref
         self._by_ref[ref] = flight
 
     def unplace(self, flight: Flight, now: float) -> None:
-        """The flight's container is of no interest any more."""
+        """The flight's container no longer matters."""
         ref = flight.ref
         if ref and self._by_ref.get(ref) is flight:
             del self._by_ref[ref]
@@ -61,7 +61,7 @@ class FlightIndex:
             self._forget(now)
 
     def remove(self, flight: Flight, now: float) -> None:
-        """Forgets a flight that is over."""
+        """Forgets a flight that has ended."""
         self.unplace(flight, now)
         if self._flights.pop(flight, self) is self:
             return
@@ -75,22 +75,22 @@ class FlightIndex:
     # Events.
 
     def knows(self, seen: Observation) -> bool:
-        """Whether this is about one of ours, past ones included. From any thread."""
+        """Whether this is about one of our flights, past ones included. From any thread."""
         return seen.ref in self._by_ref or seen.ref in self._landed or seen.external_id in self._by_external_id
 
     def landed(self, ref: str) -> bool:
-        """Whether that was the container of a flight that is over, or of an earlier attempt."""
+        """Whether that was the container of a flight that has ended, or of an earlier attempt."""
         return ref in self._landed
 
     def early(self, seen: Observation, now: float) -> None:
-        """Keeps an observation of a container of ours whose ref nobody knows yet: the newest of each."""
+        """Keeps an observation of one of our containers whose ref nobody knows yet: the newest for each."""
         _, kept = self._early.get(seen.ref, (0.0, seen))
         self._early[seen.ref] = (now, seen if seen.version >= kept.version else kept)
         while len(self._early) > MOST_EARLY:
             self._early.popitem(last=False)
 
     def arrived(self, ref: str) -> Observation | None:
-        """What came early of a container that is known now."""
+        """The early observation of a container that is known now."""
         _, seen = self._early.pop(ref, (0.0, None))
         return seen
 

@@ -1,6 +1,6 @@
-"""The inbox of a fleet: what other threads tell the one that decides, each as a message with a name.
+"""The inbox of a fleet: what other threads tell the deciding thread, as named messages.
 
-Who handles which message stands in ``Fleet._receive``.
+``Fleet._receive`` handles them.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Sightings:
-    """Observations came without asking."""
+    """Observations from events."""
 
     observations: Sequence[Observation]
 
 
 @dataclass(frozen=True, slots=True)
 class EventsHeard:
-    """Whether observations come without asking now."""
+    """Whether events arrive now."""
 
     well: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CallOver:
-    """A call to the compute or to Airflow's database has come back.
+    """A call to the compute or to Airflow's database has returned.
 
     Attributes:
         limiter: counted it.
         began: when it was made.
-        result: its answer, or one of the house's errors.
-        then: what whoever made the call does with the result.
+        result: its answer, or a ``SkyliftError``.
+        then: what the caller does with the result.
     """
 
     limiter: CallLimiter
@@ -66,7 +66,7 @@ Message = NewOrder | Revocation | Sightings | EventsHeard | CallOver
 
 
 class FleetInbox:
-    """Any thread puts in; the one that decides takes out, and sleeps while there is nothing."""
+    """Any thread puts messages in. The deciding thread takes them out, and sleeps while there are none."""
 
     def __init__(self) -> None:
         self._messages: SimpleQueue[Message] = SimpleQueue()
@@ -82,13 +82,13 @@ class FleetInbox:
         self._bell.set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps until somebody wakes us, at most so long. Whether somebody did since the last time."""
+        """Sleeps at most this long, until somebody wakes us. Returns whether somebody did since the last time."""
         woken = self._bell.wait(seconds)
         self._bell.clear()
         return woken
 
     def take(self) -> Iterator[Message]:
-        """Takes out all that is in it, the oldest first."""
+        """Takes out all messages, the oldest first."""
         while True:
             try:
                 yield self._messages.get_nowait()

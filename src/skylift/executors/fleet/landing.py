@@ -1,5 +1,5 @@
-"""Landing: an attempt is over: another follows, or the news goes to Airflow, a bad one with all that can be said of
-it."""
+"""Landing: when an attempt has ended, either another follows, or Airflow gets the news. Bad news includes an
+explanation."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ class Landing:
     def __init__(self, context: FleetContext, stopping: Stopping) -> None:
         self._context = context
         self._stopping = stopping
-        # Those whose end is to be explained, by when they land without; their news; and who was not asked for yet.
+        # Ends that wait for an explanation, by the time at which they are reported without it; their news; and those
+        # not asked about yet.
         self._waiting = DueQueue()
         self._news: dict[Flight, News] = {}
         self._unasked: deque[Flight] = deque()
         self._limiter = context.limiter("explain", context.timing.looks, 4)
 
     def end(self, flight: Flight, means: Verdict, seen: Observation, stands: Standing = Standing.UNKNOWN) -> None:
-        """An attempt is over (``means`` is not ``UNDERWAY``).
+        """An attempt has ended (``means`` is not ``UNDERWAY``).
 
         Args:
-            stands: how Airflow's database has its task instance.
+            stands: the state of its task instance in Airflow's database.
         """
         order = flight.order
         if means is Verdict.LOST and order.repeat and stands in {Standing.UNKNOWN, Standing.QUEUED}:
@@ -64,7 +65,7 @@ class Landing:
         self._settle(flight, settlement, seen.reason)
 
     def refused(self, flight: Flight, why: str) -> None:
-        """It can never be launched as it is."""
+        """It can never be launched like this."""
         if flight.revoked:
             self.forget(flight)
             return
@@ -72,7 +73,7 @@ class Landing:
         self._land(flight, News(flight.order, Stage.ENDED, Event.FAILED, why, record=True))
 
     def no_capacity(self, flight: Flight, why: str) -> None:
-        """There was no room for it for as long as may be waited."""
+        """There was no capacity for it for as long as we may wait."""
         waited = self._context.clock() - (flight.short_since or 0.0)
         text = (
             f"there was no capacity for {waited:.0f} seconds ([skylift] capacity_seconds); {flight.shortages} times "
@@ -83,19 +84,19 @@ class Landing:
         self._land(flight, News(flight.order, Stage.ENDED, Event.FAILED, text, record=True))
 
     def unwanted(self, flight: Flight, why: str) -> None:
-        """Airflow does not want it any more: its slot is free; whatever runs of it stops by the flight's
-        ``revoked``."""
+        """Airflow no longer wants it. Its slot is free; the flight's ``revoked`` stops whatever runs of
+        it."""
         self._context.meter.count("unwanted")
         self._context.news.append(News(flight.order, Stage.ENDED, Event.NONE, why, record=True))
 
     def forget(self, flight: Flight) -> None:
-        """Nothing more is to be done or said of it."""
+        """Nothing more is to be done for it or said about it."""
         flight.over = True
         leave(flight)
         self._context.index.remove(flight, self._context.clock())
 
     def step(self, now: float) -> None:
-        """Asks for explanations, and delivers the bad news that waited long enough for theirs."""
+        """Asks for explanations, and reports the bad news that has waited long enough for one."""
         while self._unasked and self._limiter.open(now):
             flight = self._unasked.popleft()
             if flight in self._news:
@@ -109,7 +110,8 @@ class Landing:
         return min(self._waiting.due(), self._limiter.ready(now) if self._unasked else float("inf"))
 
     def came_late(self, flight: Flight) -> None:
-        """Airflow takes it for running, and its containers are all over: it fails, as nobody is left to end it."""
+        """Airflow considers it running, but its containers have all ended: it fails, because nobody is left to end
+        it."""
         text = (
             f"attempt {flight.number - 1} ended while Airflow was being told that it begins; Airflow heard it "
             "afterwards, and takes the task instance for running: it fails here, and its retries apply"
@@ -128,7 +130,7 @@ class Landing:
             self._repeat(flight, "shortage", reason, counts=False)
 
     def _unanswered(self, flight: Flight, seen: Observation) -> None:
-        """Its container found no Airflow API: it waits, as without capacity."""
+        """Its container found no Airflow API: it waits, as for capacity."""
         now = self._context.clock()
         flight.unanswered += 1
         flight.unanswered_since = now if flight.unanswered_since is None else flight.unanswered_since
@@ -150,7 +152,8 @@ class Landing:
         self._tell_of_repeat(flight, News(flight.order, Stage.REPEATED, reason=text, record=True), why)
         if flight.missing_since is not None:
             flight.alone = False
-            # What the compute has forgotten may still exist; its stop costs one call, a double would cost a container.
+            # What the compute has forgotten may still exist; stopping it costs one call, a double would cost a
+            # container.
             self._stopping.stop(flight.ref, f"{SUPERSEDED}: {text}")
         times = {"shortage": flight.shortages, "unanswered": flight.unanswered}.get(why, flight.spent)
         wait = back_off(times, first=2.0)
@@ -161,7 +164,7 @@ class Landing:
             self._context.router.route(flight)
 
     def _tell_of_repeat(self, flight: Flight, news: News, why: str) -> None:
-        """The first such news comes with an explanation, as the last does: nobody should wait for the last."""
+        """The first such news is explained, like the last: nobody should have to wait for the last."""
         asked = why in {"lost", "unanswered"} and flight.ref and self._context.timing.explain and not flight.explained
         if not asked or not self._limiter.open(self._context.clock()):
             self._context.news.append(news)

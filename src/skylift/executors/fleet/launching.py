@@ -1,4 +1,4 @@
-"""Launching: attempts wait for their turn, with others of their kin, and go to ``submit``; what its answers mean."""
+"""Launching: attempts wait until they are due, in groups with equal keys, and go to ``submit``; handles its answers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class Launching:
-    """See the file's text.
+    """Launches attempts.
 
-    A throttle is a matter of the lane: all launches go slower, in their order. Lack of capacity is a matter of the
-        attempt:
-    it waits and lets others pass, as another instance type or queue may have room.
+    A throttle concerns all launches: they slow down and keep their order. Lack of capacity concerns one attempt:
+    it waits and lets others pass, because another instance type or queue may have capacity.
     """
 
     def __init__(self, context: FleetContext, watching: Watching, landing: Landing) -> None:
@@ -36,7 +35,7 @@ class Launching:
         self.limiter = context.limiter("submit", context.timing.launches, context.timing.calls)
 
     def put(self, flight: Flight) -> None:
-        """It is to be submitted when it is due; one with kin lingers for others first, when it comes for the first
+        """Queues it until it is due. One with a group key first waits a while for others, when it comes for the first
         time."""
         flight.group_key = group_key = self._group_key_of(flight)
         if group_key is not None:
@@ -69,7 +68,7 @@ class Launching:
         try:
             return self._context.compute.group_key(flight.attempt())
         except Exception:
-            # It must not raise; alone, the attempt's own submit will say what is wrong with it.
+            # It must not raise; when the attempt goes alone, its own submit will say what is wrong.
             log.exception("a mistake in the compute's kin, please report it")
             return None
 
@@ -85,7 +84,7 @@ class Launching:
             if len(page) == self._context.compute.most_per_submit:
                 break
             if flight.over or flight.verb() is not Verb.SUBMIT:
-                # Revoked since.
+                # Revoked meanwhile.
                 del members[flight]
             elif flight.due <= soon:
                 del members[flight]
@@ -97,7 +96,7 @@ class Launching:
 
     def _submitted(self, page: Sequence[Flight], result: list[Submission] | SkyliftError) -> None:
         if isinstance(result, SkyliftError):
-            # It must not raise; a broken promise says nothing about whether there is a container now.
+            # It must not raise; a broken promise does not tell whether there is a container now.
             text = str(result)
             answer = Submission(later=text) if isinstance(result, Unavailable) else Submission(refused=text)
             result = [answer] * len(page)
@@ -125,7 +124,8 @@ class Launching:
         self._watching.placed(flight)
 
     def _later(self, flight: Flight, answer: Submission, waits: dict[str, float]) -> None:
-        """Another try with the same token, so that a container made unseen is found by it; kin stays together."""
+        """Tries again with the same token, which finds a container that was made without an answer; groups stay
+        together."""
         now = self._context.clock()
         text = answer.later or "the compute gave no answer"
         if answer.shortage:

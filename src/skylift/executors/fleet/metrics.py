@@ -1,8 +1,7 @@
-"""What the fleet counts and measures, each metric declared once; Airflow's own Stats carry them to where the user's
-metrics go.
+"""The fleet's metrics, each declared once. Airflow's own Stats send them where the user's metrics go.
 
-Only the fleet's own threads report, never the scheduler's: a metric costs no heartbeat. What goes wrong while reporting
-is logged once and costs no work.
+Only the fleet's own threads report them, never the scheduler's, so a metric costs no heartbeat. An error while
+reporting is logged once and costs no work.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ PREFIX = "skylift."
 
 
 class Sort(StrEnum):
-    """How a metric's values are to be understood."""
+    """The kind of a metric's values."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -31,8 +30,8 @@ class Metric:
 
     Attributes:
         name: lower case with underscores.
-        sort: counter, gauge, or timer (reported in milliseconds, as Airflow's).
-        tags: beside ``executor`` and ``team``, which all have.
+        sort: counter, gauge, or timer (reported in milliseconds, like Airflow's).
+        tags: in addition to ``executor`` and ``team``, which all metrics have.
         meaning: one or two sentences for people.
     """
 
@@ -95,7 +94,7 @@ class Meter(Protocol):
 
 
 class NoMeter:
-    """For those who do not measure."""
+    """Drops all values."""
 
     def count(self, name: str, by: int = 1, /, **tags: str) -> None: ...
 
@@ -109,7 +108,7 @@ class AirflowMeter:
 
     Args:
         stats: has Airflow's ``incr``, ``gauge`` and ``timing`` (``airflow_compat.stats``).
-        tags: of every value: executor, team. Empty ones are left out.
+        tags: of every value: executor, team. Empty ones are omitted.
     """
 
     def __init__(self, stats: Any, **tags: str | None) -> None:
@@ -124,7 +123,7 @@ class AirflowMeter:
         self._report("gauge", name, value, tags)
 
     def time(self, name: str, seconds: float, /, **tags: str) -> None:
-        # A bare number is milliseconds to StatsD and to Airflow's OpenTelemetry alike.
+        # StatsD and Airflow's OpenTelemetry both read a bare number as milliseconds.
         self._report("timing", name, seconds * 1000.0, tags)
 
     def _report(self, how: str, name: str, value: float, tags: dict[str, str]) -> None:
@@ -132,7 +131,7 @@ class AirflowMeter:
             own = {key: text for key, text in tags.items() if text}
             getattr(self._stats, how)(PREFIX + name, value, tags={**self._tags, **own})
         except Exception:
-            # Whose metrics server is away loses metrics, not Airflow tasks.
+            # If the metrics server is down, metrics are lost, but no Airflow tasks.
             if not self._broken:
                 self._broken = True
                 log.exception("Metrics of the executor cannot be reported")

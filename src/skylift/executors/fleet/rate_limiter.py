@@ -1,4 +1,4 @@
-"""How fast we may go: a token bucket that slows down when AWS asks for it and recovers by itself; back-off with
+"""How fast we may call: a token bucket that slows down when AWS asks for it and recovers by itself; back-off with
 jitter."""
 
 from __future__ import annotations
@@ -6,21 +6,20 @@ from __future__ import annotations
 import random
 
 MOST_BACK_OFF = 20.0
-"""Seconds; longer waits are for nobody's good once a trouble has ended."""
+"""Seconds; longer waits help nobody once the trouble has ended."""
 
 FASTER = 60.0
-"""In so many seconds the full rate would be won back, if it were won evenly; in fact it goes faster the longer all is
-well."""
+"""Seconds to the full rate if recovery were linear; in fact it accelerates, to about 10 s."""
 
 
 class RateLimiter:
-    """A rate in calls a second, lowered on every throttle (at most once a second) and raised again faster and faster.
+    """A rate in calls per second, lowered on every throttle (at most once a second) and raised again faster and faster.
 
-    All the way up from nothing takes about ten seconds. Where others use up a part of what AWS allows, the rate swings
-    about what is left: a throttle takes three tenths off, and a little is won back before the next.
+    Recovery from zero takes about ten seconds. If others use a part of what AWS allows, the rate swings around the
+    rest: a throttle removes three tenths, and a little is won back before the next.
 
     Args:
-        rate: calls a second when all is well.
+        rate: calls per second when there is no throttle.
         burst: calls at once after a rest.
     """
 
@@ -34,7 +33,7 @@ class RateLimiter:
 
     @property
     def rate(self) -> float:
-        """Calls a second now."""
+        """Calls per second now."""
         return self._rate
 
     def take(self, now: float) -> bool:
@@ -46,7 +45,7 @@ class RateLimiter:
         return True
 
     def wait(self, now: float) -> float:
-        """Seconds until the next call may be made, if none is made before; at most a second."""
+        """Seconds until the next call may be made, if none is made before; at most one."""
         self._earn(now)
         return min(1.0, max(0.0, 1 - self._tokens) / self._rate)
 
@@ -68,5 +67,5 @@ class RateLimiter:
 
 
 def back_off(failures: int, first: float = 1.0, most: float = MOST_BACK_OFF) -> float:
-    """Seconds to wait after so many failures in a row (from 1), doubled each time, with jitter of half."""
+    """Seconds to wait after so many failures in a row (from 1): doubled each time, with half of it random."""
     return min(most, first * 2.0 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311  no secret

@@ -1,9 +1,9 @@
 """Renewing: what waits long for its container gets a token that is still valid when the container starts.
 
-A token lives ``[scheduler] task_queued_timeout``. Half-way, and every half again, the compute puts a fresh one in the
-workload's object. Where the workload stands in the command nothing can be put: then, near the end, the container that
-waits is stopped and another attempt follows; it costs a place in the queue, but with an old token the place would be
-worth nothing.
+A token is valid for ``[scheduler] task_queued_timeout``. At half of that time, and again after each further half, the
+compute writes a fresh one to the workload's object. If the workload is in the command, it cannot be changed. Then, near
+the end, the waiting container is stopped and another attempt follows. This loses its place in the queue, but the place
+would be worth nothing with an expired token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOO_OLD = f"{SUPERSEDED}: the workload's token is too old and cannot be renewed 
 
 
 class Renewing:
-    """See the file's text. It stands beside the lines: a flight is watched while it waits to be renewed."""
+    """Renews tokens. It works beside the due queues: a flight is also polled while it waits to be renewed."""
 
     def __init__(self, context: FleetContext, stopping: Stopping) -> None:
         self._context = context
@@ -64,7 +64,7 @@ class Renewing:
         elif now - flight.changed < 0.9 * token:
             self._push(flight, flight.changed + 0.9 * token)
         else:
-            # Its end must be seen before the next attempt, or two could start; ``Landing`` makes that.
+            # Its end must be seen before the next attempt, or two could start; ``Landing`` ensures this.
             flight.superseded = True
             flight.due = now
             self._stopping.stop(flight.ref, TOO_OLD)

@@ -1,4 +1,4 @@
-"""Stopping: containers are told to stop, until the compute has heard it."""
+"""Stopping: tells the compute to stop containers, until it has accepted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skylift.executors.fleet.fleet_context import FleetContext
 from skylift.executors.fleet.rate_limiter import back_off
 
 MOST_STOPS = 100
-"""Tries of one stop that fails; with back-off about half an hour. What still runs then ends by Airflow's word."""
+"""Most tries of one stop; with back-off about half an hour. Then only Airflow's own answer ends what still runs."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Stop:
 
 
 class Stopping:
-    """See the file's text. Each order to stop lives by itself, without its flight."""
+    """Stops containers. Each stop is independent of its flight, which may already be over."""
 
     def __init__(self, context: FleetContext) -> None:
         self._context = context

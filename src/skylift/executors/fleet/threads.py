@@ -26,9 +26,9 @@ class FleetThreads:
         compute: where attempts run.
         timing: see there.
         source: events, if there are any.
-        watch: observations that come beside events, whether these can be relied upon or not.
+        watch: observations that come in addition to events, whether events can be relied upon or not.
         meter, airflow: see ``Fleet``.
-        most_seconds_to_end: for which ``end`` waits for calls on their way.
+        most_seconds_to_end: how long ``end`` waits for calls in progress.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class FleetThreads:
             feed.start()
 
     def end(self) -> None:
-        """Lets launches that are on their way come to their end, for a bounded time."""
+        """Lets launches in progress finish, for a limited time."""
         self.fleet.close()
         self._ended.set()
         self._inbox.ring()
@@ -76,6 +76,6 @@ class FleetThreads:
         try:
             return self.fleet.step()
         except Exception:
-            # The thread must live on: without it nothing is launched or seen to end until the scheduler restarts.
+            # The thread must go on: without it nothing is launched or seen to end until the scheduler restarts.
             log.exception("a mistake in the executor's background thread, please report it")
             return 1.0

@@ -1,4 +1,4 @@
-"""Watching: containers are looked at, seldom when events tell of them; what an observation means for a flight."""
+"""Watching: polls containers, rarely if events report them, and decides what an observation means for a flight."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from skylift.executors.fleet.renewing import Renewing
 from skylift.executors.fleet.settle import WorkloadKind
 
 SILENCE = 120.0
-"""Seconds without any event after which a change that no event told of means that events do not come any more."""
+"""If a poll finds a change and there was no event for this many seconds, events do not arrive any more."""
 
 FRUITFUL = 10
-"""One look is worth so many ends: when it brings them, two more are made at once, as ends come in crowds."""
+"""If one poll finds this many ends, poll two more pages at once, because many containers end together."""
 
 
 class Watching:
@@ -45,13 +45,13 @@ class Watching:
             self._context.router.route(flight)
 
     def put(self, flight: Flight) -> None:
-        """It is to be looked at when it is due."""
+        """It is to be polled when it is due."""
         self._line.put(flight)
 
     def step(self, now: float) -> None:
-        """Starts all looks that are due."""
+        """Starts all polls that are due."""
         while self._due(now) <= now and self._limiter.open(now):
-            # Pages are filled up with those that are due soon: it costs nothing and saves a call later.
+            # Fill pages with those that are due soon: this costs nothing and saves a call later.
             until = float("inf") if self._ahead else now + self._context.timing.old
             self._ahead = max(0, self._ahead - 1)
             page = self._line.take(until, self._context.compute.most_per_observe)
@@ -84,7 +84,7 @@ class Watching:
             if flight.over:
                 continue
             if flight.ref != ref:
-                # An event was faster: it is another attempt by now.
+                # An event was faster: it is already another attempt.
                 self._context.router.route(flight)
             elif isinstance(result, SkyliftError):
                 flight.due = now
@@ -102,11 +102,11 @@ class Watching:
     # Events.
 
     def strangers(self, observations: Sequence[Observation]) -> list[str]:
-        """The refs that are none of ours. From any thread."""
+        """The refs that are not ours. From any thread."""
         return [one.ref for one in observations if not self._context.index.knows(one)]
 
     def sighted(self, observations: Sequence[Observation]) -> None:
-        """Draws the consequences of events."""
+        """Acts on events."""
         now = self._context.clock()
         index, meter = self._context.index, self._context.meter
         for one in observations:
@@ -125,7 +125,7 @@ class Watching:
                 meter.count("events", use="stranger")
 
     def hear(self, well: bool) -> None:
-        """Whether events can be relied upon from now on; all looks are put where that says."""
+        """Whether events can be relied upon from now on; reschedules all polls accordingly."""
         if self._well == well:
             return
         self._well = well
@@ -141,7 +141,7 @@ class Watching:
         self._context.meter.count("drift")
         self._limiter.complain(now, f"{flight.order.key}: no event told that it is {seen.phase}; a look found it")
         if now - self._heard_at > SILENCE:
-            # The rule or its target is gone, though the queue answers: from here on every flight is an untold one.
+            # The rule or its target is gone, although the queue answers: treat every flight as one without events.
             for other in self._context.index:
                 other.told = False
             self._heard_at = now
@@ -157,7 +157,7 @@ class Watching:
     # What an observation means.
 
     def observed(self, flight: Flight, seen: Observation) -> None:
-        """Draws the consequences of one observation; the flight goes on, or lands."""
+        """Acts on one observation; the flight goes on, or lands."""
         now = self._context.clock()
         if flight.over or flight.ending:
             return
@@ -201,5 +201,5 @@ class Watching:
 def _old(flight: Flight, seen: Observation) -> bool:
     if seen.version and flight.version:
         return seen.version < flight.version
-    # Where nobody counts, a container that ran does not wait any more, so who says so is late.
+    # If nobody counts versions: a container that ran cannot wait again, so an observation that says so is late.
     return flight.phase is Phase.RUNNING and seen.phase is Phase.WAITING
