@@ -1,19 +1,19 @@
 """Whether Airflow says that it is well: the target behind the load balancer, and ``GET /api/v2/monitor/health``."""
-# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
 from __future__ import annotations
 
 import http.client
 import json
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
 
 from skylift.aws.elb import Balancers
 from skylift.control.airflow_config import web_url
-from skylift.control.blueprint import COMPONENTS, Part
+from skylift.control.blueprint import COMPONENTS
 from skylift.control.part_context import PartContext
+from skylift.control.parts.seam import LookedAtParts
 from skylift.control.parts.service import calm_fact, failed_fact
 from skylift.control.plan import SILENT, PartPhase, Seen
 
@@ -24,23 +24,13 @@ SECONDS = 10.0
 """Patience for one answer."""
 
 
-class HealthParts:
-    """Parts of kind HEALTH: looked at, never put."""
+class HealthParts(LookedAtParts):
+    """Parts of kind HEALTH."""
 
     def __init__(self, balancers: Balancers) -> None:
         self._balancers = balancers
 
-    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        return {part.name: self._look(context) for part in parts}
-
-    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
-        """Nothing to make."""
-        return {}
-
-    def remove(self, context: PartContext, part: Part) -> None:
-        """Nothing to take away."""
-
-    def _look(self, context: PartContext) -> Seen:
+    def look(self, context: PartContext) -> Seen:
         states = self._balancers.target_states(context.fact("web.target_group"))
         if "healthy" not in states:
             return Seen(PartPhase.MOVING, note=SILENT)

@@ -17,6 +17,7 @@ Errors: ``Refused`` (the environment cannot be as wanted), ``Unavailable`` (look
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -36,6 +37,23 @@ class Parts(Protocol):
 
     def remove(self, context: PartContext, part: Part) -> None:
         """Takes one part away, or begins to."""
+
+
+class LookedAtParts(Parts):
+    """Base of the kinds that are only looked at: nothing is made, and nothing taken away."""
+
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        return {part.name: self.look(context) for part in parts}
+
+    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:  # noqa: ARG002  as in Parts
+        return {}
+
+    def remove(self, context: PartContext, part: Part) -> None:
+        """There is nothing of it."""
+
+    @abstractmethod
+    def look(self, context: PartContext) -> Seen:
+        """How an environment's part of this kind stands; all of a kind stand alike."""
 
 
 class World(Parts, Protocol):

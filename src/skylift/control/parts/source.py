@@ -2,16 +2,13 @@
 
 An object without a version is pinned here to the one that is current now, as MWAA does.
 """
-# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from skylift.aws.network import role_exists
 from skylift.aws.s3 import S3
-from skylift.control.blueprint import Part
 from skylift.control.part_context import PartContext, digest
+from skylift.control.parts.seam import LookedAtParts
 from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core.environment import S3Object
 from skylift.core.names import s3_url
@@ -20,24 +17,14 @@ CODE = "INCORRECT_CONFIGURATION"
 """MWAA's code for what the user has to put right."""
 
 
-class SourceParts:
-    """Parts of kind SOURCE: nothing is put and nothing removed."""
+class SourceParts(LookedAtParts):
+    """Parts of kind SOURCE: the user's own things."""
 
     def __init__(self, s3: S3) -> None:
         self._s3 = s3
 
-    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
-        """See ``Parts``. What was found good for this wish is not looked at again."""
-        return {part.name: self._look(context) for part in parts}
-
-    def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
-        """Nothing: the user's own things."""
-        return {}
-
-    def remove(self, context: PartContext, part: Part) -> None:
-        """Nothing: the user's bucket stays as it is."""
-
-    def _look(self, context: PartContext) -> Seen:
+    def look(self, context: PartContext) -> Seen:
+        """What was found good for this wish is not looked at again."""
         spec = context.spec
         checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(context).values()))
         if context.fact("source.checked") == checked:
