@@ -116,12 +116,8 @@ class BatchEngine(TaskListener, SlotListener):
         Raises:
             Unavailable: the disk does not take it; the job is as it was.
         """
-        if job.ended:
-            return
-        job = self.index.adopt(job)
-        self._record(job, terminated=True, ending=job.ending or reason)
-        self._terminate(job)
-        self._settle()
+        if not job.ended:
+            self._end(job, reason, terminating=True)
 
     def cancel(self, job: BatchJob, reason: str) -> None:
         """CancelJob: what has not begun ends; what has is left alone. A PENDING job ends once its dependencies have.
@@ -129,11 +125,13 @@ class BatchEngine(TaskListener, SlotListener):
         Raises:
             Unavailable: as ``terminate``.
         """
-        if not job.waiting:
-            return
+        if job.waiting:
+            self._end(job, reason, terminating=False)
+
+    def _end(self, job: BatchJob, reason: str, *, terminating: bool) -> None:
         job = self.index.adopt(job)
-        self._record(job, cancelled=True, ending=job.ending or reason)
-        self._cancel(job)
+        self._record(job, **_said(terminating), ending=job.ending or reason)
+        self._carry_out(job, terminating=terminating)
         self._settle()
 
     def _record(self, job: BatchJob, **members: object) -> None:
@@ -147,27 +145,18 @@ class BatchEngine(TaskListener, SlotListener):
             vars(job).update(before)
             raise
 
-    def _terminate(self, job: BatchJob) -> None:
+    def _carry_out(self, job: BatchJob, *, terminating: bool) -> None:
+        """Ends what TerminateJob, or CancelJob, ends of a job."""
         reason = job.ending
         if isinstance(job, ArrayJob):
             self.index.move_sharing(job, JobState.FAILED, reason)
-            for child in [child for child in job.children.values() if not child.ended]:
-                child.terminated, child.ending = True, child.ending or reason
-                self._terminate(child)
-        elif job.status in PLACED:
+            for child in [one for one in job.children.values() if (not one.ended if terminating else one.waiting)]:
+                vars(child).update(_said(terminating), ending=child.ending or reason)
+                self._carry_out(child, terminating=terminating)
+        elif terminating and job.status in PLACED:
             self._store.note(job)
             self._ecs.engine.stop(self._ecs.store.tasks[job.task], StopCode.USER, reason)
-        else:
-            self.index.move(job, JobState.FAILED, reason=reason)
-
-    def _cancel(self, job: BatchJob) -> None:
-        reason = job.ending
-        if isinstance(job, ArrayJob):
-            self.index.move_sharing(job, JobState.FAILED, reason)
-            for child in [child for child in job.children.values() if child.waiting]:
-                child.cancelled, child.ending = True, child.ending or reason
-                self._cancel(child)
-        elif job.status is not JobState.PENDING or job.index >= 0:
+        elif terminating or job.status is not JobState.PENDING or job.index >= 0:
             self.index.move(job, JobState.FAILED, reason=reason)
 
     def _take_up_endings(self) -> None:
@@ -175,10 +164,8 @@ class BatchEngine(TaskListener, SlotListener):
         for job in list(self._store.jobs.values()):
             children = list(job.children.values()) if isinstance(job, ArrayJob) else []
             for one in (each for each in (job, *children) if not each.ended):
-                if one.terminated:
-                    self._terminate(one)
-                elif one.cancelled and one.waiting:
-                    self._cancel(one)
+                if one.terminated or (one.cancelled and one.waiting):
+                    self._carry_out(one, terminating=one.terminated)
 
     def _settle(self) -> None:
         """What follows from what is on the disk: written now, or, on a full disk, later."""
@@ -355,3 +342,8 @@ class BatchEngine(TaskListener, SlotListener):
             timer.cancel()
         assert callable(what)
         self._timers[name] = asyncio.get_running_loop().call_later(seconds, what)
+
+
+def _said(terminating: bool) -> dict[str, bool]:
+    """The member of a job that says who has ended it."""
+    return {"terminated" if terminating else "cancelled": True}
