@@ -116,7 +116,7 @@ class BatchCompute(Compute):
             answer = Submission(later=str(error))
         except Refused as error:
             options = self._options.of(attempts[0].queue)
-            if attempts[0].shortages % (len(options.fallbacks) + 1):
+            if options.fallback(attempts[0].shortages):
                 # The next fallback may work; a fallback must not fail what would have run without it.
                 answer = Submission(later=f"[{OWN_SECTION}] capacity_fallback: {error}", shortage=True)
             else:

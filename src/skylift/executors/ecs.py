@@ -29,7 +29,7 @@ from skylift.executors.events.source import Source
 from skylift.executors.events.sqs import ECS_TASK, source_of
 from skylift.executors.executor import SkyliftExecutor
 from skylift.executors.executor_config.ecs_advice import advised
-from skylift.executors.executor_config.ecs_request import check_options, fallen_back, loaded, wanted
+from skylift.executors.executor_config.ecs_request import check_options, loaded, wanted
 from skylift.executors.in_container.payload import Payloads, payloads_of
 from skylift.executors.in_container.warm import staying
 from skylift.executors.last_words.ecs import EcsExplainer
@@ -191,7 +191,7 @@ class EcsCompute(Compute):
             return self._tasks.run({**self._default_launch(request), **request})
         except Refused as error:
             text = advised(str(error), request, options, attempt.executor_config)
-            if fallen_back(options, attempt.shortages):
+            if options.fallback(attempt.shortages):
                 # The next fallback may work; a fallback must not fail what would have run without it.
                 raise NoCapacity(f"[{OWN_SECTION}] capacity_fallback: {text}") from error
             raise Refused(text) from error

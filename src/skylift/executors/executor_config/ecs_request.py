@@ -39,7 +39,7 @@ def wanted(options: EcsOptions, attempt: Attempt) -> dict[str, Any]:
     check_executor_config(attempt.executor_config, options.container)
     request = lay({**_cluster(options), **options.request}, attempt.executor_config)
     # A fallback overrides what the author asked for.
-    request = settled(lay(request, fallen_back(options, attempt.shortages) or {}))
+    request = settled(lay(request, options.fallback(attempt.shortages) or {}))
     if wrong := mistakes("ecs", "RunTask", request):
         raise Refused(f"{_guilty(options, attempt.executor_config)}: {wrong}")
     return request
@@ -124,12 +124,6 @@ def _spot(executor_config: Mapping[str, Any]) -> str:
         return ""
     strategy = '[{"capacityProvider": "FARGATE_SPOT", "weight": 1}]'
     return f'. Spot is a capacity provider: {{"capacityProviderStrategy": {strategy}}}'
-
-
-def fallen_back(options: EcsOptions, shortages: int) -> Mapping[str, Any] | None:
-    """The current fallback; ``None`` for the first choice."""
-    turn = shortages % (len(options.fallbacks) + 1)
-    return options.fallbacks[turn - 1] if turn else None
 
 
 def _override_of(request: dict[str, Any], container: str) -> dict[str, Any]:

@@ -7,21 +7,19 @@ last two in the opposite order; its documentation and its ECS executor agree wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from skylift.aws.shapes import mistakes
-from skylift.core.errors import Refused
 from skylift.core.settings import Setting, whole_number
+from skylift.executors.options.by_queue import QueueOptions, connected, read_by_queue
 from skylift.executors.options.layers import layers_of
-from skylift.executors.options.queues import Words, merged, own_words
+from skylift.executors.options.queues import Words, merged
 from skylift.executors.options.settings import (
     AWS_CONN_ID,
-    CAPACITY_FALLBACK,
     CHECK_HEALTH,
     CONN_ID,
-    OWN_SECTION,
-    QUEUES,
     REGION,
     REGION_NAME,
     Options,
@@ -89,38 +87,17 @@ UNSERVED = {
 """Arguments of SubmitJob that nobody may set, and why."""
 
 
-@dataclass(frozen=True)
-class BatchOptions:
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(QueueOptions):
     """``[aws_batch_executor]``, read and checked, for one of Airflow's queues.
 
-    Attributes:
-        request: SubmitJob's arguments as far as options set them; ``jobName`` is only the first part of the name.
-        container: name of the container in which Airflow runs, if the job definition has several; otherwise "".
-        connection: the Airflow connection with the credentials.
-        region: "" for AWS's own setting.
-        most_attempts: Batch jobs for one launch.
-        check_health: check at start that the queue exists.
-        fallbacks: arguments of SubmitJob to change, one after the other, after each lack of capacity.
-        queues: the options of the queues that differ.
+    ``jobName`` in the request is only the first part of the name. ``container`` is "" if the job definition has one.
     """
-
-    request: Mapping[str, Any]
-    container: str
-    connection: str
-    region: str
-    most_attempts: int
-    check_health: bool
-    fallbacks: tuple[Mapping[str, str], ...] = ()
-    queues: Mapping[str, BatchOptions] = field(default_factory=dict)
-
-    def of(self, queue: str) -> BatchOptions:
-        """The options of one of Airflow's queues; the section's own for a queue without an entry."""
-        return self.queues.get(queue, self)
 
     def after(self, shortages: int) -> BatchOptions:
         """The options after so many lacks of capacity: the first choice, each fallback, the first choice again."""
-        turn = shortages % (len(self.fallbacks) + 1)
-        return replace(self, request={**self.request, **self.fallbacks[turn - 1]}) if turn else self
+        fallback = self.fallback(shortages)
+        return replace(self, request={**self.request, **fallback}) if fallback else self
 
     def containers(self) -> frozenset[str]:
         """Names of the containers in which Airflow runs, for job definitions with several."""
@@ -135,15 +112,7 @@ class BatchOptions:
 def batch_options(conf: Any) -> BatchOptions:
     """Reads the section and the queues in ``[skylift]``. Raises ``Refused`` with one line that names the
     option."""
-    own = Options(conf, OWN_SECTION)
-    fallbacks = own[CAPACITY_FALLBACK]
-    base = _read(conf, None, fallbacks)
-    queues = {
-        queue: _of_queue(conf, queue, words, fallbacks)
-        for queue, words in own[QUEUES].items()
-        if own_words(words, (*QUEUE_WORDS, CAPACITY_FALLBACK.name))
-    }
-    return replace(base, queues=queues)
+    return read_by_queue(conf, QUEUE_WORDS, partial(_read, conf))
 
 
 def container_of(request: Mapping[str, Any]) -> str:
@@ -161,14 +130,6 @@ def lay(request: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged({key: value for key, value in request.items() if key not in gone}, over)
 
 
-def _of_queue(conf: Any, queue: str, words: Words, fallbacks: list[Words]) -> BatchOptions:
-    ours = own_words(words, QUEUE_WORDS)
-    try:
-        return _read(conf, ours, words.get(CAPACITY_FALLBACK.name, fallbacks))
-    except Refused as error:
-        raise Refused(f"[{OWN_SECTION}] queues, queue {queue!r}: {error}") from error
-
-
 def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> BatchOptions:
     options = Options(conf, BATCH_SECTION)
     request: dict[str, Any] = {}
@@ -182,11 +143,9 @@ def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> BatchOption
     return BatchOptions(
         request=request,
         container=container_of(request),
-        connection=options[AWS_CONN_ID] or options[CONN_ID],
-        region=options[REGION_NAME] or options[REGION],
         most_attempts=options[MAX_SUBMIT_JOB_ATTEMPTS],
-        check_health=options[CHECK_HEALTH],
         fallbacks=tuple(filter(None, changes)),
+        **connected(options),
     )
 
 

@@ -6,21 +6,21 @@ There is one ``EcsOptions`` for the section, and one for each queue of ``[skylif
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from skylift.aws.shapes import mistakes
 from skylift.core.errors import Refused
 from skylift.core.settings import Setting, flag, whole_number
+from skylift.executors.options.by_queue import QueueOptions, connected, read_by_queue
 from skylift.executors.options.layers import layers_of
 from skylift.executors.options.queues import Only, Words, launch_type, merged, own_words
 from skylift.executors.options.settings import (
     AWS_CONN_ID,
-    CAPACITY_FALLBACK,
     CHECK_HEALTH,
     CONN_ID,
     OWN_SECTION,
-    QUEUES,
     REGION,
     REGION_NAME,
     Options,
@@ -98,6 +98,8 @@ PLACE_SETTINGS: tuple[Setting[Any], ...] = (
 )
 """What a fallback may change."""
 
+PLACE_WORDS = tuple(setting.name for setting in PLACE_SETTINGS)
+
 NETWORK_SETTINGS: dict[str, Setting[Any]] = {"subnets": SUBNETS, "securityGroups": SECURITY_GROUPS}
 """Lists of the network, by RunTask's names."""
 
@@ -108,41 +110,17 @@ QUEUE_SETTINGS: tuple[Setting[Any], ...] = (*PLACE_SETTINGS, CLUSTER, CONTAINER_
 """What may differ by queue."""
 
 
-@dataclass(frozen=True)
-class EcsOptions:
+@dataclass(frozen=True, kw_only=True)
+class EcsOptions(QueueOptions):
     """``[aws_ecs_executor]``, read and checked, for one queue.
 
     Attributes:
-        request: RunTask's arguments as far as options set them, without the cluster.
-        container: name of the container in which Airflow runs.
         cluster: name or ARN; "" is the account's default cluster.
-        connection: the Airflow connection with the credentials.
-        region: "" for AWS's own setting.
-        most_attempts: containers for one launch.
-        check_health: check at start that the cluster exists.
-        fallbacks: arguments of RunTask to change, one after the other, while there is no capacity.
-        queues: the options of the queues that differ.
-        queue: the queue of these options; "" for the section's own.
-        words: the options that the queue's entry sets, by name.
         team: whose options they are; "" if Airflow has no teams.
     """
 
-    request: Mapping[str, Any]
-    container: str
     cluster: str
-    connection: str
-    region: str
-    most_attempts: int
-    check_health: bool
-    fallbacks: tuple[Mapping[str, Any], ...] = ()
-    queues: Mapping[str, EcsOptions] = field(default_factory=dict)
-    queue: str = ""
-    words: frozenset[str] = frozenset()
     team: str = ""
-
-    def of(self, queue: str) -> EcsOptions:
-        """The options of one of Airflow's queues; the section's own for a queue without an entry."""
-        return self.queues.get(queue, self)
 
     def source(self, option: str) -> str:
         """Where an option is set, for people."""
@@ -155,11 +133,8 @@ class EcsOptions:
 def ecs_options(conf: Any) -> EcsOptions:
     """Reads the section and the queues in ``[skylift]``. Raises ``Refused`` with one line that names the
     option."""
-    own = Options(conf, OWN_SECTION)
-    common = own[CAPACITY_FALLBACK]
-    base = _read(conf, None, common)
-    queues = {queue: words for queue, words in own[QUEUES].items() if _differs(words)}
-    return replace(base, queues={queue: _of_queue(conf, queue, words, common) for queue, words in queues.items()})
+    names = [setting.name for setting in QUEUE_SETTINGS]
+    return read_by_queue(conf, names, partial(_read, conf))
 
 
 def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> EcsOptions:
@@ -175,30 +150,11 @@ def _read(conf: Any, entry: Words | None, fallbacks: list[Words]) -> EcsOptions:
         request=request,
         container=container,
         cluster=cluster,
-        connection=options[AWS_CONN_ID] or options[CONN_ID],
-        region=options[REGION_NAME] or options[REGION],
         most_attempts=options[MAX_RUN_TASK_ATTEMPTS],
-        check_health=options[CHECK_HEALTH],
-        fallbacks=tuple(_fallback(words) for words in fallbacks if own_words(words, _names(PLACE_SETTINGS))),
+        fallbacks=tuple(_fallback(words) for words in fallbacks if own_words(words, PLACE_WORDS)),
         team=options.team,
+        **connected(options),
     )
-
-
-def _names(settings: tuple[Setting[Any], ...]) -> tuple[str, ...]:
-    return tuple(setting.name for setting in settings)
-
-
-def _differs(words: Words) -> bool:
-    return bool(own_words(words, (*_names(QUEUE_SETTINGS), CAPACITY_FALLBACK.name)))
-
-
-def _of_queue(conf: Any, queue: str, words: Words, common: list[Words]) -> EcsOptions:
-    ours = own_words(words, _names(QUEUE_SETTINGS))
-    try:
-        read = _read(conf, ours, words.get(CAPACITY_FALLBACK.name, common))
-    except Refused as error:
-        raise Refused(f"[{OWN_SECTION}] queues, queue {queue!r}: {error}") from error
-    return replace(read, queue=queue, words=frozenset(ours))
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +198,7 @@ def _explicit(options: Options, says: Callable[[Setting[Any]], bool]) -> dict[st
 
 def _fallback(words: Words) -> dict[str, Any]:
     """Only what a fallback changes in a request."""
-    ours = own_words(words, _names(PLACE_SETTINGS))
+    ours = own_words(words, PLACE_WORDS)
     try:
         return _explicit(Options(Only(ours), ECS_SECTION, exact=True), lambda setting: setting.name in ours)
     except Refused as error:
