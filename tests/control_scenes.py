@@ -17,6 +17,8 @@ from tests.stack import Stack
 
 ROLE = "arn:aws:iam::000000000000:role/flight"
 SETTINGS = ControlSettings()
+VERSION = "11111111-1111-1111-1111-111111111111"
+"""Id of the version of a secret that serves."""
 
 
 def request(**members: Any) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def context(wanted: Spec | None = None, **facts: str) -> PartContext:
         "secrets.airflow": "arn:secret:airflow",
         "secrets.admin_password": "arn:secret:password",
         "secrets.options": "arn:secret:options",
-        "secrets.options_version": "v1",
+        "secrets.options_version": VERSION,
         "database.secret": "arn:secret:database",
         "database.name": "airflow-flight",
         "events.queue": "arn:aws:sqs:us-east-1:000000000000:skylift-flight-events",

@@ -36,20 +36,21 @@ class SecretsManager:
     def __init__(self, region: str) -> None:
         self._secrets = client("secretsmanager", region=region)
 
-    def read_text(self, name: str) -> Text | None:
-        """A secret, or None when it is not there."""
+    def read_text(self, name: str, version: str = "") -> Text | None:
+        """A secret (its current version, or the one of an id), or None when it is not there."""
+        which = {"VersionId": version} if version else {}
         with calling(f"secretsmanager GetSecretValue {name}"):
             try:
-                answer = self._secrets.get_secret_value(SecretId=name)
+                answer = self._secrets.get_secret_value(SecretId=name, **which)
             except ClientError as error:
                 if code_of(error) == "ResourceNotFoundException":
                     return None
                 raise
         return Text(str(answer["ARN"]), str(answer["VersionId"]), str(answer["SecretString"]))
 
-    def read(self, name: str) -> Secret | None:
-        """A secret's JSON object, or None when it is not there."""
-        found = self.read_text(name)
+    def read(self, name: str, version: str = "") -> Secret | None:
+        """A secret's JSON object (see ``read_text``), or None when it is not there."""
+        found = self.read_text(name, version)
         if found is None:
             return None
         value = {str(key): str(one) for key, one in json.loads(found.text).items()}
@@ -68,6 +69,15 @@ class SecretsManager:
     def write(self, name: str, value: Mapping[str, str]) -> None:
         """Makes a secret of a flat JSON object, or gives it a new value."""
         self.write_text(name, json.dumps(dict(value), sort_keys=True))
+
+    def make_current(self, name: str, version: str) -> None:
+        """Makes a version the current one (AWSCURRENT), if it is not; the one that was becomes AWSPREVIOUS."""
+        with calling(f"secretsmanager UpdateSecretVersionStage {name}"):
+            now = self._secrets.get_secret_value(SecretId=name)["VersionId"]
+            if now != version:
+                self._secrets.update_secret_version_stage(
+                    SecretId=name, VersionStage="AWSCURRENT", MoveToVersionId=version, RemoveFromVersionId=now
+                )
 
     def delete(self, name: str) -> None:
         """Deletes a secret at once; one that is not there is no error."""

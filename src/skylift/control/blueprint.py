@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from skylift.core.containers import Command
-from skylift.core.environment import Spec
+from skylift.core.environment import S3Object, Spec
 
 
 class PartKind(StrEnum):
@@ -22,6 +22,7 @@ class PartKind(StrEnum):
     DEFINITION = "definition"
     LAYER = "layer"
     MIGRATION = "migration"
+    PROOF = "proof"
     SERVICE = "service"
     HEALTH = "health"
 
@@ -31,6 +32,7 @@ EXECUTOR_ROLE = "task"
 
 BATCH_EXECUTOR = "skylift.executors.batch.AwsBatchExecutor"
 ECS_EXECUTOR = "skylift.executors.ecs.AwsEcsExecutor"
+BOTH = f"{ECS_EXECUTOR},{BATCH_EXECUTOR}"
 
 COMPONENTS = (Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER)
 """Airflow's long-running processes; each is one ECS service."""
@@ -61,10 +63,16 @@ class Part:
 Blueprint = tuple[Part, ...]
 
 
-def blueprint(spec: Spec) -> Blueprint:
-    """Every part of one environment. Layer and migration do not wait for each other, nor does the load balancer."""
-    has_layer = any((spec.requirements, spec.plugins, spec.startup_script))
-    ground = ("logs", "secrets", "database", "balancer", "events") + (("layer",) if has_layer else ("source",))
+def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
+    """Every part of one environment. Layer and migration do not wait for each other, nor does the load balancer.
+
+    Args:
+        proving: an update is under way: what runs user code moves only after a container has proven that it will work.
+    """
+    layered = has_layer(spec)
+    ground: tuple[str, ...] = ("logs", "secrets", "database", "balancer", "events") + (
+        ("layer",) if layered else ("source",)
+    )
     parts = [
         Part(PartKind.SOURCE, "", (), "checking the bucket"),
         Part(PartKind.LOGS, "", (), "creating log groups"),
@@ -73,7 +81,7 @@ def blueprint(spec: Spec) -> Blueprint:
         Part(PartKind.BALANCER, "", (), "creating the load balancer"),
         Part(PartKind.EVENTS, "", (), "creating the queue of events"),
     ]
-    if has_layer:
+    if layered:
         parts += [
             Part(PartKind.DEFINITION, Command.BUILD_LAYER, ("logs",), "describing the layer's builder"),
             Part(PartKind.LAYER, "", ("source", f"definition/{Command.BUILD_LAYER}"), "building layer"),
@@ -82,7 +90,15 @@ def blueprint(spec: Spec) -> Blueprint:
         Part(PartKind.DEFINITION, Command.MIGRATE, ("logs", "secrets", "database"), "describing the migration"),
         Part(PartKind.MIGRATION, "", ("database", f"definition/{Command.MIGRATE}"), "migrating database"),
     ]
-    parts += [Part(PartKind.DEFINITION, role, ground, f"describing {role}") for role in (*COMPONENTS, EXECUTOR_ROLE)]
+    if proving:
+        parts += [
+            Part(PartKind.DEFINITION, Command.PROVE, ground, "describing the proof"),
+            Part(PartKind.PROOF, "", (*ground, f"definition/{Command.PROVE}"), "proving that Airflow starts with it"),
+        ]
+    parts += [Part(PartKind.DEFINITION, role, ground, f"describing {role}") for role in COMPONENTS]
+    # Airflow tasks are started from the newest revision: it must not be there before it is proven.
+    ground += ("proof",) if proving else ()
+    parts.append(Part(PartKind.DEFINITION, EXECUTOR_ROLE, ground, f"describing {EXECUTOR_ROLE}"))
     needs = [f"definition/{EXECUTOR_ROLE}", "migration"]
     if BATCH_EXECUTOR in executors(spec):
         parts.append(Part(PartKind.BATCH, "", ground, "creating the Batch queue"))
@@ -92,6 +108,17 @@ def blueprint(spec: Spec) -> Blueprint:
         Part(PartKind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health")
     )
     return tuple(parts)
+
+
+def has_layer(spec: Spec) -> bool:
+    """Whether its containers run with a layer."""
+    return any((spec.requirements, spec.plugins, spec.startup_script))
+
+
+def removal_blueprint(spec: Spec) -> Blueprint:
+    """Every part that an environment may have had in its life, whatever its Spec is now."""
+    most = replace(spec, requirements=spec.requirements or S3Object("-"), options={"core.executor": BOTH})
+    return blueprint(most, proving=True)
 
 
 def executors(spec: Spec) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from skylift.control import airflow_config
 from skylift.control.api.validation import CLASSES
-from skylift.control.blueprint import EXECUTOR_ROLE
+from skylift.control.blueprint import EXECUTOR_ROLE, has_layer
 from skylift.control.part_context import PartContext, digest, service_log_group
 from skylift.core import containers
 from skylift.core.containers import CONTAINER_NAME, ENTRYPOINT, WEB_PORT, Command
@@ -36,7 +36,7 @@ comes back.
 Locally that is a server that was killed and started again: user code that reads S3 meanwhile waits instead of
 failing."""
 
-WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER})
+WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER, Command.PROVE})
 """Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead.
 ECS starts them with the environment's own role: their executor must pass the role on, and whoever may pass a role to
 ECS can run user code with it. All others are started with a role that user code never has, because it reads the
@@ -78,7 +78,7 @@ def definition(context: PartContext, role: str) -> dict[str, Any]:
         "executionRoleArn": spec.execution_role if role in WITHOUT_DATABASE else settings.starting_role,
         "containerDefinitions": [container],
     }
-    container["dockerLabels"] = {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True), _options_version(context))}
+    container["dockerLabels"] = {DIGEST_LABEL: digest(json.dumps(request, sort_keys=True))}
     return request
 
 
@@ -101,19 +101,20 @@ def variables(context: PartContext, role: str) -> dict[str, str]:
     if role == Command.MIGRATE:
         return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     ours[containers.METRICS_SECONDS.env] = str(context.settings.metrics_seconds)
-    ours[containers.LAYER.env] = context.fact("layer.url")
-    ours[containers.STARTUP_SCRIPT.env] = context.fact("source.startup_script")
+    ours[containers.LAYER.env] = context.fact("layer.url") if has_layer(spec) else ""
+    ours[containers.STARTUP_SCRIPT.env] = context.fact("source.startup_script") if spec.startup_script else ""
     merged = (
         airflow_config.opinions(context)
         | airflow_config.opinions_of(role)
-        | airflow_config.essentials(context, MODULES[role])
+        | airflow_config.essentials(context, MODULES.get(role, "DagProcessingLogs"))
     )
     # ECS refuses a name that is both a variable and a secret.
     return {name: value for name, value in (merged | ours).items() if name not in airflow_config.user_options(context)}
 
 
 def secrets(context: PartContext, role: str) -> dict[str, str]:
-    """Variables of a role that ECS fills from Secrets Manager: name -> ARN, or ``{arn}:{json key}::``."""
+    """Variables of a role that ECS fills from Secrets Manager: name -> ARN, or
+    ``{arn}:{json key}::{version id}``."""
     wanted: dict[str, str] = {}
     if role not in WITHOUT_DATABASE:
         wanted[airflow_config.DATABASE_OPTION] = f"{context.fact('database.secret')}:url::"
@@ -121,15 +122,12 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
             wanted[name] = f"{context.fact('secrets.airflow')}:{key}::"
     if role == Command.API_SERVER:
         wanted[containers.ADMIN_PASSWORD.env] = context.fact("secrets.admin_password")
-    if role in MODULES:
+    if role in MODULES or role == Command.PROVE:
+        # The version, so that what serves keeps its values while an update is tried.
+        version = context.fact("secrets.options_version")
         for name in airflow_config.user_options(context):
-            wanted[name] = f"{context.fact('secrets.options')}:{name}::"
+            wanted[name] = f"{context.fact('secrets.options')}:{name}::{version}"
     return wanted
-
-
-def _options_version(context: PartContext) -> str:
-    # A changed value must roll the containers although the definition's text is the same.
-    return context.fact("secrets.options_version")
 
 
 def _logs(context: PartContext, role: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from skylift.control.blueprint import Blueprint, PartKind
@@ -25,62 +25,113 @@ class StatusDecision:
     progress: str
 
 
-def judge(
-    before: Status,
-    parts: Blueprint,
-    seen: Mapping[str, Seen],
-    age: float,
-    create_seconds: float,
-    refused: Failure | None,
-) -> StatusDecision:
-    """The status that follows.
+@dataclass(frozen=True)
+class Observed:
+    """What a pass has seen, for the decision on the status.
 
-    Args:
-        before: status in the row.
+    Attributes:
+        seen: how each part of the blueprint stands, by name.
         age: seconds since the wish was made.
-        create_seconds: after so many seconds a create that has not ended fails.
+        limit: seconds after which a create or an update that has not ended fails.
         refused: what AWS refused in this pass, if anything.
     """
-    progress = progress_of(parts, seen)
-    if before is Status.DELETING:
-        gone = all(one.phase is PartPhase.ABSENT for one in seen.values())
-        return StatusDecision(
-            Status.DELETED if gone else before, refused, "deleted" if gone else removal_of(parts, seen)
-        )
-    if before in SERVING:
-        return _serving(before, parts, seen, refused)
-    if before is not Status.CREATING:
-        return StatusDecision(before, None, progress)
-    fault = next((one.fault for one in (seen[part.name] for part in parts) if one.fault), refused)
-    if fault is None and all(one.phase is PartPhase.READY for one in seen.values()):
+
+    before: Status
+    parts: Blueprint
+    seen: Mapping[str, Seen]
+    age: float
+    limit: float
+    refused: Failure | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part is as wanted."""
+        return all(one.phase is PartPhase.READY for one in self.seen.values())
+
+    @property
+    def failure(self) -> Failure | None:
+        """The first failure in the order of the parts, else what AWS refused."""
+        return next((one.fault for one in (self.seen[part.name] for part in self.parts) if one.fault), self.refused)
+
+    @property
+    def progress(self) -> str:
+        """What is on its way now."""
+        return progress_of(self.parts, self.seen)
+
+
+def judge(observed: Observed) -> StatusDecision:
+    """The status that follows from what was seen. A status without a row in the table stays as it is."""
+    rule = RULES.get(observed.before)
+    return rule(observed) if rule else StatusDecision(observed.before, None, observed.progress)
+
+
+def _creating(observed: Observed) -> StatusDecision:
+    advice = "Look at its log groups, delete the environment and create it again."
+    return _under_way(observed, Status.CREATE_FAILED, advice)
+
+
+def _updating(observed: Observed) -> StatusDecision:
+    return _under_way(observed, Status.ROLLING_BACK, "It goes back to what it was before the update.")
+
+
+def _under_way(observed: Observed, failed: Status, advice: str) -> StatusDecision:
+    """AVAILABLE once all parts are as wanted; failed with the first failure, or when it takes too long."""
+    fault = observed.failure
+    if fault is None and observed.ready:
         return StatusDecision(Status.AVAILABLE, None, "available")
-    if fault is None and age > create_seconds:
-        fault = Failure(
-            "TIMED_OUT",
-            f"The environment was not ready after {create_seconds:.0f} seconds; it was still {progress}. Look at its "
-            "log groups, delete the environment and create it again.",
-        )
+    if fault is None and observed.age > observed.limit:
+        text = f"The environment was not ready after {observed.limit:.0f} seconds; it was still {observed.progress}."
+        fault = Failure("TIMED_OUT", f"{text} {advice}")
     if fault is not None:
-        return StatusDecision(Status.CREATE_FAILED, _cut(fault), progress)
-    return StatusDecision(Status.CREATING, None, progress)
+        return StatusDecision(failed, _cut(fault), observed.progress)
+    return StatusDecision(observed.before, None, observed.progress)
 
 
-SERVING = frozenset({Status.AVAILABLE, Status.UNAVAILABLE})
-"""Statuses of an environment that was ready once."""
+def _rolling_back(observed: Observed) -> StatusDecision:
+    """UPDATE_FAILED once the configuration before the update serves again; UNAVAILABLE when it cannot."""
+    if observed.ready:
+        return StatusDecision(Status.UPDATE_FAILED, None, "the configuration before the update serves")
+    if observed.failure is not None or observed.age > observed.limit:
+        return StatusDecision(Status.UNAVAILABLE, observed.failure and _cut(observed.failure), observed.progress)
+    return StatusDecision(observed.before, None, f"rolling back: {observed.progress}")
 
 
-def _serving(before: Status, parts: Blueprint, seen: Mapping[str, Seen], refused: Failure | None) -> StatusDecision:
+def _serving(observed: Observed) -> StatusDecision:
     """UNAVAILABLE only while no API server serves and none is on its way: Terraform ends an apply on a status that it
     does not know, and one that starts, however slowly, is no reason for that. AVAILABLE again once all of Airflow is
-    well."""
-    if all(one.phase is PartPhase.READY for one in seen.values()):
-        return StatusDecision(Status.AVAILABLE, None, "available")
+    well; UPDATE_FAILED stays, until the next update, while its UI serves."""
+    before, seen, refused = observed.before, observed.seen, observed.refused
+    well = Status.UPDATE_FAILED if before is Status.UPDATE_FAILED else Status.AVAILABLE
+    if observed.ready:
+        return StatusDecision(well, None, "available")
     web = seen[WEB]
     hopeless = web.phase is PartPhase.FAILED or (web.phase is PartPhase.ABSENT and refused is not None)
     coming = web.phase in {PartPhase.MOVING, PartPhase.DIFFERENT} and web.note != NO_ANSWER
-    status = Status.UNAVAILABLE if hopeless and not web.running else Status.AVAILABLE if coming else before
+    status = Status.UNAVAILABLE if hopeless and not web.running else well if coming else before
     fault = (web.fault or refused) if status is Status.UNAVAILABLE else None
-    return StatusDecision(status, fault, progress_of(parts, seen))
+    return StatusDecision(status, fault, observed.progress)
+
+
+def _deleting(observed: Observed) -> StatusDecision:
+    if all(one.phase is PartPhase.ABSENT for one in observed.seen.values()):
+        return StatusDecision(Status.DELETED, observed.refused, "deleted")
+    return StatusDecision(observed.before, observed.refused, removal_of(observed.parts, observed.seen))
+
+
+RULES: Mapping[Status, Callable[[Observed], StatusDecision]] = {
+    Status.CREATING: _creating,
+    Status.UPDATING: _updating,
+    Status.MAINTENANCE: _updating,
+    Status.ROLLING_BACK: _rolling_back,
+    Status.AVAILABLE: _serving,
+    Status.UPDATE_FAILED: _serving,
+    Status.UNAVAILABLE: _serving,
+    Status.DELETING: _deleting,
+}
+"""How each status is left. One that is not here is left by a wish only."""
+
+SERVING = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED, Status.UNAVAILABLE})
+"""Statuses of an environment that was ready once, and of which nothing else is wanted now."""
 
 
 def condition_of(seen: Mapping[str, Seen]) -> str:

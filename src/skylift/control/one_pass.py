@@ -12,7 +12,7 @@ from itertools import groupby
 from types import MappingProxyType
 
 from skylift.control.blueprint import Blueprint, Part, PartKind
-from skylift.control.judge import StatusDecision, judge
+from skylift.control.judge import Observed, StatusDecision, judge
 from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import Parts
 from skylift.control.plan import NO_ANSWER, Failure, PartPhase, Seen, Step, StepVerb, plan, plan_removal, ready
@@ -23,6 +23,10 @@ NOTHING: Mapping[str, Seen] = MappingProxyType({})
 
 NOT_OURS = frozenset({PartKind.SOURCE, PartKind.HEALTH})
 """Kinds that are only looked at: of them nothing is ever left."""
+
+
+MAKING = frozenset({Status.CREATING, Status.UPDATING, Status.MAINTENANCE})
+"""Statuses that the first failure ends."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def one_pass(
     seen, facts, silent = look(context, parts, world, known)
     steps = () if _hopeless(before, seen) else (plan_removal if context.leaving else plan)(parts, seen)
     learnt, refused, deaf = _do(replace(context, facts=facts), steps, world, pool)
-    verdict = judge(before, parts, seen, age, context.settings.create_seconds, refused)
+    verdict = judge(Observed(before, parts, seen, age, context.settings.create_seconds, refused))
     return Outcome(verdict, seen, {**facts, **learnt}, steps, silent or deaf)
 
 
@@ -104,8 +108,8 @@ def _askable(kin: tuple[Part, ...], seen: dict[str, Seen], leaving: bool) -> Ite
 
 
 def _hopeless(before: Status, seen: Mapping[str, Seen]) -> bool:
-    # The create has failed: what is not there yet need not be made.
-    return before is Status.CREATING and any(one.phase is PartPhase.FAILED for one in seen.values())
+    # The create or the update has failed: what is not there yet need not be made.
+    return before in MAKING and any(one.phase is PartPhase.FAILED for one in seen.values())
 
 
 def _do(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skylift.control.settings import ControlSettings
 from skylift.core.environment import Spec
@@ -21,6 +21,7 @@ class PartContext:
         incarnation: tells two environments apart that had the same name one after the other (creation time).
         facts: what passes so far have learnt, by ``part.fact`` name. Never a secret.
         leaving: the environment is being deleted: what is asked is what of it is left.
+        served: Spec and facts from before the update under way; None when there is none.
     """
 
     spec: Spec
@@ -28,10 +29,18 @@ class PartContext:
     incarnation: str
     facts: Mapping[str, str] = field(default_factory=dict)
     leaving: bool = False
+    served: tuple[Spec, Mapping[str, str]] | None = None
 
     def fact(self, name: str) -> str:
         """A fact, or "" when it is not known yet."""
         return self.facts.get(name, "")
+
+    def before(self) -> PartContext | None:
+        """The environment as it was before the update under way, or None."""
+        if self.served is None:
+            return None
+        spec, facts = self.served
+        return replace(self, spec=spec, facts=facts, served=None)
 
     def hide(self, text: str) -> str:
         """A text without the values of the user's options that look like secrets: containers may print them in their

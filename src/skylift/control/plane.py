@@ -10,13 +10,12 @@ from typing import Any
 from skylift.aws.secrets import SecretsManager
 from skylift.control.api.provider import MwaaProvider
 from skylift.control.api.routes import ProgressRoute
-from skylift.control.blueprint import blueprint
 from skylift.control.judge import SERVING
 from skylift.control.one_pass import look
 from skylift.control.parts.aws_parts import AwsParts
 from skylift.control.plan import Step, plan, plan_removal
 from skylift.control.postgres import PostgresAdmin
-from skylift.control.reconcile import ATTENDED, Reconciler
+from skylift.control.reconcile import ATTENDED, Reconciler, parts_of
 from skylift.control.settings import ControlSettings
 from skylift.control.store import EnvironmentStore, Row
 from skylift.core.clock import Clock
@@ -125,7 +124,7 @@ class ControlPlane:
         row = self._store.get(name)
         if row is None:
             raise Refused(f"there is no environment {name}; see skylift env list")
-        parts = blueprint(row.spec)
+        parts = parts_of(row)
         leaving = row.status is Status.DELETING
         context = self._reconciler.context(row, leaving)
         seen, _, _ = look(context, parts, self._parts)

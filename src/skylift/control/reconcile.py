@@ -13,8 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skylift.control.blueprint import Blueprint, PartKind, blueprint
-from skylift.control.judge import SERVING, StatusDecision, condition_of
+from skylift.control.blueprint import Blueprint, PartKind, blueprint, removal_blueprint
+from skylift.control.judge import RULES, SERVING, StatusDecision, condition_of
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import World
@@ -27,7 +27,7 @@ from skylift.core.errors import SkyliftError, Unavailable
 
 LOG = logging.getLogger(__name__)
 
-ATTENDED = frozenset({Status.CREATING, Status.AVAILABLE, Status.UNAVAILABLE, Status.DELETING})
+ATTENDED = frozenset(RULES)
 """A failed create is left as it is: it is evidence, until somebody deletes it."""
 
 MOST_BROKEN = 5
@@ -159,7 +159,7 @@ class Reconciler:
         age = now - row.wished_at.timestamp()
         known = self._known(row, before, now)
         try:
-            parts = blueprint(row.spec)
+            parts = parts_of(row)
             outcome = one_pass(self.context(row), parts, row.status, age, self._parts, self._steps, known)
             self._record(row, parts, outcome)
         except Unavailable as error:
@@ -184,7 +184,8 @@ class Reconciler:
 
     def context(self, row: Row, leaving: bool = False) -> PartContext:
         """An environment as its parts see it."""
-        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving)
+        served = (row.served.spec, row.served.facts) if row.served else None
+        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving, served)
 
     def has_looked(self, name: str) -> bool:
         """Whether an environment has been looked at since this process began."""
@@ -192,7 +193,7 @@ class Reconciler:
         return attention is not None and attention.at > 0
 
     def _pause(self, outcome: Outcome) -> float:
-        settled = outcome.verdict.status is Status.AVAILABLE and all(
+        settled = outcome.verdict.status in SERVING and all(
             one.phase is PartPhase.READY for one in outcome.seen.values()
         )
         if settled:
@@ -209,6 +210,9 @@ class Reconciler:
     def _record(self, row: Row, parts: Blueprint, outcome: Outcome) -> None:
         verdict = outcome.verdict
         ENVIRONMENT_LIFE.move(row.status, verdict.status)
+        if verdict.status is Status.ROLLING_BACK and row.status is not Status.ROLLING_BACK:
+            self._store.wish_back(row, last_update(row, verdict, self._clock()))
+            return
         if verdict.status is Status.DELETED:
             self._parts.forget_payloads(row.name)
             self._store.forget(row)
@@ -219,17 +223,37 @@ class Reconciler:
             last_update=last_update(row, verdict, self._clock()),
             facts=dict(outcome.facts),
             progress=progress(parts, outcome.seen, verdict),
+            served=None if verdict.status in SERVING else row.served,
         )
         if after != row:
             self._store.record(after)
 
     def _broken(self, row: Row, error: Exception, stumbles: int) -> None:
-        if row.status is Status.CREATING and stumbles >= MOST_BROKEN:
-            text = f"skylift itself failed ({type(error).__name__}: {error}). This is a bug: please report it."
-            verdict = StatusDecision(Status.CREATE_FAILED, Failure("INTERNAL_FAILURE", text[:1024]), "failed")
-            self._store.record(
-                replace(row, status=verdict.status, last_update=last_update(row, verdict, self._clock()))
-            )
+        failed = FAILED_STATUS.get(row.status)
+        if failed is None or stumbles < MOST_BROKEN:
+            return
+        text = f"skylift itself failed ({type(error).__name__}: {error}). This is a bug: please report it."
+        verdict = StatusDecision(failed, Failure("INTERNAL_FAILURE", text[:1024]), "failed")
+        last = last_update(row, verdict, self._clock())
+        if failed is Status.ROLLING_BACK:
+            self._store.wish_back(row, last)
+        else:
+            self._store.record(replace(row, status=failed, last_update=last))
+
+
+FAILED_STATUS = {
+    Status.CREATING: Status.CREATE_FAILED,
+    Status.UPDATING: Status.ROLLING_BACK,
+    Status.MAINTENANCE: Status.ROLLING_BACK,
+}
+"""What a status that is under way becomes when it cannot end well."""
+
+
+def parts_of(row: Row) -> Blueprint:
+    """The parts that are looked at in a row's status."""
+    if row.status is Status.DELETING:
+        return removal_blueprint(row.spec)
+    return blueprint(row.spec, proving=row.status in {Status.UPDATING, Status.MAINTENANCE})
 
 
 def _refusal(outcome: Outcome) -> str:
@@ -242,11 +266,11 @@ def last_update(row: Row, verdict: StatusDecision, now: float) -> LastUpdate:
     """``LastUpdate`` after a pass: it changes when the wish has ended, in the same write as the status."""
     if verdict.status is row.status or row.status in SERVING:
         return row.last_update
-    if verdict.status not in {Status.AVAILABLE, Status.CREATE_FAILED}:
-        return row.last_update
+    if verdict.status not in {Status.AVAILABLE, Status.CREATE_FAILED, Status.ROLLING_BACK}:
+        return row.last_update  # a rollback keeps the reason of the update that failed
     if verdict.fault is None:
-        return LastUpdate("SUCCESS", now, row.last_update.source)
-    return LastUpdate("FAILED", now, row.last_update.source, verdict.fault.code, verdict.fault.message)
+        return replace(row.last_update, status="SUCCESS", at=now)
+    return replace(row.last_update, status="FAILED", at=now, code=verdict.fault.code, message=verdict.fault.message)
 
 
 def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: StatusDecision) -> dict[str, Any]:

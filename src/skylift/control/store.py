@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from skylift.control.postgres import PostgresAdmin
 from skylift.core.clock import Clock
 from skylift.core.environment import Generation, Spec, Status
+from skylift.core.errors import Broken
 
 LOG = logging.getLogger(__name__)
 
@@ -37,11 +38,28 @@ class LastUpdate:
     source: str
     code: str = ""
     message: str = ""
+    replacement: str = ""  # WorkerReplacementStrategy of the update, as it was given
+
+
+@dataclass(frozen=True)
+class ServedState:
+    """What an environment was before the update under way: what a rollback goes back to.
+
+    Attributes:
+        facts: as they were known when the update was asked for.
+    """
+
+    spec: Spec
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One environment as it is stored."""
+    """One environment as it is stored.
+
+    Attributes:
+        served: set while an update, or its rollback, is under way.
+    """
 
     name: str
     spec: Spec
@@ -53,6 +71,7 @@ class Row:
     facts: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
+    served: ServedState | None = None
 
     @property
     def incarnation(self) -> str:
@@ -99,8 +118,42 @@ class EnvironmentStore:
         last = Jsonb(asdict(LastUpdate("PENDING", self._clock(), "DeleteEnvironment")))
         return self._changed("wish_delete", name=row.name, generation=row.generation, at=self._now(), last_update=last)
 
+    def wish_update(self, row: Row, source: str, replacement: str = "") -> bool:
+        """UPDATING, generation plus one. False when somebody else's wish came first.
+
+        Args:
+            row: as it is wanted: the new Spec, the facts that still hold, and in ``served`` what serves until now.
+            source: what made the wish, e.g. ``UpdateEnvironment``.
+        """
+        last = LastUpdate("PENDING", self._clock(), source, replacement=replacement)
+        return self._changed(
+            "wish_update",
+            name=row.name,
+            generation=row.generation,
+            spec=Jsonb(row.spec.as_json()),
+            facts=Jsonb(dict(row.facts)),
+            at=self._now(),
+            last_update=Jsonb(asdict(last)),
+            served=_served_json(row.served),
+        )
+
+    def wish_back(self, row: Row, last_update: LastUpdate) -> bool:
+        """The Spec and the facts from before the update, ROLLING_BACK, with the reason: one write. False when somebody
+        else's wish came first."""
+        if row.served is None:
+            raise Broken(f"environment {row.name} has nothing to go back to")
+        return self._changed(
+            "wish_back",
+            name=row.name,
+            generation=row.generation,
+            spec=Jsonb(row.served.spec.as_json()),
+            facts=Jsonb(dict(row.served.facts)),
+            at=self._now(),
+            last_update=Jsonb(asdict(last_update)),
+        )
+
     def record(self, row: Row) -> bool:
-        """Writes status, last update, facts and progress, if the generation still matches."""
+        """Writes status, last update, facts, progress and what served, if the generation still matches."""
         return self._changed(
             "record",
             name=row.name,
@@ -109,6 +162,7 @@ class EnvironmentStore:
             last_update=Jsonb(asdict(row.last_update)),
             facts=Jsonb(dict(row.facts)),
             progress=Jsonb(dict(row.progress)),
+            served=_served_json(row.served),
         )
 
     def forget(self, row: Row) -> None:
@@ -150,7 +204,7 @@ def _statement(name: str) -> bytes:
 
 
 def _row(columns: tuple[Any, ...]) -> Row:
-    name, spec, generation, status, created_at, wished_at, last_update, facts, tags, progress = columns
+    name, spec, generation, status, created_at, wished_at, last_update, facts, tags, progress, served = columns
     return Row(
         name=name,
         spec=Spec.from_json(spec),
@@ -162,4 +216,9 @@ def _row(columns: tuple[Any, ...]) -> Row:
         facts=facts,
         tags=tags,
         progress=progress,
+        served=ServedState(Spec.from_json(served["spec"]), served["facts"]) if served else None,
     )
+
+
+def _served_json(served: ServedState | None) -> Jsonb | None:
+    return Jsonb({"spec": served.spec.as_json(), "facts": dict(served.facts)}) if served else None

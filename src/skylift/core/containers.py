@@ -23,6 +23,7 @@ class Command(StrEnum):
     TRIGGERER = "triggerer"
     MIGRATE = "migrate"
     BUILD_LAYER = "build-layer"
+    PROVE = "prove"
 
 
 ENTRYPOINT = ("python", "-m", "skylift.runtime")
@@ -60,6 +61,14 @@ LAYER_TARGET = Setting(
     "",
     "build-layer: s3://bucket/prefix for layer.tar.gz and result.json.",
 )
+PROOF_TARGET = Setting("proof_target", str, "", "prove: s3://bucket/key to which the result (JSON) is put.")
+PROOF_OPTIONS = Setting(
+    "proof_options", str, "", "prove: environment variables that hold the user's options, with commas between."
+)
+SERVING_LAYER = Setting("serving_layer", str, "", "prove: the layer that serves now; empty when none.")
+SERVING_STARTUP_SCRIPT = Setting(
+    "serving_startup_script", str, "", "prove: the startup.sh that serves now; empty when there is none."
+)
 STARTUP_SECONDS = Setting(
     "startup_seconds", whole_number(1, 295), 295, "Seconds that startup.sh may take (MWAA: 5 minutes less 5 seconds)."
 )
@@ -83,6 +92,10 @@ CONTAINER_SETTINGS = (
     REQUIREMENTS,
     PLUGINS,
     LAYER_TARGET,
+    PROOF_TARGET,
+    PROOF_OPTIONS,
+    SERVING_LAYER,
+    SERVING_STARTUP_SCRIPT,
     STARTUP_SECONDS,
     METRICS_SECONDS,
     ADMIN_PASSWORD,
@@ -93,6 +106,17 @@ LAYER_RESULT = "result.json"
 
 LAYER_ARCHIVE = "layer.tar.gz"
 """Key below LAYER_TARGET: ``site-packages/`` (requirements) and ``plugins/`` (plugins.zip unpacked)."""
+
+
+class ProofFault(StrEnum):
+    """``code`` of a proof that failed; also the ErrorCode of ``LastUpdate.Error``. Result:
+    ``{"ok": bool, "code": str, "reason": str, "notes": [str]}``."""
+
+    STARTUP_SCRIPT_FAILED = "STARTUP_SCRIPT_FAILED"
+    CONFIGURATION_FAILED = "INCORRECT_CONFIGURATION"
+    PLUGINS_FAILED = "PLUGINS_FAILED"
+    DAGS_FAILED = "DAGS_FAILED"
+    START_FAILED = "AIRFLOW_START_FAILED"
 
 
 class LayerFault(StrEnum):

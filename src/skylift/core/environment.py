@@ -46,13 +46,16 @@ ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
         Status.PENDING: frozenset({Status.CREATING, Status.DELETING}),
         Status.CREATE_FAILED: frozenset({Status.DELETING}),
         Status.AVAILABLE: frozenset({Status.UPDATING, Status.MAINTENANCE, Status.UNAVAILABLE, Status.DELETING}),
-        Status.UPDATING: frozenset({Status.AVAILABLE, Status.CREATING_SNAPSHOT, Status.ROLLING_BACK}),
+        Status.UPDATING: frozenset(
+            {Status.AVAILABLE, Status.CREATING_SNAPSHOT, Status.ROLLING_BACK, Status.UPDATE_FAILED, Status.DELETING}
+        ),
         Status.CREATING_SNAPSHOT: frozenset({Status.UPDATING, Status.ROLLING_BACK}),
-        Status.ROLLING_BACK: frozenset({Status.UPDATE_FAILED, Status.UNAVAILABLE}),
-        # The old configuration goes on serving, so another update may begin.
-        Status.UPDATE_FAILED: frozenset({Status.UPDATING, Status.DELETING}),
-        Status.MAINTENANCE: frozenset({Status.AVAILABLE}),
-        Status.UNAVAILABLE: frozenset({Status.AVAILABLE, Status.DELETING}),
+        Status.ROLLING_BACK: frozenset({Status.UPDATE_FAILED, Status.UNAVAILABLE, Status.DELETING}),
+        # The old configuration serves on, so another update may begin.
+        Status.UPDATE_FAILED: frozenset({Status.UPDATING, Status.UNAVAILABLE, Status.DELETING}),
+        Status.MAINTENANCE: frozenset({Status.AVAILABLE, Status.ROLLING_BACK, Status.DELETING}),
+        # An update may be what repairs it.
+        Status.UNAVAILABLE: frozenset({Status.AVAILABLE, Status.UPDATING, Status.DELETING}),
         Status.DELETING: frozenset({Status.DELETED}),
         # The API never shows it: a deleted environment is not found (Terraform's destroy fails on DELETED).
         Status.DELETED: frozenset(),

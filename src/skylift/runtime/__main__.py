@@ -35,6 +35,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         from skylift.runtime.build import build  # lazy: only this command needs it
 
         return build(environ)
+    if arguments[0] == Command.PROVE:
+        from skylift.runtime.prove import prove  # lazy: only this command needs it
+
+        return prove(environ)
     try:
         return _become(program_for(arguments, _environment(arguments[0], environ)))
     except startup.StartupFailed as error:

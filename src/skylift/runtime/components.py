@@ -23,6 +23,7 @@ WORDS_OF_MWAA = {
     Command.DAG_PROCESSOR: "scheduler",
     Command.TRIGGERER: "scheduler",
     Command.BUILD_LAYER: "worker",
+    Command.PROVE: "worker",
 }
 """MWAA_AIRFLOW_COMPONENT. On MWAA the scheduler's container also runs the DAG processor and the triggerer."""
 

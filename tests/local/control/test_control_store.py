@@ -115,7 +115,8 @@ def test_the_provider_refuses_as_mwaa_does(provider: MwaaProvider, store: Enviro
     busy = "Environments with CREATING status must complete previous operation before initiating a new operation"
     assert refusal(provider.delete_environment, name) == ("ValidationException", busy, 400)
     assert refusal(provider.create_environment, request(Name="b", AirflowVersion="1.0"))[0] == "ValidationException"
-    for operation in (provider.update_environment, provider.create_cli_token, provider.invoke_rest_api):
+    assert refusal(provider.update_environment, name) == ("ValidationException", busy, 400)
+    for operation in (provider.create_cli_token, provider.invoke_rest_api):
         code, message, _ = refusal(operation, name)
         assert code == "ValidationException"
         assert "does not serve" in message

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from airflow.providers.amazon.get_provider_info import get_provider_info
-from tests.control_scenes import context, spec
+from tests.control_scenes import VERSION, context, spec
 
 from skylift.control import airflow_config
 from skylift.control.blueprint import COMPONENTS, EXECUTOR_ROLE
@@ -89,7 +89,7 @@ def test_options_of_the_user_travel_as_secrets() -> None:
     names = [one["name"] for one in (*container["environment"], *container["secrets"])]
     assert len(names) == len(set(names)), "ECS refuses a name twice"
     sources = {one["name"]: one["valueFrom"] for one in container["secrets"]}
-    assert sources["AIRFLOW__CORE__PARALLELISM"] == "arn:secret:options:AIRFLOW__CORE__PARALLELISM::"
+    assert sources["AIRFLOW__CORE__PARALLELISM"] == f"arn:secret:options:AIRFLOW__CORE__PARALLELISM::{VERSION}"
 
 
 def test_what_has_to_be_cannot_be_overridden() -> None:
@@ -117,8 +117,12 @@ def test_the_digest_follows_the_content() -> None:
     first = digest_of(definition(context(), Command.SCHEDULER))
     assert first
     assert digest_of(definition(context(), Command.SCHEDULER)) == first
-    assert digest_of(definition(context(layer__url="s3://b/layers/x/layer.tar.gz"), Command.SCHEDULER)) != first
-    assert digest_of(definition(context(secrets__options_version="v2"), Command.SCHEDULER)) != first
+    layered, url = spec(RequirementsS3Path="r.txt"), "s3://b/layers/x/layer.tar.gz"
+    assert digest_of(definition(context(layered, layer__url=url), Command.SCHEDULER)) != first
+    assert digest_of(definition(context(layer__url=url), Command.SCHEDULER)) == first, "the requirements were removed"
+    options = spec(AirflowConfigurationOptions={"core.parallelism": "9"})
+    first = digest_of(definition(context(options), Command.SCHEDULER))
+    assert digest_of(definition(context(options, secrets__options_version="v2"), Command.SCHEDULER)) != first
 
 
 def test_task_logs_can_be_off() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.control_scenes import spec
 
 from skylift.control.blueprint import blueprint
-from skylift.control.judge import MOST_MESSAGE, WEB, StatusDecision, condition_of, judge, progress_of
+from skylift.control.judge import MOST_MESSAGE, WEB, Observed, StatusDecision, condition_of, judge, progress_of
 from skylift.control.plan import NO_ANSWER, SILENT, Failure, PartPhase, Seen
 from skylift.core.environment import ENVIRONMENT_LIFE, Status
 from skylift.core.errors import Broken
@@ -22,7 +22,7 @@ READY = {part.name: Seen(PartPhase.READY) for part in PARTS}
 def verdict(
     seen: dict[str, Seen], before: Status = Status.CREATING, age: float = 1, fault: Failure | None = None
 ) -> StatusDecision:
-    return judge(before, PARTS, seen, age, 1800, fault)
+    return judge(Observed(before, PARTS, seen, age, 1800, fault))
 
 
 def test_available_needs_every_part() -> None:

@@ -31,7 +31,7 @@ def stopped(
     code: int | None, stop_code: str = "EssentialContainerExited", reason: str = "Essential container exited"
 ) -> DescribedTask:
     container = EcsContainer("airflow", "STOPPED", code, "")
-    return DescribedTask(ARN, "STOPPED", "STOPPED", stop_code, reason, code is not None, "", (container,))
+    return DescribedTask(ARN, "STOPPED", "STOPPED", stop_code, reason, code is not None, "ecs-svc/1", (container,))
 
 
 class World:
@@ -45,6 +45,7 @@ class World:
         self.service: DescribedService | None = None
         self.dead = 0
         self.graces: list[int] = []
+        self.networks: list[Mapping[str, Any] | None] = []
         self.read: list[tuple[str, str]] = []
 
     def run(self, request: Mapping[str, Any]) -> str:
@@ -57,8 +58,11 @@ class World:
             return {self.service.name: self.service} if self.service else {}
         return {name: replace(self.task, arn=name) for name in names if self.task is not None}
 
-    def update(self, name: str, definition: str, desired: int, grace: int = 0) -> None:
+    def update(
+        self, name: str, definition: str, desired: int, grace: int = 0, network: Mapping[str, Any] | None = None
+    ) -> None:
         self.graces.append(grace)
+        self.networks.append(network)
 
     def stopped_tasks(self, name: str) -> list[str]:
         return [f"{ARN}{number}" for number in range(self.dead)]
@@ -241,7 +245,9 @@ class TestService:
         self.parts = ServiceParts(self.world, self.world, self.world)  # type: ignore[arg-type]
         self.stage = context(definition__scheduler="arn:def:1")
         self.part = one(PartKind.SERVICE, self.stage, "scheduler")
-        self.service = DescribedService("skylift-flight-scheduler", "ACTIVE", "arn:def:1", 1, 1, 0, 0, True, ())
+        self.service = DescribedService(
+            "skylift-flight-scheduler", "ACTIVE", "arn:def:1", 1, 1, 0, 0, True, (), 0, ("sg-1",), "ecs-svc/1"
+        )
 
     def look(self, service: DescribedService | None) -> Seen:
         self.world.service = service
@@ -254,6 +260,22 @@ class TestService:
         assert self.look(replace(self.service, desired=0)).phase is PartPhase.DIFFERENT
         assert self.look(replace(self.service, running=0, pending=1, settled=False)).phase is PartPhase.MOVING
         assert self.look(replace(self.service, status="DRAINING")).phase is PartPhase.MOVING
+
+    def test_other_security_groups_are_put_with_the_network(self) -> None:
+        assert self.look(replace(self.service, security_groups=("sg-2",))).phase is PartPhase.DIFFERENT
+        self.parts.put(self.stage, self.part)
+        (network,) = self.world.networks
+        assert network is not None
+        assert network["awsvpcConfiguration"]["securityGroups"] == ["sg-1"]
+        self.look(self.service)
+        self.parts.put(self.stage, self.part)
+        assert self.world.networks[1] is None, "tasks are not replaced for a network that stays"
+
+    def test_what_an_earlier_deployment_lost_does_not_count(self) -> None:
+        self.world.task, self.world.dead = stopped(1), 9
+        assert self.look(replace(self.service, running=0, failed=5, settled=False)).phase is PartPhase.FAILED
+        rolled_back = replace(self.service, running=0, failed=5, settled=False, deployment="ecs-svc/2")
+        assert self.look(rolled_back).phase is PartPhase.MOVING
 
     def test_one_that_keeps_dying_has_failed(self) -> None:
         dying = replace(self.service, running=0, failed=5, settled=False)
@@ -273,7 +295,7 @@ class TestService:
         stage = replace(stage, facts={**stage.facts, "definition.api-server": "arn:def:1"})
         part = one(PartKind.SERVICE, stage, "api-server")
         desired = desired_count(stage, "api-server")
-        up = DescribedService("skylift-flight-api-server", "ACTIVE", "arn:def:1", desired, desired, 0, 0, True, (), 300)
+        up = replace(self.service, name="skylift-flight-api-server", desired=desired, running=desired, grace=300)
 
         def look(service: DescribedService, at: PartContext = stage) -> Seen:
             self.world.service = service

@@ -24,6 +24,8 @@ class DescribedService:
         failed: tasks of the newest deployment that stopped although they should run.
         settled: whether the newest deployment is the only one and has all its tasks running.
         grace: seconds from a task's start in which its load balancer's opinion does not count.
+        security_groups: of the newest deployment, sorted.
+        deployment: id of the newest deployment, which is ``startedBy`` of its tasks.
         events: newest first, ECS's own sentences.
     """
 
@@ -37,6 +39,8 @@ class DescribedService:
     settled: bool
     events: tuple[str, ...]
     grace: int = 0
+    security_groups: tuple[str, ...] = ()
+    deployment: str = ""
 
 
 class EcsServices:
@@ -56,11 +60,11 @@ class EcsServices:
         with classified(f"ecs CreateCluster {self._cluster}"):
             self._ecs.create_cluster(clusterName=self._cluster)
 
-    def describe_definition(self, family: str) -> dict[str, Any] | None:
-        """The newest ACTIVE revision of a family, or None."""
-        with classified(f"ecs DescribeTaskDefinition {family}"):
+    def describe_definition(self, name: str) -> dict[str, Any] | None:
+        """A revision by its ARN, or the newest ACTIVE one of a family; None when there is none that is ACTIVE."""
+        with classified(f"ecs DescribeTaskDefinition {name}"):
             try:
-                answer: dict[str, Any] = self._ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+                answer: dict[str, Any] = self._ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]
             except ClientError as error:
                 if code_of(error) == "ClientException":
                     return None
@@ -98,13 +102,17 @@ class EcsServices:
         with classified(f"ecs CreateService {request['serviceName']}"):
             self._ecs.create_service(cluster=self._cluster, **request)
 
-    def update(self, name: str, definition: str, desired: int, grace: int = 0) -> None:
+    def update(
+        self, name: str, definition: str, desired: int, grace: int = 0, network: Mapping[str, Any] | None = None
+    ) -> None:
         """Sets a service's task definition and desired count; ECS rolls its tasks over when the definition is another.
 
         Args:
             grace: see ``DescribedService``; 0 leaves it as it is. ECS starts no new tasks for it.
+            network: ``networkConfiguration`` when it is to be another; ECS rolls the tasks over for it, too.
         """
-        more = {"healthCheckGracePeriodSeconds": grace} if grace else {}
+        more: dict[str, Any] = {"healthCheckGracePeriodSeconds": grace} if grace else {}
+        more |= {"networkConfiguration": dict(network)} if network else {}
         with classified(f"ecs UpdateService {name}"):
             self._ecs.update_service(
                 cluster=self._cluster, service=name, taskDefinition=definition, desiredCount=desired, **more
@@ -139,6 +147,10 @@ class EcsServices:
                 raise
 
 
+def _groups(answer: Mapping[str, Any]) -> list[str]:
+    return list(((answer.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}).get("securityGroups", ()))
+
+
 def _service(answer: Mapping[str, Any]) -> DescribedService:
     deployments = answer.get("deployments") or []
     newest: Mapping[str, Any] = next((one for one in deployments if one.get("status") == "PRIMARY"), {})
@@ -154,4 +166,6 @@ def _service(answer: Mapping[str, Any]) -> DescribedService:
         settled=len(deployments) <= 1 and running == desired,
         events=tuple(str(event.get("message", "")) for event in answer.get("events") or []),
         grace=int(answer.get("healthCheckGracePeriodSeconds") or 0),
+        security_groups=tuple(sorted(_groups(newest) or _groups(answer))),
+        deployment=str(newest.get("id", "")),
     )

@@ -80,6 +80,8 @@ def _last_update(last: LastUpdate) -> dict[str, Any]:
         "CreatedAt": datetime.fromtimestamp(last.at, UTC),
         "Source": last.source,
     }
+    if last.replacement:
+        shown["WorkerReplacementStrategy"] = last.replacement
     if last.code:
         shown["Error"] = {"ErrorCode": last.code, "ErrorMessage": last.message}
     return shown

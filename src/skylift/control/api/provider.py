@@ -10,17 +10,23 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from skylift.control.api.answers import environment
+from skylift.control.api.updates import LOOKED_UP, pinned, updated
 from skylift.control.api.validation import Invalid, spec_of
 from skylift.control.part_context import environment_arn
 from skylift.control.settings import ControlSettings
-from skylift.control.store import EnvironmentStore, Row
+from skylift.control.store import EnvironmentStore, Row, ServedState
 from skylift.core.environment import Status
 from skylift.core.errors import Unavailable
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
+
+UPDATABLE = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED, Status.UNAVAILABLE})
+DELETABLE = UPDATABLE | {Status.CREATE_FAILED, Status.PENDING}
+CHANGED = "The environment was changed at the same time; try again"
 
 MOST_TAGS = 50
 MOST_RESULTS = 25
@@ -69,15 +75,10 @@ class MwaaProvider:
     def delete_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Wants nothing of it any more."""
         row = self._row(request["Name"])
-        if row.status in {Status.CREATING, Status.UPDATING, Status.DELETING}:
-            raise AwsError(
-                "ValidationException",
-                f"Environments with {row.status} status must complete previous operation before initiating a new "
-                "operation",
-            )
+        _refuse_status(row, DELETABLE, "deleted")
         with _serving():
             if not self._store.wish_delete(row):
-                raise AwsError("ValidationException", "The environment was changed at the same time; try again")
+                raise AwsError("ValidationException", CHANGED)
         self._ring()
         return {}
 
@@ -104,8 +105,16 @@ class MwaaProvider:
         return {}
 
     def update_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Refused: comes with a later version."""
-        raise self._not_served("UpdateEnvironment", request, "Delete the environment and create it as you want it.")
+        """Wants the environment otherwise. What cannot be is told later, as ``LastUpdate.Error``."""
+        _refuse_nul(request)
+        row = self._row(request["Name"])
+        _refuse_status(row, UPDATABLE, "updated")
+        replacement = request.get("WorkerReplacementStrategy", "FORCED")
+        with _serving():
+            if not self._store.wish_update(update_of(row, request, self._settings), "UpdateEnvironment", replacement):
+                raise AwsError("ValidationException", CHANGED)
+        self._ring()
+        return {"Arn": environment_arn(row.name, self._settings)}
 
     def create_cli_token(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Refused: comes with a later version."""
@@ -136,6 +145,35 @@ class MwaaProvider:
         if resource != environment_arn(name, self._settings):
             raise AwsError("ResourceNotFoundException", f"There is no environment {resource}", 404)
         return self._row(name)
+
+
+def update_of(row: Row, request: Mapping[str, Any], settings: ControlSettings) -> Row:
+    """The row as an UpdateEnvironment request wants it; what served until now stands in ``served``.
+
+    Raises:
+        AwsError: a rule is broken.
+    """
+    try:
+        spec = updated(row.spec, row.facts, request, settings)
+    except Invalid as error:
+        raise AwsError("ValidationException", str(error)) from error
+    served = ServedState(pinned(row.spec, row.facts), row.facts)
+    # Objects that the request names are looked up again: one without a version is the one that is current now.
+    anew = any(name in request for name in LOOKED_UP)
+    facts = {name: value for name, value in row.facts.items() if not (anew and name == "source.checked")}
+    return replace(row, spec=spec, facts=facts, served=served)
+
+
+def _refuse_status(row: Row, allowed: frozenset[Status], done: str) -> None:
+    """MWAA's two texts: for what is under way, and for what has failed."""
+    if row.status in allowed:
+        return
+    if row.status is Status.CREATE_FAILED:
+        raise AwsError("ValidationException", f"Environments with {row.status} status cannot be {done}")
+    raise AwsError(
+        "ValidationException",
+        f"Environments with {row.status} status must complete previous operation before initiating a new operation",
+    )
 
 
 @contextmanager

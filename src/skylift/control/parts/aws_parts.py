@@ -25,6 +25,7 @@ from skylift.control.parts.layer import LayerParts
 from skylift.control.parts.logs import LogParts
 from skylift.control.parts.migration import MigrationParts
 from skylift.control.parts.one_off import Once
+from skylift.control.parts.proof import ProofParts
 from skylift.control.parts.seam import Parts
 from skylift.control.parts.secrets import SecretParts
 from skylift.control.parts.service import ServiceParts
@@ -65,6 +66,7 @@ class AwsParts:
             PartKind.DEFINITION: DefinitionParts(self._services, tasks),
             PartKind.LAYER: LayerParts(self._s3, once),
             PartKind.MIGRATION: MigrationParts(once),
+            PartKind.PROOF: ProofParts(self._s3, once),
             PartKind.SERVICE: ServiceParts(self._services, tasks, logs),
             PartKind.HEALTH: HealthParts(balancers),
         }

@@ -30,7 +30,9 @@ class DefinitionParts:
     def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
         """See ``Parts``. Each registration makes a new revision, so one that is as wanted is looked for first."""
         request = definition(context, part.role)
-        arn = self._find(request) or self._services.register_definition(request)
+        arn = self._find(request["family"], request) or self._services.register_definition(request)
+        if part.role == EXECUTOR_ROLE:  # what was the newest is so no more
+            self._known = {key: one for key, one in self._known.items() if key[0] != request["family"]}
         self._known[(request["family"], digest_of(request))] = arn
         return {f"definition.{part.role}": arn}
 
@@ -50,13 +52,21 @@ class DefinitionParts:
         request = definition(context, part.role)
         key = (request["family"], digest_of(request))
         if key not in self._known:
-            arn = self._find(request)
+            arn = self._remembered(context, part, request) or self._find(request["family"], request)
             if not arn:
                 return Seen(PartPhase.ABSENT)
             self._known[key] = arn
         return Seen(PartPhase.READY, {f"definition.{part.role}": self._known[key]})
 
-    def _find(self, request: Mapping[str, Any]) -> str:
-        """ARN of the family's newest revision, if it is as wanted; else ""."""
-        found = self._services.describe_definition(request["family"])
+    def _remembered(self, context: PartContext, part: Part, request: Mapping[str, Any]) -> str:
+        """The revision that a service runs from, if it is as wanted: a rollback must not replace what never moved.
+
+        Airflow tasks, though, are started from the newest revision, so theirs must be that.
+        """
+        arn = context.fact(f"definition.{part.role}")
+        return self._find(arn, request) if arn and part.role != EXECUTOR_ROLE else ""
+
+    def _find(self, name: str, request: Mapping[str, Any]) -> str:
+        """ARN of a revision (of a family's newest), if it is as wanted; else ""."""
+        found = self._services.describe_definition(name)
         return str(found["taskDefinitionArn"]) if found and digest_of(found) == digest_of(request) else ""

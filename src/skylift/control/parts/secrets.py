@@ -7,7 +7,7 @@ import base64
 import secrets
 from collections.abc import Mapping, Sequence
 
-from skylift.aws.secrets import SecretsManager
+from skylift.aws.secrets import Secret, SecretsManager
 from skylift.control import airflow_config
 from skylift.control.blueprint import Part
 from skylift.control.part_context import PartContext
@@ -29,9 +29,13 @@ class SecretParts:
             self._store.write(keys_name(context.spec.name), new_keys())
         if self._store.read_text(password_name(context.spec.name)) is None:
             self._store.write_text(password_name(context.spec.name), secrets.token_urlsafe(15))
-        options = airflow_config.user_options(context)
+        options, name = airflow_config.user_options(context), options_name(context.spec.name)
         if options:
-            self._store.write(options_name(context.spec.name), options)
+            serving = context.fact("secrets.options_version")
+            if serving and self._store.read(name, serving) is not None:
+                # It becomes the version before, which is kept: containers that serve may have to start again from it.
+                self._store.make_current(name, serving)
+            self._store.write(name, options)
         return {}
 
     def remove(self, context: PartContext, part: Part) -> None:
@@ -47,11 +51,20 @@ class SecretParts:
         facts = {"secrets.airflow": keys.arn, "secrets.admin_password": password.arn}
         wanted = airflow_config.user_options(context)
         if wanted:
-            options = self._store.read(options_name(context.spec.name))
-            if options is None or dict(options.value) != wanted:
+            options = self._options(context, wanted)
+            if options is None:
                 return Seen(PartPhase.DIFFERENT, facts, "the options are not as wanted")
             facts |= {"secrets.options": options.arn, "secrets.options_version": options.version}
         return Seen(PartPhase.READY, facts)
+
+    def _options(self, context: PartContext, wanted: Mapping[str, str]) -> Secret | None:
+        """The version that serves, else the current one, if its value is as wanted."""
+        name = options_name(context.spec.name)
+        for version in dict.fromkeys((context.fact("secrets.options_version"), "")):
+            found = self._store.read(name, version)
+            if found is not None and dict(found.value) == wanted:
+                return found
+        return None
 
 
 def keys_name(environment: str) -> str:

@@ -48,7 +48,8 @@ class ServiceParts:
         if found is not None:
             grace = wanted_grace(part.role, restarts(context, part.role, found))
             longer = grace if grace > found.grace else 0
-            self._services.update(name, definition, desired_count(context, part.role), longer)
+            moved = network(context) if found.security_groups != _groups(context) else None
+            self._services.update(name, definition, desired_count(context, part.role), longer, moved)
         else:
             self._services.create(_request(context, part.role))
         return {}
@@ -64,6 +65,8 @@ class ServiceParts:
         desired = desired_count(context, part.role)
         if (found.definition, found.desired) != (context.fact(f"definition.{part.role}"), desired):
             return Seen(PartPhase.DIFFERENT, note="another revision or count is wanted")
+        if found.security_groups != _groups(context):
+            return Seen(PartPhase.DIFFERENT, note="other security groups are wanted")
         again = restarts(context, part.role, found)
         seen = Seen(PartPhase.READY, {failed_fact(part.role): str(found.failed)}, "", None, found.running, again)
         grace = wanted_grace(part.role, again)
@@ -77,9 +80,9 @@ class ServiceParts:
         return replace(seen, phase=PartPhase.MOVING, note=f"{found.running} of {desired} running")
 
     def _dead(self, found: DescribedService) -> list[DescribedTask]:
-        """Tasks that ended by themselves, of those that ECS still remembers."""
+        """Tasks of the newest deployment that ended by themselves, of those that ECS still remembers."""
         arns = self._services.stopped_tasks(found.name)[:100]
-        dead = self._tasks.describe(arns).values()
+        dead = [one for one in self._tasks.describe(arns).values() if one.started_by == found.deployment]
         return [one for one in dead if one.stop_code in {"EssentialContainerExited", "TaskFailedToStart"}]
 
     def _fault(self, context: PartContext, part: Part, last: DescribedTask) -> Failure:
@@ -89,6 +92,10 @@ class ServiceParts:
         lines = self._logs.last_lines(group, stream_of(last, part.role)) if exit_code(last) is not None else ()
         text = f"{part.role} keeps ending: {failure_text(last, lines)}"
         return Failure(code_of_start(last, CODE), context.hide(text))
+
+
+def _groups(context: PartContext) -> tuple[str, ...]:
+    return tuple(sorted(context.spec.security_groups))
 
 
 def failed_fact(role: str) -> str:

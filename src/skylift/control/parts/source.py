@@ -26,20 +26,22 @@ class SourceParts(LookedAtParts):
     def look(self, context: PartContext) -> Seen:
         """What was found good for this wish is not looked at again."""
         spec = context.spec
-        checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(context).values()))
+        checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(context).values() if one))
         if context.fact("source.checked") == checked:
             return Seen(PartPhase.READY)
+        again = "update the environment" if context.served else "create the environment"
         if not self._s3.bucket_exists(spec.bucket):
             return _failed(
                 f"The bucket {spec.bucket} does not exist. Create it, put the DAGs below {spec.dag_prefix}/ in "
-                "it, and create the environment again."
+                f"it, and {again} again."
             )
         if context.settings.check_role and not role_exists(spec.execution_role, context.settings.region):
-            return _failed(
-                f"The execution role {spec.execution_role} does not exist. Create it and create the environment again."
-            )
+            return _failed(f"The execution role {spec.execution_role} does not exist. Create it and {again} again.")
         facts = {"source.checked": checked}
         for name, one in _objects(context).items():
+            if one is None:
+                facts |= {f"source.{name}{end}": "" for end in ("", ".version", ".etag")}
+                continue
             found = self._s3.find(spec.bucket, one.key, one.version)
             if found is None:
                 wanted = f"{s3_url(spec.bucket, one.key)}" + (f" version {one.version}" if one.version else "")
@@ -51,10 +53,9 @@ class SourceParts(LookedAtParts):
         return Seen(PartPhase.READY, facts)
 
 
-def _objects(context: PartContext) -> dict[str, S3Object]:
+def _objects(context: PartContext) -> dict[str, S3Object | None]:
     spec = context.spec
-    given = {"requirements": spec.requirements, "plugins": spec.plugins, "startup_script": spec.startup_script}
-    return {name: one for name, one in given.items() if one is not None}
+    return {"requirements": spec.requirements, "plugins": spec.plugins, "startup_script": spec.startup_script}
 
 
 def _failed(text: str) -> Seen:

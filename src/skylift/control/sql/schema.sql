@@ -9,5 +9,8 @@ CREATE TABLE IF NOT EXISTS environments (
     last_update jsonb NOT NULL,
     facts       jsonb NOT NULL DEFAULT '{}',
     tags        jsonb NOT NULL DEFAULT '{}',
-    progress    jsonb NOT NULL DEFAULT '{}'
+    progress    jsonb NOT NULL DEFAULT '{}',
+    served      jsonb
 );
+-- Of a skylift that could not update environments.
+ALTER TABLE environments ADD COLUMN IF NOT EXISTS served jsonb;
