@@ -37,7 +37,7 @@ from skylift.runtime import startup
 from skylift.runtime.components import component_of, home_of
 from skylift.runtime.layer import prepared, with_layer
 from skylift.runtime.mirror import Mirror
-from skylift.runtime.object_cache import Shelf
+from skylift.runtime.object_cache import ObjectCache
 
 SECONDS = 1800
 """What a trial may take: seconds on a quiet machine, many minutes with thousands of DAGs on a busy one."""
@@ -90,7 +90,7 @@ def prove(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
 def _proven(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> list[str]:
     """Notes for the user. Raises ``Disproven``."""
     shared = DAG_CACHE.read(environ)
-    mirror = Mirror(BUNDLE.read(environ), folder, s3, cache=Shelf(Path(shared)) if shared else None)
+    mirror = Mirror(BUNDLE.read(environ), folder, s3, cache=ObjectCache(Path(shared)) if shared else None)
     mirror.refresh()
     dags = mirror.folder
     wanted = _environment(environ, LAYER.read(environ), STARTUP_SCRIPT.read(environ))

@@ -177,3 +177,38 @@ def test_unavailable_ends_once_an_api_server_is_on_its_way() -> None:
 )
 def test_the_condition_is_told_in_a_few_words(changes: dict[str, Seen], words: str) -> None:
     assert condition_of(READY | changes) == words
+
+
+@pytest.mark.parametrize("before", [Status.UPDATING, Status.MAINTENANCE])
+def test_an_update_ends_available_or_goes_back_with_the_reason(before: Status) -> None:
+    assert verdict(READY, before).status is Status.AVAILABLE
+    moving = READY | {"service/scheduler": Seen(PartPhase.MOVING)}
+    assert verdict(moving, before).status is before
+    fault = Failure("DAGS_FAILED", "a.py: no")
+    failed = verdict(moving | {"layer": Seen(PartPhase.FAILED, fault=fault)}, before)
+    assert (failed.status, failed.fault) == (Status.ROLLING_BACK, fault)
+    assert verdict(moving, before, fault=fault).status is Status.ROLLING_BACK
+    late = verdict(moving, before, age=1801)
+    assert late.status is Status.ROLLING_BACK
+    assert late.fault is not None
+    assert late.fault.code == "TIMED_OUT"
+    assert late.fault.message.endswith("It goes back to what it was before the update.")
+
+
+def test_a_rollback_ends_when_what_was_serves_again() -> None:
+    assert verdict(READY, Status.ROLLING_BACK).status is Status.UPDATE_FAILED
+    moving = READY | {"service/scheduler": Seen(PartPhase.MOVING)}
+    assert verdict(moving, Status.ROLLING_BACK).status is Status.ROLLING_BACK
+    assert verdict(moving, Status.ROLLING_BACK).progress.startswith("rolling back: ")
+    gone = Failure("COMPONENT_FAILED", "scheduler keeps ending")
+    failed = verdict(READY | {"service/scheduler": Seen(PartPhase.FAILED, fault=gone)}, Status.ROLLING_BACK)
+    assert (failed.status, failed.fault) == (Status.UNAVAILABLE, gone)
+    assert verdict(moving, Status.ROLLING_BACK, age=1801).status is Status.UNAVAILABLE
+
+
+def test_an_update_that_failed_stays_so_while_the_ui_serves() -> None:
+    assert verdict(READY, Status.UPDATE_FAILED).status is Status.UPDATE_FAILED
+    moving = READY | {WEB: Seen(PartPhase.MOVING, running=0)}
+    assert verdict(moving, Status.UPDATE_FAILED).status is Status.UPDATE_FAILED
+    dead = READY | {WEB: Seen(PartPhase.FAILED, fault=Failure("COMPONENT_FAILED", "it ends"), running=0)}
+    assert verdict(dead, Status.UPDATE_FAILED).status is Status.UNAVAILABLE

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from skylift.control.blueprint import Part
 from skylift.control.part_context import PartContext
 from skylift.control.plan import Failure, PartPhase, Seen
+from skylift.core.environment import Spec
 from skylift.core.errors import SkyliftError
 
 
@@ -18,6 +19,7 @@ class FakeParts:
         faults: part name -> the fault that it shows instead of becoming ready.
         errors: part name -> error that the next ``put`` of it raises, once.
         deeds: what was done, in order, as ``verb name``.
+        follows: names of parts that are DIFFERENT until they are put for the Spec that is wanted now.
     """
 
     def __init__(self, looks: int = 1) -> None:
@@ -26,6 +28,8 @@ class FakeParts:
         self.faults: dict[str, Failure] = {}
         self.errors: dict[str, SkyliftError] = {}
         self.deeds: list[str] = []
+        self.follows: set[str] = set()
+        self._put_for: dict[tuple[str, str], Spec] = {}
 
     def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
         return {part.name: self._seen(context, part) for part in parts}
@@ -34,7 +38,9 @@ class FakeParts:
         if part.name in self.errors:
             raise self.errors.pop(part.name)
         self.deeds.append(f"put {part.name}")
-        self.standing.setdefault((context.spec.name, part.name), self.looks)
+        key = (context.spec.name, part.name)
+        self.standing[key] = self.looks if self._outdated(context, part) else self.standing.get(key, self.looks)
+        self._put_for[key] = context.spec
         return {f"{part.name}.put": "yes"}
 
     def remove(self, context: PartContext, part: Part) -> None:
@@ -47,10 +53,15 @@ class FakeParts:
     def forget_payloads(self, environment: str) -> None:
         self.deeds.append(f"forget payloads of {environment}")
 
+    def _outdated(self, context: PartContext, part: Part) -> bool:
+        return part.name in self.follows and self._put_for.get((context.spec.name, part.name)) != context.spec
+
     def _seen(self, context: PartContext, part: Part) -> Seen:
         key = (context.spec.name, part.name)
         if key not in self.standing:
             return Seen(PartPhase.ABSENT)
+        if self._outdated(context, part):
+            return Seen(PartPhase.DIFFERENT)
         if part.name in self.faults:
             return Seen(PartPhase.FAILED, fault=self.faults[part.name])
         if self.standing[key] > 0:

@@ -1,0 +1,117 @@
+"""Updates in rounds, over rows in a real PostgreSQL and parts in memory: proven first, then moved, undone by itself."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from tests.control_scenes import SETTINGS
+from tests.local.control.test_control_reconcile import Rounds, database, postgres  # noqa: F401  # fixtures
+
+from skylift.control.api.provider import update_of
+from skylift.control.parts.fake import FakeParts
+from skylift.control.plan import Failure
+from skylift.control.postgres import PostgresAdmin
+from skylift.control.reconcile import Reconciler
+from skylift.core.environment import Status
+
+pytestmark = pytest.mark.local
+MOVES = {"definition/prove", "proof", "definition/scheduler", "definition/task", "service/scheduler"}
+REFUSED = Failure("DAGS_FAILED", "dags/a.py: No module named 'pandas'")
+
+
+def available(postgres: PostgresAdmin, database: str) -> Rounds:  # noqa: F811
+    rounds = Rounds(postgres, FakeParts(), database)
+    rounds.until(Status.AVAILABLE)
+    rounds.world.follows = set(MOVES)
+    rounds.world.deeds.clear()
+    return rounds
+
+
+def ask(rounds: Rounds, **members: object) -> None:
+    members = members or {"Schedulers": 3}
+    wanted = update_of(rounds.row(), {"Name": "flight", **members}, SETTINGS)
+    assert rounds.store.wish_update(wanted, "UpdateEnvironment", "GRACEFUL")
+
+
+def test_what_must_move_moves_after_the_proof_and_nothing_else(
+    postgres: PostgresAdmin,  # noqa: F811
+    database: str,  # noqa: F811
+) -> None:
+    rounds = available(postgres, database)
+    before = rounds.row()
+    ask(rounds)
+    rounds.reconciler.round()
+    assert (rounds.row().status, rounds.row().last_update.status) == (Status.UPDATING, "PENDING")
+    rounds.until(Status.AVAILABLE)
+    row = rounds.row()
+    assert {deed.removeprefix("put ") for deed in rounds.world.deeds} == MOVES
+    assert rounds.world.deeds.index("put proof") < rounds.world.deeds.index("put definition/task")
+    assert rounds.world.deeds[-1] == "put service/scheduler"
+    assert (row.spec.schedulers, row.served, row.created_at) == (3, None, before.created_at)
+    last = row.last_update
+    assert (last.status, last.source, last.replacement) == ("SUCCESS", "UpdateEnvironment", "GRACEFUL")
+
+
+def test_what_is_refused_before_the_swap_touches_nothing_that_serves(
+    postgres: PostgresAdmin,  # noqa: F811
+    database: str,  # noqa: F811
+) -> None:
+    rounds = available(postgres, database)
+    before = rounds.row()
+    rounds.world.faults["proof"] = REFUSED
+    ask(rounds)
+    rounds.until(Status.ROLLING_BACK)
+    told = rounds.row().last_update
+    assert (told.status, told.code, told.message) == ("FAILED", REFUSED.code, REFUSED.message), "in the same write"
+    rounds.until(Status.UPDATE_FAILED)
+    row = rounds.row()
+    assert (row.spec, row.served, row.last_update) == (before.spec, None, told)
+    assert not [deed for deed in rounds.world.deeds if "service" in deed or deed == "put definition/task"]
+    del rounds.world.faults["proof"]
+    ask(rounds)
+    rounds.until(Status.AVAILABLE)
+    assert rounds.row().spec.schedulers == 3, "an update that failed stands in nobody's way"
+
+
+def test_what_fails_after_the_swap_is_put_back(
+    postgres: PostgresAdmin,  # noqa: F811
+    database: str,  # noqa: F811
+) -> None:
+    rounds = available(postgres, database)
+    before = rounds.row()
+    rounds.world.faults["service/scheduler"] = Failure("COMPONENT_FAILED", "scheduler keeps ending")
+    ask(rounds)
+    rounds.until(Status.ROLLING_BACK)
+    rounds.world.faults.clear()
+    rounds.world.deeds.clear()
+    rounds.until(Status.UPDATE_FAILED)
+    assert "put service/scheduler" in rounds.world.deeds
+    assert rounds.row().spec == before.spec
+    assert rounds.row().last_update.message == "scheduler keeps ending"
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["good", "bad"])
+def test_a_kill_after_any_pass_ends_with_one_spec_whole(
+    postgres: PostgresAdmin,  # noqa: F811
+    database: str,  # noqa: F811
+    fails: bool,
+) -> None:
+    for passes in range(1, 9):
+        rounds = available(postgres, f"{database}_{passes}_{fails}"[:60])
+        before = rounds.row()
+        if fails:
+            rounds.world.faults["service/scheduler"] = REFUSED
+        ask(rounds)
+        for _ in range(passes):
+            rounds.clock.advance(rounds.reconciler.round())
+        rounds.reconciler = Reconciler(rounds.store, rounds.world, SETTINGS, rounds.clock, threading.Event())
+        if rounds.row().status is Status.ROLLING_BACK:
+            rounds.world.faults.clear()
+        elif fails and rounds.row().status is Status.UPDATING:
+            rounds.until(Status.ROLLING_BACK)
+            rounds.world.faults.clear()
+        end = Status.UPDATE_FAILED if fails else Status.AVAILABLE
+        rounds.until(end)
+        assert rounds.row().spec.schedulers == (before.spec.schedulers if fails else 3)
+        assert rounds.row().served is None
