@@ -98,8 +98,7 @@ def _proven(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> list[str
     broken = dict(trial.report.get("dags") or {})
     if broken:
         broken = _broken_anew(broken, folder, dags, environ)
-    judge(trial, broken)
-    return [str(note) for note in trial.report.get("notes") or ()]
+    return judge(trial, broken)
 
 
 def _environment(environ: Mapping[str, str], layer: str, script: str) -> dict[str, str]:
@@ -152,11 +151,14 @@ def _try(folder: Path, dags: Path, environ: Mapping[str, str], options: str, fil
     return Trial(found, ended, "\n".join(lines[-10:]))
 
 
-def judge(trial: Trial, broken: Mapping[str, str]) -> None:
-    """Raises ``Disproven`` when a trial found something that the update is to blame for.
+def judge(trial: Trial, broken: Mapping[str, str]) -> list[str]:
+    """Notes for the user, when a trial found nothing that the update is to blame for.
 
     Args:
         broken: DAG files that parse with what serves, and not with what is wanted.
+
+    Raises:
+        Disproven: it found something.
     """
     report = trial.report
     if options := report.get("options"):
@@ -173,3 +175,4 @@ def judge(trial: Trial, broken: Mapping[str, str]) -> None:
         now = str(report.get("now") or "starting Airflow")
         how = trial.ended or "ended early"
         raise Disproven(ProofFault.START_FAILED, f"{now}: the process {how}\n{trial.output}")
+    return [str(note) for note in report.get("notes") or ()]

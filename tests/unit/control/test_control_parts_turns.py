@@ -301,7 +301,7 @@ class TestBatch:
         assert self.look(more) == Seen(PartPhase.DIFFERENT, note="the compute environment is not as wanted")
         assert "change environment" in self.put(more)
         assert self.look(more).phase is PartPhase.READY
-        other = knowing(more, {"secrets.options_version": "v2"})
+        other = replace(more, spec=replace(more.spec, dag_path="flows"))
         assert self.look(other) == Seen(PartPhase.DIFFERENT, note="the job definition is not as wanted")
         assert self.put(other) == ["register"]
         assert self.look(other).phase is PartPhase.READY
