@@ -1,4 +1,4 @@
-"""The local cloud by itself on one loopback port: no Airflow, no control plane, no PostgreSQL. For tests of ECS, Batch,
+"""The local cloud alone on one loopback port: no Airflow, no control plane, no PostgreSQL. For tests of ECS, Batch and
 S3 code."""
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class AloneCloud:
         Args:
             home: folder for all state.
             listening: from ``wire.serve.listen``.
-            owner: the key that may do everything.
+            owner: the owner's key, which may do everything.
             master: at least 32 random bytes, from which containers' credentials are derived.
             images: what containers start from.
             account: twelve digits.
             region: e.g. ``us-east-1``.
             routes: further unsigned routes.
-            runner: what runs containers; default: processes of this machine.
-            slots: ECS tasks at a time (``ecs.capacity.SLOTS``).
+            runner: what runs containers; default: processes on this machine.
+            slots: ECS tasks at a time (``ecs.tasks.slots.SLOTS``).
         """
         self.url = url_of(listening)
         keys = DerivedKeys(master, time.time)
@@ -72,7 +72,7 @@ class AloneCloud:
         self._web = HttpServer(self._app, listening, grace=1.0)
 
     async def run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
-        """Serves until ``stopping`` is set; then ends every container and saves what S3 and others hold.
+        """Serves until ``stopping`` is set; then ends every container and saves the state of S3 and the others.
 
         Raises:
             Broken: the HTTP server ended by itself.

@@ -1,5 +1,5 @@
-"""The local cloud as one thing: ECS, Batch and load balancing that are ours, the rest of AWS from emulators, started
-and ended in order."""
+"""The local cloud as a whole: our own ECS, Batch and load balancing, and emulators for the rest of AWS, started and
+ended in order."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from skylift.wire.provider import Provider
 from skylift.wire.signing.keys import DerivedKeys, Keyring
 
 _MOST_FILES = 65535
-"""Containers inherit it as their soft limit: Fargate's own default of ``nofile``."""
+"""Containers inherit this as their soft limit; it is Fargate's default for ``nofile``."""
 
 
 class LocalCloud:
     """One AWS on this machine.
 
     Attributes:
-        providers: what the wire is to serve itself.
-        routes: path prefix to app, for containers (they show their own tokens).
+        providers: the services that the wire serves with our providers.
+        routes: path prefix to app, for containers (they send their own tokens).
         fallback: every other service.
         extra_keyring: the keys that IAM and STS have issued here.
         ecs: the ECS provider.
         batch: the Batch provider.
-        faults: misbehaviour on demand; the wire's interceptor.
-        signed_routes: path prefix to app, for people's tools, behind the gate.
+        faults: injected faults; the wire's interceptor.
+        signed_routes: path prefix to app, for people's tools; only signed requests reach them.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class LocalCloud:
             region: e.g. ``us-east-1``.
             clock: seconds since the epoch.
             images: what containers start from; default: the images that skylift builds.
-            runner: what runs containers; default: processes of this machine.
-            on_change: told of every change of an ECS task, a service or a Batch job.
-            slots: ECS tasks outside services that run at a time (``ecs.capacity.SLOTS``); 0: as the machine can.
+            runner: what runs containers; default: processes on this machine.
+            on_change: called on every change of an ECS task, a service or a Batch job.
+            slots: ECS tasks outside services that run at a time (``ecs.tasks.slots.SLOTS``); 0: as many as fit.
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,7 +106,7 @@ class LocalCloud:
         self._expose(cloud, keys, damage)
 
     def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
-        """What the wire is to serve."""
+        """What the wire serves."""
         self.providers: Sequence[Provider] = [
             Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)
         ]
@@ -123,7 +123,7 @@ class LocalCloud:
         self.extra_keyring: Keyring = self._rest
 
     async def start(self) -> None:
-        """The rest of AWS first: logs and secrets must be there before containers go on."""
+        """Starts the rest of AWS first: logs and secrets must be there before containers go on."""
         _allow_many_files()
         for begin, end in (
             (self._rest.start, self._rest.stop),
@@ -139,11 +139,11 @@ class LocalCloud:
             asyncio.get_running_loop().run_in_executor(None, keep_copy, self._database)
 
     def damage(self) -> list[Damage]:
-        """What cannot be read of what was kept; it is not served, and not overwritten."""
+        """State that cannot be read; it is not served and not overwritten."""
         return [*self._damage, *self._rest.damage()]
 
     def add_damage(self, damage: Damage) -> None:
-        """Tells of a damaged file that others have found."""
+        """Adds a damaged file that others have found."""
         self._damage.append(damage)
 
     async def stop(self) -> None:
@@ -156,7 +156,7 @@ _Opened = tuple[Balancer, EventDelivery, EcsProvider, Faults, BatchProvider]
 
 
 def _opened(cloud: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:
-    """What stands on the database; on an empty one in memory, with what is wrong, when the file cannot be read."""
+    """Opens what uses the database; if the file cannot be read, on an empty one in memory, and says what is wrong."""
     damage = examine(cloud.database)
     if damage is None:
         try:
@@ -168,7 +168,7 @@ def _opened(cloud: CloudContext, open_all: Callable[[CloudContext], _Opened]) ->
 
 
 def _allow_many_files() -> None:
-    """Each container costs a descriptor; the usual soft limit of 1,024 is soon reached."""
+    """Each container needs a descriptor; the usual soft limit of 1,024 is soon reached."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -176,7 +176,7 @@ def _allow_many_files() -> None:
 
 
 class _Bus(Bus):
-    """EventBridge of the rest of AWS, in-process."""
+    """The emulated EventBridge, in-process."""
 
     def __init__(self, rest: RestOfAws) -> None:
         self._rest = rest

@@ -1,7 +1,7 @@
-"""Damaged state: what is told of a file that cannot be read, so that whoever reads it knows what to do.
+"""Damaged state: describes a file that cannot be read, and says what to do.
 
-Nothing here mends or overwrites anything. A reader that finds a damaged file serves everything else, refuses what the
-file held with this text, and leaves the file alone until somebody has put it right.
+Nothing here repairs or overwrites anything. A reader that finds a damaged file serves everything else, refuses requests
+for the file's content with this text, and does not touch the file until somebody has repaired it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Damage:
     Attributes:
         path: the file.
         why: what is wrong with it, e.g. ``it is empty``.
-        holds: what was in it, as a noun, e.g. ``the queues of SQS``.
-        without: what happens to whoever goes on without it: a sentence.
-        copy: an older, whole copy beside it; ``None``: there is none.
+        holds: its content, as a noun, e.g. ``the queues of SQS``.
+        without: what happens if one goes on without it: a sentence.
+        copy: an older, whole copy beside it; ``None`` if there is none.
         aside: the command that moves it aside; empty: ``mv``.
     """
 
@@ -59,12 +59,12 @@ class Damaged(Refused):
 
 
 def copy_of(path: Path) -> Path:
-    """Where the copy before a file is kept."""
+    """Where the previous copy of a file is."""
     return path.with_name(f"{path.name}.before")
 
 
 def damaged(path: Path, why: str, holds: str, without: str = "") -> Damaged:
-    """The error to raise; it names the copy before the file when there is one."""
+    """The error to raise; it names the previous copy if there is one."""
     copy = copy_of(path)
     return Damaged(Damage(path, why, holds, without, copy if copy.exists() else None))
 
@@ -73,11 +73,11 @@ def read_state(path: Path, parse: Callable[[str], T], holds: str, without: str =
     """A small text file of state, parsed.
 
     Args:
-        parse: raises ``ValueError``, ``KeyError`` or ``TypeError`` when the text is not what it must be.
+        parse: raises ``ValueError``, ``KeyError`` or ``TypeError`` if the text is not valid.
 
     Raises:
         FileNotFoundError: there is no such file.
-        Damaged: it cannot be read, or is not what it must be.
+        Damaged: it cannot be read, or is not valid.
     """
     try:
         text = path.read_text()
@@ -107,7 +107,7 @@ def _said(error: Exception) -> str:
 
 
 class Refusing:
-    """Stands before a provider of ours: while its state is damaged, every operation is refused with what to do."""
+    """Wraps one of our providers: while its state is damaged, every operation is refused with advice."""
 
     def __init__(self, provider: Any, damage: Damage | None) -> None:
         self._damage = damage
@@ -132,6 +132,6 @@ class Refusing:
 
 
 class DamagedNow(Unavailable):
-    """As ``Damaged``, for whoever calls: it will work once its owner has acted."""
+    """Like ``Damaged``, for callers: it will work once the owner has acted."""
 
     for_callers = True

@@ -1,4 +1,4 @@
-"""The SQLite file of ECS, Batch, load balancers and events: looked at before anybody opens it, and copied while it is
+"""The SQLite file of ECS, Batch, load balancers and events: checks it before it is opened, and copies it while it is
 whole."""
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BESIDE = ("", "-wal", "-shm")
 
 
 def examine(path: Path) -> Damage | None:
-    """What is wrong with the file; ``None``: nothing, or there is none yet. Nothing is written to it."""
+    """What is wrong with the file; ``None`` if nothing is, or there is none yet. Does not write to it."""
     if not path.exists():
         return None
     if path.stat().st_size == 0:
-        # A process that was killed at its very first start leaves an empty file, and nothing else.
+        # A process killed at its very first start leaves an empty file, and nothing else.
         others = [
             one for one in path.parent.iterdir() if one.name not in {path.name, f"{path.name}-wal", f"{path.name}-shm"}
         ]
@@ -45,7 +45,7 @@ def examine(path: Path) -> Damage | None:
 
 
 def damage_of(path: Path, why: str) -> Damage:
-    """With what SQLite keeps beside it: without that, the log of the damaged one would be read into the copy."""
+    """Includes SQLite's files beside it: otherwise the damaged file's log would be read into the copy."""
     there = [one for one in (Path(f"{path}{ending}") for ending in _BESIDE) if one.exists()]
     aside = " && ".join(f"mv {shlex.quote(str(one))} {shlex.quote(str(one))}.damaged" for one in there)
     copy = copy_of(path)
@@ -53,7 +53,7 @@ def damage_of(path: Path, why: str) -> Damage:
 
 
 def keep_copy(path: Path) -> None:
-    """Copies a whole file to the copy before it, as far as there is room: what matters is the file itself."""
+    """Copies a whole file to its backup, if there is space: the file itself matters more."""
     if not path.exists() or path.stat().st_size > _MOST_COPIED:
         return
     new = path.with_name(f"{path.name}.copying")
@@ -68,5 +68,5 @@ def keep_copy(path: Path) -> None:
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    """One that writes nothing, and does not fold SQLite's log into the file when it is closed."""
+    """A connection that writes nothing, and does not merge SQLite's log into the file when it is closed."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)

@@ -1,12 +1,11 @@
-"""State changes as EventBridge events: their shapes, and the outbox through which none of an accepted change is lost.
+"""State changes as EventBridge events: their formats, and the outbox, which loses no event of an accepted change.
 
-Whoever changes something writes the event's text into the table ``outbox`` in the transaction of the change, then
-rings. Events
-go to the default bus in the order in which they were written, and are removed once the bus has what they caused on its
-disk: a crash in between delivers them again (at least once, as EventBridge). While no rule could match, nothing is made
-or written.
+Whoever changes something writes the event's text to the table ``outbox`` in the transaction of the change, then calls
+``ring``. Events go to the default bus in the order in which they were written. They are removed when the bus has stored
+their effects on disk, so a crash in between delivers them again (at least once, like EventBridge). While no rule could
+match, no event is made or written.
 
-Shapes: "Amazon ECS task state change events", "Amazon ECS service action events", "Amazon ECS service deployment state
+Formats: "Amazon ECS task state change events", "Amazon ECS service action events", "Amazon ECS service deployment state
 change events" (ECS developer guide, ``ecs_cwe_events``), "AWS Batch event stream" (Batch user guide,
 ``batch_job_events``).
 """
@@ -29,7 +28,7 @@ from skylift.localcloud.ports import CloudContext, Document
 
 OUTBOX = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
 INSERT = "INSERT INTO outbox (body) VALUES (?)"
-"""For the transaction of the change, with a text that ``Events.of_...`` gave."""
+"""For the transaction of the change, with a text from ``Events.of_...``."""
 
 _TIMES = ("At", "expirationDate")
 _NOT_SHOWN = frozenset({"tags"})
@@ -43,20 +42,20 @@ class Bus(Protocol):
     """EventBridge's default bus."""
 
     def wanted(self) -> bool:
-        """Whether any rule could match. Cheap: asked at every change."""
+        """Whether any rule could match. Cheap, because it is called on every change."""
         ...
 
     def put(self, event: Document) -> None:
-        """Delivers one event, in EventBridge's shape, to the targets of all rules that match."""
+        """Delivers one event, in EventBridge's format, to the targets of all matching rules."""
         ...
 
     async def kept(self) -> None:
-        """Returns once all that was put before has left its mark on the disk."""
+        """Returns when the effects of all events put before are on disk."""
         ...
 
 
 class Events:
-    """Makes the texts of events, for those who write changes.
+    """Makes the texts of events, for whoever writes changes.
 
     Attributes:
         bell: set when a transaction with events was committed.
@@ -92,7 +91,7 @@ class Events:
         return [self._text("aws.ecs", "ECS Service Action", document["serviceArn"], detail)]
 
     def of_deployment(self, document: Document, deployment: Document, name: str) -> list[str]:
-        """A service's deployment goes on: ``SERVICE_DEPLOYMENT_IN_PROGRESS``, ``..._COMPLETED``, ``..._FAILED``."""
+        """A service's deployment changed: ``SERVICE_DEPLOYMENT_IN_PROGRESS``, ``..._COMPLETED``, ``..._FAILED``."""
         if not self._bus.wanted():
             return []
         detail = {
@@ -138,7 +137,7 @@ class EventDelivery:
     """Brings the events of the outbox to the bus."""
 
     def __init__(self, path: Path, events: Events, bus: Bus) -> None:
-        """Nothing is opened before ``start``. ``path`` is the SQLite file of those who write changes."""
+        """Opens nothing before ``start``. ``path`` is the SQLite file of those who write changes."""
         self._path = path
         self._bus = bus
         self._bell, self._delivered = events.bell, asyncio.Event()
@@ -146,17 +145,17 @@ class EventDelivery:
         self._last = self._forgotten = 0
 
     async def start(self) -> None:
-        """Delivers what is left of before, then whatever is rung for."""
+        """Delivers what was left before, then every new event."""
         self._disk = sqlite3.connect(self._path, isolation_level=None)
         self._disk.execute("PRAGMA synchronous=NORMAL")
         self._disk.execute(OUTBOX)
         self._bell.set()
-        # Apart: the bus's disk may take a second, and events that come meanwhile must not wait for it.
+        # Separate: the bus's disk may take a second, and events that arrive meanwhile must not wait for it.
         loops = self._deliver(), self._tidy()
         self._loops = [asyncio.create_task(loop, name="events") for loop in loops]
 
     async def close(self) -> None:
-        """Delivers what is due and ends. Safe to call when ``start`` was not."""
+        """Delivers what is due and ends. Safe to call without ``start``."""
         if not self._loops:
             return
         for loop in self._loops:
@@ -205,7 +204,7 @@ class EventDelivery:
 
 
 def _again(error: Exception, bell: asyncio.Event) -> None:
-    """They are delivered again, which is allowed."""
+    """Delivers them again, which is allowed."""
     _log.warning(
         "events stay in the outbox: %s", error, exc_info=not isinstance(error, (sqlite3.Error, OSError, SkyliftError))
     )

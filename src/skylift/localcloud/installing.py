@@ -1,4 +1,4 @@
-"""The line that installs what is missing here. There is no release to download, so it depends on where this skylift
+"""The command that installs what is missing. There is no release to download, so it depends on where this skylift
 came from."""
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from urllib.parse import unquote, urlsplit
 
 
 def install_line() -> str:
-    """The command that installs skylift's extra ``local`` into the Python that runs us; it can be typed as it
-    stands."""
+    """The command that installs skylift's extra ``local`` into the Python that runs us; it can be typed
+    unchanged."""
     return line_for(_origin(), Path(sys.prefix), Path(sys.executable), find_spec("pip") is not None)
 
 
 def line_for(origin: str, prefix: Path, python: Path, has_pip: bool) -> str:
-    """As ``install_line``, from what is known. Pure but for a look at the clone's folder.
+    """Like ``install_line``, from known facts. Pure, except that it looks at the clone's folder.
 
     Args:
-        origin: URL from which skylift was installed (PEP 610); "" when nobody wrote it down.
+        origin: URL from which skylift was installed (PEP 610); "" if it was not recorded.
         prefix: of the Python environment.
         python: its program.
-        has_pip: whether it has pip; those that uv makes have none.
+        has_pip: whether it has pip; environments made by uv have none.
     """
     parts = urlsplit(origin)
     clone = Path(unquote(parts.path)) if parts.scheme == "file" else None
@@ -42,7 +42,7 @@ def _installer(python: Path, has_pip: bool) -> str:
 
 
 def _origin() -> str:
-    """Where pip or uv say that skylift came from (``direct_url.json``)."""
+    """Where skylift came from according to pip or uv (``direct_url.json``)."""
     try:
         text = distribution("skylift").read_text("direct_url.json")
         return str(json.loads(text or "{}").get("url", ""))

@@ -1,4 +1,4 @@
-"""What ECS needs of its neighbours, as Protocols, and where it stands. ``cloud.py`` brings them together."""
+"""What ECS needs from its neighbours, as Protocols, and its context. ``cloud.py`` connects them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 Document = dict[str, Any]
-"""One thing in AWS's shape; times are seconds since the epoch until the wire's edge (``shapes.shown``)."""
+"""One thing in AWS's format; times are seconds since the epoch until the wire writes them (``shapes.shown``)."""
 
 Change = Callable[[str, Document], None]
-"""Told of every change: kind (``ecs-task``, ``service``) and its document as it now is. Must not block nor keep it."""
+"""Called on every change: kind (``ecs-task``, ``service``) and its new document. Must not block or keep the
+document."""
 
 
 DATABASE, MEMORY = "cloud.db", Path(":memory:")
-"""The file; and what is opened in its place when it is damaged: it begins empty, and is gone with the process."""
+"""The file; and what is opened instead if it is damaged: an empty database that disappears with the process."""
 
 
 @dataclass(frozen=True)
 class CloudContext:
-    """Where this ECS stands.
+    """The account, region, endpoint and folder of this local cloud.
 
     Attributes:
         account: twelve digits.
         region: e.g. ``us-east-1``.
         endpoint: AWS endpoint as containers reach it, e.g. ``http://127.0.0.1:4747``.
         folder: folder that holds ``cloud.db`` and ``containers/``.
-        damaged: whether ``cloud.db`` cannot be read: then nothing is kept.
+        damaged: whether ``cloud.db`` cannot be read: then nothing is stored.
     """
 
     account: str
@@ -38,7 +39,7 @@ class CloudContext:
 
     @property
     def database(self) -> Path:
-        """What SQLite is to open."""
+        """The file that SQLite opens."""
         return MEMORY if self.damaged else self.folder / DATABASE
 
 
@@ -60,7 +61,7 @@ class Image(Protocol):
         ...
 
     def executable(self, word: str) -> Path | None:
-        """The program that ``word`` names on the image's PATH."""
+        """The program with that name on the image's PATH."""
         ...
 
 
@@ -75,7 +76,7 @@ class Images(Protocol):
     def asks(self) -> bool: ...
 
     def find(self, reference: str) -> Image | None:
-        """The image, when it is there already. Quick."""
+        """The image, if it already exists. Quick."""
         ...
 
     def build(self, reference: str, progress: Callable[[str], None]) -> Image:
@@ -87,7 +88,7 @@ class Logs(Protocol):
     """CloudWatch Logs, as the ``awslogs`` driver needs it."""
 
     async def prepare(self, group: str, stream: str, create_group: bool) -> None:
-        """Makes the stream (and the group, if asked). Harmless when it is there. Raises ``AwsError``."""
+        """Creates the stream (and the group, if requested). Harmless if it exists. Raises ``AwsError``."""
         ...
 
     async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
@@ -108,11 +109,11 @@ class Targets(Protocol):
     """The load balancer's side of a service."""
 
     async def register(self, target_group: str, address: str, port: int) -> None:
-        """Adds an address to a target group (ARN). Harmless when it is there."""
+        """Adds an address to a target group (ARN). Harmless if it is in it."""
         ...
 
     async def deregister(self, target_group: str, address: str, port: int) -> None:
-        """Takes it out again. Harmless when it is not there."""
+        """Removes it again. Harmless if it is not in it."""
         ...
 
     def health(self, target_group: str, address: str, port: int) -> str:
@@ -122,20 +123,20 @@ class Targets(Protocol):
 
 
 class Capacity(Protocol):
-    """Whether AWS would have room just now; for faults on demand."""
+    """Whether AWS would have capacity now; for injected faults."""
 
     def has_room(self, service: str, place: str) -> bool:
-        """Whether work may be placed.
+        """Whether work may start.
 
         Args:
             service: ``ecs`` or ``batch``.
-            place: the name of the ECS cluster, or of the Batch job queue.
+            place: the name of the ECS cluster or the Batch job queue.
         """
         ...
 
 
 class AlwaysRoom(Capacity):
-    """Never short."""
+    """Always has capacity."""
 
     def has_room(self, service: str, place: str) -> bool:  # noqa: ARG002  as in Capacity
         return True

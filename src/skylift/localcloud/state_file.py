@@ -1,5 +1,4 @@
-"""How files of state are written: whole or not at all, with the copy before kept beside, readable by their owner
-only."""
+"""Writes files of state: whole or not at all, with the previous copy beside them, readable only by their owner."""
 
 from __future__ import annotations
 
@@ -11,19 +10,19 @@ from skylift.localcloud.damage import copy_of
 
 
 def write_file(path: Path, content: bytes, *, copy: bool = False) -> None:
-    """Replaces a file. Nothing is synced: this is for a killed process, not for a machine that loses power.
+    """Replaces a file. Does not sync: this protects against a killed process, not against power loss.
 
     Args:
-        copy: keep the file that is replaced as the copy before it; costs two operations on the folder.
+        copy: keep the replaced file as the previous copy; costs two operations on the folder.
 
     Raises:
-        OSError: it cannot be written (a full disk); then it is as it was.
+        OSError: it cannot be written (a full disk); then it is unchanged.
     """
     replace_file(path, write_beside(path, content), copy=copy)
 
 
 def write_beside(path: Path, content: bytes) -> Path:
-    """The first half of ``write_file``: all that needs room on the disk. Raises ``OSError``."""
+    """The first half of ``write_file``: everything that needs disk space. Raises ``OSError``."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -48,8 +47,8 @@ def replace_file(path: Path, beside: Path, *, copy: bool = False) -> None:
 
 
 def keep_copy(path: Path) -> None:
-    """Keeps a file that will be replaced as the copy before it, as far as the file system can: what matters is the file
-    itself."""
+    """Keeps a file that will be replaced as its previous copy, if the file system can: the file itself matters
+    more."""
     link = path.with_name(f"{path.name}.linked")
     with suppress(OSError):
         link.unlink(missing_ok=True)
@@ -58,7 +57,7 @@ def keep_copy(path: Path) -> None:
 
 
 def copy_content(path: Path) -> None:
-    """Copies a small file that stays as it is for ever, once it is known to be whole."""
+    """Copies a small file that never changes, once it is known to be whole."""
     with suppress(OSError):
         content, copy = path.read_bytes(), copy_of(path)
         if not copy.exists() or copy.read_bytes() != content:

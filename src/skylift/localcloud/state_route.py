@@ -1,5 +1,5 @@
-"""``/_skylift/state``: what is damaged of what was kept, and who keeps nothing over a restart, as JSON. Behind the
-gate."""
+"""``/_skylift/state``: which state is damaged, and which services keep nothing over a restart, as JSON. Needs a signed
+request."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Runs containers as real OCI containers, by podman or docker: the other implementation of ``Runner``.
+"""Runs containers as real OCI containers, with podman or docker: the other implementation of ``Runner``.
 
-The engine keeps what must survive us: the container runs on when the server dies, and its output and exit code wait in
-the engine's store. So there is no shim; a container's name follows from its folder, and ``find`` asks the engine. Once
-a container has ended, its exit code is in ``exit`` of its folder, its output in ``log``, and the engine is told to
-forget it, in this order.
+The engine keeps what must survive us: the container goes on when the server dies, and its output and exit code wait in
+the engine's store. So there is no shim. A container's name follows from its folder, and ``find`` asks the engine. When
+a container has ended, its exit code is written to ``exit`` in its folder, its output to ``log``, and then the engine is
+told to forget it, in this order.
 
-Containers share the machine's network: the loopback addresses that ECS gives out, and the endpoint, are theirs too.
+Containers share the machine's network, so the loopback addresses that ECS assigns, and the endpoint, work for them too.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from skylift.localcloud.containers.runner import CannotStart, Ended, Launch, Run
 
 _UNBORN = frozenset({"created", "configured", "initialized"})
 _BIRTH_SECONDS = 3.0
-"""Time for a ``start`` that was under way when the server died."""
+"""Seconds for a ``start`` that was in progress when the server died."""
 _POLL_SECONDS = 0.1
 _LAST_LINES_SECONDS = 1.0
-"""After the end ``logs --follow`` may hang (podman 4.3, now and then); all output is read once more anyway."""
+"""After the end ``logs --follow`` may hang (podman 4.3, sometimes); all output is read once more anyway."""
 
 
 class EngineContainer:
@@ -44,7 +44,7 @@ class EngineContainer:
         self._runner = runner
 
     def signal(self, number: int) -> None:
-        """Sends a signal to its first process, which has no default actions but SIGKILL's, as PID 1 everywhere."""
+        """Sends a signal to its first process, which as PID 1 has no default action except for SIGKILL."""
         if not self.ended.done():
             if number == signal.SIGKILL:
                 (self.folder / "killed").touch()
@@ -60,19 +60,19 @@ class EngineRunner(Runner):
         self._limits: bool | None = None
 
     async def start(self, launch: Launch) -> EngineContainer:
-        """Creates the container, then starts it: 0.3 s with podman. Raises ``CannotStart`` with the engine's words."""
+        """Creates the container, then starts it: 0.3 s with podman. Raises ``CannotStart`` with the engine's text."""
         launch.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = name_of(launch.folder)
         limited = bool(launch.memory) and await self._can_limit()
         made = await self._create(name, launch, limited)
-        if made.code != 0 and await self._state(name) in _UNBORN:  # left by a server that died just here
+        if made.code != 0 and await self._state(name) in _UNBORN:  # left by a server that died exactly here
             await self._remove(name)
             made = await self._create(name, launch, limited)
         if made.code != 0:
             raise CannotStart(f"CannotCreateContainerError: {made.reason}")
         if limited:
             (launch.folder / "limited").touch()
-        # podman's conmon leaves a file named oom where it was started when memory ran out.
+        # When memory ran out, podman's conmon leaves a file named oom where it was started.
         begun = await self._engine.run("start", name, cwd=launch.folder)
         if begun.code != 0:
             await self._remove(name)
@@ -80,7 +80,7 @@ class EngineRunner(Runner):
         return await self._attend(launch.folder)
 
     async def find(self, folder: Path) -> EngineContainer | None:
-        """Asks the engine; a container that never ran is removed, and counts as never started."""
+        """Asks the engine; removes a container that never ran, and treats it as never started."""
         name = name_of(folder)
         ended = _read_exit(folder)
         if ended is not None:
@@ -96,19 +96,19 @@ class EngineRunner(Runner):
         return await self._attend(folder) if state and state not in _UNBORN else None
 
     def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:
-        """The engine's ``exec``: what it cannot find, it tells when it runs."""
+        """The engine's ``exec``; if the program does not exist, that shows only when it runs."""
         options = ("--interactive", "--tty") if terminal else ("--interactive",)
         client = (str(self._engine.program), "exec", *options, name_of(launch.folder))
         return Program((*client, *words), self._engine.environ, Path("/"))
 
     async def close(self) -> None:
-        """Follows no container any more; they run on."""
+        """Stops following containers; they go on."""
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
 
     def send(self, folder: Path, number: int) -> None:
-        """Has the engine send a signal, in the background. Harmless when the container is gone."""
+        """Makes the engine send a signal, in the background. Harmless if the container is gone."""
         self._begin(self._engine.run("kill", "--signal", str(number), name_of(folder)))
 
     async def _create(self, name: str, launch: Launch, limited: bool) -> ClientOutput:
@@ -130,7 +130,7 @@ class EngineRunner(Runner):
             return await self._engine.run("create", *words, extra=hidden)
 
     async def _attend(self, folder: Path) -> EngineContainer:
-        """Takes a container that was started into our care. Without a limit of the engine's, ECS watches its memory."""
+        """Takes over a started container. If the engine has no limit, ECS watches its memory."""
         about = await self._inspect(name_of(folder))
         pid = None if (folder / "limited").exists() else int(about.get("Pid") or 0) or None
         container = EngineContainer(self, folder, pid)
@@ -147,14 +147,14 @@ class EngineRunner(Runner):
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
         about = await self._inspect(name)
-        await self._copy_log(container.folder, "logs", name)  # what came between the last look and the end
+        await self._copy_log(container.folder, "logs", name)  # output between the last read and the end
         ended = _how_ended(container.folder, about)
         _write_exit(container.folder, ended)
         await self._remove(name)
         container.ended.set_result(ended)
 
     async def _copy_log(self, folder: Path, *words: str) -> None:
-        """Writes all output from its beginning: the same bytes at the same places, so that who reads on never sees a
+        """Writes all output from its beginning: the same bytes at the same positions, so that a reader never sees a
         gap."""
         with open(os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             copying = await self._engine.follow(file, *words)
@@ -166,8 +166,8 @@ class EngineRunner(Runner):
                     await copying.wait()
 
     async def _can_limit(self) -> bool:
-        """Whether the engine can limit memory: podman of an ordinary user needs cgroups v2, and ignores limits
-        elsewhere."""
+        """Whether the engine can limit memory: podman of an ordinary user needs cgroups v2, and otherwise ignores
+        limits."""
         if self._limits is None:
             if self._engine.kind == PODMAN:
                 told = await self._engine.run("info", "--format", "{{.Host.CgroupControllers}}")
@@ -177,7 +177,7 @@ class EngineRunner(Runner):
         return self._limits
 
     async def _state(self, name: str) -> str:
-        """``running``, ``exited`` ...; empty when there is no such container."""
+        """``running``, ``exited`` ...; empty if there is no such container."""
         return str((await self._inspect(name)).get("Status", "")).lower()
 
     async def _inspect(self, name: str) -> dict[str, Any]:
@@ -194,21 +194,21 @@ class EngineRunner(Runner):
 
 
 def name_of(folder: Path) -> str:
-    """The container's name at the engine: two local clouds of one machine never meet."""
+    """The container's name in the engine; two local clouds on one machine never use the same."""
     return f"skylift-{folder.name}-{hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()}"
 
 
 def _of_podman(folder: Path) -> tuple[str, ...]:
-    """Nothing of the host's or of containers.conf in the environment; a log driver that needs no systemd; and a word in
-    the list of processes (the container's monitor) by which ``skylift down`` sees whose it is, should the server be
+    """No environment from the host or containers.conf; a log driver that needs no systemd; and a word in
+    the process list (of the container's monitor) by which ``skylift down`` sees whose it is, if the server is
     gone."""
     return "--unsetenv-all", "--http-proxy=false", "--log-driver", "k8s-file", "--conmon-pidfile", f"{folder}/monitor"
 
 
 def _split(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Variables that the client can carry in its own environment, and those (PATH ...) that would change the client.
+    """Variables that the client can pass in its own environment, and those (PATH ...) that would affect the client.
 
-    Neither way shows a value in the list of processes. The first is exact; a line of the file cannot hold a line break.
+    Neither way shows a value in the process list. The first is exact; a line of the file cannot contain a line break.
     """
     listed = {name: value for name, value in environment.items() if CLIENT_NAMES.fullmatch(name)}
     broken = [name for name, value in listed.items() if "\n" in value]
@@ -230,9 +230,9 @@ def _environment_file(folder: Path, environment: Mapping[str, str]) -> Iterator[
 
 
 def _how_ended(folder: Path, about: Mapping[str, Any]) -> Ended:
-    """A 137 that nobody asked for is the kernel's, for memory: podman's OOMKilled is not always told (4.3, cgroups
-    v1)."""
-    if not about:  # removed behind our back
+    """An exit code of 137 that nobody requested comes from the kernel, for memory: podman does not always report
+    OOMKilled (4.3, cgroups v1)."""
+    if not about:  # somebody else removed it
         return Ended(None, time.time())
     code = int(about["ExitCode"])
     killed = code == 128 + signal.SIGKILL and (folder / "limited").exists() and not (folder / "killed").exists()

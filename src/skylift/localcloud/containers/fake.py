@@ -1,4 +1,4 @@
-"""The runner's shipped fake: containers that run until they are told how they end. For tests without processes."""
+"""A fake runner that ships for tests: containers without processes, which run until a test says how they end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FakeContainer:
         self._deaf = deaf
 
     def signal(self, number: int) -> None:
-        """Notes the signal and acts as a program would."""
+        """Records the signal and acts like a program."""
         self.signals.append(number)
         if number == signal.SIGKILL or not self._deaf:
             self.end(128 + number)
@@ -37,7 +37,7 @@ class FakeContainer:
 
 
 class FakeRunner(Runner):
-    """Keeps the contract of ``Runner``; ``find`` answers from ``known``, which a test may carry over a restart."""
+    """Fulfils the contract of ``Runner``; ``find`` uses ``known``, which a test may keep over a restart."""
 
     def __init__(self, clock: Clock) -> None:
         self.known: dict[Path, FakeContainer] = {}

@@ -1,4 +1,4 @@
-"""Linux's inotify, as far as following log files needs it: "tell me once when this file is written to"."""
+"""Linux's inotify, limited to what following log files needs: "tell me once when this file is written"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Inotify(Generic[T]):
-    """One-shot watches on files, each with a token of the caller's."""
+    """One-shot watches on files, each with a token from the caller."""
 
     def __init__(self, descriptor: int, libc: ctypes.CDLL, tell: Callable[[T], None]) -> None:
         self._descriptor = descriptor
@@ -29,7 +29,7 @@ class Inotify(Generic[T]):
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
     def once(self, path: Path, token: T) -> None:
-        """Tells once when the file is written to. Raises ``OSError``, e.g. when this machine has no watches left."""
+        """Reports once when the file is written. Raises ``OSError``, e.g. if this machine has no watches left."""
         watch = self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), _IN_MODIFY | _IN_ONESHOT)
         if watch < 0:
             number = ctypes.get_errno()
@@ -53,13 +53,13 @@ class Inotify(Generic[T]):
         while position < len(events):
             watch, mask, _, length = _EVENT.unpack_from(events, position)
             position += _EVENT.size + length
-            # A one-shot watch is gone after its event; its number is not used again while it is in the table.
+            # A one-shot watch is gone after its event; its number is not reused while it is in the table.
             if mask & _IN_MODIFY and (token := self._tokens.pop(watch, None)) is not None:
                 self._tell(token)
 
 
 def open_inotify(tell: Callable[[T], None]) -> Inotify[T] | None:
-    """An inotify instance, or ``None`` where there is none (not Linux, or no instance left)."""
+    """An inotify instance, or ``None`` if there is none (not Linux, or no instance left)."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)

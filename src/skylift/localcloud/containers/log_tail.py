@@ -1,8 +1,8 @@
-"""The ``awslogs`` driver: follows containers' log files and hands their lines on, in order, none lost.
+"""The ``awslogs`` driver: follows containers' log files and sends their lines, in order, without losing any.
 
-Files, not pipes: a container must not die or hang with the server. On Linux inotify tells when a file grew; each watch
-fires once and is set again just before the file is read, so a talkative container wakes us at most every ``TALKING``
-seconds and a silent one never. Elsewhere the files are looked at that often.
+It uses files, not pipes, because a container must not die or hang with the server. On Linux inotify tells when a file
+grew. Each watch fires once and is set again just before the file is read, so a busy container wakes us at most every
+``TALKING`` seconds and a silent one never. On other systems we look at the files that often.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from skylift.core.clock import Clock
 from skylift.localcloud.containers.inotify import Inotify, open_inotify
 
 LATENCY = 0.3
-"""Seconds between the first line after a silence and its going out (as long as the sink keeps up)."""
+"""Seconds between the first line after a silence and sending it (as long as the sink keeps up)."""
 TALKING = 0.8
-"""Seconds between two goings out of one file, at least: each is a line of the log journal and a row of ECS's store,
+"""Least seconds between two sends of one file: each costs a line of the log journal and a row of ECS's store,
 together 1 ms."""
 LONGEST_LINE = 200_000
-"""Bytes after which a line without an end is sent in parts (PutLogEvents: an event has at most 256 KB)."""
+"""A line without an end is sent in parts of this many bytes (PutLogEvents: an event has at most 256 KB)."""
 _CHUNK = 512 * 1024
 
 Sink = Callable[[Sequence[dict[str, Any]], int], Awaitable[None]]
-"""Takes events (``timestamp`` in ms, ``message``; at most 10,000 and 1 MB at a time) and the offset behind them.
-Raises nothing: it retries or gives up."""
+"""Takes events (``timestamp`` in ms, ``message``; at most 10,000 and 1 MB at a time) and the offset after them.
+Never raises: it retries or gives up."""
 
 
 @dataclass(eq=False)
@@ -38,8 +38,8 @@ class Tail:
 
     Attributes:
         path: the file; it need not exist yet.
-        offset: bytes that have gone out.
-        sent: when lines of it last went out, on the event loop's clock.
+        offset: bytes that were sent.
+        sent: when lines of it were last sent, on the event loop's clock.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class LogTails:
         return tail
 
     async def finish(self, tail: Tail) -> None:
-        """Sends all that is left, also a last line without an end, and follows no more."""
+        """Sends all that is left, even a last line without an end, and stops following."""
         self._tails.discard(tail)
         self._drop_timer(tail)
         if self._inotify is not None:
@@ -95,7 +95,7 @@ class LogTails:
         tail.timer = None
         watched = False
         if self._inotify is not None:
-            with contextlib.suppress(OSError):  # no watches left on this machine: look now and then instead
+            with contextlib.suppress(OSError):  # no watches left on this machine: poll instead
                 self._inotify.once(tail.path, tail)
                 watched = True
         if not watched:

@@ -1,7 +1,7 @@
-"""Makes its standard streams its controlling terminal, in a session of its own, and becomes another program.
+"""Makes its standard streams the controlling terminal of its own new session, and becomes another program.
 
-Run as ``python -I -S login.py PROGRAM ARGUMENT...``: what a shell needs for job control, and what cannot be done
-between fork and exec in a process with threads.
+Run as ``python -I -S login.py PROGRAM ARGUMENT...``. A shell needs this for job control, and a process with threads
+cannot do it between fork and exec.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import termios
 def main(words: list[str]) -> None:
     """Never returns."""
     os.setsid()
-    # A server that was started in the background of a script has these ignored, and a shell could never get them back.
+    # A server that a script started in the background has these ignored, and a shell could never change that.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

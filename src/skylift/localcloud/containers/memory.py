@@ -1,10 +1,10 @@
-"""Memory limits of containers: looks at all processes now and then, and kills a container that is over its limit.
+"""Memory limits of containers: checks all processes regularly, and kills a container that is over its limit.
 
-Kernel limits would need cgroups that we may write, which most machines do not give to an ordinary user; RLIMIT_AS
-counts what is reserved, not what is used; RLIMIT_RSS is ignored. So we look, and it is the same on every machine: one
-pass over ``/proc/*/stat``, the sum of resident memory of each container's processes as a cheap gate, and only behind it
-the proportional share (PSS), which does not count
-shared pages twice: a process that has forked is not killed for it.
+Kernel limits would need cgroups that we may write, which most machines do not give an ordinary user. RLIMIT_AS
+counts what is reserved, not what is used. RLIMIT_RSS is ignored. So we check, and it works the same on every machine:
+one pass over ``/proc/*/stat``. The sum of resident memory of a container's processes is a cheap first check. Only if it
+is over the limit do we read the proportional share (PSS), which does not count shared pages twice, so a process that
+has forked is not killed for it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 MODE = "watched by skylift: looked at up to 10 times a second, PSS counts (kernel cgroups are not used)"
-"""How memory limits are enforced, for people."""
+"""How memory limits are enforced, in words for people."""
 REASON = "OutOfMemoryError: Container killed due to memory usage"
 """ECS's text."""
 TICK_SECONDS = 0.1
-"""A tick costs one small file; a pass over all processes only follows when something may have changed."""
+"""A tick reads one small file; a pass over all processes follows only if something may have changed."""
 PASS_SECONDS = 0.8
-"""A pass at least so often, because memory may move from one process to another."""
+"""A pass at least this often, because memory may move from one process to another."""
 COST_FACTOR = 50.0
-"""Passes that nothing calls for take at most one part in so many of our time; called for, four times that."""
+"""Unneeded passes take at most one part in so many of our time; needed ones four times that."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Watched:
         limit: bytes that it may use, 0 for as much as its ECS task.
         task: id of its ECS task.
         task_limit: bytes that all containers of the ECS task may use together, 0 for any.
-        kill: ends it, for this reason. Called once, on the event loop.
+        kill: ends it, with this reason. Called once, on the event loop.
     """
 
     pid: int
@@ -65,8 +65,8 @@ class Over:
     """What a pass found.
 
     Attributes:
-        pids: first processes of containers to be killed.
-        headroom: bytes that the container nearest to its limit may still take.
+        pids: first processes of containers to kill.
+        headroom: bytes that the container nearest to its limit may still use.
     """
 
     pids: tuple[int, ...]
@@ -92,7 +92,7 @@ class MemoryWatch:
         self._pace = PassTiming()
 
     def add(self, watched: Watched) -> None:
-        """Begins to watch a container; without any limit it is not."""
+        """Starts watching a container, if it has a limit."""
         if not watched.limit and not watched.task_limit:
             return
         self._watched[watched.pid] = watched
@@ -101,7 +101,7 @@ class MemoryWatch:
             self._loop = asyncio.create_task(self._run(), name="memory-watch")
 
     def remove(self, pid: int) -> None:
-        """Forgets it. Harmless when it is not watched."""
+        """Forgets it. Harmless if it is not watched."""
         self._watched.pop(pid, None)
         if not self._watched and self._loop is not None:
             self._loop.cancel()
@@ -118,7 +118,7 @@ class MemoryWatch:
         watched = list(self._watched.values())
         try:
             over = await asyncio.to_thread(lambda: find_over(watched, self._processes(), self._proportional))
-        except OSError as error:  # too many open files, say: whoever runs the machine can act, limits wait meanwhile
+        except OSError as error:  # for example too many open files: the machine's owner can act, limits wait meanwhile
             _log.warning("memory limits are not watched now: %s", error)
             over = Over((), 0)
         for pid in over.pids:
@@ -130,13 +130,13 @@ class MemoryWatch:
 
 @dataclass
 class PassTiming:
-    """When the next pass is due, from what the last one found.
+    """When the next pass is due, from the result of the last one.
 
     Attributes:
         at: when it ended, in seconds of a monotonic clock.
-        cost: seconds that it took.
-        in_use: bytes that all processes of the machine used then; ``None`` where that is not known.
-        headroom: bytes that the container nearest to its limit could still take.
+        cost: how many seconds it took.
+        in_use: bytes that all processes of the machine used then; ``None`` if unknown.
+        headroom: bytes that the container nearest to its limit could still use.
     """
 
     at: float = 0.0
@@ -145,11 +145,11 @@ class PassTiming:
     headroom: int = 0
 
     def admit(self, limit: int) -> None:
-        """Takes into account a container that began after the pass."""
+        """Includes a container that began after the pass."""
         self.headroom = min(self.headroom, limit)
 
     def due(self, now: float, in_use: int | None) -> bool:
-        """No container can have come over its limit while the whole machine has grown by less than its headroom."""
+        """No container can be over its limit while the whole machine has grown by less than its headroom."""
         passed = now - self.at
         if passed >= max(PASS_SECONDS, COST_FACTOR * self.cost):
             return True
@@ -160,7 +160,7 @@ class PassTiming:
 def find_over(
     watched: Sequence[Watched], processes: Mapping[int, Process], proportional: Callable[[int], int | None]
 ) -> Over:
-    """Which containers are over their limits; of an ECS task that is over its own, the largest container."""
+    """Containers over their limits; for an ECS task over its own limit, its largest container."""
     members = members_of({one.pid for one in watched}, processes)
     used = {pid: sum(processes[one].resident for one in pids) for pid, pids in members.items()}
     tasks: dict[str, list[Watched]] = {}
@@ -169,7 +169,7 @@ def find_over(
     exact: set[int] = set()
 
     def measure(one: Watched) -> int:
-        """Its share, once it matters; a process whose share may not be read counts as a whole."""
+        """Its share, if that matters; a process whose share cannot be read counts fully."""
         if one.pid not in exact and one.pid in members:
             exact.add(one.pid)
             shares = {pid: proportional(pid) for pid in members[one.pid]}
@@ -187,7 +187,7 @@ def find_over(
         limit = group[0].task_limit
         if limit and sum(used.get(one.pid, 0) for one in group) > limit and sum(map(measure, group)) > limit:
             largest = max(group, key=lambda one: used.get(one.pid, 0)).pid
-            if not {one.pid for one in group} & set(killed):  # one at a time: its death may be enough
+            if not {one.pid for one in group} & set(killed):  # one at a time: killing it may be enough
                 killed.append(largest)
         elif limit:
             headrooms.append(limit - sum(used.get(one.pid, 0) for one in group))
@@ -197,7 +197,7 @@ def find_over(
 def members_of(firsts: Iterable[int], processes: Mapping[int, Process]) -> dict[int, list[int]]:
     """The processes of each container, by its first process: its descendants, and orphans that its shim has adopted.
 
-    A session id would not do: programs make sessions of their own (Airflow's BashOperator does).
+    A session id would not be enough: programs make their own sessions (Airflow's BashOperator does).
     """
     owner: dict[int, int] = {0: 0, 1: 0}
     found: dict[int, list[int]] = {}
@@ -228,15 +228,15 @@ def read_processes() -> dict[int, Process]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/stat", "rb") as file:
-                # The command's name, in brackets, may hold anything: fields count from the last bracket.
+                # The command's name, in brackets, may contain anything: fields count from the last bracket.
                 fields = file.read().rpartition(b")")[2].split()
                 found[int(name)] = Process(int(fields[1]), int(fields[21]) * _PAGE, int(fields[3]))
     return found
 
 
 def proportional_share(pid: int) -> int | None:
-    """Bytes of a process, shared pages divided among their users, swap included; 0 when it is gone, ``None`` when not
-    told."""
+    """Bytes of a process, with shared pages divided among their users and swap included; 0 if it is gone, ``None`` if
+    unknown."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             lines = [line.split() for line in file if line.startswith((b"Pss:", b"SwapPss:"))]
@@ -248,7 +248,7 @@ def proportional_share(pid: int) -> int | None:
 
 
 def machine_in_use() -> int | None:
-    """Bytes that processes of the machine have in use; ``None`` where the system does not tell."""
+    """Bytes that the machine's processes use; ``None`` if the system does not say."""
     wanted = {b"AnonPages:", b"Mapped:", b"Shmem:"}
     try:
         with open("/proc/meminfo", "rb") as file:

@@ -1,6 +1,6 @@
-"""OCI images and the engine (podman or docker) that keeps and runs them, reached by its command line.
+"""OCI images and the engine (podman or docker) that keeps and runs them, used through its command line.
 
-The command line is what podman and docker have in common, and it needs no socket and no daemon of podman.
+podman and docker share the command line, and it needs no socket and no podman daemon.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CLIENT_NAMES = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|LANG|LC_.*|LD_.*|XDG_.*|DBUS_.*|CONTAINER.*|_?CONTAINERS_.*|STORAGE_.*|BUILDAH_.*"
     r"|DOCKER_.*|REGISTRY_.*|NOTIFY_SOCKET|LISTEN_.*|GO[A-Z]+|SSL_CERT_.*|.*_proxy|.*_PROXY"
 )
-"""Variables by which an engine's client itself is told something."""
+"""Variables that an engine's client reads itself."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OciImage:
     """An image in the engine's store; its programs and folders are inside it.
 
     Attributes:
-        reference: the name by which it was asked for.
+        reference: the name that was requested.
         entrypoint: its ENTRYPOINT.
         default_command: its CMD.
         environment: its ENV.
@@ -77,7 +77,7 @@ class ClientOutput:
 
     @property
     def reason(self) -> str:
-        """The last line of what it complained of, without ``Error:``."""
+        """The last line of its error output, without ``Error:``."""
         lines = [line for line in self.err.splitlines() if line.strip()]
         return lines[-1].removeprefix("Error: ").strip() if lines else f"exit code {self.code}"
 
@@ -88,7 +88,7 @@ class OciEngine:
     Attributes:
         program: path of the client.
         kind: ``podman`` or ``docker``.
-        environ: what of our environment the client needs.
+        environ: the part of our environment that the client needs.
     """
 
     def __init__(self, program: Path, kind: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -111,13 +111,13 @@ class OciEngine:
         return ClientOutput(client.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
     async def follow(self, file: IO[bytes], *words: str) -> asyncio.subprocess.Process:
-        """Starts the client with both its outputs into a file."""
+        """Starts the client with both outputs going to a file."""
         return await asyncio.create_subprocess_exec(
             self.program, *words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.environ
         )
 
     def run_now(self, *words: str) -> ClientOutput:
-        """As ``run``, for worker threads."""
+        """Like ``run``, for worker threads."""
         done = subprocess.run(
             [str(self.program), *words],
             stdin=subprocess.DEVNULL,
@@ -132,7 +132,7 @@ def chosen_engine(memory: Path, environ: Mapping[str, str] = os.environ) -> OciE
     """The engine that ``RUNNER`` names; ``None`` for processes.
 
     Args:
-        memory: file that keeps the choice: a server that was killed must be followed by one that finds its containers.
+        memory: file that keeps the choice: after a kill, the next server must find the containers.
 
     Raises:
         Refused: an unknown word, or the engine is not installed.
@@ -147,7 +147,7 @@ def chosen_engine(memory: Path, environ: Mapping[str, str] = os.environ) -> OciE
 
 
 def find_engine(kind: str, environ: Mapping[str, str] = os.environ) -> OciEngine:
-    """The engine of that kind. Raises ``Refused`` when its client is not on the PATH."""
+    """The engine of that kind. Raises ``Refused`` if its client is not on the PATH."""
     program = shutil.which(kind, path=environ.get("PATH"))
     if program is None:
         raise Refused(f"{RUNNER.env}={kind}, but there is no {kind} on the PATH. Install it, or use process.")
@@ -155,21 +155,21 @@ def find_engine(kind: str, environ: Mapping[str, str] = os.environ) -> OciEngine
 
 
 class OciImages:
-    """The images of an engine's store; what is not there is pulled. Safe to use from several threads."""
+    """The images in an engine's store; missing ones are pulled. Several threads may use it."""
 
     asks = True
-    """``find`` runs the client each time (50 ms): a tag may name another image by now."""
+    """``find`` runs the client each time (50 ms), because a tag may name another image by now."""
 
     def __init__(self, engine: OciEngine) -> None:
         self._engine = engine
 
     def find(self, reference: str) -> OciImage | None:
-        """The image, when the engine has it."""
+        """The image, if the engine has it."""
         answer = self._engine.run_now("image", "inspect", "--format", "{{json .Config}}", reference)
         return _image(reference, json.loads(answer.out)) if answer.code == 0 else None
 
     def build(self, reference: str, progress: Callable[[str], None]) -> OciImage:
-        """Pulls it. Raises ``Refused``, with the engine's reason, when it cannot be had."""
+        """Pulls it. Raises ``Refused``, with the engine's reason, if that fails."""
         found = self.find(reference)
         if found is not None:
             return found

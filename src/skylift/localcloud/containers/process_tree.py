@@ -1,4 +1,4 @@
-"""Kills a process with all that came from it, sessions of their own included (Airflow's BashOperator makes them)."""
+"""Kills a process with all its descendants, even in sessions of their own (Airflow's BashOperator makes them)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ROUNDS = 100
 def kill_tree(first: int) -> None:
     """SIGKILL to a session's leader, its descendants, and whatever else is in its session.
 
-    They are stopped first, until no new ones are found: who is dead loses its children to PID 1, where nobody finds
-        them.
-    Without ``/proc`` only the leader's process group is reached.
+    First stops them, until it finds no new ones: the children of a dead process go to PID 1, where nobody finds
+    them.
+    Without ``/proc`` it reaches only the leader's process group.
     """
     stopped: set[int] = set()
     with contextlib.suppress(OSError):  # no /proc
@@ -33,8 +33,8 @@ def kill_tree(first: int) -> None:
 
 
 def family(first: int, processes: Mapping[int, Process]) -> set[int]:
-    """The pids of a session and of all descendants of its members. The leader's parent is no part of it, whoever it is
-    by now."""
+    """The pids of a session and of all descendants of its members, without the leader's parent, whoever that is
+    now."""
     children: dict[int, list[int]] = {}
     for pid, process in processes.items():
         children.setdefault(process.parent, []).append(pid)

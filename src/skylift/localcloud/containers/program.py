@@ -1,4 +1,4 @@
-"""Programs that run inside a container beside its own: health checks and shells."""
+"""Programs that run inside a container in addition to its own: health checks and shells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOGIN = Path(__file__).with_name("login.py")
 
 @dataclass(frozen=True)
 class Program:
-    """What this machine must start so that something runs inside a container.
+    """What this machine must start to run something inside a container.
 
     Attributes:
         arguments: the program and its arguments; the first is a path.
@@ -34,7 +34,7 @@ class Program:
 
 
 async def exit_code(program: Program, seconds: float) -> int | None:
-    """Runs it without input, its output dropped. ``None`` when it did not end in time (it is killed) or cannot be
+    """Runs it without input and drops its output. ``None`` if it did not end in time (it is killed) or cannot be
     started."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -59,9 +59,9 @@ async def exit_code(program: Program, seconds: float) -> int | None:
 
 
 class Seance:
-    """One program inside a container that somebody talks to: through a terminal, or through pipes.
+    """One program inside a container, used interactively: through a terminal, or through pipes.
 
-    ``output`` gives pairs of a stream (``o`` standard output, ``r`` standard error) and bytes, until all is said.
+    ``output`` yields pairs of a stream (``o`` standard output, ``r`` standard error) and bytes, until the end.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, master: int | None) -> None:
@@ -109,12 +109,12 @@ class Seance:
         return cls(process, master)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tells the terminal's size."""
+        """Sets the terminal's size."""
         if self._master is not None:
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     async def write(self, data: bytes) -> None:
-        """Input; dropped when nobody reads any more."""
+        """Input; dropped if nobody reads it any longer."""
         if self._master is not None:
             await _write_all(self._master, data)
         elif self._process.stdin is not None and not self._process.stdin.is_closing():
@@ -130,7 +130,7 @@ class Seance:
             self._process.stdin.close()
 
     async def close(self) -> int:
-        """Ends it, if it has not ended. Its exit code; 128 + n after signal n."""
+        """Ends it, if it has not ended. Returns its exit code; 128 + n after signal n."""
         if self._process.returncode is None:
             _kill_session(self._process.pid)
         code = await self._process.wait()
@@ -144,7 +144,7 @@ class Seance:
 
     async def _end_of_output(self) -> None:
         await self._process.wait()
-        await asyncio.wait(self._readers, timeout=1.0)  # what runs on in its background may hold the streams open
+        await asyncio.wait(self._readers, timeout=1.0)  # its background processes may hold the streams open
         await self.output.put(None)
 
     def _reading(self) -> list[Coroutine[Any, Any, None]]:
@@ -165,7 +165,7 @@ class Seance:
                 data = os.read(master, 65536)
             except BlockingIOError:
                 continue
-            except OSError:  # Linux: EIO once nobody has the other side open
+            except OSError:  # Linux: EIO when nobody has the other side open
                 return
             if not data:
                 return
@@ -173,14 +173,14 @@ class Seance:
 
 
 def _kill_session(pid: int) -> None:
-    """Also when it has no session yet: ``login.py`` may not have come so far."""
+    """Works even if it has no session yet: ``login.py`` may not have run so far."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
 
 
 def _loader() -> Mapping[str, str]:
-    """What ``login.py`` itself needs of our environment to start; it takes it away again."""
+    """The part of our environment that ``login.py`` itself needs to start; it removes it again."""
     return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
 
 
@@ -200,7 +200,7 @@ async def _readable(descriptor: int) -> None:
 
 
 async def _write_all(descriptor: int, data: bytes) -> None:
-    """To a terminal that may be full: then wait until it is read."""
+    """Writes to a terminal that may be full: then waits until it is read."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]

@@ -1,7 +1,7 @@
-"""Runs containers as processes: the seam ``Runner`` and its implementation for this machine.
+"""Runs containers as processes: the Protocol ``Runner`` and its implementation for this machine.
 
-A container is a session of its own with its own environment, folders and log file, beside it a shim (``shim.py``). The
-shim lives on when the server dies; ``find`` takes up its containers again, running or ended, by pid and start time.
+A container has its own session, environment, folders and log file, and beside it a shim (``shim.py``). The
+shim goes on when the server dies. ``find`` finds its containers again, running or ended, by pid and start time.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Launch:
     """What to start.
 
     Attributes:
-        folder: the container's own folder; made if need be.
+        folder: the container's own folder; created if it does not exist.
         executable: the program.
-        arguments: its arguments, the first is its own name.
+        arguments: its arguments; the first is its own name.
         environment: the whole environment: nothing is added.
         cwd: working folder, below ``folder``.
         memory: bytes that it may use, 0 for any; for a runner whose containers have no ``pid`` here.
         template: module that prepares templates for this program (``template_process.py``); empty: none.
-        image: for a runner with an engine: the OCI image, in which ``executable`` and ``cwd`` are.
+        image: for a runner with an engine: the OCI image, which contains ``executable`` and ``cwd``.
         user: for the same: the user in the container; empty: the image's.
         ulimits: limits of its processes.
     """
@@ -69,9 +69,9 @@ class Ended:
     """How a container ended.
 
     Attributes:
-        code: exit code, 128 + n after signal n; ``None`` when nobody was there to see it.
+        code: exit code, 128 + n after signal n; ``None`` if nobody was there to see it.
         at: seconds since the epoch.
-        problem: why the program could not be started; empty when it ran.
+        problem: why the program could not be started; empty if it ran.
         out_of_memory: whether the runner knows that a memory limit ended it.
     """
 
@@ -86,12 +86,12 @@ class RunningContainer(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Its first process, whose memory and share ECS looks after; ``None`` when the runner does that itself."""
+        """Its first process, whose memory and CPU share ECS controls; ``None`` if the runner does that itself."""
         ...
 
     @property
     def ended(self) -> asyncio.Future[Ended]:
-        """Resolves once, when nothing of the container runs any more."""
+        """Resolves once, when nothing of the container runs any longer."""
         ...
 
     def signal(self, number: int) -> None:
@@ -102,9 +102,8 @@ class RunningContainer(Protocol):
 class Runner(Protocol):
     """Where containers run.
 
-    ``start`` is given a folder at most once per container and answers when the program runs. ``find`` may be called at
-    any
-    time, also after a restart of the server: ``None`` means that nothing was ever started in this folder.
+    ``start`` gets a folder at most once per container and returns when the program runs. ``find`` may be called at
+    any time, also after a restart of the server: ``None`` means that nothing was ever started in this folder.
     """
 
     async def start(self, launch: Launch) -> RunningContainer:
@@ -116,14 +115,14 @@ class Runner(Protocol):
         ...
 
     def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:
-        """How to run one more program in the container that was started so; ``terminal``: somebody sits at it.
+        """How to run one more program in the container that was started like this; ``terminal``: a person uses it.
 
         Raises ``CannotStart``: the container has no such program.
         """
         ...
 
     async def close(self) -> None:
-        """Ends what serves the runner itself; containers go on."""
+        """Ends the runner's own processes; containers go on."""
         ...
 
 
@@ -137,17 +136,17 @@ class ProcessContainer:
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the first process, unless its pid is someone else's by now."""
+        """Sends a signal to the first process, unless another process has its pid by now."""
         if not self.ended.done() and start_time(self.pid) == self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def shim_is_gone(self) -> None:
-        """Settles how it ended, from the file that the shim left."""
+        """Finds out how it ended, from the file that the shim left."""
         if self.ended.done():
             return
         ended = read_exit(self.folder)
-        if ended is None:  # the shim itself was killed: whatever it left behind must not run on unseen
+        if ended is None:  # the shim itself was killed: whatever it left must not run on unseen
             if start_time(self.pid) == self.started:
                 kill_tree(self.pid)
             ended = Ended(None, os.stat(self.folder).st_mtime)
@@ -160,7 +159,7 @@ class ProcessRunner(Runner):
     async def start(self, launch: Launch) -> ProcessContainer:
         """Starts the shim, which starts the program; costs about a millisecond of our own time.
 
-        A folder has one container, whoever starts it: the answer is that one when another shim was quicker.
+        A folder has one container, whoever starts it: if another shim was quicker, the answer is that container.
         """
         launch.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with anonymous_file(words_of(launch)) as spec:
@@ -182,7 +181,7 @@ class ProcessRunner(Runner):
             _when_gone(shim.pid, partial(_runs, shim), partial(_reap, shim, container))
             return container
         await _reaped(shim)
-        # A shim that says nothing found another one in its folder: a fork that was given up, or one of before a
+        # A shim that says nothing found another one in its folder: a fork that was given up, or one from before a
         # restart.
         found = await self.find(launch.folder) if word == "silent" else None
         if found is None:
@@ -190,7 +189,7 @@ class ProcessRunner(Runner):
         return found
 
     async def find(self, folder: Path) -> ProcessContainer | None:
-        """Looks for ``pid``; a shim that was started a moment before the server died gets a second to write it."""
+        """Looks for ``pid``; a shim that was started just before the server died gets a second to write it."""
         for _ in range(round(_PUBLISH_SECONDS / _POLL_SECONDS)):
             if not folder.exists() or (folder / "pid").exists():
                 break
@@ -225,11 +224,11 @@ class ProcessRunner(Runner):
 
 
 LOADER = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-"""All that the shim gets of our environment: a Python with a library of its own does not start without it."""
+"""The part of our environment that the shim gets: a Python with its own library path does not start without it."""
 
 
 def read_exit(folder: Path) -> Ended | None:
-    """What the shim wrote down; ``None`` when it has not."""
+    """What the shim recorded; ``None`` if it has not."""
     try:
         words = (folder / "exit").read_text().split()
     except FileNotFoundError:
@@ -243,7 +242,7 @@ def read_exit(folder: Path) -> Ended | None:
 
 
 def _unreadable(path: Path) -> Ended:
-    """Whatever it was, it is not known any more; it must not be started again."""
+    """Whatever it was, it is unknown now; it must not be started again."""
     _log.warning("%s is damaged: how its container ended, and whether it has, cannot be known; it counts as lost", path)
     return Ended(None, path.stat().st_mtime)
 
@@ -265,7 +264,7 @@ async def _reaped(shim: subprocess.Popen[bytes]) -> None:
 
 
 def words_of(launch: Launch) -> bytes:
-    """What a shim must know, as it reads it. Raises ``CannotStart``: a NUL character in it."""
+    """What a shim must know, in its format. Raises ``CannotStart``: a NUL character in it."""
     pairs = (f"{name}={value}" for name, value in launch.environment.items())
     words = (
         str(launch.executable),
@@ -303,7 +302,7 @@ def _closing(descriptor: int) -> Iterator[int]:
 
 
 async def read_line(descriptor: int) -> str:
-    """What comes until the other side closes: one short line."""
+    """Everything until the other side closes: one short line."""
     loop = asyncio.get_running_loop()
     os.set_blocking(descriptor, False)
     done: asyncio.Future[None] = loop.create_future()
@@ -324,7 +323,7 @@ async def read_line(descriptor: int) -> str:
 
 
 def _when_gone(pid: int, alive: Callable[[], bool], tell: Callable[[], object]) -> None:
-    """Calls ``tell`` once the process has ended: by pidfd where there is one, else by asking ``alive`` now and then."""
+    """Calls ``tell`` when the process has ended: by pidfd if there is one, otherwise by polling ``alive``."""
     loop = asyncio.get_running_loop()
     if not hasattr(os, "pidfd_open"):
         _poll(loop, alive, tell)

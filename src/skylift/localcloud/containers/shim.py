@@ -1,9 +1,8 @@
-"""The small process beside every container: it starts the container, waits, and writes down how it ended.
+"""The small process beside every container: it starts the container, waits, and records how it ended.
 
-It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``; it imports as little as
-it can, because there is one per container. Everything it needs comes on standard input (an anonymous file, never a
-disk's):
-executable, working folder, ulimits, number of arguments, arguments, environment, all separated by NUL.
+It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``. It imports as little as
+it can, because there is one per container. Everything it needs comes on standard input (an anonymous file, never on
+disk): executable, working folder, ulimits, number of arguments, arguments, environment, all separated by NUL.
 
 Files in FOLDER: ``log`` (standard output and error), ``pid`` (``shim-pid start pid start``; made by link, so that a
 second shim in the same folder gives up), ``exit`` (``code time`` or ``failed errno time``; made by rename).
@@ -32,11 +31,11 @@ def main(folder: str) -> None:
 
 
 def attend(folder: bytes, cwd: bytes, limits: bytes) -> int:
-    """Forks the container's process and looks after it to its end, then exits.
+    """Forks the container's process and looks after it until its end, then exits.
 
-    Returns only in the container's process, when all is ready for the program: a session, standard streams, working
-    folder and signals of its own. The answer is a pipe on which to tell (an errno as text) why the program cannot be
-    started; once all its ends are closed, by exec or by hand, the program counts as started.
+    Returns only in the container's process, when everything is ready for the program: its own session, standard
+    streams, working folder and signals. The result is a pipe on which to report (an errno as text) why the program
+    cannot be started. When all its ends are closed, by exec or by hand, the program counts as started.
     """
     os.chdir(folder)
     _become_init()
@@ -66,7 +65,7 @@ def attend(folder: bytes, cwd: bytes, limits: bytes) -> int:
 
 
 def become(executable: bytes, arguments: list[bytes], environment: list[bytes], teller: int) -> None:
-    """The program takes the place of this process. Never returns."""
+    """Replaces this process with the program. Never returns."""
     try:
         os.execve(executable, arguments, dict(pair.split(b"=", 1) for pair in environment))  # noqa: S606
     except OSError as error:
@@ -76,7 +75,7 @@ def become(executable: bytes, arguments: list[bytes], environment: list[bytes], 
 
 
 def start_time(pid: int) -> str:
-    """When a process began, in the kernel's ticks since boot; ``0`` where that cannot be known. With the pid it names
+    """When a process began, in the kernel's ticks since boot; ``0`` if unknown. Together with the pid it identifies
     one process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
@@ -86,7 +85,7 @@ def start_time(pid: int) -> str:
 
 
 def read_everything(descriptor: int) -> bytes:
-    """What comes until the end of a file, or until the other side closes a pipe."""
+    """Everything until the end of a file, or until the other side closes a pipe."""
     parts = []
     while part := os.read(descriptor, 1 << 20):
         parts.append(part)
@@ -94,13 +93,13 @@ def read_everything(descriptor: int) -> bytes:
 
 
 def _become_init() -> None:
-    """Orphans of the container become ours, as they become PID 1's in a real one. Linux only."""
+    """We become the parent of the container's orphans, like PID 1 in a real container. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _enter(cwd: bytes, limits: bytes, gate: int, teller: int) -> None:
-    """The child's side: waits until it is written down, then makes itself at home."""
+    """The child's side: waits until ``pid`` is written, then prepares itself."""
     try:
         if os.read(gate, 2) != b"go":
             os._exit(0)
@@ -121,7 +120,7 @@ def _enter(cwd: bytes, limits: bytes, gate: int, teller: int) -> None:
 
 
 def _limit(words: bytes) -> None:
-    """Sets ulimits (``ulimits.shim_word``); what only root may have becomes as much as we may."""
+    """Sets ulimits (``ulimits.shim_word``); if only root may set one, sets as much as we may."""
     import resource  # lazy: few containers have ulimits
 
     for word in words.split():
@@ -134,7 +133,7 @@ def _limit(words: bytes) -> None:
 
 
 def _publish(text: str) -> bool:
-    """Writes ``pid``, and takes the room for ``exit``; false when another shim was here before."""
+    """Writes ``pid``, and reserves the space for ``exit``; false if another shim was faster."""
     mine = f"pid.{os.getpid()}"
     with open(f"exit.{os.getpid()}", "w") as room:
         room.write(" " * _EXIT_BYTES)
@@ -151,7 +150,7 @@ def _publish(text: str) -> bool:
 
 
 def _report(text: str) -> None:
-    """Tells the server; when it has died meanwhile, the next one reads ``pid``."""
+    """Tells the server; if it has died meanwhile, the next one reads ``pid``."""
     try:  # noqa: SIM105 - contextlib is one more import in every container's shim
         os.write(1, text.encode() + b"\n")
     except OSError:
@@ -160,7 +159,7 @@ def _report(text: str) -> None:
 
 
 def _wait(pid: int) -> int:
-    """Waits for the program, and for orphans that end before it. Its exit code; 128 + n when signal n ended it."""
+    """Waits for the program, and for orphans that end before it. Returns its exit code; 128 + n after signal n."""
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
@@ -169,7 +168,7 @@ def _wait(pid: int) -> int:
 
 
 def _sweep(pid: int) -> None:
-    """When a container's first process ends, all others are killed."""
+    """When a container's first process ends, kills all others."""
     for _ in range(1000):
         try:
             if os.waitpid(-1, os.WNOHANG)[0]:
@@ -193,7 +192,7 @@ def _children() -> list[int]:
 
 
 def _write_exit(text: str) -> None:
-    """Into the room that was taken at the beginning: the disk may be full by now."""
+    """Writes into the space reserved at the beginning, because the disk may be full by now."""
     mine = f"exit.{os.getpid()}"
     with open(mine, "r+") as file:
         file.write(text.ljust(_EXIT_BYTES))

@@ -1,9 +1,9 @@
 """Starts containers by forking templates: processes that have imported once what many containers need.
 
-``TemplateRunner`` is a ``Runner``: containers that ask for a template (``Launch.template``) come from the one that was
-made for the same program and the same decisive variables; all others, and these too whenever something is different,
-get a plain start. What comes out is the same: a shim with the same files beside a container with a session, folders and
-environment of its own. The link that a shim makes for itself (``pid``) decides, should both ever try the same folder.
+``TemplateRunner`` is a ``Runner``. Containers that ask for a template (``Launch.template``) come from the one made
+for the same program and the same decisive variables. All others, and these too if anything is unusual, get a plain
+start. The result is the same: a shim with the same files, beside a container with its own session, folders and
+environment. If both ways ever try the same folder, the link that a shim makes for itself (``pid``) decides.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ TEMPLATES = Setting(
 )
 
 IDLE_SECONDS = 900.0
-"""A template that nobody needed for so long ends; the containers that came from it go on."""
+"""A template that was not needed for this long ends; containers that came from it go on."""
 
 FORK_SECONDS = 20.0
-"""A template that does not answer for so long is ended, and the container started plainly."""
+"""A template that does not answer for this long is ended, and the container gets a plain start."""
 
 MEMORY_NEEDED = 1 << 30
 """Bytes that must be available on the machine for a new template."""
 
 _START_SECONDS = 60.0
 _AGAIN_SECONDS = 30.0
-"""After a failed start the next try waits so long; plain starts meanwhile."""
+"""After a failed start we wait this long before the next try, and use plain starts meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,8 @@ class TemplateRunner(Runner):
                 template.end()
 
     async def _template_for(self, launch: Launch) -> Template | None:
-        """The template of this kind of container; several that wait for it share its start. ``None``: start plainly."""
+        """The template for this kind of container; several that wait for it share its start. ``None``: make a plain
+        start."""
         key = key_of(launch)
         task = self._templates.get(key)
         if task is not None and task.done() and not _lives(task):
@@ -142,7 +143,7 @@ class TemplateRunner(Runner):
         return template
 
     def _may_start(self, key: str) -> bool:
-        """When there is no more room, one is made only for what is asked for a second time: an option that one ECS task
+        """If there is no more room, one is made only for a second request of its kind: an option that one ECS task
         overrides must not cost the others their template."""
         living = [other for other, task in self._templates.items() if not task.done() or _lives(task)]
         first, full = key not in self._asked, len(living) >= self._most
@@ -181,7 +182,7 @@ class TemplateRunner(Runner):
 
 
 class TemplateFailed(Exception):
-    """A template came to nothing; the text is the last line that it said."""
+    """A template could not be made; the text is the last line that it printed."""
 
 
 @dataclass
@@ -189,10 +190,10 @@ class Template:
     """A process that forks on demand.
 
     Attributes:
-        process: it.
+        process: its process.
         control: our end of its socket.
         folder: its HOME.
-        used: when it was needed last, on the monotonic clock.
+        used: when it was last needed, on the monotonic clock.
     """
 
     process: subprocess.Popen[bytes]
@@ -202,15 +203,15 @@ class Template:
 
     @property
     def lives(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it can be used."""
         return self.process.poll() is None
 
     async def fork(self, launch: Launch, seconds: float) -> bool:
-        """Makes a container of it; false when it does not answer because it died or cannot fork.
+        """Forks a container from it; false if it does not answer because it died or cannot fork.
 
         Raises:
             CannotStart: the program cannot be started.
-            OSError, TimeoutError: it cannot be asked, or does not answer at all.
+            OSError, TimeoutError: it cannot be reached, or does not answer at all.
         """
         launch.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         words = bytes(launch.folder) + b"\0" + words_of(launch)
@@ -242,7 +243,7 @@ async def start_template(parent: Path, launch: Launch) -> Template:
         CannotPrepare, OSError, TimeoutError: there is none now.
     """
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # No other string in memory looks like this name: the image's module finds by it what remembers HOME.
+    # No other string in memory looks like this name: the image's module finds by it everything that remembers HOME.
     folder = Path(tempfile.mkdtemp(prefix="template-", dir=parent))
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -269,14 +270,14 @@ async def start_template(parent: Path, launch: Launch) -> Template:
             report = await asyncio.wait_for(read_line(pipe.fileno()), _START_SECONDS)
         if report.encode() != READY:
             raise TemplateFailed(_last_line(folder / "log"))
-    except BaseException:  # also when we are cancelled: no template without an owner
+    except BaseException:  # even if we are cancelled: no template without an owner
         template.end()
         raise
     return template
 
 
 def key_of(launch: Launch) -> str:
-    """What a template is made for: equal for containers that may come from the same one."""
+    """Identifies what a template is made for: equal for containers that may come from the same one."""
     words = (str(launch.executable), launch.template, *(f"{k}={v}" for k, v in base_of(launch.environment).items()))
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
@@ -292,7 +293,7 @@ def _used(task: asyncio.Task[Template | None]) -> float:
 
 
 def _available() -> int:
-    """Bytes of memory that the machine can still give; plenty where that cannot be known."""
+    """Bytes of memory that the machine can still give; a large number if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,12 +1,12 @@
-"""A template: a process that has prepared once what many containers need, and becomes containers by forking.
+"""A template: a process that prepares once what many containers need, and becomes containers by forking.
 
 Runs in an image: ``python -m skylift.localcloud.containers.template_process MODULE``. ``MODULE`` has three functions:
-``prepare()`` imports what is worth it, and may raise when there can be no template; ``fits(arguments)`` says whether a
-fork can act as ``python`` would with these arguments; ``act(arguments)`` does, and never returns.
+``prepare()`` imports what is worth it, and may raise if there can be no template; ``fits(arguments)`` says whether a
+fork can act as ``python`` would with these arguments; ``act(arguments)`` does so, and never returns.
 
-Standard input is the socket to the server, its only file: one byte with two descriptors asks for a container (the words
-that a shim gets, with the folder before them, and the pipe for the shim's report); its end ends the template. So no
-template outlives its server, however that ends. Containers outlive both: each has a shim of its own, as any container.
+Standard input is the socket to the server, its only file. One byte with two descriptors asks for a container (the words
+that a shim gets, preceded by the folder, and the pipe for the shim's report). When the socket closes, the template
+ends. So no template outlives its server, however that ends. Containers outlive both, because each has its own shim.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _MADV_COLLAPSE = 25
 
 
 class CannotFork(Exception):
-    """This process has what a fork would break: threads, or open files of its own."""
+    """This process has something that a fork would break: threads, or open files."""
 
 
 def main(module: str) -> None:
-    """Prepares, says so on standard output, forks until the server is gone; goes on after ``_serve`` only in a
-    container."""
+    """Prepares, reports that on standard output, and forks until the server is gone. Only a container continues after
+    ``_serve``."""
     if not sys.flags.safe_path:
         del sys.path[0]  # ``python -m`` put the working folder there; a container has its own
     program = importlib.import_module(module)
     gc.disable()
     program.prepare()
     gc.collect()
-    gc.freeze()  # or the first collection in a fork would write to, and so copy, every page
+    gc.freeze()  # otherwise the first collection in a fork would write to every page, and so copy it
     _use_huge_pages()
     _check()
     os.write(1, READY)
@@ -63,17 +63,15 @@ def _check() -> None:
     threads = os.listdir("/proc/self/task")
     files = set(os.listdir("/proc/self/fd")) - _STANDARD
     names = [os.readlink(f"/proc/self/fd/{name}") for name in files if os.path.lexists(f"/proc/self/fd/{name}")]
-    if len(threads) > 1 or names:  # the list of files was open itself while it was made; now it is gone
+    if len(threads) > 1 or names:  # the list of open files was itself open while it was made
         raise CannotFork(f"{len(threads)} threads, open files: {names}")
 
 
 def _use_huge_pages() -> None:
-    """Puts this process's memory into huge pages where the kernel can (Linux 6.1), which copies of them are made of 4
-    KiB all the same.
+    """Collapses memory into huge pages if the kernel can (Linux 6.1); copy-on-write still copies 4 KiB.
 
-    A fork copies, and an end tears down, one entry of the page table for each page: of 200 MB in small ones 13 ms of
-        CPU, twice in
-    each container. Before the first fork: later it would be memory of its own.
+    A fork copies one entry of the page table for each page, and an exit removes them: for 200 MB in small pages this
+    takes 13 ms of CPU, twice in each container. It must happen before the first fork; later it would be private memory.
     """
     try:
         with open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") as file:
@@ -92,7 +90,7 @@ def _use_huge_pages() -> None:
 
 
 def _serve(control: socket.socket) -> tuple[list[bytes], int]:
-    """Forks a shim for each request. Returns in the containers' processes: what to run, and the pipe for trouble."""
+    """Forks a shim for each request. Returns in the containers' processes: what to run, and the pipe for errors."""
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     os.set_blocking(woken, False)
@@ -116,14 +114,14 @@ def _serve(control: socket.socket) -> tuple[list[bytes], int]:
             print(f"no fork: {error}", file=sys.stderr, flush=True)  # noqa: T201
             pid = -1
         if pid == 0:
-            control.detach()  # its number stands for the container's standard input from here on
+            control.detach()  # from here on its number is the container's standard input
             return _as_shim(*descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _as_shim(spec: int, report: int) -> tuple[list[bytes], int]:
-    """The shim's side of the fork: forgets the template, then does as every shim does."""
+    """The shim's side of the fork: forgets the template, then acts like every shim."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -134,7 +132,7 @@ def _as_shim(spec: int, report: int) -> tuple[list[bytes], int]:
         os.closerange(3, _MOST_DESCRIPTORS)
         folder, executable, cwd, limits, *words = shim.read_everything(0).split(b"\0")
         return [executable, *words], shim.attend(folder, cwd, limits)
-    # Whatever it is, no second template may go on from here; the server starts plainly
+    # Whatever happens, no second template may go on from here; the server makes a plain start
     except BaseException:  # noqa: BLE001
         os._exit(1)
 
@@ -148,7 +146,7 @@ def _reap() -> None:
 
 
 def _take_environment(pairs: list[bytes]) -> None:
-    """Exactly these variables, for Python and for C."""
+    """Sets exactly these variables, for Python and for C."""
     os.environb.clear()
     for pair in pairs:
         name, _, value = pair.partition(b"=")
@@ -156,7 +154,7 @@ def _take_environment(pairs: list[bytes]) -> None:
 
 
 def _signals_of_python() -> None:
-    """What Python's start makes of a program's signals; the shim has set all to the system's defaults."""
+    """Sets signals as Python does at its start; the shim has set all to the system's defaults."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)

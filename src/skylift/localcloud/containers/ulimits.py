@@ -1,4 +1,4 @@
-"""``ulimits`` of a container definition: which of them a process of this machine gets, and how they are told to its
+"""``ulimits`` of a container definition: which of them a process on this machine gets, and how they are passed to its
 shim."""
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Ulimit = tuple[str, int, int]
-"""Name as ECS has it, soft and hard limit; -1 is unlimited."""
+"""ECS's name, soft and hard limit; -1 is unlimited."""
 OF_PROCESSES = frozenset({"core", "cpu", "data", "fsize", "memlock", "nice", "nofile", "rtprio", "rttime", "stack"})
-"""Those that the kernel counts for each process. It counts ``nproc``, ``sigpending`` and ``msgqueue`` for all processes
-of a user, so that a container's limit would count what else you run; it has forgotten ``locks``, and ignores ``rss``
+"""Those that the kernel counts per process. It counts ``nproc``, ``sigpending`` and ``msgqueue`` for all processes
+of a user, so a container's limit would count what else you run. It no longer uses ``locks``, and ignores ``rss``
 (getrlimit(2))."""
 
 
@@ -21,12 +21,12 @@ def ulimits_of(definition: Mapping[str, Any]) -> tuple[Ulimit, ...]:
 
 
 def refused(ulimits: Iterable[Ulimit]) -> str:
-    """Name of one that no kernel takes, its soft limit being above the hard one; or empty."""
+    """Name of one that no kernel accepts, because its soft limit is above the hard one; or empty."""
     return next((name for name, soft, hard in ulimits if hard != -1 and not 0 <= soft <= hard), "")
 
 
 def shim_word(ulimits: Iterable[Ulimit]) -> str:
-    """As a shim reads them: ``kind:soft:hard`` in the kernel's numbers, separated by spaces."""
+    """In the shim's format: ``kind:soft:hard`` in the kernel's numbers, separated by spaces."""
     known = [
         (getattr(resource, f"RLIMIT_{name.upper()}", None), soft, hard)
         for name, soft, hard in ulimits
