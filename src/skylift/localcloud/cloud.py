@@ -20,7 +20,7 @@ from skylift.localcloud.ecs.api import execute, sessions
 from skylift.localcloud.ecs.api.metadata import ContainerEndpoints
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
-from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_turnstile
+from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_start_limiter
 from skylift.localcloud.elb.balancer import Balancer
 from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsSecrets
 from skylift.localcloud.emulators.others import RestOfAws
@@ -92,7 +92,7 @@ class LocalCloud:
             neighbours = Neighbours(images, AwsLogs(self._rest), AwsSecrets(self._rest), balancer)
             bus = _Bus(self._rest)
             events = Events(cloud, bus, clock)
-            room = Slots(machine_slots(slots), machine_turnstile())
+            room = Slots(machine_slots(slots), machine_start_limiter())
             ecs = EcsProvider(cloud, neighbours, clock, on_change, runner, events, room)
             faults = Faults(clock, ecs_actions(ecs.engine))
             delivery = EventDelivery(cloud.database, events, FaultyBus(faults, bus))

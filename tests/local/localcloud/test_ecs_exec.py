@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.local.ecs_cloud import Cloud, definition, furnished, run, until
 
-from skylift.localcloud.containers.program import Program, Seance
+from skylift.localcloud.containers.program import InteractiveProgram, Program
 
 pytestmark = pytest.mark.local
 
@@ -48,8 +48,8 @@ def test_a_client_that_leaves_at_once_leaves_no_shell(tmp_path: Path) -> None:
 
     async def scenario() -> int:
         environment = {"PATH": "/usr/bin:/bin"}
-        seance = await Seance.begin(Program(("/bin/sleep", "300"), environment, tmp_path), terminal=True)
-        return await asyncio.wait_for(seance.close(), 10)
+        program = await InteractiveProgram.begin(Program(("/bin/sleep", "300"), environment, tmp_path), terminal=True)
+        return await asyncio.wait_for(program.close(), 10)
 
     assert asyncio.run(scenario()) == 137
 

@@ -58,7 +58,7 @@ async def exit_code(program: Program, seconds: float) -> int | None:
             await process.wait()
 
 
-class Seance:
+class InteractiveProgram:
     """One program inside a container, used interactively: through a terminal, or through pipes.
 
     ``output`` yields pairs of a stream (``o`` standard output, ``r`` standard error) and bytes, until the end.
@@ -72,7 +72,7 @@ class Seance:
         self._ending = asyncio.create_task(self._end_of_output())
 
     @classmethod
-    async def begin(cls, program: Program, terminal: bool) -> Seance:
+    async def begin(cls, program: Program, terminal: bool) -> InteractiveProgram:
         """Starts it. Raises ``OSError``."""
         if not terminal:
             pipe = asyncio.subprocess.PIPE

@@ -1,1 +1,1 @@
-"""The operations of ECS: one file for each family of the API."""
+"""The operations of ECS: one file for each subject of the API."""

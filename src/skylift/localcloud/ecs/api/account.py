@@ -1,5 +1,5 @@
-"""ECS's account settings: stored, shown with their defaults. They change nothing of what runs here, except tags and
-long ARNs, which always are as with the new setting."""
+"""ECS's account settings: stored, and shown with their defaults. They change nothing here, except tags and
+long ARNs, which always behave as with the new setting."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
@@ -25,8 +25,8 @@ _VALUES = {
     "defaultLogDriverMode": ("non-blocking", "blocking", "non-blocking"),
     "fargateEventWindows": ("disabled", *_SWITCH),
 }
-"""Name -> default, then the values that PutAccountSetting takes (API reference, PutAccountSetting; "Amazon ECS account
-settings")."""
+"""Name -> default, then the values that PutAccountSetting accepts (API reference, PutAccountSetting; "Amazon ECS
+account settings")."""
 
 
 class AccountOperations(EcsOperations):
@@ -37,11 +37,11 @@ class AccountOperations(EcsOperations):
         return self._put(request, request.get("principalArn") or caller.principal)
 
     def put_account_setting_default(self, caller: Caller, request: Request) -> Document:
-        """Sets one for everybody who has none of their own: it is the root user's."""
+        """Sets the default for all principals without their own setting (it belongs to the root user)."""
         return self._put(request, self._root)
 
     def list_account_settings(self, caller: Caller, request: Request) -> Document:
-        """What was set by a principal, or (``effectiveSettings``) what holds for it."""
+        """The settings of a principal, or (``effectiveSettings``) those that apply to it."""
         principal = request.get("principalArn") or caller.principal
         found = []
         for name, (default, *_) in _VALUES.items():
@@ -54,7 +54,7 @@ class AccountOperations(EcsOperations):
         return {"settings": shown, **more}
 
     def delete_account_setting(self, caller: Caller, request: Request) -> Document:
-        """Takes one back."""
+        """Removes one."""
         name, principal = request["name"], request.get("principalArn") or caller.principal
         found = self.store.settings.get(_key(name, principal))
         self.store.remove_thing("setting", _key(name, principal))

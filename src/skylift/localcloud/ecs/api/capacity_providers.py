@@ -1,4 +1,5 @@
-"""ECS's operations on capacity providers: Fargate's two, and one's own, whose ECS tasks run here like all others."""
+"""ECS's operations on capacity providers: Fargate's two, and the user's own, whose ECS tasks run here like all
+others."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
@@ -27,7 +28,7 @@ class CapacityProviderOperations(EcsOperations):
     """Create, describe, update and delete capacity providers."""
 
     def create_capacity_provider(self, caller: Caller, request: Request) -> Document:
-        """Writes one down. Its Auto Scaling group is not looked at: ECS tasks run on this machine."""
+        """Stores one. Ignores its Auto Scaling group: ECS tasks run on this machine."""
         name = request["name"]
         if not _NAME.fullmatch(name):
             raise invalid(
@@ -51,7 +52,7 @@ class CapacityProviderOperations(EcsOperations):
         return {"capacityProvider": provider}
 
     def describe_capacity_providers(self, caller: Caller, request: Request) -> Document:
-        """All, or those that are named (names or ARNs); unknown ones are failures with reason MISSING."""
+        """All, or the named ones (names or ARNs); unknown ones are failures with reason MISSING."""
         known = {**{name: self._fargate(name) for name in FARGATE_PROVIDERS}, **self.store.providers}
         names = [last_word(name) for name in request.get("capacityProviders", known)]
         if len(names) > 100:

@@ -22,7 +22,7 @@ class ClusterOperations(EcsOperations):
     """CreateCluster, DescribeClusters, ListClusters, UpdateCluster, PutClusterCapacityProviders, DeleteCluster."""
 
     def create_cluster(self, caller: Caller, request: Request) -> Document:
-        """Makes a cluster; ``default`` without a name. One that is there already is returned as it is."""
+        """Creates a cluster; ``default`` without a name. An existing one is returned unchanged."""
         name = request.get("clusterName") or "default"
         if not _NAME.fullmatch(name):
             raise invalid(
@@ -117,7 +117,7 @@ class ClusterOperations(EcsOperations):
         }
 
     def _check_providers(self, request: Request) -> None:
-        """Names that are known, and a lawful default strategy of them."""
+        """Checks that the names are known, and that the default strategy is valid."""
         names = request.get("capacityProviders", ())
         known = {*FARGATE_PROVIDERS, *self.store.providers}
         for name in names:
@@ -126,7 +126,7 @@ class ClusterOperations(EcsOperations):
         check_strategy(request.get("defaultCapacityProviderStrategy", ()), names, known)
 
     def _check_in_use(self, cluster: Document, names: Collection[str]) -> None:
-        """A provider that a service or an ECS task uses cannot be taken from its cluster (API reference,
+        """A provider in use by a service or an ECS task cannot be removed from its cluster (API reference,
         PutClusterCapacityProviders)."""
         arn = cluster["clusterArn"]
         used = {
@@ -143,7 +143,7 @@ class ClusterOperations(EcsOperations):
 
 
 def _without(cluster: Document, include: Collection[str]) -> Document:
-    """Tags, settings and configuration are shown to whom asks for them (API reference, DescribeClusters:
+    """Tags, settings and configuration are shown only on request (API reference, DescribeClusters:
     ``include``)."""
     if "TAGS" not in include:
         cluster["tags"] = []

@@ -31,7 +31,7 @@ class TaskDefinitionOperations(EcsOperations):
     """Register, describe, list, deregister and delete task definitions."""
 
     def register_task_definition(self, caller: Caller, request: Request) -> Document:
-        """A new revision of a family: one more than the highest there has been."""
+        """A new revision of a family: one more than the highest so far."""
         check_definition(request)
         family = request["family"]
         known = self.revisions(family)
@@ -87,7 +87,7 @@ class TaskDefinitionOperations(EcsOperations):
         return {"families": families, **more}
 
     def deregister_task_definition(self, caller: Caller, request: Request) -> Document:
-        """Makes a revision INACTIVE: what runs goes on, nothing new may use it."""
+        """Makes a revision INACTIVE: what runs goes on, but nothing new may use it."""
         reference = request["taskDefinition"]
         if ":" not in reference.rsplit("/", 1)[-1]:
             raise client_error("Revision is missing: a task definition is deregistered as family:revision.")
@@ -100,7 +100,7 @@ class TaskDefinitionOperations(EcsOperations):
         return {"taskDefinition": shown(found, "tags")}
 
     def delete_task_definitions(self, caller: Caller, request: Request) -> Document:
-        """Marks INACTIVE revisions for deletion; one that still is ACTIVE is a failure."""
+        """Marks INACTIVE revisions for deletion; an ACTIVE one is a failure."""
         references = request["taskDefinitions"]
         if not 1 <= len(references) <= 10:
             raise invalid("taskDefinitions must have 1 to 10 entries.")
@@ -124,7 +124,7 @@ class TaskDefinitionOperations(EcsOperations):
 
 
 def _completed(container: Document) -> Document:
-    """A container definition with the members that ECS adds when they were left out."""
+    """A container definition with the members that ECS adds if they are missing."""
     filled: Document = {
         "cpu": 0,
         "portMappings": [],

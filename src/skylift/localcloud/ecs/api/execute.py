@@ -1,4 +1,4 @@
-"""ECS's ExecuteCommand: opens a session in a container (``sessions.py``); and the same for the owner's own tools."""
+"""ECS's ExecuteCommand: opens a session in a container (``sessions.py``), also for the owner's own tools."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
@@ -38,7 +38,7 @@ class ExecuteOperations(EcsOperations):
     sessions: Sessions
 
     def execute_command(self, caller: Caller, request: Request) -> Document:
-        """A session for one command in a container of an ECS task that was run with ``enableExecuteCommand``."""
+        """Opens a session for one command in a container of an ECS task that was run with ``enableExecuteCommand``."""
         cluster = self.cluster(request)
         if not request["interactive"]:
             raise invalid("Interactive is the only mode supported currently.")
@@ -58,7 +58,7 @@ class ExecuteOperations(EcsOperations):
         }
 
     def enter(self, task: EcsTask, name: str, words: Sequence[str]) -> tuple[Document, dict[str, str]]:
-        """The container, and a session in it in ExecuteCommand's shape.
+        """The container, and a session in it in ExecuteCommand's format.
 
         Raises:
             AwsError: ``InvalidParameterException`` or ``TargetNotConnectedException``.
@@ -90,8 +90,8 @@ def _words(command: str) -> list[str]:
 
 
 class ExecRoute:
-    """``POST /_skylift/exec`` behind the gate, for the owner: ``{"cluster", "task", "container", "command": [...]}``;
-    any running container, whether ``enableExecuteCommand`` is on or not. Answers with the session."""
+    """``POST /_skylift/exec``, signed, for the owner: ``{"cluster", "task", "container", "command": [...]}``;
+    any running container, with or without ``enableExecuteCommand``. Answers with the session."""
 
     def __init__(self, operations: ExecuteOperations) -> None:
         self._operations = operations

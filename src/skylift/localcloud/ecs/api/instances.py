@@ -12,10 +12,10 @@ from skylift.wire.provider import Caller
 
 
 class InstanceOperations(EcsOperations):
-    """Answers for a cluster without instances of one's own."""
+    """Answers for a cluster without instances."""
 
     def list_container_instances(self, caller: Caller, request: Request) -> Document:
-        """None."""
+        """Always empty."""
         self.cluster(request)
         return {"containerInstanceArns": []}
 
@@ -28,7 +28,7 @@ class InstanceOperations(EcsOperations):
         return {"containerInstances": [], "failures": self._missing(request)}
 
     def start_task(self, caller: Caller, request: Request) -> Document:
-        """Places ECS tasks on named instances: each is a failure with reason MISSING."""
+        """Starts ECS tasks on named instances: each is a failure with reason MISSING."""
         self.runnable_definition(request["taskDefinition"])
         if not 1 <= len(request["containerInstances"]) <= 10:
             raise invalid("Container instances must be 1 to 10.")
@@ -39,22 +39,22 @@ class InstanceOperations(EcsOperations):
         raise client_error("Container instances cannot be registered here: ECS tasks run as on Fargate.")
 
     def deregister_container_instance(self, caller: Caller, request: Request) -> Document:
-        """There is none."""
+        """There are none."""
         self.cluster(request)
         raise invalid("Instance is not registered in any cluster.")
 
     def list_attributes(self, caller: Caller, request: Request) -> Document:
-        """None."""
+        """Always empty."""
         self.cluster(request)
         return {"attributes": []}
 
     def put_attributes(self, caller: Caller, request: Request) -> Document:
-        """There is nothing to put them on."""
+        """There are no targets."""
         self.cluster(request)
         raise AwsError("TargetNotFoundException", "The specified target wasn't found.")
 
     def delete_attributes(self, caller: Caller, request: Request) -> Document:
-        """There is nothing to delete them from."""
+        """There are no targets."""
         return self.put_attributes(caller, request)
 
     def describe_task_sets(self, caller: Caller, request: Request) -> Document:

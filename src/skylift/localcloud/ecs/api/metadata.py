@@ -1,7 +1,7 @@
 """What a container can ask about itself over HTTP: credentials of its role, and task metadata version 4.
 
-Sources: "IAM roles for tasks" and "Amazon ECS task metadata endpoint version 4 for tasks on Fargate". The container's
-address of both comes in its environment; the credentials need the token that is there too, the metadata's address
+Sources: "IAM roles for tasks" and "Amazon ECS task metadata endpoint version 4 for tasks on Fargate". Both addresses
+are in the container's environment. The credentials need the token that is there too; the metadata's address
 cannot be guessed.
 """
 
@@ -24,9 +24,9 @@ from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
 from skylift.wire.signing.keys import DerivedKeys
 
 CREDENTIAL_SECONDS = 6 * 3600.0
-"""How long a role's credentials hold (ECS: up to six hours; SDKs fetch new ones before)."""
+"""How long a role's credentials are valid (ECS: up to six hours; SDKs fetch new ones before)."""
 DEFAULT_ROLE = "skylift-default-task-role"
-"""Stands for the role of a task definition without ``taskRoleArn``. On AWS such ECS tasks have no credentials at
+"""The role of a task definition without ``taskRoleArn``. On AWS such ECS tasks have no credentials at
 all."""
 
 
@@ -44,8 +44,8 @@ class ContainerEndpoints:
         return {CREDENTIALS: self.credentials, METADATA: self.metadata}
 
     async def credentials(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """``GET .../{task id}`` with the container's token: credentials that botocore's container provider
-        understands."""
+        """``GET .../{task id}`` with the container's token: credentials in the format of botocore's container
+        provider."""
         task = self._store.tasks.get(scope["path"].rsplit("/", 1)[-1])
         shown = dict(scope["headers"]).get(b"authorization", b"")
         if task is None or task.stopped or not hmac.compare_digest(shown, task.credential.encode()):
@@ -54,8 +54,8 @@ class ContainerEndpoints:
         await _send(send, 200, self._credentials(task))
 
     async def metadata(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """``GET .../{container's runtime id}`` with nothing, ``/task``, ``/taskWithTags``, ``/stats`` or
-        ``/task/stats`` behind."""
+        """``GET .../{container's runtime id}``, alone or followed by ``/task``, ``/taskWithTags``, ``/stats`` or
+        ``/task/stats``."""
         runtime_id, _, rest = scope["path"].removeprefix(METADATA + "/").partition("/")
         task = self._store.tasks.get(runtime_id.partition("-")[0])
         container = (

@@ -1,4 +1,4 @@
-"""What all operations of ECS share: who they work with, and how references are resolved."""
+"""What all operations of ECS share: their collaborators, and how references are resolved."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EcsOperations:
         return self.engine.clock
 
     def cluster(self, request: Mapping[str, Any]) -> Document:
-        """The active cluster that a request names; ``default`` when it names none.
+        """The active cluster that a request names; ``default`` if it names none.
 
         Raises:
             AwsError: ``ClusterNotFoundException``.
@@ -49,10 +49,10 @@ class EcsOperations:
         return found
 
     def with_strategy(self, request: Request, cluster: Document) -> Request:
-        """The request with the cluster's default strategy where it names neither a strategy nor a launch type.
+        """The request, with the cluster's default strategy if it names neither a strategy nor a launch type.
 
         Raises:
-            AwsError: as ``strategy.check_strategy``.
+            AwsError: like ``strategy.check_strategy``.
         """
         if request.get("launchType") and request.get("capacityProviderStrategy"):
             raise invalid(
@@ -78,7 +78,7 @@ class EcsOperations:
         return found
 
     def runnable_definition(self, reference: str) -> Document:
-        """A task definition that new ECS tasks may use. Raises ``ClientException``, as RunTask."""
+        """A task definition that new ECS tasks may use. Raises ``ClientException``, like RunTask."""
         found = self.find_definition(reference)
         if found is None:
             raise client_error("TaskDefinition not found.")
@@ -87,7 +87,7 @@ class EcsOperations:
         return found
 
     def find_definition(self, reference: str) -> Document | None:
-        """As ``definition``, or ``None``."""
+        """Like ``definition``, or ``None``."""
         family, _, revision = last_word(reference).partition(":")
         if revision:
             return next((d for d in self.revisions(family) if str(d["revision"]) == revision), None)
@@ -102,6 +102,6 @@ class EcsOperations:
         )
 
     def tasks_in(self, cluster_arn: str, *, stopped: bool) -> Iterable[EcsTask]:
-        """ECS tasks of a cluster, oldest first; those that are over only if ``stopped``."""
+        """ECS tasks of a cluster, oldest first; ended ones only if ``stopped``."""
         tasks = self.store.tasks.values() if stopped else self.store.alive.values()
         return (task for task in tasks if task.document["clusterArn"] == cluster_arn)

@@ -1,4 +1,4 @@
-"""ECS's task protection: an ECS task of a service that says it must not be ended by scaling in or by a deployment.
+"""ECS's task protection: an ECS task of a service asks not to be ended by scaling in or by a deployment.
 
 Source: API reference, UpdateTaskProtection and GetTaskProtection; "API failure reasons".
 """
@@ -23,7 +23,7 @@ class ProtectionOperations(EcsOperations):
     """UpdateTaskProtection, GetTaskProtection."""
 
     def update_task_protection(self, caller: Caller, request: Request) -> Document:
-        """Protects up to 10 ECS tasks of services for 1 to 2,880 minutes, or takes it back."""
+        """Protects up to 10 ECS tasks of services for 1 to 2,880 minutes, or removes the protection."""
         minutes = request.get("expiresInMinutes", DEFAULT_MINUTES)
         if not 1 <= len(request["tasks"]) <= 10:
             raise invalid("Tasks must be 1 to 10.")
@@ -44,7 +44,7 @@ class ProtectionOperations(EcsOperations):
         return {"protectedTasks": [self._protected(task) for task in tasks], "failures": failures}
 
     def get_task_protection(self, caller: Caller, request: Request) -> Document:
-        """Up to 100 ECS tasks; without names, all of the cluster's that are protected."""
+        """Up to 100 ECS tasks; without names, all protected ones of the cluster."""
         cluster = self.cluster(request)
         names = request.get("tasks")
         if names is None:

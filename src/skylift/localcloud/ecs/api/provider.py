@@ -1,4 +1,4 @@
-"""Serves ``ecs``: puts store, engine, keeper and operations together."""
+"""Serves ``ecs``: combines store, engine, service scheduler and operations."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class EcsProvider(
         events: Events | None = None,
         slots: Slots | None = None,
     ) -> None:
-        """Opens ``cloud.db`` in the cloud's folder; nothing runs yet. Without ``events`` nobody is told of any."""
+        """Opens ``cloud.db`` in the cloud's folder; nothing runs yet. Without ``events`` none are sent."""
         cloud.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         events = events or Events(cloud, NoBus(), clock)
         store = EcsStore(cloud.database, events.ring)
@@ -70,12 +70,12 @@ class EcsProvider(
         self.sessions = Sessions(cloud.endpoint, clock)
 
     async def start(self) -> None:
-        """Takes up what was there before: containers that still run, services that are wanted."""
+        """Adopts earlier state: containers that still run, and services."""
         await self.engine.start()
         self.scheduler.start()
 
     async def close(self) -> None:
-        """Ends all containers; what is recorded stays on disk. Safe to call when ``start`` was not."""
+        """Ends all containers; records stay on disk. Safe to call without ``start``."""
         self.scheduler.close()
         await self.engine.close()
         await self._runner.close()

@@ -1,4 +1,4 @@
-"""ECS's operations on services. They write down what is wanted; ``services/scheduler.py`` makes it so."""
+"""ECS's operations on services. They store what is wanted; ``services/scheduler.py`` does it."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
@@ -52,7 +52,7 @@ class ServiceOperations(EcsOperations):
     """CreateService, UpdateService, DescribeServices, ListServices, DeleteService."""
 
     def create_service(self, caller: Caller, request: Request) -> Document:
-        """Writes a service down. The same request again (client token or not) returns the service that is there."""
+        """Stores a service. The same request again (with or without client token) returns the existing service."""
         cluster = self.cluster(request)
         definition = self.runnable_definition(request.get("taskDefinition", ""))
         request = self.with_strategy(request, cluster)
@@ -74,7 +74,7 @@ class ServiceOperations(EcsOperations):
         return {"service": shown(service.document)}
 
     def update_service(self, caller: Caller, request: Request) -> Document:
-        """Changes what is wanted; a new task definition (or ``forceNewDeployment``) begins a deployment."""
+        """Changes the service; a new task definition (or ``forceNewDeployment``) begins a deployment."""
         cluster = self.cluster(request)
         service = self._active(cluster, request["service"])
         document = service.document
@@ -128,7 +128,7 @@ class ServiceOperations(EcsOperations):
         return {"services": services, "failures": failures}
 
     def list_services_by_namespace(self, caller: Caller, request: Request) -> Document:
-        """Service Connect is not served, so there is no namespace."""
+        """Service Connect is not supported, so there is no namespace."""
         raise AwsError("NamespaceNotFoundException", "The specified namespace was not found.")
 
     def list_services(self, caller: Caller, request: Request) -> Document:
@@ -146,7 +146,8 @@ class ServiceOperations(EcsOperations):
         return {"serviceArns": shown_arns, **more}
 
     def delete_service(self, caller: Caller, request: Request) -> Document:
-        """Drains a service: its ECS tasks are stopped, then it is INACTIVE. ``force`` is needed above zero."""
+        """Drains a service: its ECS tasks are stopped, then it is INACTIVE. Above a count of zero it needs
+        ``force``."""
         cluster = self.cluster(request)
         service = self._active(cluster, request["service"])
         document = service.document
@@ -233,5 +234,5 @@ class ServiceOperations(EcsOperations):
 
 
 def _usual_type(definition: Document) -> str:
-    """Where no launch type is said: there are no instances here, so Fargate, if the definition can."""
+    """The default launch type: there are no instances here, so Fargate, if the definition allows it."""
     return "FARGATE" if "FARGATE" in definition.get("requiresCompatibilities", ()) else "EC2"

@@ -1,15 +1,15 @@
-"""Shells in containers, over HTTP: sessions that ExecuteCommand opened, and the route on which somebody talks to one.
+"""Shells in containers, over HTTP: sessions that ExecuteCommand opened, and the route on which a client uses one.
 
-AWS's own protocol (Session Manager's websocket) is not needed here: a session is one request whose body is what is
-typed and whose answer is what is shown, both as frames, at the same time. A frame is one letter, four bytes of length
-(big endian), and as many bytes:
+AWS's own protocol (Session Manager's websocket) is not needed here. A session is one request whose body is the input
+and whose answer is the output, both as frames, at the same time. A frame is one letter, four bytes of length
+(big endian), and that many bytes:
 
 to the container    ``i`` input, ``e`` no more input, ``w`` the window's size (``rows columns`` as text)
 from the container  ``o`` standard output, ``r`` standard error (only without a terminal), ``x`` the exit code as text:
-the last
+                    the last frame
 
-A session is for one connection, within ten minutes, with its token in the header ``authorization``. When the connection
-or the container ends, its program is killed.
+A session accepts one connection, within ten minutes, with its token in the header ``authorization``. When the
+connection or the container ends, its program is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from skylift.core.clock import Clock
-from skylift.localcloud.containers.program import Program, Seance
+from skylift.localcloud.containers.program import InteractiveProgram, Program
 from skylift.localcloud.containers.runner import CannotStart, Ended
 from skylift.wire.asgi import Answer, Receive, Scope, Send, send_answer
 
@@ -33,7 +33,7 @@ SESSION_SECONDS = 600.0
 LONGEST_FRAME = 1 << 20
 _CANNOT_RUN = 127
 _MOST_CELLS = 65535
-"""Of a terminal's window, in each direction."""
+"""Most rows or columns of a terminal's window."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Session:
 
 
 class Sessions:
-    """All that wait."""
+    """All waiting sessions."""
 
     def __init__(self, endpoint: str, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -61,7 +61,7 @@ class Sessions:
         self._waiting: dict[str, Session] = {}
 
     def open(self, begin: Callable[[bool], Awaitable[Program]], ended: asyncio.Future[Ended]) -> dict[str, str]:
-        """A new session, in ExecuteCommand's shape."""
+        """A new session, in ExecuteCommand's format."""
         oldest = self._clock() - SESSION_SECONDS
         self._waiting = {name: one for name, one in self._waiting.items() if one.opened > oldest}
         session = Session(begin, ended, self._clock())
@@ -93,7 +93,7 @@ def frame(kind: str, data: bytes) -> bytes:
 
 
 def frames(buffer: bytearray) -> Iterator[tuple[str, bytes]]:
-    """Takes whole frames off a buffer. One that is too long ends them: ``("!", b"")``."""
+    """Removes whole frames from a buffer. One that is too long ends them: ``("!", b"")``."""
     while len(buffer) >= 5:
         size = int.from_bytes(buffer[1:5], "big")
         if size > LONGEST_FRAME:
@@ -108,26 +108,26 @@ def frames(buffer: bytearray) -> Iterator[tuple[str, bytes]]:
 
 async def _talk(session: Session, terminal: bool, receive: Receive, send: Send) -> int:
     try:
-        seance = await Seance.begin(await session.begin(terminal), terminal)
+        program = await InteractiveProgram.begin(await session.begin(terminal), terminal)
     except (CannotStart, OSError) as error:
         text = f"{error}\r\n".encode()
         await send({"type": "http.response.body", "body": frame("o" if terminal else "r", text), "more_body": True})
         return _CANNOT_RUN
-    typing = asyncio.create_task(_listen(seance, receive))
-    showing = asyncio.create_task(_show(seance, send))
+    typing = asyncio.create_task(_listen(program, receive))
+    showing = asyncio.create_task(_show(program, send))
     over: list[asyncio.Future[Any]] = [typing, showing, session.ended]
     try:
         await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
     finally:
         typing.cancel()
         showing.cancel()
-        code = await seance.close()
+        code = await program.close()
         await asyncio.gather(typing, showing, return_exceptions=True)
     return code
 
 
-async def _listen(seance: Seance, receive: Receive) -> None:
-    """Hands on what is typed. Returns when the client is gone; the end of its input alone is no end."""
+async def _listen(program: InteractiveProgram, receive: Receive) -> None:
+    """Passes the input on. Returns when the client is gone; the end of its input alone does not end it."""
     buffer = bytearray()
     while True:
         message = await receive()
@@ -136,18 +136,18 @@ async def _listen(seance: Seance, receive: Receive) -> None:
         buffer += message.get("body", b"")
         for kind, data in frames(buffer):
             if kind == "i":
-                await seance.write(data)
+                await program.write(data)
             elif kind == "e":
-                await seance.end_input()
+                await program.end_input()
             elif kind == "w":
                 with contextlib.suppress(ValueError):
                     rows, columns = (min(int(word), _MOST_CELLS) for word in data[:40].split())
-                    seance.resize(max(1, rows), max(1, columns))
+                    program.resize(max(1, rows), max(1, columns))
             else:
                 return
 
 
-async def _show(seance: Seance, send: Send) -> None:
-    while (said := await seance.output.get()) is not None:
+async def _show(program: InteractiveProgram, send: Send) -> None:
+    while (said := await program.output.get()) is not None:
         kind, data = said
         await send({"type": "http.response.body", "body": frame(kind, data), "more_body": True})

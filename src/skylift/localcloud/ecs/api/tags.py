@@ -35,7 +35,7 @@ class EcsTagOperations(EcsOperations):
         return {"tags": document["tags"]}
 
     def _tagged(self, arn: str) -> tuple[Document, Callable[[], None]]:
-        """The document with the tags, and how it is saved."""
+        """The document with the tags, and how to save it."""
         parts = arn.split(":", 5)
         if len(parts) < 6 or parts[2] != "ecs":
             raise invalid("Invalid identifier: Identifier is for an unknown resource type.")
@@ -58,7 +58,7 @@ class EcsTagOperations(EcsOperations):
 
 
 def _replace(document: Document, tags: list[Document], save: Callable[[], None]) -> None:
-    """New tags, if they can be saved."""
+    """Sets new tags, if they can be saved."""
     before, document["tags"] = document["tags"], tags
     try:
         save()

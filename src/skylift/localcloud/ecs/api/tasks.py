@@ -51,7 +51,7 @@ class TaskOperations(EcsOperations):
         return {"tasks": [shown(task.document) for task in tasks], "failures": []}
 
     def stop_task(self, caller: Caller, request: Request) -> Document:
-        """Asks an ECS task to end: SIGTERM, after ``stopTimeout`` SIGKILL. One that is over is returned as it is."""
+        """Asks an ECS task to end: SIGTERM, and SIGKILL after ``stopTimeout``. An ended one is returned unchanged."""
         cluster = self.cluster(request)
         task = self._find(cluster["clusterArn"], request["task"])
         if task is None:
@@ -77,10 +77,10 @@ class TaskOperations(EcsOperations):
         return {"tasks": tasks, "failures": failures}
 
     def list_tasks(self, caller: Caller, request: Request) -> Document:
-        """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING unless said
-        otherwise."""
+        """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING by
+        default."""
         cluster = self.cluster(request)
-        if "containerInstance" in request:  # as on Fargate: there is none
+        if "containerInstance" in request:  # as on Fargate, there are none
             raise invalid("The referenced container instance was not found.")
         filters = {"family", "serviceName", "launchType"} & request.keys()
         if "startedBy" in request and filters:
@@ -89,7 +89,7 @@ class TaskOperations(EcsOperations):
             (cluster["clusterArn"], last_word(request["serviceName"])) not in self.store.services
         ):
             raise AwsError("ServiceNotFoundException", "Service not found.")
-        # What is over has the desired status STOPPED: the history need not be looked through for anything else.
+        # Ended ECS tasks have the desired status STOPPED, so for anything else we need not search the history.
         tasks = self.tasks_in(cluster["clusterArn"], stopped=request.get("desiredStatus") == "STOPPED")
         found = [task.document["taskArn"] for task in tasks if _matches(task, request)]
         arns, more = page(found, request)

@@ -1,1 +1,1 @@
-"""What ECS keeps and its rules: shapes, checks, lifecycles, store."""
+"""What ECS stores, and its rules: shapes, checks, lifecycles, store."""

@@ -1,4 +1,4 @@
-"""What RegisterTaskDefinition and RunTask refuse beyond what botocore's model says. Pure; each rule with its source.
+"""What RegisterTaskDefinition and RunTask refuse beyond botocore's model. Pure; each rule with its source.
 
 Sources: "Amazon ECS task definition parameters for Fargate" (sizes, network mode), "Specifying sensitive data"
 (secrets), "Using the awslogs log driver" (log options), API reference of RunTask (overrides, count, network
@@ -134,7 +134,7 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
 
 
 def _check_unserved(container: Document) -> None:
-    """What ECS has and this local cloud does not: refused, not silently left out."""
+    """Refuses what ECS has but this local cloud does not; does not silently ignore it."""
     for member in ("mountPoints", "volumesFrom", "environmentFiles", "links", "firelensConfiguration"):
         if container.get(member):
             raise client_error(f"Container '{container['name']}': {member} is not served by skylift's local cloud.")
@@ -217,7 +217,7 @@ def check_run(request: Mapping[str, Any], definition: Document) -> None:
 
 
 def check_placement(request: Mapping[str, Any], definition: Document) -> None:
-    """What RunTask and CreateService ask of launch type and network configuration."""
+    """What RunTask and CreateService require of launch type and network configuration."""
     awsvpc = definition.get("networkMode") == "awsvpc"
     network = request.get("networkConfiguration", {}).get("awsvpcConfiguration")
     if awsvpc and not network:
@@ -231,7 +231,7 @@ def check_placement(request: Mapping[str, Any], definition: Document) -> None:
 
 
 def check_overrides(overrides: Document, definition: Document) -> None:
-    """Size, container names, and what is not served."""
+    """Size, container names, and what is not supported."""
     size = len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)) if overrides else 0
     if size > MOST_OVERRIDE_CHARACTERS:
         raise invalid(f"Container Overrides length must be at most {MOST_OVERRIDE_CHARACTERS}")

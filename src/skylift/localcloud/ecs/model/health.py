@@ -1,9 +1,8 @@
-"""A container's health check: when it runs, and what its outcomes mean for the container and the ECS task.
+"""A container's health check: when it runs, and what its results mean for the container and the ECS task.
 
 Source: API reference, ``HealthCheck`` (ranges and defaults) and "Determine Amazon ECS task health using container
-health checks":
-only essential containers with a health check count for the ECS task; a failure in the start period does not count, a
-success there ends it.
+health checks": only essential containers with a health check count for the ECS task; a failure in the start period does
+not count, and a success there ends the period.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Pulse:
-    """What is known of a container's health: its status, and failures in a row that count."""
+    """What is known about a container's health: its status, and failures in a row that count."""
 
     status: str = UNKNOWN
     failures: int = 0
 
 
 def check_of(definition: Mapping[str, Any]) -> HealthCheck | None:
-    """The health check of a container definition; ``NONE`` switches the image's off, and ours have none."""
+    """The health check of a container definition; ``NONE`` disables the image's, and our images have none."""
     check = definition.get("healthCheck")
     if not check or check["command"][:1] == ["NONE"]:
         return None
@@ -75,7 +74,7 @@ def after(check: HealthCheck, pulse: Pulse, good: bool, age: float) -> Pulse:
 
 
 def task_health(essential: Iterable[str]) -> str:
-    """The ECS task's health, of the statuses of its essential containers that have a check."""
+    """The ECS task's health, from the statuses of its essential containers that have a check."""
     statuses = set(essential)
     if UNHEALTHY in statuses:
         return UNHEALTHY
@@ -89,7 +88,7 @@ async def watch(
     told: Callable[[str], None],
     clock: Clock,
 ) -> None:
-    """Checks, the first time after one interval, and tells of every new status. Until cancelled."""
+    """Checks, for the first time after one interval, and reports every new status. Until cancelled."""
     began = clock()
     while True:
         await asyncio.sleep(check.interval)

@@ -1,4 +1,4 @@
-"""A mapping whose values may wait as text until somebody asks for them: a long history costs little at a start."""
+"""A mapping whose values stay text until somebody asks for them, so that a long history costs little at start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class LazyMapping(MutableMapping[str, T], Generic[T]):
-    """As a dict, in the order of insertion; ``parse`` makes a value of its text, once."""
+    """Like a dict, in insertion order; ``parse`` makes a value from its text, once."""
 
     def __init__(self, parse: Callable[[str], T]) -> None:
         self._parse = parse

@@ -1,7 +1,7 @@
-"""The lives that ECS's things live, as tables.
+"""The lifecycles of ECS's objects, as tables.
 
-Source of the ECS task's states: "Amazon ECS task lifecycle" in the developer guide. ``ACTIVATING`` and ``DEACTIVATING``
-are passed through when a load balancer has to learn of the ECS task, or to forget it.
+Source of the ECS task's states: "Amazon ECS task lifecycle" in the developer guide. ECS tasks pass through
+``ACTIVATING`` and ``DEACTIVATING`` if a load balancer must add or remove them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TaskState(StrEnum):
 ECS_TASK: Lifecycle[TaskState] = Lifecycle(
     "ECS task",
     {
-        # Stopped before anything was started: nothing to send a signal to.
+        # Stopped before anything was started: there is nothing to signal.
         TaskState.PROVISIONING: frozenset({TaskState.PENDING, TaskState.DEPROVISIONING}),
         TaskState.PENDING: frozenset(
             {TaskState.ACTIVATING, TaskState.RUNNING, TaskState.STOPPING, TaskState.DEPROVISIONING}

@@ -1,7 +1,7 @@
-"""What CreateService and UpdateService refuse beyond what botocore's model says. Pure; each rule with its source.
+"""What CreateService and UpdateService refuse beyond botocore's model. Pure; each rule with its source.
 
-Sources: API reference (CreateService, DeploymentConfiguration), "Service definition parameters". What ECS has and this
-local cloud does not is refused, not silently left out.
+Sources: API reference (CreateService, DeploymentConfiguration), "Service definition parameters". What ECS has but this
+local cloud does not is refused, not silently ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LONGEST_GRACE = 2_147_483_647
 
 
 def check_service(request: Mapping[str, Any]) -> None:
-    """Refuses a service that ECS would not take (``InvalidParameterException``)."""
+    """Refuses a service that ECS would not accept (``InvalidParameterException``)."""
     if "serviceName" in request and not _NAME.fullmatch(request["serviceName"]):
         raise invalid("Service name must have up to 255 letters, numbers, underscores and hyphens.")
     if request.get("schedulingStrategy", "REPLICA") != "REPLICA":
@@ -42,7 +42,7 @@ def _check_grace(request: Mapping[str, Any]) -> None:
 
 
 def check_deployment(configuration: Mapping[str, Any]) -> None:
-    """Percentages that leave a deployment no room, and strategies that are not served."""
+    """Refuses percentages that leave a deployment no room, and unsupported strategies."""
     least, most = configuration.get("minimumHealthyPercent", 100), configuration.get("maximumPercent", 200)
     if least < 0 or most < 100:
         raise invalid("minimumHealthyPercent must not be negative, and maximumPercent must be at least 100.")

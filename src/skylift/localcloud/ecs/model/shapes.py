@@ -1,4 +1,4 @@
-"""ARNs, references and times in ECS's shapes: the edge between documents and the wire."""
+"""ARNs, references and times in ECS's format: between stored documents and the wire."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TIMES = frozenset(
 
 
 def shown(document: Mapping[str, Any], *without: str) -> Document:
-    """The document as boto3's users see it: times as ``datetime`` (UTC), and the named members left out."""
+    """The document as boto3's users see it: times as ``datetime`` (UTC), without the named members."""
     return {key: _shown(key, value) for key, value in document.items() if key not in without}
 
 
@@ -57,21 +57,21 @@ def last_word(reference: str) -> str:
 
 
 def new_id() -> str:
-    """Thirty-two hex digits, as ECS names its tasks and containers."""
+    """Thirty-two hex digits, like the ids of ECS's tasks and containers."""
     return secrets.token_hex(16)
 
 
 def digest(value: Any) -> str:
-    """A digest of any JSON-like value, for telling whether two requests are the same."""
+    """A digest of any JSON-like value, to tell whether two requests are the same."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def page(items: Iterable[T], request: Mapping[str, Any], most: int = 100) -> tuple[list[T], dict[str, str]]:
-    """One page of ``items`` and, when more follow, ``{"nextToken": ...}`` to be merged into the answer.
+    """One page of ``items`` and, if more follow, ``{"nextToken": ...}`` to merge into the answer.
 
     Raises:
-        AwsError: ``InvalidParameterException`` for a token that we did not give.
+        AwsError: ``InvalidParameterException`` for a token that is not ours.
     """
     everything = list(items)
     start = natural(request.get("nextToken") or "0")
@@ -93,7 +93,7 @@ def client_error(message: str) -> AwsError:
 
 
 def merged_tags(present: Iterable[Mapping[str, str]], added: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Tags with later ones replacing earlier ones of the same key; at most 50 may remain
+    """Tags, where later ones replace earlier ones with the same key; at most 50 may remain
     (``InvalidParameterException``)."""
     added = list(added)
     tags = {tag["key"]: tag.get("value", "") for tag in (*present, *added)}

@@ -1,7 +1,7 @@
-"""Everything that ECS knows, in memory, and on disk in one transactional store (SQLite, WAL).
+"""Everything that ECS knows, in memory and on disk, in one transactional store (SQLite, WAL).
 
 Reads never touch the disk. A write is one short transaction: what a call has accepted is there after ``kill -9``.
-Secrets' values are never in it: definitions hold references only.
+The store never contains secret values: definitions only refer to them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ STOPPED_SECONDS = 3600.0
 """How long a stopped ECS task stays visible: "at least one hour" (ECS API reference, DescribeTasks)."""
 
 SOON_SECONDS = 0.02
-"""How long a change may wait for others to be written with it."""
+"""How long a change may wait to be written together with others."""
 
 OWED_SECONDS = 5.0
-"""Between two attempts to write what has happened and could not be written (a full disk)."""
+"""Seconds between two attempts to write what could not be written (a full disk)."""
 
 _HISTORY = """
 SELECT id, body, json_extract(body, '$.document.lastStatus'), json_extract(body, '$.document.clusterArn'),
@@ -47,15 +47,15 @@ class EcsTask:
 
     Attributes:
         document: as DescribeTasks shows it, with its tags.
-        address: its own loopback address, empty when it has none.
-        credential: what its containers show at the credentials endpoint.
+        address: its own loopback address, empty if it has none.
+        credential: the token that its containers send to the credentials endpoint.
         folders: container name -> name of its folder below ``containers/``.
         offsets: container name -> bytes of its log that CloudWatch Logs has.
         client_token: idempotency token of the RunTask that made it.
         digest: of that RunTask's parameters.
-        deployment: id of the service deployment it belongs to, or empty.
+        deployment: id of its service deployment, or empty.
         registered: whether the service's load balancers know it.
-        judged: whether its service has drawn its conclusions from its end.
+        judged: whether its service has reacted to its end.
         protected_until: seconds since the epoch; before that neither scaling in nor a deployment ends it.
     """
 
@@ -83,12 +83,12 @@ class EcsTask:
 
     @property
     def stopped(self) -> bool:
-        """Whether it is over."""
+        """Whether it has ended."""
         return self.state is TaskState.STOPPED
 
     @property
     def wanted(self) -> bool:
-        """Whether nobody has asked it to stop, and nothing has made it stop."""
+        """Whether nobody has asked it to stop, and nothing has stopped it."""
         return bool(self.document["desiredStatus"] == TaskState.RUNNING)
 
     def container(self, name: str) -> Document:
@@ -104,7 +104,7 @@ class EcsService:
         failures: ECS tasks of the primary deployment that died young, in a row.
         not_before: seconds since the epoch; no ECS task is started earlier.
         digest: of the CreateService request that made it.
-        completed: what its last completed deployment was, for a rollback.
+        completed: its last completed deployment, for a rollback.
     """
 
     document: Document
@@ -120,14 +120,14 @@ class EcsService:
 
 
 class EcsStore:
-    """Memory with a disk behind it. Change what you find here, then ``save`` it.
+    """An in-memory store, backed by disk. Change what you find here, then ``save`` it.
 
-    ECS tasks are in the order of their birth; ``alive`` are those that are not STOPPED, ``addresses`` theirs;
+    ECS tasks are in the order in which they were made; ``alive`` are those that are not STOPPED, ``addresses`` theirs;
     ``by_token`` finds them by cluster ARN and client token.
     """
 
     def __init__(self, path: Path, told: Callable[[], None] = lambda: None) -> None:
-        """Reads what is there. ``told`` is called after each transaction with events."""
+        """Reads the stored state. ``told`` is called after each transaction with events."""
         self.clusters: dict[str, Document] = {}
         self.definitions: dict[str, Document] = {}
         self.tasks: LazyMapping[EcsTask] = LazyMapping(lambda text: EcsTask(**json.loads(text)))
@@ -161,12 +161,12 @@ class EcsStore:
         self._load()
 
     def save(self, *things: EcsTask | EcsService, events: Sequence[str] = ()) -> None:
-        """Writes ECS tasks and services, and the events that tell of it, all or none; new ones become known once they
+        """Writes ECS tasks and services and their events, all or none; new ones become known when they
         are written.
 
         Raises:
-            Unavailable: the disk does not take them (it is full). Services are then again what was written last; ECS
-                tasks, which may have changed since, are the caller's to put right.
+            Unavailable: the disk cannot take them (it is full). Services then return to their last written state; the
+                caller must restore ECS tasks, which may have changed since.
         """
         try:
             self._write([_row(thing) for thing in things], events)
@@ -178,7 +178,7 @@ class EcsStore:
         self._know(*things)
 
     def keep(self, *things: EcsTask | EcsService, events: Sequence[str] = ()) -> None:
-        """As ``save``, for what has happened whether the disk takes it or not: then it is written with the next
+        """Like ``save``, for what has happened whether the disk accepts it or not: if not, it is written with the next
         write."""
         rows = [_row(thing) for thing in things]
         try:
@@ -191,35 +191,35 @@ class EcsStore:
         self._know(*things)
 
     def soon(self, task: EcsTask, events: Sequence[str] = ()) -> None:
-        """As ``keep``, with the next write or a moment later: for what a restart would find out again by itself."""
+        """Like ``keep``, with the next write or a moment later: for what a restart would find out again by itself."""
         self._late[task.id] = task
         self._owed_events += events
         self._know(task)
         self._flush_in(SOON_SECONDS)
 
     def save_cluster(self, document: Document) -> None:
-        """Writes a cluster. Raises ``Unavailable`` as ``save``."""
+        """Writes a cluster. Raises ``Unavailable`` like ``save``."""
         self.save_thing("cluster", document["clusterName"], document)
 
     def save_definition(self, document: Document) -> None:
-        """Writes a task definition; its tags are a member ``tags`` that the API shows apart. Raises ``Unavailable`` as
-        ``save``."""
+        """Writes a task definition; its tags are a member ``tags`` that the API shows separately. Raises
+        ``Unavailable`` like ``save``."""
         self.save_thing("definition", document["taskDefinitionArn"], document)
 
     def save_thing(self, kind: str, name: str, document: Document) -> None:
-        """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` as
+        """Writes a ``provider`` (capacity provider) or a ``setting`` (of the account). Raises ``Unavailable`` like
         ``save``."""
         try:
             self._write([(kind, name, _text(document))])
         except Unavailable:
-            if self._things[kind].get(name) is document:  # changed where it stands: it is again what was written last
+            if self._things[kind].get(name) is document:  # changed in place: return to what was last written
                 document.clear()
                 document.update(self._written(kind, name))
             raise
         self._things[kind][name] = document
 
     def remove_thing(self, kind: str, name: str) -> None:
-        """Removes what ``save_thing`` wrote; harmless when it is not there. Raises ``Unavailable`` as ``save``."""
+        """Removes what ``save_thing`` wrote; harmless if it does not exist. Raises ``Unavailable`` like ``save``."""
         try:
             self._disk.execute("DELETE FROM ecs WHERE kind = ? AND id = ?", (kind, name))
         except sqlite3.OperationalError as error:
@@ -246,14 +246,14 @@ class EcsStore:
             self._disk.executemany("DELETE FROM ecs WHERE kind = 'task' AND id = ?", [(name,) for name in gone])
 
     def _forget_token(self, task: EcsTask) -> None:
-        """The token stays as long as one of its ECS tasks does: a repeat must not run them again."""
+        """The token stays as long as one of its ECS tasks: a repeated call must not run them again."""
         key = (task.document["clusterArn"], task.client_token)
         left = [name for name in self.by_token.pop(key, ()) if name != task.id]
         if left:
             self.by_token[key] = left
 
     def close(self) -> None:
-        """Writes what is still to be written, if the disk takes it, and closes the file. Safe to call twice."""
+        """Writes what is left, if the disk accepts it, and closes the file. Safe to call twice."""
         self._flush()
         for owed in (self._late, self._owed, self._owed_events):
             owed.clear()
@@ -274,7 +274,7 @@ class EcsStore:
                 self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
 
     def _take_back(self, service: EcsService) -> None:
-        """Makes a service what was written of it last, for all who hold it."""
+        """Returns a service to its last written state, for everyone who holds it."""
         found = self._written("service", "\n".join(service.key))
         document = service.document
         vars(service).update(found, document=document)
@@ -282,7 +282,7 @@ class EcsStore:
         document.update(found["document"])
 
     def _written(self, kind: str, name: str) -> Document:
-        """What was written of a thing last, or is owed."""
+        """The last written state of a thing, or the one that is still to be written."""
         owed = self._owed.get((kind, name))
         row = self._disk.execute("SELECT body FROM ecs WHERE kind = ? AND id = ?", (kind, name)).fetchone()
         found: Document = json.loads(owed[2] if owed else row[0])

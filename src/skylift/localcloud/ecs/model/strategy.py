@@ -1,8 +1,8 @@
-"""Capacity provider strategies: which are lawful, and which provider each new ECS task goes to. Pure.
+"""Capacity provider strategies: which are valid, and which provider each new ECS task gets. Pure.
 
 Source: API reference, ``CapacityProviderStrategyItem`` and ``CreateService``: at most 20 items, one of them with a
-base; weight 0 to 1,000 and base 0 to 100,000; of several at least one has a weight; Fargate's and one's own providers
-do not mix. The base is met first, then the weights divide what comes after.
+base; weight 0 to 1,000 and base 0 to 100,000; if there are several, at least one has a weight; Fargate's and the user's
+own providers do not mix. The base is filled first, then the weights divide the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from skylift.localcloud.ecs.model.shapes import client_error, invalid
 
 FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
-"""The two that are always there."""
+"""The two that always exist."""
 MOST_ITEMS = 20
 Item = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def _check_numbers(items: Sequence[Item]) -> None:
 
 
 def choose(items: Sequence[Item], running: Mapping[str, int], count: int) -> list[str]:
-    """The providers of ``count`` new ECS tasks, given how many run on each already."""
+    """The providers for ``count`` new ECS tasks, given how many run on each already."""
     counts = {item["capacityProvider"]: running.get(item["capacityProvider"], 0) for item in items}
     chosen: list[str] = []
     for _ in range(count):
@@ -76,6 +76,6 @@ def _next(items: Sequence[Item], counts: Mapping[str, int]) -> str:
 
 
 def _load(item: Item, counts: Mapping[str, int]) -> float:
-    """How full a provider is by its weight, beyond its base."""
+    """How full a provider is relative to its weight, beyond its base."""
     beyond = counts[item["capacityProvider"]] - item.get("base", 0)
     return float((beyond + 1) / max(1, item.get("weight", 0)))

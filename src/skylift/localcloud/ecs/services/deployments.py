@@ -1,9 +1,9 @@
 """A service's deployments: how one begins, completes, fails, and is rolled back.
 
 Source: "How the Amazon ECS deployment circuit breaker detects failures" and the API reference
-(``DeploymentCircuitBreaker``, ``ThresholdConfiguration``): a share of the desired count, at least 3 and at most 200
-failed ECS tasks unless said otherwise; a failed deployment starts nothing more; with rollback the service goes back to
-what its last completed deployment was.
+(``DeploymentCircuitBreaker``, ``ThresholdConfiguration``): by default a share of the desired count, at least 3 and at
+most 200 failed ECS tasks. A failed deployment starts nothing more. With rollback, the service returns to its last
+completed deployment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEMBERED = ("taskDefinition", "loadBalancers", *_OWN)
 
 
 def begin(service: EcsService, now: float, reason: str = "") -> Document:
-    """A new PRIMARY deployment; the one before becomes ACTIVE until its ECS tasks are gone."""
+    """A new PRIMARY deployment; the previous one becomes ACTIVE until its ECS tasks are gone."""
     document = service.document
     for deployment in document["deployments"]:
         deployment["status"] = "ACTIVE"
@@ -54,7 +54,7 @@ def begin(service: EcsService, now: float, reason: str = "") -> Document:
 
 
 def complete(service: EcsService, now: float) -> None:
-    """The PRIMARY deployment has all its ECS tasks running, and no other has any."""
+    """All ECS tasks of the PRIMARY deployment run, and no other deployment has any."""
     document = service.document
     primary = document["deployments"][0]
     reason = f"ECS deployment {primary['id']} completed."
@@ -84,7 +84,8 @@ def threshold(breaker: Mapping[str, Any], desired: int) -> int:
 
 
 def fail(service: EcsService, now: float) -> Document | None:
-    """The PRIMARY deployment is FAILED; the deployment that takes its place when it is to be rolled back and can be."""
+    """The PRIMARY deployment becomes FAILED; returns the one that replaces it, if it is to be and can be rolled
+    back."""
     document = service.document
     primary = document["deployments"][0]
     reason = "ECS deployment circuit breaker: tasks failed to start."

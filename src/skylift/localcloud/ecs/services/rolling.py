@@ -1,7 +1,7 @@
 """What a service needs now, as a pure decision: ECS's rolling update and desired count.
 
-Source: "Amazon ECS service deployments by replacing tasks": the minimum healthy percent (rounded up) is a floor under
-running ECS tasks, the maximum percent (rounded down) a ceiling over running and pending ones.
+Source: "Amazon ECS service deployments by replacing tasks": the minimum healthy percent (rounded up) is the least
+number of running ECS tasks, the maximum percent (rounded down) the largest number of running and pending ones.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 YOUNG_SECONDS = 30.0
-"""An ECS task of a service that ends by itself earlier than this after its start counts as failed."""
+"""An ECS task of a service that ends by itself sooner than this after its start counts as failed."""
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 60.0
-"""Back-off between restarts in seconds. ECS slows down to minutes; on one machine a developer waits for the fix."""
+"""Back-off between restarts in seconds. ECS slows down to minutes; on one machine a developer is waiting."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Member:
     Attributes:
         id: the ECS task's.
         deployment: which deployment made it.
-        healthy: whether it runs, and does its work as far as load balancers can tell (else it is still starting).
+        healthy: whether it runs and works, as far as load balancers can tell (otherwise it is still starting).
         created: seconds since the epoch.
         protected_until: seconds since the epoch; before that it is not stopped to scale in or to deploy.
     """
@@ -38,7 +38,8 @@ class Member:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """What the service is to be; ``failed``: its deployment is given up, nothing more is started or replaced for it."""
+    """What the service should be; ``failed``: its deployment is given up, nothing more is started or replaced for
+    it."""
 
     desired: int
     minimum_percent: int
@@ -54,8 +55,8 @@ class Decision:
     Attributes:
         start: how many ECS tasks of the primary deployment to start.
         stop: ids of ECS tasks to stop.
-        wait: seconds after which to look again; ``None`` when only a change can matter.
-        steady: nothing to do, and nothing under way.
+        wait: seconds until the next check; ``None`` if only a change can matter.
+        steady: nothing to do, and nothing in progress.
         stuck: the percentages leave a deployment no room; only a changed service can help.
     """
 

@@ -1,7 +1,7 @@
-"""Keeps services as they are wanted: starts and stops their ECS tasks, tells how a deployment goes.
+"""Keeps services as they should be: starts and stops their ECS tasks, and updates their deployments.
 
-It has no loop of its own: a change of an ECS task or of the service rings, and one timer per service waits out a
-back-off.
+It has no loop of its own. A change of an ECS task or of the service calls ``ring``, and one timer per service waits for
+a back-off to end.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _STUCK = (
 )
 _FULL_DISK_SECONDS = 5.0
 _HEALTH_SECONDS = 0.5
-"""How often a service looks at its targets' health until it is steady."""
+"""How often a service checks its targets' health until it is steady."""
 _SICK_SECONDS = 5.0
-"""And afterwards."""
+"""How often it checks afterwards."""
 Key = tuple[str, str]
 
 
@@ -50,24 +50,24 @@ class ServiceScheduler(TaskListener):
         engine.changes.listen(self)
 
     def start(self) -> None:
-        """Looks at every service once; call after the engine has started."""
+        """Checks every service once; call it after the engine has started."""
         for key in self._store.services:
             self.ring(key)
 
     def close(self) -> None:
-        """Looks at nothing any more."""
+        """Stops checking."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 
     def ring(self, key: Key) -> None:
-        """Looks at a service soon; many rings are one look."""
+        """Checks a service soon; many calls lead to one check."""
         if key not in self._rung and not self._engine.closing:
             self._rung.add(key)
             asyncio.get_running_loop().call_soon(self._look, key)
 
     def tasks_of(self, service: EcsService) -> list[EcsTask]:
-        """Its ECS tasks that are not over."""
+        """Its ECS tasks that have not ended."""
         cluster, name = service.key
         group = f"service:{name}"
         return [
@@ -77,7 +77,7 @@ class ServiceScheduler(TaskListener):
         ]
 
     def task_changed(self, task: EcsTask) -> None:
-        """A service's ECS task has changed: the service is looked at soon."""
+        """A service's ECS task has changed: the service is checked soon."""
         if not task.deployment:
             return
         key = (task.document["clusterArn"], str(task.document["group"]).removeprefix("service:"))
@@ -90,7 +90,7 @@ class ServiceScheduler(TaskListener):
         self.ring(key)
 
     def _note_end(self, service: EcsService, task: EcsTask) -> None:
-        """A young death slows the next start down; a long life forgives all earlier ones."""
+        """An early end slows the next start down; a long life resets all earlier ones."""
         document = task.document
         if document.get("stopCode") not in _OWN_FAULT:
             return
@@ -139,7 +139,7 @@ class ServiceScheduler(TaskListener):
             self._engine.changes.service_changed(service)
 
     def _judge(self, service: EcsService, now: float) -> None:
-        """Ends what is sick, once its grace time is over, and the deployment that has failed too often."""
+        """Ends unhealthy ECS tasks after their grace period, and a deployment that has failed too often."""
         grace = service.document.get("healthCheckGracePeriodSeconds") or 0
         for task in self.tasks_of(service):
             if not task.wanted or now - task.document.get("startedAt", now) < grace:
@@ -157,11 +157,12 @@ class ServiceScheduler(TaskListener):
                 self._told += self._events.of_deployment(service.document, back, "SERVICE_DEPLOYMENT_IN_PROGRESS")
 
     def _look_again(self, key: Key, service: EcsService, tasks: list[EcsTask], decision: Decision) -> None:
-        """A timer for what no change will tell: a back-off that ends, a target that becomes healthy, or sick."""
+        """Sets a timer for what no change reports: the end of a back-off, a target that becomes healthy or
+        unhealthy."""
         waits = [] if decision.wait is None else [decision.wait]
         if service.document["loadBalancers"] and any(task.registered for task in tasks):
             waits.append(_SICK_SECONDS if decision.steady else _HEALTH_SECONDS)
-        if any(task.document["healthStatus"] == UNHEALTHY for task in tasks):  # in its grace time
+        if any(task.document["healthStatus"] == UNHEALTHY for task in tasks):  # in its grace period
             waits.append(_HEALTH_SECONDS)
         if waits:
             self._timers[key] = asyncio.get_running_loop().call_later(min(waits), self.ring, key)
@@ -209,7 +210,7 @@ class ServiceScheduler(TaskListener):
         )
 
     def _count(self, service: EcsService, decision: Decision, now: float) -> None:
-        """Brings the counts, the deployments and the status up to date with what is."""
+        """Updates the counts, the deployments and the status."""
         document, tasks = service.document, self.tasks_of(service)
         alive = {task.deployment for task in tasks}
         primary, *others = document["deployments"]
@@ -250,7 +251,7 @@ def _pending(tasks: list[EcsTask]) -> int:
 
 
 def _summary(document: Document) -> tuple[object, ...]:
-    """What of a service changes by itself."""
+    """The part of a service that changes by itself."""
     deployments = tuple(tuple(sorted((k, str(v)) for k, v in item.items())) for item in document["deployments"])
     newest = document["events"][0]["id"] if document["events"] else ""
     return document["status"], document["runningCount"], document["pendingCount"], deployments, newest

@@ -1,1 +1,1 @@
-"""ECS tasks from request to STOPPED: made, launched, watched, ended."""
+"""ECS tasks from request to STOPPED: make, launch, watch, end."""

@@ -1,4 +1,4 @@
-"""Tells a service's load balancers of its ECS tasks: in when one runs, out before one is stopped."""
+"""Tells a service's load balancers about its ECS tasks: adds one when it runs, removes it before it is stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_EVENTS = 100
 
 
 def add_event(service: EcsService, now: float, message: str) -> None:
-    """Puts a message on top of a service's events: ``(service NAME) MESSAGE``."""
+    """Adds a message to the top of a service's events: ``(service NAME) MESSAGE``."""
     text = f"(service {service.document['serviceName']}) {message}"
     events: list[Document] = service.document["events"]
     events.insert(0, {"id": str(uuid4()), "createdAt": now, "message": text})
@@ -24,7 +24,7 @@ def add_event(service: EcsService, now: float, message: str) -> None:
 
 
 class Balancing:
-    """The way from ECS tasks to target groups."""
+    """Adds ECS tasks to target groups and removes them."""
 
     def __init__(self, store: EcsStore, targets: Targets, clock: Clock, changes: TaskChanges) -> None:
         self._store = store
@@ -40,14 +40,14 @@ class Balancing:
             await self._each(service, task, "registered", self._targets.register)
 
     async def leave(self, task: EcsTask) -> None:
-        """Takes it out again."""
+        """Removes it again."""
         service = self.service_of(task)
         if service is not None and task.registered:
             task.registered = False
             await self._each(service, task, "deregistered", self._targets.deregister)
 
     def health(self, task: EcsTask) -> str:
-        """``healthy`` (also when no load balancer looks at it), ``initial``, or the ARN of a target group that finds it
+        """``healthy`` (also without a load balancer), ``initial``, or the ARN of a target group that considers it
         unhealthy."""
         service = self.service_of(task)
         states = {
@@ -63,7 +63,7 @@ class Balancing:
             return "initial"
         try:
             return self._targets.health(balancer["targetGroupArn"], task.address, balancer["containerPort"])
-        except AwsError:  # the target group was deleted: nobody looks any more
+        except AwsError:  # the target group was deleted: nobody checks any longer
             return "unused"
 
     def service_of(self, task: EcsTask) -> EcsService | None:
@@ -81,7 +81,7 @@ class Balancing:
             try:
                 await verb(group, task.address, balancer["containerPort"])  # type: ignore[misc]
                 add_event(service, self._clock(), f"{word} 1 targets in (target-group {group})")
-            except AwsError as error:  # the service's owner can act: ECS shows it as an event, and so do we
+            except AwsError as error:  # the service's owner can act: like ECS, we show it as an event
                 add_event(service, self._clock(), f"was unable to have 1 targets {word} in {group}: {error.message}")
         self._store.keep(service)
         self._changes.service_changed(service)

@@ -1,5 +1,5 @@
-"""The one place where an ECS task's state changes: the change is written down, becomes an event, and is told to those
-who listen."""
+"""The one place that changes an ECS task's state: it saves the change, makes the event, and tells the
+listeners."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from skylift.localcloud.ports import Change
 
 
 class TaskListener(Protocol):
-    """Wants to know of changes of ECS tasks: the service scheduler, Batch."""
+    """Is told of changes of ECS tasks: the service scheduler, Batch."""
 
     def task_changed(self, task: EcsTask) -> None:
-        """An ECS task is not what it was. Must not block."""
+        """An ECS task has changed. Must not block."""
         ...
 
 
 class TaskChanges:
-    """Writes changes down and tells of them."""
+    """Saves changes and reports them."""
 
     def __init__(self, store: EcsStore, events: Events, on_change: Change) -> None:
         self._store = store
@@ -30,18 +30,18 @@ class TaskChanges:
         self._listeners: list[TaskListener] = []
 
     def listen(self, listener: TaskListener) -> None:
-        """Tells somebody of every change from now on."""
+        """From now on, reports every change to the listener."""
         self._listeners.append(listener)
 
     def accept(self, tasks: Sequence[EcsTask]) -> None:
-        """New ECS tasks: once this returns they are on disk. Raises ``Unavailable``: the disk does not take them."""
+        """New ECS tasks: when this returns, they are on disk. Raises ``Unavailable``: the disk cannot take them."""
         self._store.save(*tasks, events=[text for task in tasks for text in self._events.of_task(task.document)])
         for task in tasks:
             self._tell(task)
 
     def move(self, task: EcsTask, state: TaskState, **members: object) -> None:
-        """The ECS task's next state, with the members that change with it; saved soon (a restart finds it out again),
-        and told."""
+        """Sets the ECS task's next state and the members that change with it; saves it soon (a restart would find it
+        out again), and reports it."""
         task.document["lastStatus"] = ECS_TASK.move(task.state, state)
         task.document |= members
         task.document["version"] += 1
@@ -49,13 +49,13 @@ class TaskChanges:
         self._tell(task)
 
     def changed(self, task: EcsTask) -> None:
-        """Saves and tells of a change that is not the next state."""
+        """Saves and reports a change that is not a new state."""
         task.document["version"] += 1
         self._store.keep(task, events=self._events.of_task(task.document))
         self._tell(task)
 
     def service_changed(self, service: EcsService) -> None:
-        """Tells of a service that has changed (it is saved already)."""
+        """Reports a service that has changed (it is already saved)."""
         self._on_change("service", service.document)
 
     def _tell(self, task: EcsTask) -> None:

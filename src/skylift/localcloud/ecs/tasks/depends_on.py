@@ -1,8 +1,7 @@
 """In which order the containers of an ECS task start: ``dependsOn`` as a pure decision.
 
-Source: API reference, ``ContainerDependency`` and ``startTimeout`` (how long others wait for this container; three
-minutes when it is
-not said, as Fargate does: "Task definition parameters for Fargate", Container timeouts).
+Source: API reference, ``ContainerDependency`` and ``startTimeout`` (how long others wait for this container; by default
+three minutes, as on Fargate: "Task definition parameters for Fargate", Container timeouts).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ START_SECONDS = 180.0
 
 
 class DependencyFailed(Exception):
-    """A container that another one waits for will not come to what is wanted of it; the text says so."""
+    """A container that another one waits for will not reach the required state; the text says so."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class ContainerProgress:
 
     Attributes:
         age: seconds since its start.
-        ended: whether its process is over.
-        code: its exit code then, when that is known.
+        ended: whether its process has ended.
+        code: its exit code then, if known.
         health: its health status.
     """
 
@@ -38,10 +37,10 @@ class ContainerProgress:
 
 
 def may_start(wanted: Wanted, others: Mapping[str, Wanted], stages: Mapping[str, ContainerProgress]) -> bool:
-    """Whether a container's dependencies are met. ``stages`` has those that were started.
+    """Whether a container's dependencies are met. ``stages`` contains those that were started.
 
     Raises:
-        DependencyFailed: one of them cannot be met any more.
+        DependencyFailed: one of them can no longer be met.
     """
     return all(
         _met(wanted.name, others[need["containerName"]], need["condition"], stages.get(need["containerName"]))
@@ -50,7 +49,7 @@ def may_start(wanted: Wanted, others: Mapping[str, Wanted], stages: Mapping[str,
 
 
 def patience(other: Wanted) -> float:
-    """Seconds that others wait for a container."""
+    """How many seconds others wait for a container."""
     return float(other.definition.get("startTimeout", START_SECONDS))
 
 

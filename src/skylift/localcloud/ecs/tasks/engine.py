@@ -1,4 +1,4 @@
-"""The ECS tasks that are under way: begun, stopped, taken up again after a restart, forgotten an hour after their
+"""The ECS tasks under way: begun, stopped, adopted after a restart, forgotten an hour after their
 end."""
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from skylift.localcloud.ports import Change, CloudContext, Images, Logs, Secrets
 from skylift.wire.errors import AwsError
 
 CLOSING_SECONDS = 13.0
-"""At shutdown a container gets at most this long between SIGTERM and SIGKILL. Airflow's triggerer may need 12:
+"""At shutdown a container gets at most this many seconds between SIGTERM and SIGKILL. Airflow's triggerer may need 12:
 ``docs/decisions/0004``."""
 _PRUNE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What ECS needs of the rest of the local cloud."""
+    """What ECS needs from the rest of the local cloud."""
 
     images: Images
     logs: Logs
@@ -42,7 +42,7 @@ class Neighbours:
 
 
 class Engine:
-    """Keeps one ``TaskRun`` for every ECS task that is not over."""
+    """Keeps one ``TaskRun`` for every ECS task that has not ended."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Engine:
         self._pruning: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Takes up the ECS tasks of before: their containers go on, and those that ended meanwhile are told."""
+        """Adopts earlier ECS tasks: their containers go on, and those that ended meanwhile are reported."""
         self.closing = False
         self._tails = LogTails(self.clock)
         self._prune()
@@ -83,7 +83,7 @@ class Engine:
             self._run(task, again=True)
 
     async def close(self) -> None:
-        """Ends all containers, side by side; every ECS task is recorded as STOPPED."""
+        """Ends all containers in parallel; every ECS task is recorded as STOPPED."""
         self.closing = True
         if self._pruning is not None:
             self._pruning.cancel()
@@ -96,7 +96,7 @@ class Engine:
             await self._tails.close()
 
     def launch(self, tasks: Sequence[EcsTask]) -> None:
-        """Accepts ECS tasks: once this returns they are on disk. Their containers start in the background.
+        """Accepts ECS tasks: when this returns, they are on disk. Their containers start in the background.
 
         Raises:
             AwsError: ``ServerException`` while the local cloud shuts down.
@@ -108,7 +108,7 @@ class Engine:
             self._run(task, again=False)
 
     def stop(self, task: EcsTask, code: StopCode, reason: str) -> None:
-        """Asks an ECS task to end; returns at once. Harmless when it ends already; the first reason stays."""
+        """Asks an ECS task to end; returns at once. Harmless if it is ending already; the first reason stays."""
         if task.stopped or not task.wanted:
             return
         task.document |= {"desiredStatus": TaskState.STOPPED, "stopCode": code, "stoppingAt": self.clock()}
@@ -118,19 +118,19 @@ class Engine:
         self._runs[task.id][0].stop_wanted.set()
 
     def reclaim_spot(self, task: EcsTask, warning: float) -> None:
-        """Takes an ECS task's Spot capacity away: SIGTERM now, SIGKILL after ``warning`` seconds, or its stopTimeout if
-        shorter."""
+        """Reclaims an ECS task's Spot capacity: SIGTERM now, SIGKILL after ``warning`` seconds, or after its
+        stopTimeout if that is shorter."""
         if task.wanted and (running := self._runs.get(task.id)):
             running[0].cap_stop_timeout(warning)
             self.stop(task, StopCode.SPOT, "Your Spot Task was interrupted.")
 
     def run(self, task: EcsTask) -> TaskRun | None:
-        """Its run, while it is not over."""
+        """Its run, while it has not ended."""
         running = self._runs.get(task.id)
         return running[0] if running else None
 
     def kill(self, task: EcsTask, container: str = "") -> int:
-        """SIGKILL to containers of an ECS task: the named one, or all. Says how many it were."""
+        """SIGKILL to containers of an ECS task: the named one, or all. Returns how many there were."""
         running = self._runs.get(task.id)
         return running[0].kill(container) if running else 0
 
@@ -143,7 +143,7 @@ class Engine:
         )
 
     def sickness(self, task: EcsTask) -> str:
-        """Why a service must replace it, in ECS's words; empty: it need not."""
+        """Why a service must replace it, in ECS's words; empty if it need not."""
         if task.state is not TaskState.RUNNING:
             return ""
         if task.document["healthStatus"] == UNHEALTHY:
@@ -156,7 +156,7 @@ class Engine:
         return any(item.get("essential", True) and check_of(item) for item in definition["containerDefinitions"])
 
     def pulling(self) -> list[str]:
-        """References of the images that are being built now."""
+        """References of the images that are being built."""
         return self._pulls.progress()
 
     def _run(self, task: EcsTask, again: bool) -> None:
@@ -181,7 +181,7 @@ class Engine:
         future.add_done_callback(lambda _: self._runs.pop(task.id, None))
 
     def _prune(self) -> None:
-        """Forgets what stopped more than an hour ago, with its folders."""
+        """Forgets what stopped more than an hour ago, including its folders."""
         oldest = self.clock() - STOPPED_SECONDS
         old = self.store.ended_before(oldest)
         if old:

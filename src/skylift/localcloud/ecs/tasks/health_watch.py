@@ -1,4 +1,4 @@
-"""Watches over the health of one ECS task's containers: runs their checks and writes down what they find."""
+"""Watches the health of one ECS task's containers: runs their checks and records the results."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from skylift.localcloud.ports import Document
 
 
 class CheckedContainers(Protocol):
-    """The containers of one ECS task, as their health checks need them. A ``TaskRun`` is this."""
+    """What health checks need of an ECS task's containers. ``TaskRun`` implements it."""
 
     async def check_program(self, name: str, words: Sequence[str]) -> Program | None:
-        """How to run words in the container of that name; ``None``: it cannot be."""
+        """How to run words in the container of that name; ``None`` if that is impossible."""
         ...
 
 
@@ -49,7 +49,7 @@ class HealthWatch:
         self._watching: list[asyncio.Task[None]] = []
 
     def add(self, wanted: Wanted, container: RunningContainer) -> None:
-        """Watches a container until it ends, if its definition says how."""
+        """Watches a container until it ends, if its definition has a health check."""
         check = check_of(wanted.definition)
         if check is None or container.ended.done():
             return
@@ -60,7 +60,7 @@ class HealthWatch:
         self._watching.append(watching)
 
     def end(self) -> None:
-        """Checks nothing any more."""
+        """Stops checking."""
         for watching in self._watching:
             watching.cancel()
 

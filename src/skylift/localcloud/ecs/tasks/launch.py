@@ -1,6 +1,6 @@
 """What a container is started with: its command, its environment, its folders. Pure decisions.
 
-Nothing of the host leaks in: the environment is made here, from nothing.
+Nothing of the host leaks in: the environment is built here, from nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CREDENTIALS = "/_skylift/credentials"
 METADATA = "/_skylift/metadata/v4"
 MEBIBYTE = 1024 * 1024
 FOLDERS = ("work", "home", "tmp")
-"""Folders of a container, private to it, gone with it."""
+"""Folders of a container: private to it, deleted with it."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Wanted:
 
     @property
     def essential(self) -> bool:
-        """Whether its end ends the ECS task (ECS: true unless said otherwise)."""
+        """Whether its end ends the ECS task (ECS: true by default)."""
         return bool(self.definition.get("essential", True))
 
     @property
     def memory(self) -> int:
-        """Bytes that it may use by itself, 0 when only the ECS task is limited. Soft limits (reservations) kill
-        nobody."""
+        """Bytes that it may use itself, 0 if only the ECS task is limited. Soft limits (reservations) never
+        kill."""
         return int(self.override.get("memory") or self.definition.get("memory") or 0) * MEBIBYTE
 
     @property
     def stop_seconds(self) -> float:
-        """Seconds between SIGTERM and SIGKILL (ECS: 30 unless said otherwise)."""
+        """Seconds between SIGTERM and SIGKILL (ECS: 30 by default)."""
         return float(self.definition.get("stopTimeout", 30))
 
 
 def wanted_containers(definition: Document, overrides: Document) -> list[Wanted]:
-    """The containers of an ECS task in an order in which each comes after those it depends on."""
+    """The containers of an ECS task, each after those it depends on."""
     changes = {item.get("name"): item for item in overrides.get("containerOverrides", ())}
     left = {item["name"]: item for item in definition["containerDefinitions"]}
     ordered: list[Wanted] = []
@@ -99,14 +99,14 @@ def container_folder(place: CloudContext, task: EcsTask, name: str) -> Path:
 
 
 def command(wanted: Wanted, image: Image) -> tuple[str, ...]:
-    """Entry point and command, as Docker puts them together; an override replaces the command only.
+    """Entry point and command, combined as Docker does; an override replaces only the command.
 
     Raises:
         CannotStart: there is neither.
     """
     definition = wanted.definition
     entrypoint = definition.get("entryPoint")
-    default = () if entrypoint else image.default_command  # an entry point of one's own drops the image's CMD
+    default = () if entrypoint else image.default_command  # the definition's entry point drops the image's CMD
     arguments = wanted.override.get("command") or definition.get("command") or default
     words = (*(entrypoint or image.entrypoint), *arguments)
     if not words:
@@ -136,8 +136,8 @@ def container_environment(
         "AWS_REGION": place.region,
         "AWS_DEFAULT_REGION": place.region,
         "AWS_ENDPOINT_URL": place.endpoint,
-        # Some services have operations whose host name gets a prefix (api., sync-, data-), before any endpoint's: such
-        # a name does not resolve here. And there is no instance whose metadata could give credentials.
+        # Some operations put a prefix (api., sync-, data-) before the host name of any endpoint; such a name does not
+        # resolve here. And there is no instance whose metadata could give credentials.
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
@@ -152,7 +152,7 @@ def container_environment(
 
 @dataclass(frozen=True)
 class LogTarget:
-    """Where a container's output goes: CloudWatch Logs group and stream, and whether the group may be made."""
+    """Where a container's output goes: CloudWatch Logs group and stream, and whether the group may be created."""
 
     group: str
     stream: str
@@ -160,7 +160,7 @@ class LogTarget:
 
 
 def log_target(task: EcsTask, wanted: Wanted) -> LogTarget | None:
-    """The ``awslogs`` options of a container; ``None`` when it has no log driver (its output stays on disk)."""
+    """The ``awslogs`` options of a container; ``None`` if it has no log driver (its output stays on disk)."""
     configuration = wanted.definition.get("logConfiguration")
     if not configuration or configuration["logDriver"] != "awslogs":
         return None

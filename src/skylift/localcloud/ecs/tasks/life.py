@@ -1,4 +1,4 @@
-"""One ECS task from its acceptance to its end: images, secrets, containers in order, exit codes, logs."""
+"""One ECS task from acceptance to end: images, secrets, containers in order, exit codes, logs."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _log = logging.getLogger(__name__)
 
 
 class _Over(Exception):
-    """The ECS task is to end before all its containers were started."""
+    """The ECS task must end before all its containers were started."""
 
 
 class _NoResources(Exception):
-    """Secrets or log streams cannot be had; the text is ECS's reason."""
+    """Secrets or log streams are not available; the text is ECS's reason."""
 
 
 class _Lost(Exception):
-    """A container that ran is not to be found; the text says so."""
+    """A container that ran cannot be found; the text says so."""
 
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What every task run has in common."""
+    """What all task runs share."""
 
     cloud: CloudContext
     store: EcsStore
@@ -67,7 +67,7 @@ class TaskContext:
 
 
 class TaskRun(CheckedContainers):
-    """Takes one ECS task through its life. ``stop_wanted`` is set by whoever asks it to end."""
+    """Takes one ECS task through its life. Whoever wants it to end sets ``stop_wanted``."""
 
     def __init__(self, context: TaskContext, task: EcsTask, again: bool) -> None:
         self.task = task
@@ -87,18 +87,18 @@ class TaskRun(CheckedContainers):
             self.stop_wanted.set()
 
     def cap_stop_timeout(self, seconds: float) -> None:
-        """Caps the time between SIGTERM and SIGKILL."""
+        """Limits the time between SIGTERM and SIGKILL."""
         self._patience = seconds
 
     def kill(self, name: str = "") -> int:
-        """SIGKILL to the containers that run, or to the named one; how many it were."""
+        """SIGKILL to the running containers, or to the named one; returns how many there were."""
         hit = [found for found in self._running if name in {"", found} and self._is_alive(found)]
         for found in hit:
             self._running[found].signal(signal.SIGKILL)
         return len(hit)
 
     async def run(self) -> None:
-        """The whole life. Whatever happens, the ECS task ends STOPPED and nothing of it runs on."""
+        """The whole life. Whatever happens, the ECS task ends STOPPED and nothing of it goes on."""
         try:
             await self._start()
             await self._until_over()
@@ -124,7 +124,7 @@ class TaskRun(CheckedContainers):
         if self._again:
             await self._find_again()
         if self.task.state is TaskState.PROVISIONING:
-            if self._running and not self.task.deployment:  # the record is older than the container: it has its place
+            if self._running and not self.task.deployment:  # the record is older than the container: it has its slot
                 self._context.slots.hold(self.task.id)
             elif not self.task.deployment:
                 await self._unless_over(self._context.slots.take(self.task.id))
@@ -140,7 +140,7 @@ class TaskRun(CheckedContainers):
             await self._context.balancing.enter(self.task)
 
     async def _find_again(self) -> None:
-        """After a restart of the server: what runs is taken up, what ended is told, what never began is started."""
+        """After a restart of the server: adopts what runs, reports what ended, starts what never began."""
         for wanted in self._wanted:
             folder = container_folder(self._context.cloud, self.task, wanted.name)
             found = await self._context.runner.find(folder)
@@ -172,7 +172,7 @@ class TaskRun(CheckedContainers):
     async def _start_in_order(
         self, left: list[Wanted], images: Mapping[str, Image], secrets: Mapping[str, dict[str, str]]
     ) -> None:
-        """Starts each container once those that it depends on are as far as it wants them to be."""
+        """Starts each container when its dependencies are met."""
         everyone = {wanted.name: wanted for wanted in self._wanted}
         while left:
             stages = {name: self._stage(name) for name in self._running}
@@ -190,7 +190,7 @@ class TaskRun(CheckedContainers):
         return ContainerProgress(self._context.clock() - self._begun[name], ended.done(), code, health)
 
     async def _news(self, most: float) -> None:
-        """Until a container ends or its health changes, or it may have been too long."""
+        """Waits until a container ends, its health changes, or a time limit passes."""
         self._health.bell.clear()
         bell = asyncio.create_task(self._health.bell.wait())
         alive = [container.ended for container in self._running.values() if not container.ended.done()]
@@ -253,7 +253,7 @@ class TaskRun(CheckedContainers):
     async def inside(self, name: str, words: Sequence[str], *, terminal: bool = False) -> Program:
         """How to run a program in one of its containers. Raises ``CannotStart``, or why its environment cannot be made
         again."""
-        if name not in self._launches:  # it was taken up after a restart
+        if name not in self._launches:  # it was adopted after a restart
             wanted = next(wanted for wanted in self._wanted if wanted.name == name)
             image = await self._context.pulls.get(wanted.definition["image"])
             secrets = await self._secrets(wanted)
@@ -261,25 +261,25 @@ class TaskRun(CheckedContainers):
         return self._context.runner.inside(self._launches[name], words, terminal=terminal)
 
     async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:
-        """As ``inside``, for somebody who waits for it. Raises ``CannotStart`` whatever the cause."""
+        """Like ``inside``, for somebody who waits for it. Raises ``CannotStart`` whatever the cause."""
         try:
             return await self.inside(name, words, terminal=terminal)
         except (CannotPull, _NoResources) as error:
             raise CannotStart(str(error)) from error
 
     def ended(self, name: str) -> asyncio.Future[Ended] | None:
-        """Resolves when a container ends; ``None``: it has ended, or never began."""
+        """Resolves when a container ends; ``None`` if it has ended, or never began."""
         return self._running[name].ended if self._is_alive(name) else None
 
     def _look_after(self, wanted: Wanted, container: RunningContainer, pid: int) -> None:
-        """Its share of the processors, and its memory limit."""
+        """Sets its CPU share and its memory limit."""
         give_share(pid, int(self.task.document["cpu"]) or int(wanted.definition.get("cpu", 0)))
         kill = partial(self._out_of_memory, wanted.name, container)
         self._context.memory.add(Watched(pid, wanted.memory, self.task.id, task_memory(self.task), kill))
         container.ended.add_done_callback(lambda _: self._context.memory.remove(pid))
 
     def _out_of_memory(self, name: str, container: RunningContainer) -> None:
-        """The reason first: a server that dies between the two must know it afterwards."""
+        """Records the reason first: if the server dies between the two steps, it must know the reason afterwards."""
         if not container.ended.done():
             self.task.container(name)["reason"] = REASON
             self._context.store.keep(self.task)
@@ -309,11 +309,11 @@ class TaskRun(CheckedContainers):
             document["reason"] = f"CannotStartContainerError: {ended.problem}" if ended.problem else lost
 
     async def _until_over(self) -> None:
-        """Until someone stops it, an essential container ends, or all have ended."""
+        """Waits until someone stops it, an essential container ends, or all have ended."""
         await self._unless_over(asyncio.wait([container.ended for container in self._running.values()]))
 
     async def _unless_over(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``, unless the ECS task is to end first: then ``_Over``."""
+        """The result of ``work``, or ``_Over`` if the ECS task must end first."""
         job = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self.stop_wanted.wait())
         try:
@@ -333,7 +333,7 @@ class TaskRun(CheckedContainers):
         ]
 
     def _ending(self, code: StopCode, reason: str) -> None:
-        """Why it ends, unless someone has said so before."""
+        """Records why it ends, unless that is already recorded."""
         if self.task.wanted:
             self.task.document |= {
                 "desiredStatus": TaskState.STOPPED,
@@ -370,7 +370,7 @@ class TaskRun(CheckedContainers):
         for tail in self._tails.values():
             try:
                 await self._context.tails.finish(tail)
-            # Our bug, or CloudWatch's emulator's: whoever waits for the end must see it come
+            # Our bug, or the CloudWatch emulator's: whoever waits for the end must still see it
             except Exception:  # noqa: BLE001
                 _log.exception("the last lines of ECS task %s stay in %s", self.task.id, tail.path)
 
@@ -387,7 +387,7 @@ class TaskRun(CheckedContainers):
             await container.ended
 
     def _clean(self) -> None:
-        """A container's file system goes with it; its log file stays as long as the ECS task is visible."""
+        """Removes a container's file system; its log file stays as long as the ECS task is visible."""
         for wanted in self._wanted:
             for name in launching.FOLDERS:
                 shutil.rmtree(container_folder(self._context.cloud, self.task, wanted.name) / name, ignore_errors=True)

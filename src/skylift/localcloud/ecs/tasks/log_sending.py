@@ -1,4 +1,4 @@
-"""Sends a container's lines to CloudWatch Logs, and waits with them while it cannot take them: they are in the
+"""Sends a container's lines to CloudWatch Logs, and waits while that cannot take them; the lines are in the
 container's log file."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from skylift.wire.errors import AwsError
 
 RETRY_SECONDS = 2.0
 LAST_SECONDS = 10.0
-"""How long the lines of a container that has ended are waited with; then its end is told without them."""
+"""How long we wait with the lines of an ended container; then its end is reported without them."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ class LogSending:
         self._deadline = float("inf")
 
     def end_soon(self) -> None:
-        """All containers have ended: whoever waits for that must not wait for ever."""
+        """All containers have ended: nobody may wait for the logs for ever."""
         self._deadline = asyncio.get_running_loop().time() + LAST_SECONDS
 
     async def send(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Returns once they are taken, or given up: a group that is gone (as ECS's driver does), or no room for too
-        long."""
+        """Returns when they are accepted or given up: because the group is gone (as ECS's driver does), or the disk
+        was full for too long."""
         while True:
             try:
                 return await self._logs.put(group, stream, events)

@@ -1,4 +1,4 @@
-"""Makes ECS tasks: the document as RunTask returns it, ids, the loopback address that stands for the network
+"""Makes ECS tasks: the document as RunTask returns it, ids, and the loopback address in place of a network
 interface."""
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from skylift.localcloud.ports import CloudContext, Document
 PLATFORM_VERSION = "1.4.0"
 _NETWORK = ipaddress.ip_network("127.64.0.0/16")
 _EDGE_ADDRESSES = 2
-"""The first and the last address of the network are left alone."""
+"""The first and the last address of the network are not used."""
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """What to make, the same for every ECS task of one call but its capacity provider.
+    """What to make; the same for every ECS task of one call, except its capacity provider.
 
     Attributes:
         definition: the task definition.
-        cluster_arn: where.
+        cluster_arn: the cluster.
         request: the RunTask request, or the service's document: launch type, network, overrides, tags, startedBy.
         group: ``family:...`` or ``service:...``.
         deployment: id of the service deployment, or empty.
@@ -51,7 +51,7 @@ class TaskRequest:
 
 
 class TaskMaker:
-    """Gives every ECS task its address. After a restart it goes on behind the newest one."""
+    """Gives every ECS task its address. After a restart it continues after the newest one."""
 
     def __init__(self, place: CloudContext, store: EcsStore, clock: Clock) -> None:
         self._place = place
@@ -69,7 +69,7 @@ class TaskMaker:
 def make_tasks(
     place: CloudContext, order: TaskRequest, count: int, taken: Set[str], last: str, now: float
 ) -> list[EcsTask]:
-    """``count`` ECS tasks in PROVISIONING. ``taken`` are addresses in use, ``last`` the one given out last (or
+    """``count`` ECS tasks in PROVISIONING. ``taken`` are addresses in use, ``last`` the last one assigned (or
     empty)."""
     awsvpc = order.definition.get("networkMode") == "awsvpc"
     addresses = free_addresses(count, taken, last) if awsvpc else [""] * count
@@ -79,7 +79,7 @@ def make_tasks(
 
 
 def free_addresses(count: int, taken: Set[str], last: str) -> list[str]:
-    """Loopback addresses for ECS tasks, going round so that one is not used again soon. Linux answers on all of
+    """Loopback addresses for ECS tasks, in a cycle so that one is not reused soon. Linux answers on all of
     127/8."""
     if sys.platform != "linux":
         return ["127.0.0.1"] * count
@@ -97,7 +97,7 @@ def free_addresses(count: int, taken: Set[str], last: str) -> list[str]:
 
 
 def first_address(folder: Path) -> str:
-    """Where a new local cloud begins: follows from its folder, so that two on one machine hardly ever meet."""
+    """Where a new local cloud begins: computed from its folder, so that two on one machine rarely collide."""
     one, two = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=2).digest()
     return f"127.64.{one}.{two}"
 
@@ -109,7 +109,7 @@ def task_tags(
     service: str = "",
     service_tags: Iterable[dict[str, str]] = (),
 ) -> list[dict[str, str]]:
-    """Tags of a new ECS task: the call's own, those that ``propagateTags`` brings, and ``enableECSManagedTags``'s (by
+    """Tags of a new ECS task: the call's own, those from ``propagateTags``, and those from ``enableECSManagedTags`` (by
     name)."""
     inherited: Iterable[dict[str, str]] = ()
     if request.get("propagateTags") == "TASK_DEFINITION":

@@ -1,4 +1,4 @@
-"""Gets images for ECS tasks; several that wait for one image share its build."""
+"""Gets images for ECS tasks; several that wait for the same image share its build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class CannotPull(Exception):
-    """The image cannot be had; the text is ECS's reason."""
+    """The image is not available; the text is ECS's reason."""
 
 
 class Pulls:
@@ -24,7 +24,7 @@ class Pulls:
         self._builds: dict[str, asyncio.Task[Image]] = {}
 
     async def get(self, reference: str) -> Image:
-        """The image, built in a worker thread if it is not there. Cancelling this leaves the build to the others.
+        """The image, built in a worker thread if it does not exist. Cancelling this does not stop the build for others.
 
         Raises:
             CannotPull: the name is unknown, or the build failed.
@@ -36,7 +36,7 @@ class Pulls:
             raise CannotPull(_reason(reference, str(error))) from error
 
     async def _find(self, reference: str) -> Image | None:
-        """The first look reads lock files and sources: not on the event loop."""
+        """The first search reads lock files and sources, so not on the event loop."""
         if reference in self._known and not self._images.asks:
             return self._images.find(reference)
         found = await asyncio.to_thread(self._images.find, reference)
@@ -45,7 +45,7 @@ class Pulls:
         return found
 
     def progress(self) -> list[str]:
-        """References of the images that are being built now."""
+        """References of the images that are being built."""
         return sorted(self._builds)
 
     def _build(self, reference: str) -> asyncio.Task[Image]:

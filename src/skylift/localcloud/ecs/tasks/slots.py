@@ -1,6 +1,6 @@
-"""How many ECS tasks the machine takes at a time: the others wait in PROVISIONING, first come, first served.
+"""How many ECS tasks the machine runs at a time: the others wait in PROVISIONING, first come, first served.
 
-So waits what a capacity provider has no room for. A service's ECS tasks are always placed: they are few, and an
+This is how a full capacity provider behaves. A service's ECS tasks always start: they are few, and an
 environment whose scheduler waited behind its own Airflow tasks would never come up.
 """
 
@@ -15,10 +15,10 @@ from skylift.core.settings import Setting, whole_number
 from skylift.localcloud.ecs.tasks.start_limit import PER_CORE, StartLimiter
 
 LEAST_SLOTS = 16
-"""Also a small machine has so many: most Airflow tasks wait for something else than a processor."""
+"""Even a small machine has this many: most Airflow tasks wait for something other than the CPU."""
 SLOTS_PER_CORE = 4
 BYTES_PER_SLOT = 256 * 1024 * 1024
-"""What an ordinary Airflow task needs (0.2 GB, measured), and some."""
+"""What an ordinary Airflow task needs (0.2 GB, measured), and a little more."""
 
 SLOTS: Setting[int] = Setting(
     "slots",
@@ -30,21 +30,21 @@ SLOTS: Setting[int] = Setting(
 
 
 class SlotListener(Protocol):
-    """Wants to know when there is room: Batch."""
+    """Is told when there is room: Batch."""
 
     def slot_free(self) -> None:
-        """A place has become free and nobody waited for it. Must not block."""
+        """A slot has become free and nobody waited for it. Must not block."""
         ...
 
 
 class Slots:
-    """Places for ECS tasks, each held by one id from its start to its end.
+    """Slots for ECS tasks, each held by one id from its start to its end.
 
     Args:
-        start_limiter: through which whoever has got a place goes, one after the other.
+        start_limiter: delays those that have got a slot, one after the other.
 
     Attributes:
-        most: how many may be held; more are, for a while, when a restart finds more running.
+        most: how many may be held; more are held for a while if a restart finds more running.
     """
 
     def __init__(self, most: int, start_limiter: StartLimiter | None = None) -> None:
@@ -55,12 +55,12 @@ class Slots:
         self._waiting: dict[str, asyncio.Future[None]] = {}
 
     def listen(self, listener: SlotListener) -> None:
-        """Tells somebody of free places from now on."""
+        """From now on, reports free slots to the listener."""
         self._listeners.append(listener)
 
     @property
     def free(self) -> int:
-        """Places that nobody holds or waits for."""
+        """Slots that nobody holds or waits for."""
         return max(0, self.most - len(self._held) - len(self._waiting))
 
     @property
@@ -69,13 +69,13 @@ class Slots:
         return len(self._waiting)
 
     def hold(self, name: str) -> None:
-        """Takes a place for what runs already, whether there is one or not."""
+        """Takes a slot for what already runs, even if none is free."""
         self._held.add(name)
 
     async def take(self, name: str) -> None:
-        """Waits for a place, and then a moment for a processor, behind all who came before.
+        """Waits for a slot, and then a moment for the CPU, behind all who came before.
 
-        Harmless for one who has a place; a cancelled wait leaves no trace.
+        Harmless if one has a slot; a cancelled wait leaves no trace.
         """
         if name in self._held:
             return
@@ -97,7 +97,7 @@ class Slots:
         await turn
 
     def give_back(self, name: str) -> None:
-        """Frees the place for the next one. Harmless for one who has none."""
+        """Frees the slot for the next one. Harmless if one has none."""
         if name not in self._held:
             return
         self._held.discard(name)
@@ -113,12 +113,12 @@ class Slots:
 
 
 def slots_of(wanted: int, cores: int, memory: int) -> int:
-    """The number of places: as wanted, or when that is 0, what this machine is good for.
+    """The number of slots: as requested, or, if that is 0, as this machine allows.
 
     Args:
         wanted: ``SLOTS``.
-        cores: processors that we may use.
-        memory: bytes of the machine; 0 when unknown.
+        cores: CPUs that we may use.
+        memory: bytes of the machine; 0 if unknown.
     """
     if wanted:
         return wanted
@@ -127,17 +127,17 @@ def slots_of(wanted: int, cores: int, memory: int) -> int:
 
 
 def machine_slots(wanted: int = 0) -> int:
-    """``slots_of`` this machine."""
+    """``slots_of`` for this machine."""
     return slots_of(wanted, machine_cores(), _memory())
 
 
-def machine_turnstile() -> StartLimiter:
+def machine_start_limiter() -> StartLimiter:
     """One for this machine."""
     return StartLimiter(PER_CORE * machine_cores())
 
 
 def machine_cores() -> int:
-    """Processors that we may use."""
+    """CPUs that we may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,8 +1,8 @@
-"""Lets containers begin as processors come free, so that of many that were asked for at once the first are done early.
+"""Limits starts by CPU load, so that the first of many simultaneous starts finish early.
 
-Sixteen Airflow tasks that begin together share two processors, are done together, and then nothing computes until the
-next sixteen have been asked for. One after the other they need less in all (each finds more of itself in the
-processor's caches), and the next are asked for while the last still run. Services do not wait here: an environment must
+Sixteen Airflow tasks that start together share two CPUs and finish together, and then nothing computes until the
+next sixteen have been requested. One after the other they need less CPU in total (each finds more of its data in the
+CPU's caches), and the next are requested while the last still run. Services do not wait here: an environment must
 come up, however busy the machine is.
 """
 
@@ -16,25 +16,25 @@ from collections.abc import Callable
 from skylift.core.clock import Clock
 
 PER_CORE = 3
-"""Programs that compute or want to, for each processor: while there are so many, a start waits."""
+"""Programs per CPU that compute or want to: while there are so many, a start waits."""
 
 MOST_SECONDS = 1.0
-"""A start waits at most so long: whoever computes all day must not keep others from beginning."""
+"""A start waits at most this long: a program that computes all day must not keep others from starting."""
 
 _SOON = 0.02
-"""Seconds after which a start can be seen among the programs that compute."""
+"""Seconds until a start shows among the programs that compute."""
 
 _LOOK = 0.01
 
 
 class StartLimiter:
-    """For starts on one machine.
+    """Limits starts on one machine.
 
     Args:
-        most: how many programs may want to compute when a start goes through.
+        most: a start goes ahead if at most this many programs want to compute.
         count: how many want to now; default: ``runnable``.
         clock: monotonic, seconds.
-        seconds: for which one start waits at most.
+        seconds: longest wait of one start.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StartLimiter:
         self._count = count or runnable
         self._clock = clock
         self._seconds = seconds
-        # asyncio's locks are fair: who comes as a processor comes free does not overtake those who wait.
+        # asyncio's locks are fair: a newcomer does not overtake those who wait, even if a CPU has just become free.
         self._line = asyncio.Lock()
         self._recent: deque[float] = deque()
 
@@ -68,7 +68,7 @@ class StartLimiter:
 
 
 def runnable() -> int:
-    """Programs that compute or want to, without us; 0 where that cannot be known (not Linux)."""
+    """Programs that compute or want to, without us; 0 if unknown (not Linux)."""
     try:
         with open("/proc/loadavg") as file:
             return int(file.read().split()[3].partition("/")[0]) - 1
