@@ -1,2 +1,2 @@
-"""AWS Batch that runs things: a job attempt is an ECS task of our own ECS, in a cluster that belongs to its compute
+"""AWS Batch that really runs things: a job's attempt is an ECS task of our own ECS, in the cluster of its compute
 environment."""

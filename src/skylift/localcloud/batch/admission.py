@@ -1,4 +1,4 @@
-"""What follows from what: dependencies let jobs begin or fail, ends of children end arrays."""
+"""Follows consequences: dependencies let jobs begin or fail, and ends of children end arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skylift.localcloud.batch.verdict import CHILD_FAILED, DEPENDENCY_FAILED
 
 
 class Admission:
-    """Takes waiting jobs into their lines, or ends them."""
+    """Puts waiting jobs into their queues, or ends them."""
 
     def __init__(self, store: BatchStore, index: JobIndex, lines: RunnableQueue) -> None:
         self._store = store
@@ -20,7 +20,7 @@ class Admission:
         self._lines = lines
 
     def admit(self, job: BatchJob) -> None:
-        """Draws the conclusions from a waiting job's dependencies. Harmless for one that waits no more."""
+        """Acts on a waiting job's dependencies. Harmless for a job that no longer waits."""
         if job.status not in {JobState.SUBMITTED, JobState.PENDING}:
             return
         if isinstance(job, ArrayJob):
@@ -37,8 +37,8 @@ class Admission:
             self._lines.enter(job)
 
     def follow(self) -> None:
-        """What follows from ends: dependents are admitted or fail, arrays end. One queue, so that long chains cost no
-        stack."""
+        """Handles the consequences of ends: dependents are admitted or fail, arrays end. It uses one queue, so that
+        long chains need no stack."""
         while self._index.ended:
             job = self._index.ended.popleft()
             if job.index >= 0:
@@ -52,7 +52,8 @@ class Admission:
                 self.admit(other)
 
     def maybe_end(self, array: ArrayJob, reason: str = CHILD_FAILED) -> None:
-        """An array is over once all its children are; ``reason`` is its statusReason then, unless someone ended it."""
+        """An array has ended when all its children have; ``reason`` is its statusReason then, unless someone ended
+        it."""
         summary = array.summary()
         if array.ended or sum(summary[state] for state in ENDED) < array.size:
             return

@@ -1,7 +1,7 @@
-"""What Batch refuses beyond what botocore's model says. Pure; each rule with its source.
+"""What Batch refuses beyond botocore's model. Pure; each rule with its source.
 
 Sources: API reference of RegisterJobDefinition, SubmitJob, ResourceRequirement, RetryStrategy, JobTimeout; "Service
-quotas" and "Job definition parameters" in the user guide. Texts are AWS's where users have reported them.
+quotas" and "Job definition parameters" in the user guide. Texts are AWS's if users have reported them.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def check_timeout(timeout: Mapping[str, Any] | None) -> None:
 
 
 def check_submission(request: Mapping[str, Any], definition: Document, queue: Document) -> None:
-    """Refuses what SubmitJob refuses, once definition and queue are known."""
+    """Refuses what SubmitJob refuses, when definition and queue are known."""
     if not NAME.fullmatch(request["jobName"]):
         raise executing("Job name should match valid pattern")
     if len(json.dumps(request, separators=(",", ":"))) > MOST_SUBMISSION_BYTES:

@@ -1,6 +1,6 @@
-"""What a job's containers are: the job definition with the submission's overrides, and what ECS is given for it. Pure.
+"""A job's containers: the job definition with the submission's overrides, and what ECS gets for it. Pure.
 
-Of each revision of a job definition one ECS task definition is made; what a job overrides goes into the overrides of
+Each revision of a job definition becomes one ECS task definition; a job's overrides go into the overrides of
 its ECS task.
 Sources: "Job definition parameters", "Job environment variables" in the AWS Batch user guide; API reference of
 SubmitJob.
@@ -48,7 +48,7 @@ def written(definition: Document) -> list[Document]:
 
 
 def effective(definition: Document, request: Mapping[str, Any]) -> list[Document]:
-    """The containers with what SubmitJob overrides, in Batch's shape, parameters put in."""
+    """The containers with SubmitJob's overrides, in Batch's format, with parameters filled in."""
     parameters = {**definition.get("parameters", {}), **request.get("parameters", {})}
     changes = _overrides(request)
     return [_overridden(item, changes.get(item["name"], {}), parameters) for item in written(definition)]
@@ -60,7 +60,7 @@ def overridden_names(request: Mapping[str, Any]) -> set[str]:
 
 
 def size_of(containers: Sequence[Document]) -> Size:
-    """The sum of what containers ask for. Raises ``ValueError`` for what is no number."""
+    """The sum of what containers ask for. Raises ``ValueError`` for text that is not a number."""
     return Size(
         sum(_number(_asked(item, "VCPU")) for item in containers),
         sum(int(_number(_asked(item, "MEMORY"))) for item in containers),
@@ -123,14 +123,14 @@ def batch_environment(job: BatchJob, queue: str, compute_environment: str) -> li
 
 
 def ecs_tags(definition: Document, submission: SubmittedJob) -> list[dict[str, str]]:
-    """Tags of the ECS task: the job's and its definition's, when they are to be propagated; the job's win."""
+    """Tags of the ECS task: the job's and its definition's, if they are to be propagated; the job's win."""
     propagate = submission.request.get("propagateTags", definition.get("propagateTags", False))
     tags = {**definition.get("tags", {}), **submission.tags} if propagate else {}
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 
 def _named(item: Document, number: int) -> Document:
-    """Batch names a container without a name after its place in the list."""
+    """Like Batch, names a container without a name after its position in the list."""
     return {"name": item.get("name") or f"container_{number}", **item}
 
 
@@ -198,7 +198,7 @@ def _ecs_container(item: Document, prefix: str, region: str) -> Document:
 
 
 def _logging(item: Document, prefix: str, region: str) -> Document:
-    """Where the output goes; Batch's own group when the job definition does not say."""
+    """Where the output goes; Batch's own log group if the job definition does not say."""
     said = item.get("logConfiguration")
     if said and said["logDriver"] != "awslogs":
         return dict(said)
@@ -211,7 +211,7 @@ def _logging(item: Document, prefix: str, region: str) -> Document:
 
 
 def _ecs_override(item: Document, own: Sequence[dict[str, str]]) -> Document:
-    """The whole effective container, so that the ECS task definition is only a mould; Batch's own variables come
+    """The whole effective container, because the ECS task definition is only a base; Batch's own variables come
     last."""
     size = size_of([item])
     override: Document = {

@@ -30,7 +30,7 @@ class JobDefinitionOperations(BatchOperations):
     """RegisterJobDefinition, DescribeJobDefinitions, DeregisterJobDefinition."""
 
     def register_job_definition(self, caller: Caller, request: Request) -> Document:
-        """A new revision: one more than the highest there has been."""
+        """A new revision: one more than the highest so far."""
         check_definition(request)
         name = request["jobDefinitionName"]
         known = self.revisions(name)
@@ -61,7 +61,7 @@ class JobDefinitionOperations(BatchOperations):
         return {"jobDefinitions": [without(one, _OURS) for one in shown], **more}
 
     def deregister_job_definition(self, caller: Caller, request: Request) -> Document:
-        """Makes a revision INACTIVE: jobs that have it go on, new ones are refused. An unknown one is no error."""
+        """Makes a revision INACTIVE: its jobs go on, new ones are refused. An unknown one is not an error."""
         name, _, revision = name_of(request["jobDefinition"]).partition(":")
         if not revision:
             raise executing("Job definition must be given as name:revision or by its ARN.")

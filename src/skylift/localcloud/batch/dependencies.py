@@ -1,4 +1,4 @@
-"""May a job begin? What its dependencies say, and where there is room for it. Pure decisions.
+"""Decides whether a job may begin: its dependencies, and where there is capacity for it. Pure.
 
 Sources: "Job dependencies" and "Array jobs" in the AWS Batch user guide.
 """
@@ -24,17 +24,17 @@ class DependencyState(Enum):
 
 
 def gate_of(job: BatchJob, find: Find) -> DependencyState:
-    """The dependencies that hold for a job as a whole: all must have succeeded; one that failed shuts it."""
+    """The state of a whole job's dependencies: all must have succeeded; one failure fails it."""
     return _together(_state(find, need["jobId"]) for need in job.submission.needs if not _by_index(need))
 
 
 def gate_of_child(array: ArrayJob, index: int, find: Find) -> DependencyState:
-    """The dependencies of one child of a stepwise array, beyond those of the whole array."""
+    """The state of the dependencies of one child of a stepwise array, beyond those of the whole array."""
     return _together(_state_by_index(array, index, need, find) for need in array.submission.needs if _by_index(need))
 
 
 class Room(Enum):
-    """Where no compute environment was found: for now, or for ever."""
+    """There is no compute environment with room: for now, or for ever."""
 
     LATER = "later"
     NEVER = "never"
@@ -43,7 +43,7 @@ class Room(Enum):
 def room_for(
     queue: Document, vcpus: float, environments: Mapping[str, Document], used: Callable[[str], float]
 ) -> str | Room:
-    """Name of the first compute environment of the queue that has room."""
+    """Name of the queue's first compute environment that has room."""
     fits = False
     for item in sorted(queue["computeEnvironmentOrder"], key=lambda one: int(one["order"])):
         environment = environments.get(item["computeEnvironment"].rsplit("/", 1)[-1])

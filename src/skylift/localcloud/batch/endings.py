@@ -17,15 +17,15 @@ _LONGEST_REASON = 1024
 
 
 class EndingOperations(BatchOperations):
-    """An unknown job, and one that is over, is treated as successfully processed (API reference of TerminateJobs)."""
+    """Unknown and ended jobs count as successfully processed (API reference of TerminateJobs)."""
 
     def terminate_job(self, caller: Caller, request: Request) -> Document:
-        """Ends a job in whatever state: what runs gets SIGTERM, then SIGKILL. It is not tried again."""
+        """Ends a job in any state: what runs gets SIGTERM, then SIGKILL. It is not retried."""
         self._each([request["jobId"]], request["reason"], self.engine.terminate)
         return {}
 
     def cancel_job(self, caller: Caller, request: Request) -> Document:
-        """Ends a job that has not begun; leaves one that has."""
+        """Ends a job that has not begun; does nothing to one that has."""
         self._each([request["jobId"]], request["reason"], self.engine.cancel)
         return {}
 

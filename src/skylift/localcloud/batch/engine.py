@@ -1,6 +1,7 @@
-"""The Batch jobs that are under way: admitted, started, followed through ECS, ended; taken up again after a restart.
+"""The Batch jobs under way: admitted, started, followed through ECS, ended; adopted after a restart.
 
-It has no loop of its own: a submission, a change of an ECS task or of capacity rings; timers only wait out timeouts.
+It has no loop of its own: a submission, or a change of an ECS task or of capacity, calls ``ring``; timers only wait for
+timeouts.
 """
 
 from __future__ import annotations
@@ -59,8 +60,7 @@ class BatchEngine(TaskListener, SlotListener):
         ecs.engine.slots.listen(self)
 
     def recover(self) -> None:
-        """Brings the jobs up to what ECS has on record. Must come before ECS forgets old ECS tasks, that is before it
-        starts."""
+        """Updates the jobs from ECS's records. Must run before ECS starts, because ECS then forgets old tasks."""
         for job in list(self._store.jobs.values()):
             if isinstance(job, ArrayJob):
                 for child in list(job.children.values()):
@@ -83,30 +83,30 @@ class BatchEngine(TaskListener, SlotListener):
         self.ring()
 
     def close(self) -> None:
-        """Starts nothing any more. Safe to call twice."""
+        """Starts nothing more. Safe to call twice."""
         self._open = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 
     def submit(self, job: BatchJob) -> None:
-        """Accepts a job: once this returns it is on disk. Raises ``Unavailable``: the disk does not take it."""
+        """Accepts a job: when this returns, it is on disk. Raises ``Unavailable``: the disk cannot take it."""
         self._store.accept(job)
         self.index.add(job)
         self.ring()
 
     def ring(self) -> None:
-        """Looks soon; many rings are one look."""
+        """Checks soon; many calls lead to one check."""
         if self._open and not self._rung:
             self._rung = True
             asyncio.get_running_loop().call_soon(self._look)
 
     def slot_free(self) -> None:
-        """What is runnable may start now."""
+        """Runnable jobs may start now."""
         self.ring()
 
     def capacity_changed(self) -> None:
-        """Compute environments or queues are not what they were."""
+        """Compute environments or queues have changed."""
         self.lines.all_return()
         self.ring()
 
@@ -114,13 +114,13 @@ class BatchEngine(TaskListener, SlotListener):
         """TerminateJob, in every state. Recorded when this returns; what runs ends soon.
 
         Raises:
-            Unavailable: the disk does not take it; the job is as it was.
+            Unavailable: the disk cannot take it; the job is unchanged.
         """
         if not job.ended:
             self._end(job, reason, terminating=True)
 
     def cancel(self, job: BatchJob, reason: str) -> None:
-        """CancelJob: what has not begun ends; what has is left alone. A PENDING job ends once its dependencies have.
+        """CancelJob: ends what has not begun, and leaves the rest. A PENDING job ends once its dependencies have.
 
         Raises:
             Unavailable: as ``terminate``.
@@ -135,8 +135,7 @@ class BatchEngine(TaskListener, SlotListener):
         self._settle()
 
     def _record(self, job: BatchJob, **members: object) -> None:
-        """Writes down what is to become of a job. What follows from it can be done again after a crash, so it may be
-        owed."""
+        """Records what is to happen to a job. What follows can be done again after a crash, so it may be late."""
         before = {name: getattr(job, name) for name in members}
         vars(job).update(members)
         try:
@@ -160,7 +159,7 @@ class BatchEngine(TaskListener, SlotListener):
             self.index.move(job, JobState.FAILED, reason=reason)
 
     def _take_up_endings(self) -> None:
-        """What somebody has ended, and a crash has kept from its end."""
+        """Completes ends that somebody requested and a crash interrupted."""
         for job in list(self._store.jobs.values()):
             children = list(job.children.values()) if isinstance(job, ArrayJob) else []
             for one in (each for each in (job, *children) if not each.ended):
@@ -168,7 +167,7 @@ class BatchEngine(TaskListener, SlotListener):
                     self._carry_out(one, terminating=one.terminated)
 
     def _settle(self) -> None:
-        """What follows from what is on the disk: written now, or, on a full disk, later."""
+        """Writes what follows from what is on disk: now, or, if the disk is full, later."""
         self._admission.follow()
         self.ring()
         try:
@@ -198,7 +197,7 @@ class BatchEngine(TaskListener, SlotListener):
             self._later("disk", _FULL_DISK_SECONDS, self.ring)
 
     def task_changed(self, task: EcsTask) -> None:
-        """The ECS task of a job's attempt has changed: so does the job."""
+        """The ECS task of a job's attempt has changed, so the job changes too."""
         job = self.index.running.get(task.id)
         if job is None:
             return
@@ -304,7 +303,7 @@ class BatchEngine(TaskListener, SlotListener):
         self._arm()
 
     def _drain(self, queue: Document) -> None:
-        """A queue that is being deleted ends its jobs, and goes once nothing of it is left."""
+        """A queue that is being deleted ends its jobs, and disappears when nothing of it is left."""
         if queue["status"] != "DELETING":
             return
         alive = self.index.alive(queue["jobQueueArn"])
@@ -315,7 +314,7 @@ class BatchEngine(TaskListener, SlotListener):
             self._store.remove_thing(QUEUE, queue["jobQueueName"])
 
     def _prune(self) -> None:
-        """Forgets what ended more than a day ago and nobody waits for."""
+        """Forgets what ended more than a day ago and is not awaited."""
         oldest, awaited = self._clock() - KEPT_SECONDS, self.index.awaited()
         old = [
             job

@@ -36,7 +36,7 @@ class EnvironmentOperations(BatchOperations):
     """CreateComputeEnvironment, UpdateComputeEnvironment, DescribeComputeEnvironments, DeleteComputeEnvironment."""
 
     def create_compute_environment(self, caller: Caller, request: Request) -> Document:
-        """Makes a compute environment with its ECS cluster; VALID at once."""
+        """Creates a compute environment with its ECS cluster; VALID at once."""
         name = request["computeEnvironmentName"]
         if not NAME.fullmatch(name):
             raise executing("computeEnvironmentName should match valid pattern")
@@ -70,7 +70,7 @@ class EnvironmentOperations(BatchOperations):
         return {name: document[name] for name in ("computeEnvironmentName", "computeEnvironmentArn")}
 
     def update_compute_environment(self, caller: Caller, request: Request) -> Document:
-        """Changes state, capacity and what else may change; what runs goes on."""
+        """Changes state, capacity and other changeable members; what runs goes on."""
         found = self.environment(request["computeEnvironment"])
         resources = {**found["computeResources"], **request.get("computeResources", {})}
         resources.pop("updateToLatestImageVersion", None)
@@ -87,7 +87,7 @@ class EnvironmentOperations(BatchOperations):
         return {name: found[name] for name in ("computeEnvironmentName", "computeEnvironmentArn")}
 
     def describe_compute_environments(self, caller: Caller, request: Request) -> Document:
-        """Compute environments by name or ARN, all of them without names; unknown ones are absent."""
+        """Compute environments by name or ARN; without names, all of them; unknown ones are omitted."""
         names = [name_of(reference) for reference in request.get("computeEnvironments", ())]
         known = self.store.environments
         found = [known[name] for name in names if name in known] if names else [known[name] for name in sorted(known)]
@@ -95,7 +95,7 @@ class EnvironmentOperations(BatchOperations):
         return {"computeEnvironments": shown, **more}
 
     def delete_compute_environment(self, caller: Caller, request: Request) -> Document:
-        """Removes a disabled one that no queue uses. An unknown one is no error."""
+        """Removes a disabled one that no queue uses. An unknown one is not an error."""
         found = self.store.environments.get(name_of(request["computeEnvironment"]))
         if found is None:
             return {}
@@ -105,7 +105,7 @@ class EnvironmentOperations(BatchOperations):
         if any(arn in _environments_of(queue) for queue in self.store.queues.values()):
             raise executing("Cannot delete, found existing JobQueue relationship")
         self.store.remove_thing(ENVIRONMENT, found["computeEnvironmentName"])
-        with contextlib.suppress(AwsError):  # what still runs in it goes on; the empty cluster does no harm
+        with contextlib.suppress(AwsError):  # what still runs in it goes on; the empty cluster is harmless
             self.ecs.delete_cluster(caller, {"cluster": found["ecsClusterArn"]})
         return {}
 

@@ -1,4 +1,4 @@
-"""Where every Batch job stands: the one place that moves jobs, counts children, and knows who waits for whom."""
+"""The state of every Batch job: the one place that moves jobs, counts children, and knows who waits for whom."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JobIndex:
 
     Attributes:
         running: ECS task id to the job whose attempt it is.
-        ended: jobs that have ended, whose dependents have not been told yet.
+        ended: jobs that have ended, but whose dependents do not know yet.
     """
 
     def __init__(self, cloud: CloudContext, store: BatchStore, clock: Clock, on_change: Change, events: Events) -> None:
@@ -37,7 +37,7 @@ class JobIndex:
             self.add(job)
 
     def add(self, job: BatchJob) -> None:
-        """Takes in a job that the store has accepted."""
+        """Adds a job that the store has accepted."""
         self._of(job.submission.queue, job.status)[job.id] = job
         if not job.ended:
             for need in job.submission.needs:
@@ -49,25 +49,25 @@ class JobIndex:
         return list(self._of(queue, state).values())
 
     def alive(self, queue: str) -> list[BatchJob]:
-        """Those that are not over."""
+        """Those that have not ended."""
         return [job for state in JobState if state not in ENDED for job in self.in_state(queue, state)]
 
     def dependents(self, name: str) -> Iterable[BatchJob]:
-        """Jobs that wait for the job of that id."""
+        """Jobs that wait for the job with that id."""
         return list(self._dependents.get(name, {}).values())
 
     def awaited(self) -> set[str]:
-        """Ids of singles and arrays that some job waits for, or for a child of theirs."""
+        """Ids of singles and arrays for which, or for whose children, some job waits."""
         return {name.partition(":")[0] for name, waiting in self._dependents.items() if waiting}
 
     def forget(self, jobs: list[BatchJob]) -> None:
-        """Removes ended jobs. Raises ``Unavailable``: none is removed."""
+        """Removes ended jobs. Raises ``Unavailable``: then none is removed."""
         self._store.forget(jobs)
         for job in jobs:
             self._of(job.submission.queue, job.status).pop(job.id, None)
 
     def move(self, job: BatchJob, state: JobState, **members: object) -> None:
-        """The job's next state, with the members that change with it; noted and told."""
+        """Sets the job's next state and the members that change with it; records and reports it."""
         before = job.status
         job.status = BATCH_JOB.move(before, state)
         for name, value in members.items():
@@ -87,14 +87,14 @@ class JobIndex:
         self.tell(job)
 
     def tell(self, job: BatchJob) -> None:
-        """Tells of a job as it now is: the listener at once, EventBridge with the next ``write``."""
+        """Reports a job's present state: to the listener at once, to EventBridge with the next ``write``."""
         document = described(self._cloud, job, self.definition(job))
         self._store.note_events(self._events.of_batch_job(document))
         self._on_change("batch-job", document)
 
     def write(self) -> None:
-        """Writes what has changed, in one transaction with its events. Raises ``Unavailable``: then it is still
-        owed."""
+        """Writes what has changed, in one transaction with its events. Raises ``Unavailable``: then it is written
+        later."""
         self._store.flush()
         self._events.ring()
 
@@ -119,7 +119,7 @@ class JobIndex:
         return array.children[child.index]
 
     def move_sharing(self, array: ArrayJob, state: JobState, reason: str = "") -> None:
-        """Moves all children that share the state at once. Their end is told one by one; nothing is written for
+        """Moves all children that share the state at once. Reports the end of each, but writes nothing for
         each."""
         if not array.sharing or array.rest in ENDED:
             return
@@ -132,12 +132,12 @@ class JobIndex:
                 self.tell(child)
 
     def take_capacity(self, job: BatchJob, vcpus: float) -> None:
-        """The job takes capacity of its compute environment (``job.place``), and of the machine."""
+        """The job uses capacity of its compute environment (``job.place``) and of the machine."""
         self.running[job.task] = job
         self._used.setdefault(job.place, {})[job.id] = vcpus
 
     def used(self, environment: str) -> float:
-        """vCPUs that are taken of a compute environment."""
+        """vCPUs in use of a compute environment."""
         return sum(self._used.get(environment, {}).values())
 
     def _leave(self, job: BatchJob) -> None:

@@ -1,8 +1,8 @@
-"""Starts attempts: picks who is next and where, makes their ECS tasks, and hands them to ECS so that none is lost or
+"""Starts attempts: decides who is next and where, makes their ECS tasks, and passes them to ECS so that none is lost or
 doubled.
 
-The order is what makes it safe: first the job's record says which ECS task it is to be (one transaction), then ECS
-accepts that ECS task (another). After a crash in between the ECS task is not known, and the job is runnable as before.
+The order makes it safe: first the job's record names its ECS task (one transaction), then ECS accepts that ECS task
+(another). After a crash in between, the ECS task is unknown, and the job is runnable as before.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CANNOT_EVER_RUN = (
 
 
 class JobLauncher:
-    """Looks at the lines and at what is free: vCPUs of compute environments, and slots of the machine
-    (``ecs.capacity``).
+    """Compares the queues with what is free: vCPUs of compute environments, and slots of the machine
+    (``ecs.tasks.slots``).
 
     Attributes:
-        refused: whether the capacity of a queue said no at the last ``launch``.
+        refused: whether there was no capacity for a queue at the last ``launch``.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class JobLauncher:
         self._lines = lines
 
     def launch(self) -> None:
-        """Starts as many attempts as there is room for.
+        """Starts as many attempts as fit.
 
         Raises:
-            Unavailable: the disk does not take it; the jobs are runnable as before.
+            Unavailable: the disk cannot take it; the jobs are runnable as before.
         """
         started: list[tuple[BatchJob, EcsTask]] = []
         self.refused = False
@@ -64,7 +64,7 @@ class JobLauncher:
             job = self._index.adopt(job)
             try:
                 task = self._make(queue, job, compute_environment)
-            except AwsError as error:  # the owner of the job can act: what ECS refuses stands in statusReason
+            except AwsError as error:  # the owner of the job can act: statusReason says what ECS refuses
                 self._index.move(job, JobState.FAILED, reason=error.message)
                 continue
             arn_of_task = {"taskArn": task.document["taskArn"]}
@@ -81,7 +81,7 @@ class JobLauncher:
         return size_of(effective(self._index.definition(job), job.submission.request)).vcpus
 
     def _free(self) -> int:
-        """Slots of the machine, without those that attempts just handed over will take."""
+        """Slots of the machine, without those that attempts which were just started will take."""
         known = self._ecs.store.tasks
         coming = (name for name in self._index.running if known[name].state is TaskState.PROVISIONING)
         return self._ecs.engine.slots.free - sum(1 for _ in coming)
@@ -104,7 +104,7 @@ class JobLauncher:
                 self.refused = True
 
     def _aside(self, queue: Document, job: BatchJob) -> None:
-        """It can run nowhere: it says so, and lets others pass."""
+        """It cannot run anywhere: records that, and lets others pass."""
         self._lines.step_aside(queue["jobQueueArn"])
         shown = self._store.jobs[job.submission.id] if job.index >= 0 else job
         if isinstance(shown, ArrayJob):
@@ -121,7 +121,7 @@ class JobLauncher:
             for job, _ in started:
                 self._index.move(job, JobState.RUNNABLE, container={})
                 self._lines.enter(job)
-            if isinstance(error, AwsError):  # ECS shuts down: the next start goes on
+            if isinstance(error, AwsError):  # ECS is shutting down: the next start continues
                 raise Unavailable(error.message) from error
             raise
 
@@ -138,7 +138,7 @@ class JobLauncher:
         return self._ecs.maker.make(order, 1)[0]
 
     def _task_definition(self, definition: Document) -> Document:
-        """The ECS task definition of a job definition's revision; registered when it is needed first."""
+        """The ECS task definition of a job definition's revision; registered when first needed."""
         known = self._ecs.store.definitions.get(definition.get("ecsTaskDefinition", ""))
         if known is not None:
             return known
@@ -151,7 +151,7 @@ class JobLauncher:
 
 
 def _where(environment: Document, definition: Document) -> Document:
-    """RunTask's members that say where: launch type or Spot, and the network of an ECS task with its own address."""
+    """RunTask's members that say where: launch type or Spot, and the network."""
     resources = environment["computeResources"]
     network = {"subnets": resources.get("subnets", []), "securityGroups": resources.get("securityGroupIds", [])}
     if not on_fargate(definition):

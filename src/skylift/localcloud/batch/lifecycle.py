@@ -1,6 +1,6 @@
-"""The life that a Batch job lives, as a table.
+"""The lifecycle of a Batch job, as a table.
 
-Source: "Job states" in the AWS Batch user guide. An array's parent goes from PENDING straight to its end.
+Source: "Job states" in the AWS Batch user guide. An array's parent goes from PENDING directly to its end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BATCH_JOB: Lifecycle[JobState] = Lifecycle(
 )
 
 WAITING = frozenset({JobState.SUBMITTED, JobState.PENDING, JobState.RUNNABLE})
-"""Nothing of it runs: it can be cancelled."""
+"""Nothing of it runs, so it can be cancelled."""
 PLACED = frozenset({JobState.STARTING, JobState.RUNNING})
 """It has an ECS task, and takes capacity."""
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED})

@@ -1,8 +1,8 @@
-"""What Batch remembers of jobs: the submission (written once), the job's state (small, written often), an array and its
+"""What Batch stores about jobs: the submission (written once), the job's state (small, written often), an array and its
 children.
 
-Of an array only the children that have a record of their own are records; all others share one state (``rest``). So
-10,000 children cost one row to submit, and one row each once they run.
+Only array children that differ from the rest have their own records; all others share one state (``rest``). So 10,000
+children cost one row to submit, and one row each once they run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SubmittedJob:
         request: SubmitJob's request, without what stands here.
         definition: ARN of the job definition's revision.
         queue: ARN of the job queue.
-        size: number of children; 0 when it is not an array.
+        size: number of children; 0 if it is not an array.
         tags: of the job; may change later.
     """
 
@@ -58,15 +58,15 @@ class BatchJob:
 
     Attributes:
         reason: ``statusReason``.
-        attempts: the attempts that are over, as DescribeJobs shows them.
+        attempts: the attempts that have ended, as DescribeJobs shows them.
         container: of the newest attempt: ``taskArn``, ``exitCode``, ``reason``, ``logStreamName``, ...
-        task: id of the ECS task of the attempt under way, or empty.
-        place: name of the compute environment that the attempt under way takes capacity of, or empty.
-        started: seconds since the epoch at which the newest attempt began to run, or ``None``.
-        stopped: the same of the job's end.
-        ending: why someone wants it to end: the text, empty when nobody does.
-        cancelled: CancelJob said so.
-        terminated: TerminateJob said so.
+        task: id of the ECS task of the current attempt, or empty.
+        place: name of the compute environment whose capacity the current attempt uses, or empty.
+        started: seconds since the epoch when the newest attempt began to run, or ``None``.
+        stopped: the same for the job's end.
+        ending: why someone wants it to end; empty if nobody does.
+        cancelled: CancelJob was called.
+        terminated: TerminateJob was called.
     """
 
     submission: SubmittedJob
@@ -90,7 +90,7 @@ class BatchJob:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether it has ended."""
         return self.status in ENDED
 
     @property
@@ -154,7 +154,7 @@ class ArrayJob(BatchJob):
 
 
 def packed(job: BatchJob) -> dict[str, Any]:
-    """The state of a job as it is written; what has its first value is left out."""
+    """The state of a job as it is written, without initial values."""
     body: dict[str, Any] = {"status": job.status}
     for name in ("reason", "attempts", "container", "task", "place", "started", "stopped"):
         if value := getattr(job, name):

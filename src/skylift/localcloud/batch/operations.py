@@ -1,4 +1,4 @@
-"""What all operations of Batch share: who they work with, and how references are resolved."""
+"""What all operations of Batch share: their collaborators, and how references are resolved."""
 
 from __future__ import annotations
 

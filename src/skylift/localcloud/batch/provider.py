@@ -1,4 +1,4 @@
-"""Serves ``batch``: puts store, engine and operations together, on top of ECS."""
+"""Serves ``batch``: combines store, engine and operations, on top of ECS."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BatchProvider(
         super().__init__(ecs, store, BatchEngine(ecs, store, clock, on_change, capacity or AlwaysRoom()), clock)
 
     async def recover(self) -> None:
-        """Brings the jobs of before up to what ECS has on record."""
+        """Updates stored jobs from ECS's records."""
         self.engine.recover()
 
     def begin(self) -> None:
@@ -51,6 +51,6 @@ class BatchProvider(
         self.engine.begin()
 
     async def close(self) -> None:
-        """Starts nothing any more and closes the store. Safe to call when it was never begun."""
+        """Stops starting attempts and closes the store. Safe to call without ``begin``."""
         self.engine.close()
         self.store.close()

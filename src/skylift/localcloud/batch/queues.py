@@ -30,7 +30,7 @@ class QueueOperations(BatchOperations):
     """CreateJobQueue, UpdateJobQueue, DescribeJobQueues, DeleteJobQueue, GetJobQueueSnapshot."""
 
     def create_job_queue(self, caller: Caller, request: Request) -> Document:
-        """Makes a queue; VALID at once."""
+        """Creates a queue; VALID at once."""
         name = request["jobQueueName"]
         if not NAME.fullmatch(name):
             raise executing("jobQueueName should match valid pattern")
@@ -56,7 +56,7 @@ class QueueOperations(BatchOperations):
         return {name: document[name] for name in ("jobQueueName", "jobQueueArn")}
 
     def update_job_queue(self, caller: Caller, request: Request) -> Document:
-        """Changes state, priority and compute environments. A disabled queue takes no new jobs; those in it go on."""
+        """Changes state, priority and compute environments. A disabled queue accepts no new jobs; those in it go on."""
         found = self.queue(request["jobQueue"])
         changed: Document = {name: request[name] for name in ("state", "priority") if name in request}
         _priority(changed.get("priority", 1))
@@ -69,7 +69,7 @@ class QueueOperations(BatchOperations):
         return {name: found[name] for name in ("jobQueueName", "jobQueueArn")}
 
     def describe_job_queues(self, caller: Caller, request: Request) -> Document:
-        """Queues by name or ARN, all of them without names; unknown ones are absent."""
+        """Queues by name or ARN; without names, all of them; unknown ones are omitted."""
         names = [name_of(reference) for reference in request.get("jobQueues", ())]
         known = self.store.queues
         found = [known[name] for name in names if name in known] if names else [known[name] for name in sorted(known)]
@@ -77,7 +77,7 @@ class QueueOperations(BatchOperations):
         return {"jobQueues": shown, **more}
 
     def delete_job_queue(self, caller: Caller, request: Request) -> Document:
-        """Ends all its jobs and then goes; must be disabled. An unknown one is no error."""
+        """Ends all its jobs, then disappears; must be disabled. An unknown one is not an error."""
         found = self.store.queues.get(name_of(request["jobQueue"]))
         if found is None:
             return {}

@@ -1,4 +1,4 @@
-"""Who is next: one line of runnable jobs per queue, oldest first; queues by priority."""
+"""Decides who is next: one queue of runnable jobs per job queue, oldest first; job queues by priority."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Entry = tuple[int, int, int, BatchJob]
 
 
 class RunnableQueue:
-    """The lines. An array stands in its line once, for all its children that have not begun."""
+    """The runnable jobs. An array is in its queue once, for all its children that have not begun."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[_Entry]] = {}
@@ -37,22 +37,22 @@ class RunnableQueue:
         return None
 
     def step_aside(self, queue: str) -> None:
-        """The head (an array as a whole) can run nowhere: it waits until ``all_return``."""
+        """The head (an array as a whole) cannot run anywhere: it waits until ``all_return``."""
         self._aside.setdefault(queue, []).append(heapq.heappop(self._lines[queue])[3])
 
     def all_return(self) -> None:
-        """Those that stepped aside stand in their lines again: capacity has changed."""
+        """Those that stepped aside return to their queues, because capacity has changed."""
         for job in itertools.chain.from_iterable(self._aside.values()):
             self.enter(job)
         self._aside.clear()
 
     def by_priority(self, queues: Iterable[Document]) -> Iterator[tuple[Document, BatchJob]]:
-        """Queues that have a head, the one to be served first at first: by priority, then by the head's age."""
+        """Job queues with a head, in the order in which to serve them: by priority, then by the head's age."""
         heads = [(queue, head) for queue in queues if (head := self.head(queue["jobQueueArn"])) is not None]
         return iter(sorted(heads, key=lambda pair: (-pair[0]["priority"], pair[1].submission.number)))
 
     def front(self, queue: str, most: int) -> list[BatchJob]:
-        """The first jobs of a line, in order."""
+        """The first jobs of a queue, in order."""
         entries = heapq.nsmallest(most, self._lines.get(queue, ()))
         return [job for entry in entries if (job := _next_of(entry[3])) is not None]
 

@@ -1,4 +1,4 @@
-"""Batch's ARNs, references, times and errors: the edge between records and the wire."""
+"""Batch's ARNs, references, times and errors: between records and the wire."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def executing(message: str) -> AwsError:
 
 
 def page(items: Sequence[T], request: Mapping[str, Any], most: int = 100) -> tuple[list[T], dict[str, str]]:
-    """One page of ``items`` and, when more follow, ``{"nextToken": ...}``. The token is a position.
+    """One page of ``items`` and, if more follow, ``{"nextToken": ...}``. The token is a position.
 
     Raises:
         AwsError: ``ClientException`` for a token that is not ours, or a page size that is not 1 to ``most``.
@@ -56,7 +56,7 @@ def page(items: Sequence[T], request: Mapping[str, Any], most: int = 100) -> tup
 
 
 def page_size(request: Mapping[str, Any], most: int = 100) -> int:
-    """``maxResults``, ``most`` when it is left out. Raises ``ClientException`` when it is out of range."""
+    """``maxResults``; ``most`` if it is missing. Raises ``ClientException`` if it is out of range."""
     size = request.get("maxResults", most)
     if not 1 <= size <= most:
         raise refused(f"maxResults must be between 1 and {most}")
@@ -64,7 +64,7 @@ def page_size(request: Mapping[str, Any], most: int = 100) -> int:
 
 
 def position(request: Mapping[str, Any]) -> int:
-    """The number in ``nextToken``; 0 without one. Raises ``ClientException`` when it is not ours."""
+    """The number in ``nextToken``; 0 without one. Raises ``ClientException`` if it is not ours."""
     begin = natural(request.get("nextToken") or "0")
     if begin is None:
         raise refused("Invalid nextToken")

@@ -55,7 +55,7 @@ def listed(cloud: CloudContext, job: BatchJob) -> Document:
 
 
 def strategy(job: BatchJob, definition: Document) -> Document:
-    """``retryStrategy`` that holds for the job: its own, or its definition's, or one attempt."""
+    """The job's ``retryStrategy``: its own, or its definition's, or one attempt."""
     said = job.submission.request.get("retryStrategy") or definition.get("retryStrategy") or {}
     return {"attempts": 1, "evaluateOnExit": [], **said}
 
@@ -67,7 +67,7 @@ def timeout(job: BatchJob, definition: Document) -> int | None:
 
 
 def attempt_of(task: Document, definition: Document) -> Document:
-    """``container`` of an attempt (or ``taskProperties``, when there are several): what its ECS task knows by now."""
+    """``container`` of an attempt (or ``taskProperties``, if there are several): what its ECS task knows now."""
     streams = {item["name"]: _stream(item) for item in definition["containerDefinitions"]}
     began = "startedAt" in task or task["lastStatus"] == TaskState.RUNNING
     shown = [_attempt_container(item, streams[item["name"]], task, began) for item in task["containers"]]

@@ -1,8 +1,8 @@
-"""Everything that Batch knows, in memory, and on disk in the same file as ECS (SQLite, WAL), in tables of its own.
+"""Everything that Batch knows, in memory and on disk, in tables of its own in ECS's file (SQLite, WAL).
 
-Reads never touch the disk. What a call has accepted is written before it is answered; what follows from what ECS has
-written (that an attempt runs, that it is over) is written soon after, many changes in one transaction: a crash in
-between costs nothing, since ECS's own record tells it again.
+Reads never touch the disk. What a call has accepted is written before the answer. What follows from ECS's records (that
+an attempt runs or has ended) is written soon after, many changes in one transaction: a crash in between costs nothing,
+because ECS's own record tells it again.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ ENVIRONMENT, QUEUE, DEFINITION = "environment", "queue", "definition"
 
 
 class BatchStore:
-    """Memory with a disk behind it.
+    """An in-memory store, backed by disk.
 
     Attributes:
         environments: compute environments by name.
         queues: job queues by name.
         definitions: revisions of job definitions by ARN, in no order.
-        jobs: singles and arrays' parents by id, in the order of their acceptance; children stand in their array.
+        jobs: singles and arrays' parents by id, in the order of acceptance; children are in their array.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,12 +74,13 @@ class BatchStore:
         self._things[kind][name] = document
 
     def remove_thing(self, kind: str, name: str) -> None:
-        """Forgets a compute environment or queue. Raises ``Unavailable`` as ``save_thing``."""
+        """Forgets a compute environment or queue. Raises ``Unavailable`` like ``save_thing``."""
         self._write({"no thing": [(kind, name)]})
         self._things[kind].pop(name, None)
 
     def accept(self, job: BatchJob) -> None:
-        """Writes a new submission with its job; known once it is written. Raises ``Unavailable`` as ``save_thing``."""
+        """Writes a new submission with its job; it is known when it is written. Raises ``Unavailable`` like
+        ``save_thing``."""
         self._write({"submission": [_submission_row(job.submission)], "job": [_job_row(job)]})
         self.jobs[job.submission.id] = job
 
@@ -88,7 +89,7 @@ class BatchStore:
         self._write({"submission": [_submission_row(submission)]})
 
     def record(self, job: BatchJob) -> None:
-        """Writes one changed job. Raises ``Unavailable``: then what was noted of it before is still owed."""
+        """Writes one changed job. Raises ``Unavailable``: then earlier changes are still to be written."""
         self._write({"job": [_job_row(job)]})
 
     def note(self, job: BatchJob) -> None:
@@ -100,8 +101,8 @@ class BatchStore:
         self._texts.extend(texts)
 
     def flush(self) -> None:
-        """Writes all changed jobs, with their events, in one transaction. Raises ``Unavailable``: then they are still
-        owed."""
+        """Writes all changed jobs with their events in one transaction. Raises ``Unavailable``: then they are written
+        later."""
         if self._changed or self._texts:
             rows = [_job_row(job) for job in self._changed.values()]
             self._write({"job": rows, "event": [(text,) for text in self._texts]})
@@ -109,7 +110,7 @@ class BatchStore:
             self._texts.clear()
 
     def forget(self, jobs: Sequence[BatchJob]) -> None:
-        """Removes jobs, arrays with their children. Raises ``Unavailable`` as ``save_thing``."""
+        """Removes jobs; arrays with their children. Raises ``Unavailable`` like ``save_thing``."""
         names = [(job.submission.id,) for job in jobs]
         ranges = [(f"{job.submission.id}:", f"{job.submission.id};") for job in jobs if isinstance(job, ArrayJob)]
         self._write({"no submission": names, "no job": names, "no children": ranges})
@@ -128,7 +129,7 @@ class BatchStore:
         return job.child(number)
 
     def close(self) -> None:
-        """Writes what is owed, if the disk takes it, and closes the file. Safe to call twice."""
+        """Writes what is left, if the disk accepts it, and closes the file. Safe to call twice."""
         with contextlib.suppress(Unavailable, sqlite3.ProgrammingError):
             self.flush()
         self._disk.close()

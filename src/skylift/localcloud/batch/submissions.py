@@ -1,4 +1,4 @@
-"""Batch's operations on jobs that say or show: SubmitJob, DescribeJobs, ListJobs."""
+"""Batch's operations that submit and show jobs: SubmitJob, DescribeJobs, ListJobs."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
@@ -62,7 +62,7 @@ class SubmissionOperations(BatchOperations):
         }
 
     def describe_jobs(self, caller: Caller, request: Request) -> Document:
-        """Up to 100 jobs, children by ``id:index``; unknown ones are absent."""
+        """Up to 100 jobs, children by ``id:index``; unknown ones are omitted."""
         names = request["jobs"]
         if not 1 <= len(names) <= MOST_DESCRIBED:
             raise refused(f"jobs must have 1 to {MOST_DESCRIBED} entries.")
@@ -135,7 +135,7 @@ def _anything(_job: BatchJob) -> bool:
 
 
 def _filter(said: Mapping[str, Any]) -> Callable[[BatchJob], bool]:
-    """The condition of one filter; any of its values will do."""
+    """The condition of one filter; any of its values matches."""
     name, values = said.get("name"), said.get("values", [])
     if name not in _FILTERS or not values:
         raise executing(f"Filters have one of the names {', '.join(sorted(_FILTERS))}, and values.")

@@ -24,9 +24,9 @@ class AttemptEnd:
     """How an attempt ended.
 
     Attributes:
-        code: exit code of its container (of several: of the first essential one that failed), when it has one.
+        code: exit code of its container (of several: the first essential one that failed), if it has one.
         reason: the container's reason, e.g. ``OutOfMemoryError: ...``, or empty.
-        status_reason: ECS's words for the whole.
+        status_reason: ECS's text for the whole ECS task.
         success: every essential container exited with 0.
     """
 
@@ -63,9 +63,9 @@ def judge(end: AttemptEnd, strategy: Mapping[str, Any], attempts: int, ending: s
         end: how it ended.
         strategy: ``retryStrategy``.
         attempts: how many attempts there have been, this one included.
-        ending: why someone (a user, the timeout) made it end, or empty; then it is not tried again, whatever its exit
+        ending: why someone (a user, the timeout) ended it, or empty; if set, it is not retried, whatever its exit
             code.
-        closed: its queue is being deleted: nothing is tried again.
+        closed: its queue is being deleted: nothing is retried.
     """
     if ending:
         return JobDecision(JobState.FAILED, ending)
@@ -76,7 +76,7 @@ def judge(end: AttemptEnd, strategy: Mapping[str, Any], attempts: int, ending: s
 
 
 def _again(end: AttemptEnd, rules: Sequence[Mapping[str, str]]) -> bool:
-    """The first rule of which all conditions are met decides; when none is, the job is tried again."""
+    """The first rule whose conditions are all met decides; if none is, the job is retried."""
     for rule in rules:
         met = (
             _meets(rule.get("onExitCode"), "" if end.code is None else str(end.code)),
@@ -89,8 +89,8 @@ def _again(end: AttemptEnd, rules: Sequence[Mapping[str, str]]) -> bool:
 
 
 def _meets(pattern: str | None, text: str) -> bool:
-    """Whether the text is as the pattern says: the same, or with the same beginning before a ``*``. No pattern asks
-    nothing."""
+    """Whether the text matches the pattern: it is the same, or begins with the part before a ``*``. No pattern matches
+    everything."""
     if pattern is None:
         return True
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern

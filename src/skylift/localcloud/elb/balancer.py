@@ -1,7 +1,7 @@
-"""Elastic Load Balancing that balances: each load balancer has a loopback address of its own, each listener a socket.
+"""Elastic Load Balancing that really balances: each load balancer has its own loopback address, each listener a socket.
 
-``http://127.66.x.y:8080`` stays the same over restarts: addresses are kept in the store. Which 127.66.x belongs to
-which home follows from the home's path, so that two skylifts on one machine (a user's and a test's) do not meet.
+``http://127.66.x.y:8080`` stays the same over restarts, because the store keeps addresses. A home's range 127.66.x
+follows from its path, so that two skylifts on one machine (a user's and a test's) do not collide.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Balancer:
         self.provider = ElbProvider(self._store, self, clock)
 
     async def start(self) -> None:
-        """Binds the listeners that were there before, and looks at their targets again.
+        """Binds the stored listeners, and checks their targets again.
 
-        A port that somebody else took meanwhile is asked for again every 2 s; until then its load balancer is
+        If somebody else has taken a port meanwhile, tries again every 2 s; until then its load balancer is
         ``active_impaired``.
         """
         if not await self._bound():
@@ -71,14 +71,14 @@ class Balancer:
             await self._forwarders.pop(arn).stop()
         self._store.close()
 
-    # What ECS services ask.
+    # For ECS services.
 
     def knows(self, target_group_arn: str) -> bool:
         """Whether there is such a target group."""
         return target_group_arn in self._store.groups
 
     async def register(self, target_group_arn: str, address: str, port: int) -> None:
-        """Adds a target; harmless when it is there. Raises ``AwsError`` (TargetGroupNotFound)."""
+        """Adds a target; harmless if it exists. Raises ``AwsError`` (TargetGroupNotFound)."""
         group = self._group(target_group_arn)
         if (address, port) not in group.targets:
             group.targets.append((address, port))
@@ -86,7 +86,7 @@ class Balancer:
             self.changed(group)
 
     async def deregister(self, target_group_arn: str, address: str, port: int) -> None:
-        """Takes a target out; harmless when it, or the group, is not there. Its open connections live on."""
+        """Removes a target; harmless if it, or the group, does not exist. Its open connections go on."""
         group = self._store.groups.get(target_group_arn)
         if group is not None and (address, port) in group.targets:
             group.targets.remove((address, port))
@@ -98,10 +98,10 @@ class Balancer:
         known = dict(self.targets(self._group(target_group_arn)))
         return known.get((address, port), UNUSED).state
 
-    # What the provider asks.
+    # For the provider.
 
     def free_address(self) -> str:
-        """The first address of this home that no load balancer has; 127.0.0.1 where there is but one loopback address
+        """The first address of this home that no load balancer has; 127.0.0.1 if there is only one loopback address
         (macOS)."""
         if not sys.platform.startswith("linux"):
             return "127.0.0.1"
@@ -115,7 +115,7 @@ class Balancer:
         )
 
     async def open(self, listener: Listener) -> None:
-        """Binds a listener's socket, then lets go of the one that it had. Raises ``Refused``."""
+        """Binds a listener's socket, then releases its previous one. Raises ``Refused``."""
         address = self._store.balancers[listener.shown["LoadBalancerArn"]].address
         arn, port = listener.arn, int(listener.shown["Port"])
         forwarder = Forwarder(address, port, lambda: self._candidates(arn), http=listener.shown["Protocol"] == "HTTP")
@@ -132,7 +132,7 @@ class Balancer:
             await forwarder.stop()
 
     def targets(self, group: TargetGroup) -> list[tuple[Target, Health]]:
-        """Targets with their health; then those that are being drained: deregistered, with connections open."""
+        """Targets with their health, then those being drained: deregistered, but with open connections."""
         used = bool(self._store.balancers_of(group.arn))
         found = [(one, self._healths.get((group.arn, one), Health()) if used else UNUSED) for one in group.targets]
         for (arn, target), until in list(self._draining.items()):
@@ -143,7 +143,7 @@ class Balancer:
         return found
 
     def changed(self, group: TargetGroup) -> None:
-        """Begins and ends health checks, so that exactly the targets of groups in use are looked at."""
+        """Starts and stops health checks, so that exactly the targets of groups in use are checked."""
         wanted = {(group.arn, target) for target in group.targets} if self._store.balancers_of(group.arn) else set()
         here = {key for key in self._checks if key[0] == group.arn}
         for key in here - wanted:
@@ -162,7 +162,7 @@ class Balancer:
         return self._store.groups[arn]
 
     async def _check(self, arn: str, target: Target) -> None:
-        """Looks at one target until it is taken out."""
+        """Checks one target until it is removed."""
         while arn in self._store.groups:
             check = TargetCheck.of(self._store.groups[arn].shown)
             seen = await probe(*target, check)
@@ -171,8 +171,8 @@ class Balancer:
             await asyncio.sleep(pause(health, check, self._clock()))
 
     def _candidates(self, listener: str) -> list[Target]:
-        """Targets for a new connection: healthy ones in turn; when none is, the unhealthy ones (as AWS does); never new
-        ones."""
+        """Targets for a new connection: healthy ones in turn; if there are none, the unhealthy ones (like AWS); never
+        new ones."""
         states: dict[Target, str] = {}
         for arn in self._store.listeners[listener].groups:
             for target in self._store.groups[arn].targets:
@@ -193,7 +193,7 @@ class Balancer:
             await asyncio.sleep(REBIND_SECONDS)
 
     async def _bound(self) -> bool:
-        """Binds listeners that have no socket. Returns whether all have one now."""
+        """Binds listeners without a socket. Returns whether all have one now."""
         complete = True
         for listener in [one for one in self._store.listeners.values() if one.arn not in self._forwarders]:
             shown = self._store.balancers[listener.shown["LoadBalancerArn"]].shown

@@ -1,11 +1,10 @@
-"""Forwards TCP: one listening socket, connections spread over targets. WebSockets and long polls work, since it looks
-at no byte.
+"""Forwards TCP: one listening socket, connections spread over targets. WebSockets and long polls work, because it does
+not look at the bytes.
 
-Back-pressure is the sockets' own: a side that does not read stops the other side's writing. A half-closed connection
-stays half open until both directions have ended; a connection that breaks is broken to the other side too (a reset, not
+Back-pressure comes from the sockets: a side that does not read stops the other side's writing. A half-closed connection
+stays half open until both directions have ended. A broken connection is also broken for the other side (a reset, not
 a clean end), so that nobody takes half an answer for a whole one. A connection on which nothing moves is closed after
-``IDLE_SECONDS``, and before that
-when there are too many: then the one on which nothing has moved for longest makes room.
+``IDLE_SECONDS``. If there are too many, the one on which nothing has moved for longest is closed earlier.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ CHUNK_BYTES = 128 * 1024
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 IDLE_SECONDS = 350.0
-"""As network load balancers have it. (Application load balancers: 60 by default. A machine that is busy may take longer
+"""Like network load balancers. (Application load balancers: 60 by default, but a busy machine may take longer
 to answer.)"""
 LOOK_SECONDS, BUSY_SECONDS = 5.0, 1.0
 SHARE = 0.125
-"""Of this process's descriptors, for the connections of one listener; each takes two."""
+"""Share of this process's descriptors for the connections of one listener; each takes two."""
 _BACKLOG, _AT_ONCE = 512, 16
 _LINGER_NOT = struct.pack("ii", 1, 0)
 UNAVAILABLE = (
@@ -64,10 +63,10 @@ class Forwarder:
         Args:
             address: loopback address to bind.
             port: TCP port to bind.
-            choose: targets for a new connection, best first; asked for each connection.
-            http: answer 503 when there is no target (an application load balancer does); otherwise just close.
-            idle_seconds: after which a connection on which nothing moves is closed.
-            most: connections that may be open; 0: as many as there is room for.
+            choose: targets for a new connection, best first; called for each connection.
+            http: answer 503 if there is no target (as an application load balancer does); otherwise just close.
+            idle_seconds: a connection on which nothing moves is closed after this.
+            most: connections that may be open; 0: as many as fit.
         """
         self.address = address
         self.port = port
@@ -93,7 +92,7 @@ class Forwarder:
         except OSError as error:
             raise Refused(_why_not_bound(self.address, self.port, error)) from error
         for listening in self._server.sockets:
-            # asyncio accepts "backlog" connections before the first is looked at; the system's own may be longer.
+            # asyncio accepts "backlog" connections before it handles the first; the system's own limit may be longer.
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
                 same.listen(_BACKLOG)
         self._looking = asyncio.create_task(self._close_idle())
@@ -107,7 +106,7 @@ class Forwarder:
         await asyncio.gather(*ending, return_exceptions=True)
 
     def stop_listening(self) -> None:
-        """Accepts no more; open connections live on."""
+        """Accepts no more; open connections go on."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -125,7 +124,7 @@ class Forwarder:
         try:
             await self._serve(reader, writer, moved)
         except OSError:
-            # A peer went away; both sides have been told by _join.
+            # One side went away; _join has told both sides.
             writer.transport.abort()
         finally:
             del self._connections[connection]
@@ -133,7 +132,7 @@ class Forwarder:
         return None
 
     def _make_room(self) -> bool:
-        """Whether there is room for one more connection, once the longest idle one has been told to end if need be."""
+        """Whether there is room for one more connection; if necessary, first ends the longest idle one."""
         if len(self._connections) < (self._most or room_for(SHARE)):
             return True
         now, open_ones = time.monotonic(), [one for one in self._connections.items() if not one[1].ending]
@@ -191,20 +190,20 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, move
         writer.write(chunk)
         await writer.drain()
     if writer.can_write_eof() and not writer.is_closing():
-        # The peer may be gone already: then there is nobody to tell.
+        # The peer may already be gone: then there is nobody to tell.
         with contextlib.suppress(OSError):
             writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection with RST; ``abort`` alone would send FIN, which says that all is well."""
+    """Ends a connection with RST; ``abort`` alone would send FIN, which means a normal end."""
     with contextlib.suppress(OSError):  # closed already
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     writer.transport.abort()
 
 
 async def _say_unavailable(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers 503 after the request's head: closing on unread bytes would be a reset, and the answer lost."""
+    """Answers 503 after reading the request's head: closing with unread bytes would reset it, and lose the answer."""
     with contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
     writer.write(UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""Health of targets: a pure judgement over probes, and the probe itself (HTTP or TCP)."""
+"""Health of targets: a pure decision from probes, and the probe itself (HTTP or TCP)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 QUICK_SECONDS = 0.2
-"""A new target is looked at this often until it is first healthy: here one waits for one's own machine only."""
+"""A new target is checked this often until it is first healthy, because here only your own machine waits."""
 
 QUICK_FOR_SECONDS = 120.0
-"""After so long a new target is looked at in its group's own interval."""
+"""After this long a new target is checked at its group's own interval."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TargetCheck:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one check saw; ``reason`` and ``description`` as AWS words them, empty when it went well."""
+    """The result of one check; ``reason`` and ``description`` in AWS's words, empty on success."""
 
     ok: bool
     reason: str = ""
@@ -68,9 +68,9 @@ class Health:
 
     Attributes:
         state: ``initial``, ``healthy`` or ``unhealthy``.
-        reason: AWS's ``Reason``; empty when healthy.
+        reason: AWS's ``Reason``; empty if healthy.
         description: AWS's ``Description``.
-        run: checks in a row that speak for the other state.
+        run: checks in a row for the other state.
         counted: seconds since the epoch of the last failure that counted.
         since: when the target was registered.
     """
@@ -86,8 +86,8 @@ class Health:
 def judged(health: Health, probe: Probe, check: TargetCheck, now: float) -> Health:
     """Health after one more probe.
 
-    A new target is healthy after its first success (as AWS has it), and unhealthy only after as long as AWS would take:
-    failures count once per interval, however often a new target is looked at.
+    A new target is healthy after its first success (as on AWS), and unhealthy only after as long as on AWS:
+    failures count once per interval, however often a new target is checked.
     """
     if probe.ok:
         if health.state == "healthy":
@@ -113,7 +113,7 @@ def pause(health: Health, check: TargetCheck, now: float) -> float:
 
 
 async def probe(address: str, port: int, check: TargetCheck) -> Probe:
-    """Looks at a target once. Never raises."""
+    """Checks a target once. Never raises."""
     at = port if check.port == "traffic-port" else int(check.port)
     try:
         return await asyncio.wait_for(_look(address, at, check), check.timeout)

@@ -1,6 +1,6 @@
-"""The operations of Elastic Load Balancing v2, as the wire calls them. Balancing itself is in ``elb.py`` and
-``forward.py``."""
-# ruff: noqa: ARG002  # every operation is given its caller; few ask
+"""The operations of Elastic Load Balancing v2, as the wire calls them. ``balancer.py`` and ``forward.py`` do the
+balancing."""
+# ruff: noqa: ARG002  # every operation gets its caller; few need it
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Traffic(Protocol):
-    """What moves bytes and looks at targets."""
+    """Moves bytes and checks targets."""
 
     def free_address(self) -> str:
         """A loopback address for a new load balancer."""
@@ -40,7 +40,7 @@ class Traffic(Protocol):
         ...
 
     def targets(self, group: TargetGroup) -> list[tuple[tuple[str, int], Health]]:
-        """Each target with its health, those that are being drained too."""
+        """Each target with its health, including those being drained."""
         ...
 
     def changed(self, group: TargetGroup) -> None:
@@ -62,7 +62,7 @@ class ElbProvider:
     # Load balancers.
 
     def create_load_balancer(self, caller: Caller, request: Request) -> Request:
-        """Makes one with its own loopback address; the same request again answers the same one."""
+        """Creates one with its own loopback address; the same request again returns the same one."""
         name = request["Name"]
         shapes.check_name("Load balancer", name)
         kind = shapes.ABBREVIATIONS.get(request.get("Type", "application"), "app")
@@ -79,7 +79,7 @@ class ElbProvider:
         return {"LoadBalancers": [_balancer(found)]}
 
     def describe_load_balancers(self, caller: Caller, request: Request) -> Request:
-        """All, or those named; an unknown one is refused."""
+        """All, or the named ones; an unknown one is refused."""
         found = _chosen(
             self._store.balancers.values(),
             {"LoadBalancerArn": request.get("LoadBalancerArns"), "LoadBalancerName": request.get("Names")},
@@ -89,7 +89,7 @@ class ElbProvider:
         return _paged("LoadBalancers", [_balancer(one) for one in found], request)
 
     async def delete_load_balancer(self, caller: Caller, request: Request) -> Request:
-        """Deletes it with its listeners; one that is not there is deleted already."""
+        """Deletes it with its listeners; deleting an unknown one is fine."""
         arn = request["LoadBalancerArn"]
         found = self._store.balancers.get(arn)
         if found is None:
@@ -108,13 +108,13 @@ class ElbProvider:
         return {"Attributes": _listed(self._balancer(request["LoadBalancerArn"]).attributes)}
 
     def modify_load_balancer_attributes(self, caller: Caller, request: Request) -> Request:
-        """Keeps attributes; of them only deletion protection does something here."""
+        """Stores attributes; only deletion protection has an effect here."""
         return {"Attributes": self._modified(self._balancer(request["LoadBalancerArn"]), request)}
 
     # Target groups.
 
     def create_target_group(self, caller: Caller, request: Request) -> Request:
-        """Makes one; the same request again answers the same one."""
+        """Creates one; the same request again returns the same one."""
         name = request["Name"]
         shapes.check_name("Target group", name)
         found = next((one for one in self._store.groups.values() if one.shown["TargetGroupName"] == name), None)
@@ -128,7 +128,7 @@ class ElbProvider:
         return {"TargetGroups": [self._shown_group(found)]}
 
     def describe_target_groups(self, caller: Caller, request: Request) -> Request:
-        """All, those named, or those of a load balancer; an unknown one is refused."""
+        """All, the named ones, or those of a load balancer; an unknown one is refused."""
         found = _chosen(
             self._store.groups.values(),
             {"TargetGroupArn": request.get("TargetGroupArns"), "TargetGroupName": request.get("Names")},
@@ -167,13 +167,13 @@ class ElbProvider:
         return {"Attributes": _listed(self._group(request["TargetGroupArn"]).attributes)}
 
     def modify_target_group_attributes(self, caller: Caller, request: Request) -> Request:
-        """Keeps attributes; of them only the deregistration delay does something here."""
+        """Stores attributes; only the deregistration delay has an effect here."""
         return {"Attributes": self._modified(self._group(request["TargetGroupArn"]), request)}
 
     # Listeners.
 
     async def create_listener(self, caller: Caller, request: Request) -> Request:
-        """Binds the load balancer's address and port at once; the same request again answers the same one."""
+        """Binds the load balancer's address and port at once; the same request again returns the same one."""
         balancer = self._balancer(request["LoadBalancerArn"])
         name = balancer.arn.partition(":loadbalancer/")[2]
         shown = self._listener_shown(request, balancer, _arn(caller, f"listener/{name}/{_id()}"))
@@ -189,7 +189,7 @@ class ElbProvider:
         return {"Listeners": [shown]}
 
     def describe_listeners(self, caller: Caller, request: Request) -> Request:
-        """Those of a load balancer, or those named."""
+        """Those of a load balancer, or the named ones."""
         if not (request.get("LoadBalancerArn") or request.get("ListenerArns")):
             raise shapes.invalid("You must specify either listener ARNs or a load balancer ARN")
         known = list(self._store.listeners.values())
@@ -200,7 +200,7 @@ class ElbProvider:
         return _paged("Listeners", [one.shown for one in found], request)
 
     async def modify_listener(self, caller: Caller, request: Request) -> Request:
-        """Changes port or target groups; the socket is bound anew only for another port."""
+        """Changes port or target groups; binds a new socket only for another port."""
         listener = self._listener(request["ListenerArn"])
         balancer = self._balancer(listener.shown["LoadBalancerArn"])
         shown = self._listener_shown({**listener.shown, **request}, balancer, listener.arn)
@@ -211,7 +211,7 @@ class ElbProvider:
         if moved:
             await self._opened(Listener(shown))
         listener.shown = shown
-        await self._saved(listener, self._opened(listener) if moved else None)  # at its port of before
+        await self._saved(listener, self._opened(listener) if moved else None)  # back at its previous port
         self._traffic_changed([*groups, *listener.groups])
         return {"Listeners": [shown]}
 
@@ -220,7 +220,7 @@ class ElbProvider:
         return {"Attributes": _listed(self._listener(request["ListenerArn"]).attributes)}
 
     def modify_listener_attributes(self, caller: Caller, request: Request) -> Request:
-        """Keeps attributes; none of them does anything here."""
+        """Stores attributes; none has an effect here."""
         return {"Attributes": self._modified(self._listener(request["ListenerArn"]), request)}
 
     async def delete_listener(self, caller: Caller, request: Request) -> Request:
@@ -233,7 +233,7 @@ class ElbProvider:
     # Targets.
 
     def register_targets(self, caller: Caller, request: Request) -> Request:
-        """Adds addresses; those that are there stay as they are."""
+        """Adds addresses; existing ones stay unchanged."""
         group = self._group(request["TargetGroupArn"])
         for target in _targets(request["Targets"], group.shown["Port"]):
             if target not in group.targets:
@@ -243,7 +243,7 @@ class ElbProvider:
         return {}
 
     def deregister_targets(self, caller: Caller, request: Request) -> Request:
-        """Takes addresses out: no new connections; open ones live on."""
+        """Removes addresses: no new connections; open ones go on."""
         group = self._group(request["TargetGroupArn"])
         gone = {(one["Id"], one.get("Port")) for one in request["Targets"]}
         group.targets = [one for one in group.targets if one not in gone and (one[0], None) not in gone]
@@ -252,7 +252,7 @@ class ElbProvider:
         return {}
 
     def describe_target_health(self, caller: Caller, request: Request) -> Request:
-        """Health of all targets of a group, or of those named."""
+        """Health of all targets of a group, or of the named ones."""
         group = self._group(request["TargetGroupArn"])
         known = dict(self._traffic.targets(group))
         unknown = Health("unused", "Target.NotRegistered", "Target is not registered to the target group")
@@ -271,7 +271,7 @@ class ElbProvider:
         return {}
 
     def remove_tags(self, caller: Caller, request: Request) -> Request:
-        """Takes tags away."""
+        """Removes tags."""
         for thing in self._things(request):
             thing.tags = {key: value for key, value in thing.tags.items() if key not in request["TagKeys"]}
             self._store.save(thing)
@@ -319,7 +319,7 @@ class ElbProvider:
         return _listed(thing.attributes)
 
     async def _saved(self, listener: Listener, undo: Coroutine[Any, Any, None] | None) -> None:
-        """Written; when the disk does not take it, its socket is put right."""
+        """Writes it; if the disk cannot take it, restores its socket."""
         try:
             self._store.save(listener)
         except Unavailable:

@@ -1,7 +1,7 @@
-"""Load balancers, target groups and listeners as AWS shows them, made from requests; what AWS refuses is refused here.
+"""Load balancers, target groups and listeners as AWS shows them, made from requests; refuses what AWS refuses.
 
-Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Not served, and refused with a clear text:
-TLS, UDP, gateway load balancers, targets other than IP addresses, actions other than ``forward``.
+Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Refused with a clear text because they are
+not supported: TLS, UDP, gateway load balancers, targets other than IP addresses, actions other than ``forward``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def invalid(message: str) -> AwsError:
 
 
 def not_here(message: str) -> AwsError:
-    """Something that AWS serves and the local cloud does not."""
+    """Something that AWS supports and the local cloud does not."""
     return AwsError("InvalidConfigurationRequest", f"{message} (skylift's local cloud; AWS itself may take it)")
 
 
@@ -149,7 +149,7 @@ def listener(request: Request, arn: str, kind: str, protocols: dict[str, str]) -
         protocols: of the target groups, by ARN.
 
     Raises:
-        AwsError: AWS, or the local cloud, does not take it.
+        AwsError: AWS, or the local cloud, does not accept it.
     """
     wanted = PROTOCOLS[kind]
     protocol = request.get("Protocol", "")

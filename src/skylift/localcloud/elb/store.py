@@ -1,4 +1,4 @@
-"""What Elastic Load Balancing knows, in memory and in SQLite: what a call has accepted is there after ``kill -9``."""
+"""What Elastic Load Balancing knows, in memory and in SQLite: what a call has accepted survives ``kill -9``."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def forwarded_to(action: Document) -> Iterator[str]:
 
 
 class ElbStore:
-    """Memory with a disk behind it: change what you find here, then ``save`` it."""
+    """An in-memory store, backed by disk: change what you find here, then ``save`` it."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class ElbStore:
         """Writes one thing; a new one becomes known.
 
         Raises:
-            Unavailable: the disk does not take it (it is full); a known one is again what was written last.
+            Unavailable: the disk cannot take it (it is full); a known thing returns to its last written state.
         """
         kind = type(thing).__name__
         try:

@@ -1,1 +1,1 @@
-"""Misbehaviour on request: kinds, the plan of what is active, and how each is done."""
+"""Injected faults: kinds, the active ones, and their effects."""

@@ -1,4 +1,4 @@
-"""What faults do to ECS and to events: Spot taken away, containers killed, events lost, doubled, late."""
+"""What faults do to ECS and to events: reclaim Spot, kill containers, lose, duplicate or delay events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPOT = "FARGATE_SPOT"
 
 
 def ecs_actions(engine: Engine) -> Mapping[str, Action]:
-    """The faults that are done at once, by kind."""
+    """The faults that act once, immediately, by kind."""
 
     def reclaim(fault: Fault) -> int:
         spot = [task for task in _chosen(engine, fault) if task.document.get("capacityProviderName") == SPOT]
@@ -34,7 +34,7 @@ def ecs_actions(engine: Engine) -> Mapping[str, Action]:
 
 
 class FaultyBus(Bus):
-    """Stands before the bus: events are lost, doubled or late. What is late is kept in memory only.
+    """Wraps the bus: loses, duplicates or delays events. Delayed events are only in memory.
 
     Args:
         faults: which events are hit.
@@ -49,7 +49,7 @@ class FaultyBus(Bus):
         return self._bus.wanted()
 
     def put(self, event: Document) -> None:
-        """Delivers an event now, later, twice or never. Must be called on the event loop."""
+        """Delivers an event now, later, twice or never. Call it on the event loop."""
         for delay in self._faults.event_delays(str(event["source"])):
             if delay:
                 asyncio.get_running_loop().call_later(delay, self._bus.put, event)

@@ -1,4 +1,4 @@
-"""What one fault does to one call or event: pure decisions, but for the fault's own bucket and chances."""
+"""What one fault does to one call or event: pure decisions, except for the fault's own bucket and random numbers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ THROTTLED: Mapping[str, tuple[str, str, int]] = {
     ),
     "airflow": ("ThrottlingException", "Rate exceeded", 429),
 }
-"""How each service says that it throttles: code, text, HTTP status. By signing name. Codes from botocore's models where
-they have one, else those that botocore's retry rules know (``botocore/data/_retry.json``)."""
+"""How each service reports throttling: code, text, HTTP status. By signing name. Codes come from botocore's models if
+they have one, otherwise from botocore's retry rules (``botocore/data/_retry.json``)."""
 _THROTTLED_ELSEWHERE = ("ThrottlingException", "Rate exceeded", 400)
 
 
@@ -41,7 +41,7 @@ class Bucket:
     at: float
 
     def take(self, tokens: float, now: float) -> bool:
-        """Whether so many tokens were there; then they are gone."""
+        """Takes this many tokens; returns false if there were not enough."""
         self.tokens = min(self.burst, self.tokens + self.rate * (now - self.at))
         self.at = now
         if self.tokens < tokens:
@@ -52,14 +52,14 @@ class Bucket:
 
 @dataclass
 class Fault:
-    """A fault that is set.
+    """An active fault.
 
     Attributes:
-        name: by which it is cleared.
+        name: to clear it.
         kind: what it does.
         values: by parameter.
         since: seconds since the epoch.
-        hits: how often it struck.
+        hits: how often it hit.
     """
 
     name: str
@@ -79,16 +79,16 @@ class Fault:
 
     @property
     def preset(self) -> Preset | None:
-        """The bucket of AWS's that was asked for."""
+        """The requested token bucket of AWS."""
         return PRESETS.get(self.values.get("preset", ""))
 
     def over(self, now: float) -> bool:
-        """Whether it has struck or lasted as long as it was to."""
+        """Whether it has hit as often, or lasted as long, as it should."""
         calls, seconds = self.values.get("calls", 0), self.values.get("seconds", 0)
         return bool((calls and self.hits >= calls) or (seconds and now >= self.since + seconds))
 
     def strikes(self) -> bool:
-        """Whether chance has it that it strikes now."""
+        """Whether, by its probability, it hits now."""
         return self.chance.random() < float(self.values.get("probability", 1.0))
 
 
@@ -99,7 +99,7 @@ class Effect:
     Attributes:
         delay: seconds to wait first.
         error: the answer, instead of any work.
-        cut: ``before`` or ``after`` the work; empty: not.
+        cut: ``before`` or ``after`` the work; empty: no cut.
         answer: the answer, instead of any work.
         rewrite: changes the answer.
     """
@@ -112,7 +112,7 @@ class Effect:
 
 
 def effect(fault: Fault, call: Call, now: float) -> Effect | None:
-    """What the fault does to this call; ``None``: nothing. A hit is counted."""
+    """What the fault does to this call; ``None``: nothing. Counts a hit."""
     work = _EFFECTS.get(fault.kind.name)
     if work is None or fault.over(now) or not concerns(fault, call):
         return None
@@ -138,7 +138,7 @@ def concerns(fault: Fault, call: Call) -> bool:
 
 
 def delays_of(faults: Sequence[Fault], source: str, now: float) -> tuple[float, ...]:
-    """When, in seconds from now, an event is to be sent: once, never, or twice. Normally ``(0.0,)``."""
+    """When, in seconds from now, to send an event: once, never, or twice. Normally ``(0.0,)``."""
     for fault in faults:
         values = fault.values
         fits = fault.kind.name == "events" and values["source"] in {"", source} and not fault.over(now)

@@ -1,7 +1,6 @@
-"""The faults that can be asked for, as data: the command's options, the API's checks and ``docs/faults.md`` come from
-here.
+"""The kinds of faults, as data: the command's options, the API's checks and ``docs/faults.md`` use it.
 
-Light on purpose: the command line imports this module, and nothing else of the local cloud.
+Small on purpose: the command line imports this module, and nothing else of the local cloud.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ class Preset:
 
     Attributes:
         service: signing name.
-        operations: that share the bucket; empty: all of the service.
+        operations: those that share the bucket; empty: all of the service.
         burst: how many tokens it holds.
-        rate: tokens that come back per second.
+        rate: tokens added per second.
         by_count: whether a call costs as many tokens as it starts ECS tasks.
-        source: where AWS says so.
+        source: where AWS documents it.
     """
 
     service: str
@@ -105,9 +104,9 @@ class FaultKind:
         name: e.g. ``throttle``.
         meaning: what it does, for people.
         parameters: its own first, then its scope and extent.
-        at_once: it is done when it is set, and does not stay.
-        service: the signing name that it concerns; empty: any.
-        operations: the operations that it concerns; empty: any.
+        at_once: it acts once, immediately, and does not stay.
+        service: the signing name that it affects; empty: any.
+        operations: the operations that it affects; empty: any.
     """
 
     name: str

@@ -1,7 +1,6 @@
-"""Faults on demand: makes the local cloud misbehave as AWS does, so that people can prove that their code bears it.
+"""Faults: makes the local cloud misbehave as AWS does, so that people can prove that their code copes.
 
-The faults that are set are in memory only: a restart is a clean start. Which kinds there are: ``kinds``; what one
-does: ``fault_effects``.
+Active faults are only in memory: a restart is a clean start. ``kinds`` lists the kinds, ``effects`` says what one does.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from skylift.localcloud.ports import Capacity
 from skylift.wire.intercept import Call, ConnectionCut, Interception, Interceptor
 
 Action = Callable[[Fault], int]
-"""Does a fault of a kind that is done at once; says how many containers or ECS tasks it has hit."""
+"""Performs a fault that acts once; returns how many containers or ECS tasks it hit."""
 
 
 class Faults(Interceptor, Capacity):
@@ -27,7 +26,7 @@ class Faults(Interceptor, Capacity):
 
     Args:
         clock: seconds since the epoch.
-        actions: by kind, for those that are done at once.
+        actions: by kind, for those that act once.
         sleep: waits so many seconds.
     """
 
@@ -44,7 +43,7 @@ class Faults(Interceptor, Capacity):
         self._numbers = itertools.count(1)
 
     def set(self, kind: str, values: Mapping[str, object] | None = None, *, name: str = "") -> dict[str, Any]:
-        """Sets a fault, or does it, when its kind is done at once. A fault of that name is replaced.
+        """Sets a fault, or performs it if its kind acts once. Replaces a fault with the same name.
 
         Args:
             kind: see ``kinds.KINDS``.
@@ -68,16 +67,16 @@ class Faults(Interceptor, Capacity):
         return self._shown(fault)
 
     def clear(self, name: str = "") -> int:
-        """Ends one fault, or all. Says how many it were."""
+        """Ends one fault, or all. Returns how many there were."""
         names = [name] if name else list(self._faults)
         return sum(self._faults.pop(each, None) is not None for each in names)
 
     def shown(self) -> list[dict[str, Any]]:
-        """The faults that are not over, as JSON."""
+        """The active faults, as JSON."""
         return [self._shown(fault) for fault in self._live()]
 
     async def interception(self, call: Call) -> Interception:
-        """See ``wire.intercept.Interceptor``. All delays first; then the first refusal; then what concerns the
+        """See ``wire.intercept.Interceptor``. First all delays, then the first refusal, then changes of the
         answer."""
         if not self._faults:
             return Interception()
@@ -93,7 +92,7 @@ class Faults(Interceptor, Capacity):
         return _interception(found)
 
     def has_room(self, service: str, place: str) -> bool:
-        """See ``Capacity``: for schedulers, which start what waits without being called."""
+        """See ``Capacity``: for schedulers, which start waiting work without a call."""
         key = "cluster" if service == "ecs" else "queue"
         for fault in self._live():
             values = fault.values
@@ -105,7 +104,7 @@ class Faults(Interceptor, Capacity):
         return True
 
     def event_delays(self, source: str) -> tuple[float, ...]:
-        """When an event is to be sent, in seconds from now: ``(0.0,)`` normally, ``()`` never, two values: twice.
+        """When to send an event, in seconds from now: ``(0.0,)`` normally, ``()`` never, two values: twice.
 
         Args:
             source: ``aws.ecs`` or ``aws.batch``.

@@ -1,5 +1,4 @@
-"""``/_skylift/faults``: the faults over HTTP, as JSON. Behind the gate: requests are signed for the service
-``skylift``.
+"""``/_skylift/faults``: the faults over HTTP, as JSON. Requests must be signed for the service ``skylift``.
 
 ``GET /_skylift/faults`` lists; ``POST`` sets ``{"kind": ..., "name": ..., "values": {...}}``; ``DELETE`` ends all, and
 ``DELETE /_skylift/faults/{name}`` one.
@@ -26,7 +25,7 @@ class FaultRoute:
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 200, 400, 404, 405 or 413, with ``message`` where it is an error."""
+        """Answers 200, 400, 404, 405 or 413; an error has ``message``."""
         try:
             status, value = self._answer(scope, await read_body(receive, _MOST_BYTES))
         except Refused as error:

@@ -1,7 +1,7 @@
 """How an image's two layers are made on disk: uv for the base, hard links and a copy for the image.
 
-Every folder is made under a temporary name and renamed when it is whole, under one file lock; what a killed process
-leaves behind is removed by the next build.
+Every folder is made under a temporary name and renamed when it is whole, under one file lock; the next build removes
+what a killed process left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from skylift.localcloud.images.uv import run_uv
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOTSUP)
-"""File systems without hard links (or with few of them) say one of these: then an image is a copy."""
+"""File systems without hard links (or with few of them) raise one of these: then an image is a copy."""
 
 Progress = Callable[[str], None]
 
@@ -67,7 +67,7 @@ def this_base(lock: Path) -> Base:
             f"Python {version[0]}.{version[1]} runs skylift, but images need one of {wanted}: "
             "install one of them and make skylift's virtual environment with it."
         )
-    # A virtual environment points to its Python by path: another path is another image.
+    # A virtual environment refers to its Python by path: another path is another image.
     python = Path(getattr(sys, "_base_executable", None) or sys.executable)
     facts = (platform.python_implementation(), platform.python_version(), sysconfig.get_platform(), str(python))
     digest = _digest({"lock": lock.read_bytes(), "facts": "\n".join(facts).encode()})
@@ -108,7 +108,7 @@ def _digest(files: Mapping[str, bytes]) -> str:
 
 @contextmanager
 def locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Holds the file lock of the images; the kernel lets go of it when we die."""
+    """Holds the file lock of the images; the kernel releases it when we die."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,19 +119,19 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
 
 
 def build_base(root: Path, base: Base, environment: Mapping[str, str], progress: Progress) -> None:
-    """Makes a base layer at ``root``; needs the lock. Raises as ``Images.build``."""
+    """Makes a base layer at ``root``; needs the lock. Raises like ``Images.build``."""
     locked_packages = sum("==" in line for line in base.lock.read_text().splitlines())
     progress(f"installing up to {locked_packages} packages of {base.lock.stem}")
     with _made_whole(root) as new:
         run_uv(["venv", "--quiet", "--relocatable", "--python", str(base.python), str(new)], environment, progress)
-        # No source builds: nothing of a package runs at installation, and a missing wheel is said at once.
-        # Bytecode is compiled here, by all cores, so that no container start pays for it (and none may write here).
+        # No source builds: no package's code runs at installation, and a missing wheel is reported at once.
+        # Bytecode is compiled here, on all cores, so that no container start pays for it (and none may write here).
         options = ["--require-hashes", "--no-build", "--compile-bytecode", "--python", str(new / "bin" / "python")]
         run_uv(["pip", "sync", *options, str(base.lock)], environment, _with_compiling(progress))
 
 
 def _with_compiling(progress: Progress) -> Progress:
-    """uv says nothing while it compiles, the longest part when nothing is downloaded."""
+    """uv prints nothing while it compiles, which takes longest if nothing is downloaded."""
 
     def tell(line: str) -> None:
         progress(line)
@@ -159,9 +159,9 @@ def link_python(python: Path, folder: Path) -> Path:
     """Puts the Python under a virtual environment into ``folder/bin``, as python, python3 and python3.X; returns that
     folder.
 
-    uv makes a virtual environment only from a Python that is none itself. Airflow's PythonVirtualenvOperator asks it
-    for ``python``, which an OCI image has, and many a machine has not. Two folders deep, because Python (and uv) take
-    one that has a ``pyvenv.cfg`` beside it or one folder up for a virtual environment's.
+    uv makes a virtual environment only from a Python that is not in one. Airflow's PythonVirtualenvOperator asks it
+    for ``python``, which an OCI image has, but many machines do not. Two folders deep, because Python (and uv) treat
+    one with a ``pyvenv.cfg`` beside it or one folder up as a virtual environment's.
     """
     base = python.resolve()
     place = folder / "bin"
@@ -170,7 +170,7 @@ def link_python(python: Path, folder: Path) -> Path:
     for name in ("python", "python3", *versions):
         if not (place / name).exists():
             (place / name).unlink(missing_ok=True)
-            with suppress(FileExistsError):  # somebody else was as quick
+            with suppress(FileExistsError):  # somebody else was faster
                 (place / name).symlink_to(base)
     return place
 
@@ -207,7 +207,7 @@ def _made_whole(root: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed build left; needs the lock, under which nobody else builds."""
+    """Removes what a killed build left; needs the lock, so nobody else builds."""
     for pattern in (".new-*", ".old-*"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
@@ -222,7 +222,7 @@ def remove_unused(folder: Path, *, keep: int) -> None:
     images = [path for path in folders if not path.name.startswith("base-")]
     old = images[keep:] + bases[keep:]
     for root in set(old) - roots_in_use(old):
-        # Renamed first: a folder that is half removed must not be taken for an image.
+        # Rename first: a half-removed folder must not look like an image.
         doomed = root.with_name(f".old-{root.name}")
         root.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)

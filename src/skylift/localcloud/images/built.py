@@ -1,8 +1,8 @@
 """Images of the local cloud: virtual environments that are found by an image reference, and built once.
 
-An image has two layers. The *base* is what its lock file names, for one Python on one platform; it is large and never
-changes. The *package* is the skylift that runs right now; it is small and changes with every edit. An image is a clone
-of the base by hard links plus the package, under the digest of both, so that a running container never sees its files
+An image has two layers. The *base* is the content of its lock file, for one Python on one platform; it is large and
+never changes. The *package* is the skylift that runs now; it is small and changes with every edit. An image is a clone
+of the base by hard links plus the package, under the digest of both. So a running container never sees its files
 change, and a new skylift costs a second, not a download.
 
 Folders below ``$SKYLIFT_HOME/images``: ``base-<digest>``, ``<digest>``, ``lock``, and ``.new-*`` / ``.old-*`` while
@@ -41,7 +41,7 @@ from skylift.localcloud.images.uv import space_error
 LOCKS = Path(__file__).parents[1] / "image_locks"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEPT = 2
-"""How many images, and how many bases, stay when a new one is built: the newest, and the one before it."""
+"""How many images, and how many bases, stay when a new one is built: the newest and the previous one."""
 
 _REFERENCE = re.compile(
     rf"(?:\d{{12}}\.dkr\.ecr\.[a-z0-9-]+\.(?:{'|'.join(map(re.escape, SUFFIXES))})/)?"
@@ -51,7 +51,7 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """An image that is there, whole.
+    """A complete image.
 
     Attributes:
         reference: the name by which it was asked for.
@@ -76,10 +76,10 @@ class BuiltImage:
 
 
 def site_of(root: Path) -> dict[str, str]:
-    """What makes a virtual environment's packages those of the system to another that asks for the system's.
+    """Makes a virtual environment's packages the system's packages for another environment that asks for those.
 
     Airflow's PythonVirtualenvOperator asks by default (``system_site_packages``), to find Airflow there, as in an OCI
-    image or on MWAA. The system's are those of the bare Python, and the "user's", which may lie anywhere.
+    image or on MWAA. The system's packages are those of the bare Python, and the "user's", which may be anywhere.
     """
     return {"PYTHONUSERBASE": str(root)}
 
@@ -114,7 +114,7 @@ class BuiltImages:
         return tuple(f"skylift/{name}:{tag}" for name, _, tag in stems)
 
     def find(self, reference: str) -> BuiltImage | None:
-        """The image, when it is built for this skylift and this Python; ``None`` when it is not, or unknown."""
+        """The image, if it is built for this skylift and this Python; ``None`` if not, or if it is unknown."""
         lock = self._lock_of(reference)
         if lock is None:
             return None
@@ -124,9 +124,10 @@ class BuiltImages:
         return self._image(reference, root) if root.is_dir() else None
 
     def build(self, reference: str, progress: Callable[[str], None]) -> BuiltImage:
-        """The image, built first when it is not there. Blocks: seconds, with an empty cache as long as downloads take.
+        """The image, built first if it does not exist. Blocks: for seconds, or with an empty cache as long as
+        downloads take.
 
-        Another process that builds at the same time is waited for. ``progress`` gets short lines for people.
+        Waits for another process that builds at the same time. ``progress`` gets short lines for people.
 
         Raises:
             Refused: the reference is unknown (text begins with ``CannotPullContainerError``), this Python is not
@@ -189,7 +190,7 @@ class BuiltImages:
         return self._environ.get("UV_CACHE_DIR") or str(self._cache / "uv")
 
     def _tool_environment(self) -> dict[str, str]:
-        """What uv gets: never our own Python's variables, above all not PYTHONDONTWRITEBYTECODE."""
+        """What uv gets: never our own Python's variables, in particular not PYTHONDONTWRITEBYTECODE."""
         machine = {name: self._environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in self._environ}
         return {
             **machine,

@@ -1,4 +1,4 @@
-"""Images as the local cloud sees them: those that people named, and after them those that skylift builds."""
+"""Images as the local cloud finds them: first those that people named, then those that skylift builds."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class LocalImages:
     """Named images first.
 
     Args:
-        others: asked for every other reference.
+        others: used for every other reference.
         home: ``$SKYLIFT_HOME``, whose registry is read; ``None``: none.
         named: more images by reference; they come first.
-        environ: the machine's environment, of which containers get network variables only.
+        environ: the machine's environment; containers get only its network variables.
 
     Raises:
         Refused: one of ``named`` has no ``bin/python``.
     """
 
     asks = False
-    """Once found, an image stays as it is."""
+    """Once found, an image does not change."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class LocalImages:
         self._environ = environ
 
     def damage(self) -> Damage | None:
-        """What is wrong with the record of named images; those that skylift builds need none."""
+        """What is wrong with the record of named images; skylift's own images do not need it."""
         try:
             self._find("")
         except Damaged as error:
@@ -65,7 +65,7 @@ class LocalImages:
         return self._image(reference, named) if has_python(named) else None
 
     def build(self, reference: str, progress: Callable[[str], None]) -> AnyImage:
-        """As ``Images.build``. Raises ``Refused`` for a named image whose folder is gone."""
+        """Like ``Images.build``. Raises ``Refused`` for a named image whose folder is gone."""
         try:
             named = self._find(reference)
         except Damaged as error:

@@ -1,7 +1,7 @@
-"""Which of the machine's variables an image's containers get: those without which a package registry is out of reach,
-and the loader's path, without which a Python with a library of its own does not even start.
+"""Which of the machine's variables containers get: those needed to reach a package registry, and the loader's path,
+without which a Python with its own library does not start.
 
-An allow-list, because everything else of the host (credentials above all) must stay outside of containers.
+This is an allow-list, because everything else of the host (credentials above all) must stay outside of containers.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _ALLOWED = re.compile(
     """,
     re.VERBOSE,
 )
-# Python's urllib, requests and httpx compare names, not networks: each address that a container calls must stand
-# there by itself. 127.66.0.N are the load balancers.
+# Python's urllib, requests and httpx compare names, not networks: each address that a container calls must be in the
+# list. 127.66.0.N are the load balancers.
 _LOCAL = ("localhost", "127.0.0.1", "::1", "127.0.0.0/8", *(f"127.66.0.{number}" for number in range(1, 33)))
 
 
 def network_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The network variables of a machine, ready for a container or for uv.
 
-    Proxies come with a NO_PROXY that leaves out this machine: else a container's calls of the local cloud would go to
-    the proxy. A machine that names its registry only for pip names it for uv too (uv does not read PIP_*). A CA file
-    of the AWS SDK is left out: containers reach AWS only here, over plain HTTP.
+    Proxies come with a NO_PROXY that excludes this machine: otherwise a container's calls to the local cloud would go
+    to the proxy. If a machine names its registry only for pip, uv gets it too (uv does not read PIP_*). A CA file
+    of the AWS SDK is omitted: containers reach AWS only here, over plain HTTP.
     """
     chosen = {name: value for name, value in environ.items() if value and _ALLOWED.fullmatch(name)}
     if not {"UV_INDEX_URL", "UV_DEFAULT_INDEX"} & set(chosen) and "PIP_INDEX_URL" in chosen:

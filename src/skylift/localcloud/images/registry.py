@@ -1,7 +1,7 @@
-"""Images that people name themselves: a reference stands for a virtual environment on this machine.
+"""Images that people name themselves: a reference means a virtual environment on this machine.
 
-One JSON file, ``$SKYLIFT_HOME/images/named.json``, read anew at every look, so that a running server sees what a
-command adds.
+They are in one JSON file, ``$SKYLIFT_HOME/images/named.json``. It is read each time, so that a running server sees what
+a command adds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REFERENCE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]{0,254}")
 
 @dataclass(frozen=True)
 class NamedImage:
-    """What an image's name stands for.
+    """What an image's name means.
 
     Attributes:
         root: folder of a virtual environment; ``sys.prefix`` is this Python's.
@@ -55,7 +55,7 @@ class ImageRegistry:
         """Names a virtual environment; replaces what had the name. Returns it with its absolute path.
 
         Raises:
-            Refused: the reference is none, or the folder has no ``bin/python``.
+            Refused: the reference is not valid, or the folder has no ``bin/python``.
         """
         checked = checked_image(reference, image)
         self._write(self.all() | {reference: checked})
@@ -82,7 +82,7 @@ def _images(text: str) -> dict[str, NamedImage]:
 
 
 def checked_image(reference: str, image: NamedImage) -> NamedImage:
-    """The image with its absolute path, if reference and folder can be one. Raises ``Refused``."""
+    """The image with its absolute path, if reference and folder are valid. Raises ``Refused``."""
     if not _REFERENCE.fullmatch(reference):
         raise Refused(f"{reference!r} is not an image reference; it looks like my/app:1 or registry/my/app:1")
     if not has_python(image):

@@ -1,7 +1,7 @@
-"""Which images running processes still use, so that none is taken away from under a container.
+"""Which images running processes still use, so that none is removed while a container uses it.
 
-A process is asked three things, because Airflow's processes overwrite their own command line and environment with a
-title: what it was started with, what it has in its environment, and which libraries it has mapped.
+It checks three things of a process, because Airflow's processes overwrite their own command line and environment with a
+title: its command line, its environment, and its mapped libraries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import psutil
 
 
 def roots_in_use(roots: Iterable[Path]) -> set[Path]:
-    """Those of ``roots`` that some process of this machine, as far as we may look, was started from."""
+    """Those of ``roots`` from which some process of this machine was started, as far as we may see."""
     wanted = {f"{root}/": root for root in roots}
     used: set[Path] = set()
     for process in psutil.process_iter() if wanted else ():
@@ -28,7 +28,7 @@ def _traces(process: psutil.Process) -> str:
         pieces += process.cmdline()
         pieces += process.environ().values()
     except (psutil.Error, OSError):
-        pieces.append("")  # gone, or another user's: that one cannot have been started from our private folder
+        pieces.append("")  # gone, or another user's: that one cannot come from our private folder
     try:
         pieces.append(Path(f"/proc/{process.pid}/maps").read_text(errors="replace"))
     except OSError:

@@ -29,10 +29,10 @@ _SPACE = ("no space left on device", "disk quota exceeded")
 
 
 def run_uv(arguments: Sequence[str], environment: Mapping[str, str], progress: Callable[[str], None]) -> None:
-    """Runs uv with exactly this environment; each line of what it says goes to ``progress``, except package lists.
+    """Runs uv with exactly this environment; passes each line of its output to ``progress``, except package lists.
 
     Raises:
-        Refused: uv is missing, the disk is full, or the registry has not what is asked for.
+        Refused: uv is missing, the disk is full, or the registry does not have a requested package.
         Unavailable: no registry can be reached.
         Broken: uv could not be run at all.
     """
@@ -51,7 +51,7 @@ def run_uv(arguments: Sequence[str], environment: Mapping[str, str], progress: C
         ) as process:
             try:
                 for line in process.stderr or ():
-                    line = hide_in(line)  # the index's address may have a password in it
+                    line = hide_in(line)  # the index's address may contain a password
                     said.append(line.rstrip())
                     if line.strip() and not line.startswith((" +", " -", " ~", "Using Python")):
                         progress(line.strip())
@@ -78,7 +78,7 @@ def find_uv() -> Path:
 
 
 def failure(said: Sequence[str]) -> SkyliftError:
-    """What a failed uv means, from what it said."""
+    """The error for a failed uv, from its output."""
     text = "\n".join(line for line in said if line.strip())
     low = text.lower()
     causes = [line.strip().removeprefix("cause: ").removeprefix("Caused by: ") for line in said if line.strip()]
@@ -94,7 +94,7 @@ def failure(said: Sequence[str]) -> SkyliftError:
 
 
 def space_error(folder: Path, error: OSError) -> Refused | None:
-    """Our words for a full disk or one that may not be written; ``None`` for any other error."""
+    """Our error for a disk that is full or not writable; ``None`` for any other error."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Refused(f"the disk is full: {folder}: {error.strerror}. An image needs 500 MB below $SKYLIFT_HOME.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -1,6 +1,6 @@
 """Starts PostgreSQL again when it is gone: killed, out of memory, crashed.
 
-It waits on the server's process, not on a clock, so a death is noticed at once and watching costs nothing.
+It waits for the server's process, not for a clock, so it notices an end at once and watching costs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from skylift.localcloud.postgres import postmaster
 from skylift.localcloud.postgres.server import Postgres
 
 _LOOK_SECONDS = 0.5
-"""How often to look where a process cannot be waited for."""
+"""How often to poll if a process cannot be waited for."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -22,7 +22,7 @@ class PostgresGuard:
     """Guards one PostgreSQL from ``run`` to its cancellation; cancel it before the server is stopped on purpose.
 
     Args:
-        note: told, one line each, when it died and when it is back.
+        note: called with one line each when it died and when it is back.
     """
 
     def __init__(self, postgres: Postgres, note: Callable[[str], None]) -> None:
@@ -48,7 +48,7 @@ class PostgresGuard:
                 await asyncio.gather(starting, return_exceptions=True)
                 raise
             except SkyliftError as error:
-                # A full disk, a port taken by another program: the user can act; everybody's calls fail until then.
+                # A full disk, a port in use by another program: the user can act; all calls fail until then.
                 self._note(f"PostgreSQL does not start, trying again in {pause:.0f} s: {error}")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""What a running PostgreSQL shows of itself: its pid file, its process, and who else holds a port."""
+"""What can be seen of a running PostgreSQL: its pid file, its process, and who else holds a port."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Postmaster:
 
 
 def find(data: Path) -> Postmaster | None:
-    """The living server of a data folder; ``None`` when there is none, whatever a stale file says."""
+    """The living server of a data folder; ``None`` if there is none, whatever a stale file says."""
     lines = _pid_file(data)
     if not lines or not _serves(int(lines[0]), data):
         return None
@@ -41,10 +41,11 @@ def find(data: Path) -> Postmaster | None:
 
 
 def disown_reused_pid(data: Path) -> None:
-    """Marks the pid file of a killed server as stale when its pid now belongs to a program that is not PostgreSQL.
+    """Marks the pid file of a killed server as stale if its pid now belongs to a program that is not PostgreSQL.
 
-    PostgreSQL takes any living process of its own user for the server and refuses to start. The file is not removed:
-    its later lines name the shared memory, by which PostgreSQL finds a killed server's children that still write.
+    PostgreSQL considers any living process of its own user the server, and refuses to start. The file is not removed,
+    because its later lines name the shared memory by which PostgreSQL finds a killed server's children that still
+    write.
     """
     lines = _pid_file(data)
     if lines and psutil.pid_exists(int(lines[0])) and _command_of(int(lines[0]))[:1] != ["postgres"]:
@@ -76,8 +77,8 @@ def _command_of(pid: int) -> list[str]:
 def answers(port: int) -> bool:
     """Whether a PostgreSQL server answers on this port of 127.0.0.1 now.
 
-    Asks whether it speaks TLS, which every server answers with one byte, and which needs no password and leaves no line
-    in its log. A process list does not tell: a server that was killed is still seen for a moment.
+    Asks whether it supports TLS: every server answers that with one byte, it needs no password, and leaves no line
+    in its log. A process list is not enough: a killed server is still visible for a moment.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:

@@ -1,12 +1,12 @@
-"""PostgreSQL for everything that skylift keeps locally: the real server, from a wheel's binaries, run by us.
+"""PostgreSQL for everything that skylift stores locally: the real server, from a wheel's binaries, run by us.
 
-The wheel's own Python is not imported: it would create a system user and open every folder above the data to all.
-The server listens on 127.0.0.1 only, asks for a password (scram), and lives on when the process that started it dies:
+The wheel's own Python code is not imported: it would create a system user and open every folder above the data to all.
+The server listens only on 127.0.0.1, asks for a password (scram), and goes on when the process that started it dies:
 ``start`` then finds it and uses it.
 
-Durability: ``fsync`` and ``synchronous_commit`` stay on. Without the second a killed server loses its last commits;
-without the first a laptop that loses power may lose the database. Both together cost 0.15 ms per commit
-where this was measured, and Airflow commits tens of times a second, not thousands.
+Durability: ``fsync`` and ``synchronous_commit`` stay on. Without the second, a killed server loses its last commits;
+without the first, power loss may destroy the database. Both together cost 0.15 ms per commit
+where we measured, and Airflow commits tens of times a second, not thousands.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ class Postgres:
 
     @property
     def password(self) -> str:
-        """The superuser's password, made at the first start. Raises as ``port``."""
+        """The superuser's password, made at the first start. Raises like ``port``."""
         return self._kept("password", str.strip, "the password of PostgreSQL's superuser")
 
     def is_running(self) -> bool:
-        """Whether our server lives and accepts connections, whoever started it."""
+        """Whether our server is alive and accepts connections, whoever started it."""
         if self._process is not None:
             self._process.poll()
         found = postmaster.find(self.data)
@@ -116,10 +116,10 @@ class Postgres:
         raise Refused(f"PostgreSQL's {name} is not installed. Install it with: {install_line()}")
 
     def start(self, seconds: float = 600.0) -> None:
-        """Starts the server and returns when it accepts connections; does nothing when it runs. Blocks.
+        """Starts the server and returns when it accepts connections; does nothing if it already runs. Blocks.
 
         Args:
-            seconds: deadline, long enough for the recovery of a killed server on a busy machine. One that ends is
+            seconds: deadline, long enough for the recovery of a killed server on a busy machine. A server that ends is
                 noticed at once.
 
         Raises:
@@ -142,9 +142,9 @@ class Postgres:
             raise Refused(f"PostgreSQL cannot be started in {self.folder}: {error}") from error
 
     def stop(self, seconds: float = 30.0) -> None:
-        """Ends the server in good order (fast shutdown: open transactions are rolled back). Blocks until it is gone.
+        """Ends the server properly (fast shutdown: open transactions are rolled back). Blocks until it is gone.
 
-        After ``seconds`` it is ended at once; what was committed is kept, and the next start recovers it.
+        After ``seconds`` it is ended immediately; committed data is kept, and the next start recovers it.
         """
         if postmaster.find(self.data) is None:
             return
@@ -177,7 +177,7 @@ class Postgres:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Each opening of a file has a lock of its own, so that threads wait for each other as processes do.
+        # Each opening of a file has its own lock, so that threads wait for each other like processes.
         with (self.folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -236,12 +236,12 @@ class Postgres:
                     raise damaged(self.data, words.splitlines()[-1], _DATA, _WITHOUT_DATA)
                 if launched and not any(sign in words for sign in _STARTING):
                     raise reason("PostgreSQL does not start", words)
-                return  # it was dying, or the last processes of a killed server are: another attempt
+                return  # it is ending, or the last processes of a killed server are: try again
             time.sleep(0.02)
 
     def _claim_port(self) -> None:
-        """Raises ``Refused`` when another program has our port. A killed server may hold it a moment longer: waited
-        for."""
+        """Raises ``Refused`` if another program has our port. A killed server may hold it a moment longer, so we
+        wait."""
         deadline = time.monotonic() + 10
         while not postmaster.port_is_free(self.port):
             if time.monotonic() > deadline:
@@ -253,7 +253,7 @@ class Postgres:
             time.sleep(0.02)
 
     def _launched(self) -> bool:
-        """Whether the process that we started last is alive."""
+        """Whether the process that we last started is alive."""
         return self._process is not None and self._process.poll() is None
 
     def _launch(self) -> None:
@@ -271,7 +271,7 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
-                start_new_session=True,  # Ctrl-C in our terminal is not for it
+                start_new_session=True,  # Ctrl-C in our terminal must not reach it
             )
         finally:
             os.close(descriptor)
@@ -284,7 +284,7 @@ class Postgres:
         return [sys.executable, "-I", str(_LAUNCHER), str(user[0]), str(user[1]), *command]
 
     def _server_user(self) -> tuple[int, int] | None:
-        """User and group id under which root runs the server; ``None``: our own. Data that exist keep their owner."""
+        """User and group id under which root runs the server; ``None``: our own. Existing data keep their owner."""
         if os.geteuid() != 0:
             return None
         if self.data.is_dir() and (owner := self.data.stat()).st_uid != 0:
@@ -296,7 +296,7 @@ class Postgres:
         raise Refused("PostgreSQL does not run as root, and this machine has no user nobody: run skylift as a user")
 
     def _last_words(self) -> str:
-        """What the server that we started last has said, its last lines; empty when we started none."""
+        """The last lines from the server that we last started; empty if we started none."""
         if self._process is None:
             return ""
         with self.log.open(errors="replace") as file:
@@ -322,7 +322,7 @@ def _major(text: str) -> str:
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Keeps the first text for ever: whole or not at all, readable by its owner only."""
+    """Keeps the first text for ever: whole or not at all, readable only by its owner."""
     if not path.exists():
         new = path.with_name(f"{path.name}.part")
         new.unlink(missing_ok=True)
@@ -340,7 +340,7 @@ def _free_port() -> int:
 
 
 def reason(what: str, words: str) -> SkyliftError:
-    """What PostgreSQL's last words mean for the user."""
+    """What PostgreSQL's last lines mean for the user."""
     if "No space left" in words or "free disk space" in words or "quota exceeded" in words:
         return Refused(f"{what}: the disk is full. It needs 100 MB below $SKYLIFT_HOME.\n{words}")
     if "could not look up effective user" in words:
