@@ -1,1 +1,1 @@
-"""The control plane: MWAA's API, and the reconciler that makes environments what they are wanted to be."""
+"""The control plane: MWAA's API, and the reconciler that makes environments what they should be."""

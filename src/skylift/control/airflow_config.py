@@ -1,8 +1,8 @@
 """How an environment's Airflow is configured: environment variables, each with its reason. Pure.
 
-Precedence, low to high, as in MWAA: our opinions, the user's options (``AirflowConfigurationOptions``), what has to be.
-The user's options are sensitive in MWAA's model, so they travel as ECS ``secrets`` and not as plain variables.
-Option names are those of Airflow 3.3's ``config.yml``; a test holds this table against it.
+Precedence from low to high, as in MWAA: our opinions, the user's options (``AirflowConfigurationOptions``), what must
+be. The user's options are sensitive in MWAA's model, so they travel as ECS ``secrets`` and not as plain variables.
+Option names are those of Airflow 3.3's ``config.yml``; a test compares this table with it.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ def variable(option: str) -> str:
 
 
 def opinions(context: PartContext) -> dict[str, str]:
-    """What we think best; the user may think otherwise."""
+    """What we think best; the user may override it."""
     spec = context.spec
     slots = CLASSES[spec.environment_class].tasks_per_worker * spec.max_workers
     return {
-        # How often the bundle is asked whether S3 holds something new (docs/decisions/0002-dag-latency.md).
+        # How often the bundle is asked whether S3 has something new (docs/decisions/0002-dag-latency.md).
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # A table in the log each 30 s is noise.
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "300",
-        # MWAA's promise for MaxWorkers is so many Airflow tasks at once; here each is an ECS task of its own.
+        # MWAA's MaxWorkers promises a number of Airflow tasks at once; here each is its own ECS task.
         "AIRFLOW__CORE__PARALLELISM": str(slots),
-        # A container may have to be placed and pulled first; MWAA's own value.
+        # A container may first have to be placed and its image pulled; MWAA's own value.
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
         # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
-        # A running Airflow task outlives its API server: about two minutes of tries, while ECS starts another
-        # (Airflow's own five are over in ten seconds when its dice are kind). The scheduler waits for a heartbeat for
+        # A running Airflow task outlives its API server: about two minutes of retries, while ECS starts another
+        # (Airflow's own five may be over in ten seconds). The scheduler waits for a heartbeat for
         # five minutes.
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "24",
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
-        # How fast containers may be asked for depends on where they run.
+        # How fast containers may be launched depends on where they run.
         "AIRFLOW__SKYLIFT__LAUNCHES_PER_SECOND": str(context.settings.launches_per_second),
-        # How late the scheduler sees that there is something to do; a look costs it 12 ms of CPU.
+        # How late the scheduler sees new work; one check costs 12 ms of CPU.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(context.settings.scheduler_idle_milliseconds / 1000),
         # One process is enough behind one load balancer target; each costs 200 MB.
         "AIRFLOW__API__WORKERS": "1",
@@ -100,7 +100,7 @@ def opinions_of(role: str) -> dict[str, str]:
 
 
 def essentials(context: PartContext, module: str) -> dict[str, str]:
-    """What has to be, whatever the user says.
+    """What must be, whatever the user sets.
 
     Args:
         module: the log module whose level applies, e.g. ``SchedulerLogs``.
@@ -110,7 +110,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": ",".join(executors(spec)),
         # Examples would appear in every environment's DAG list.
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Where Airflow tasks report to; the load balancer's name stays when API servers come and go.
+        # Where Airflow tasks report; the load balancer's name stays when API servers come and go.
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web_url(context)}/execution/",
         "AIRFLOW__API__BASE_URL": f"{web_url(context)}/",
         "AIRFLOW__API__PORT": str(WEB_PORT),
@@ -118,7 +118,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(context),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": spec.logging[module].level,
-        # What DAG files print while they are parsed; from files in the container nobody could read it.
+        # What DAG files print while they are parsed; in files inside the container nobody could read it.
         "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET": "stdout",
         **_task_logs(context, module),
         **_metrics(context),

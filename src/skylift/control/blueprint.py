@@ -1,4 +1,4 @@
-"""The parts that a Spec asks for, in an order in which each comes after what it needs. Pure."""
+"""The parts that a Spec asks for, each after what it needs. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Renders the ECS task definitions of an environment. Pure: Scene and role in, RegisterTaskDefinition's request out.
+"""Renders the ECS task definitions of an environment. Pure: takes context and role, returns RegisterTaskDefinition's
+request.
 
-The same text always gives the same digest, which is kept in the definition as a Docker label: so a definition that is
-already as wanted is found, and a changed one is registered anew. Secret values never stand in it, only their ARNs.
+The same text always has the same digest, which is stored in the definition as a Docker label. So an unchanged
+definition is found again, and a changed one is registered. It never contains secret values, only their ARNs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which status an environment has, from what is seen of its parts. Pure."""
+"""Decides an environment's status from what is seen of its parts. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One pass over one environment: observe, plan, put, judge. It takes no input but the row, and ends in a few seconds.
+"""One pass over one environment: observe, plan, put, judge. Its only input is the row, and it ends in a few seconds.
 
-A crash anywhere costs one pass: every verb may be repeated, and nothing is known here that the next pass cannot see.
+A crash anywhere costs one pass: every verb may be repeated, and it knows nothing that the next pass cannot see.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skylift.core.errors import Refused, Unavailable
 NOTHING: Mapping[str, Seen] = MappingProxyType({})
 
 NOT_OURS = frozenset({PartKind.SOURCE, PartKind.HEALTH})
-"""Kinds that are only looked at: of them nothing is ever left."""
+"""Kinds that are only observed: nothing of them is ever left."""
 
 
 MAKING = frozenset({Status.CREATING, Status.UPDATING, Status.MAINTENANCE})

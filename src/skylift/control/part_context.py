@@ -1,4 +1,4 @@
-"""What a part is looked at and put with: one environment's identity, wish and known facts."""
+"""What a part needs to be observed and put: one environment's identity, spec and known facts."""
 
 from __future__ import annotations
 

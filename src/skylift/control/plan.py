@@ -1,6 +1,6 @@
-"""What to do now so that seen becomes wanted. Pure: parts and what is seen of them in, steps out.
+"""What to do now so that seen becomes wanted. Pure: takes parts and what is seen of them, returns steps.
 
-The plan is data: the reconciler carries it out, a dry run prints it.
+The plan is data: the reconciler executes it, a dry run prints it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from skylift.control.blueprint import Blueprint, Part
 
 
 class PartPhase(StrEnum):
-    """How a part stands."""
+    """The state of a part."""
 
     ABSENT = "absent"
     DIFFERENT = "different"  # there, but not as wanted
@@ -38,7 +38,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Seen:
-    """A part as it stands.
+    """What is known about a part now.
 
     Attributes:
         facts: what others need of it (addresses, ARNs). Never a secret.
@@ -76,12 +76,12 @@ class Step:
 
 
 def ready(part: Part, seen: Mapping[str, Seen]) -> bool:
-    """Whether all that a part needs is ready."""
+    """Whether everything that a part needs is ready."""
     return all(seen[name].phase is PartPhase.READY for name in part.needs)
 
 
 def plan(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
-    """Steps towards all parts being there. All of them may be done at the same time."""
+    """Steps towards having all parts. All of them may be done at the same time."""
     return tuple(
         Step(StepVerb.PUT, part, seen[part.name].note or f"is {seen[part.name].phase}")
         for part in parts
@@ -90,7 +90,7 @@ def plan(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
 
 
 def plan_removal(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
-    """Steps towards no part being there: those go first that nothing else stands on."""
+    """Steps towards having no parts: first those that nothing else depends on."""
     standing = {name for name, one in seen.items() if one.phase is not PartPhase.ABSENT}
     needed = {need for part in parts if part.name in standing for need in part.needs}
     return tuple(

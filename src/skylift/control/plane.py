@@ -1,4 +1,4 @@
-"""The control plane as one object: a provider for the wire, a reconciler in a thread, and what people ask about
+"""The control plane as one object: a provider for the wire, a reconciler in a thread, and answers about
 both."""
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Connections to the PostgreSQL server, with the administrator's secret; the only place where psycopg connects.
+"""Connections to the PostgreSQL server, with the administrator's secret; only this module connects with psycopg.
 
-The secret is read again whenever a connection cannot be made: the server may have moved or the password rotated.
+It reads the secret again whenever a connection fails, because the server may have moved or the password may have been
+rotated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The loop that makes environments what they are wanted to be. A bell without a message, and a timer, wake it.
+"""The loop that makes environments what they should be. A bell without a message, and a timer, wake it.
 
-It takes no input: each round reads the rows and attends those whose time has come. What a pass learnt is recorded only
-if the wish is still the same.
+It takes no input: each round reads the rows and handles those that are due. A pass records what it learnt only
+if the generation is still the same.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from skylift.core.errors import SkyliftError, Unavailable
 LOG = logging.getLogger(__name__)
 
 ATTENDED = frozenset(RULES)
-"""A failed create is left as it is: it is evidence, until somebody deletes it."""
+"""A failed create stays as it is, as evidence, until somebody deletes it."""
 
 MOST_BROKEN = 5
-"""So many passes in a row that end in a bug of ours make a create fail."""
+"""After so many passes in a row that end with our own bug, a create fails."""
 
 KNOWN_SECONDS = 5.0
 """So long a part that was ready is not asked about again while others are on their way. Locally the asking costs the
@@ -39,22 +39,22 @@ very
 processors that Airflow is starting on: a pass over everything is fifteen calls."""
 
 MAY_DIE = frozenset({PartKind.SERVICE, PartKind.HEALTH})
-"""Kinds that are asked about in every pass: they are what one waits for."""
+"""Kinds that every pass observes, because they are what users wait for."""
 
 LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
 
 ROUND_SECONDS = 3.0
-"""So long a round waits for its passes. One that takes longer (an AWS call that hangs) goes on beside the next
+"""A round waits this long for its passes. A longer one (an AWS call that hangs) goes on beside the next
 rounds."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """When an environment is next looked at, how often in a row a pass went wrong, and what is known of it.
+    """When an environment is due next, how many passes in a row went wrong, and what is known of it.
 
     Attributes:
-        known: parts that were ready when all were last asked about.
+        known: parts that were ready when all were last observed.
         known_at: when that was.
     """
 
@@ -83,20 +83,20 @@ class Reconciler:
         self._next: dict[str, Attention] = {}
         self._prepared = False
         self._late: dict[str, Future[Attention]] = {}
-        self._attended: set[str] = set()  # written by the passes' threads, one name each
+        self._attended: set[str] = set()  # the passes' threads write to it, one name each
         self._passes = ThreadPoolExecutor(16, "skylift-pass")
-        # Steps of a pass are a pool of their own: a pass that waits for its steps must not hold their only thread.
+        # Steps of a pass have their own pool: a pass that waits for its steps must not block their only thread.
         self._steps = ThreadPoolExecutor(8, "skylift-step")
 
     def run(self, stopping: threading.Event) -> None:
-        """Rounds until ``stopping`` is set (set the bell, too, to be heard at once)."""
+        """Makes rounds until ``stopping`` is set (also set the bell, to be heard at once)."""
         pause = 0.2
         while not stopping.is_set():
             try:
                 quiet = self.round()
                 pause = 0.2
             except SkyliftError as error:
-                # PostgreSQL or AWS is away (at start-up: not yet there). Whoever runs them can act; we come again.
+                # PostgreSQL or AWS is down (or not up yet). Whoever runs them can act; we try again.
                 LOG.warning("the reconciler waits %.1f s: %s", pause, error)
                 quiet, pause = pause, min(pause * 2, LONGEST_PAUSE)
             except Exception:  # our bug, or a secret that nobody can read: without this thread every environment hangs
@@ -108,14 +108,14 @@ class Reconciler:
         self._steps.shutdown(cancel_futures=True)
 
     def doing(self, name: str) -> str:
-        """What is done for an environment before its first pass has ended, for people."""
+        """What happens to an environment before its first pass has ended, for people."""
         if name in self._attended:
             return "looking at its bucket, role and network"
         others = ", ".join(sorted(self._attended.copy()))
         return f"waiting for {others}" if others else "waiting for the control plane's next round"
 
     def round(self) -> float:
-        """Attends every environment whose time has come; seconds until the next one's has."""
+        """Handles every environment that is due; returns the seconds until the next one is."""
         if not self._prepared:
             self._store.prepare()
             self._parts.prepare()
@@ -188,7 +188,7 @@ class Reconciler:
         return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving, served)
 
     def has_looked(self, name: str) -> bool:
-        """Whether an environment has been looked at since this process began."""
+        """Whether an environment has been observed since this process began."""
         attention = self._next.get(name)
         return attention is not None and attention.at > 0
 
@@ -246,18 +246,18 @@ FAILED_STATUS = {
     Status.UPDATING: Status.ROLLING_BACK,
     Status.MAINTENANCE: Status.ROLLING_BACK,
 }
-"""What a status that is under way becomes when it cannot end well."""
+"""What a status in progress becomes if it cannot end well."""
 
 
 def parts_of(row: Row) -> Blueprint:
-    """The parts that are looked at in a row's status."""
+    """The parts to observe in a row's status."""
     if row.status is Status.DELETING:
         return removal_blueprint(row.spec)
     return blueprint(row.spec, proving=row.status in {Status.UPDATING, Status.MAINTENANCE})
 
 
 def _refusal(outcome: Outcome) -> str:
-    # A delete has no failed state: it is tried again, ever more slowly, until somebody clears the way.
+    # A delete cannot fail: it is retried, more and more slowly, until somebody removes the obstacle.
     fault = outcome.verdict.fault
     return fault.message if fault and outcome.verdict.status is Status.DELETING else ""
 
@@ -274,7 +274,7 @@ def last_update(row: Row, verdict: StatusDecision, now: float) -> LastUpdate:
 
 
 def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: StatusDecision) -> dict[str, Any]:
-    """What is being done, for people and for ``skylift``'s display."""
+    """What is happening, for people and for ``skylift``'s display."""
     shown = [
         {"name": part.name, "doing": part.doing, "phase": str(seen[part.name].phase), "note": seen[part.name].note}
         for part in parts

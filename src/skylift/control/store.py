@@ -1,6 +1,6 @@
-"""The environments' rows in PostgreSQL. The statements stand in ``sql/``.
+"""The environments' rows in PostgreSQL. The statements are in ``sql/``.
 
-A connection per operation: few operations, and a restarted server is met by the next one. Dates are aware, UTC.
+It makes one connection per operation: there are few, and the next one finds a restarted server. Dates are aware, UTC.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The MWAA API: its operations, what they refuse, what they answer."""
+"""The MWAA API: its operations, what they refuse, and what they answer."""

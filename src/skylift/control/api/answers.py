@@ -1,4 +1,4 @@
-"""An environment as MWAA's GetEnvironment shows it. Pure."""
+"""An environment in the format of MWAA's GetEnvironment. Pure."""
 
 from __future__ import annotations
 

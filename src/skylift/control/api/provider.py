@@ -1,6 +1,6 @@
 """Amazon MWAA's API: CreateEnvironment, GetEnvironment, ListEnvironments, DeleteEnvironment and the tag operations.
 
-A request ends with one committed row and a ring of the bell; the reconciler does the rest.
+A request ends with one committed row and wakes the reconciler, which does the rest.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 

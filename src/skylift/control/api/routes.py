@@ -1,9 +1,9 @@
-"""``GET /_skylift/environments/{name}`` and ``.../{name}/plan``: what is being done for an environment, and what would
-be done next, as JSON; ``DELETE .../{name}``: deletes it, also while it is being created. MWAA's API has no members for
+"""``GET /_skylift/environments/{name}`` and ``.../{name}/plan``: what is happening to an environment, and what would
+be done next, as JSON. ``DELETE .../{name}``: deletes it, even while it is being created. MWAA's API has no members for
 the first two, and refuses the third.
 
-A route of its own rather than a tag or a member of an answer: SDKs parse what they know, and tags belong to the user.
-It stands behind the gate (``wire.app``: signed routes), and yet tells no more than names and states: no facts, no
+This is a separate route, not a tag or a member of an answer, because SDKs parse only what they know, and tags belong to
+the user. It needs a signed request (``wire.app``: signed routes), and yet tells only names and states: no facts, no
 reasons, no ARNs.
 """
 

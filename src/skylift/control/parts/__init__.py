@@ -1,1 +1,1 @@
-"""The kinds of parts, one file each, behind one seam: observe, put, remove."""
+"""The kinds of parts, one file each, with one contract: observe, put, remove."""

@@ -1,4 +1,4 @@
-"""The load balancer in front of the API server: a name that stays while API servers come and go."""
+"""The load balancer in front of the API server: its name stays while API servers come and go."""
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
 from __future__ import annotations

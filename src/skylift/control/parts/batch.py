@@ -1,8 +1,8 @@
-"""Where an environment's Airflow tasks run as Batch jobs: compute environment, queue and job definition, all of one
+"""For Airflow tasks that run as Batch jobs: compute environment, queue and job definition, all with one
 name.
 
 Only for environments whose ``core.executor`` names ``AwsBatchExecutor``. The job definition is made from the ECS task
-definition of the executor's role, so that an Airflow task finds the same in both.
+definition of the executor's role, so that an Airflow task has the same environment in both.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 

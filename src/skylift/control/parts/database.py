@@ -1,6 +1,6 @@
-"""The metadata database: a role and a database of its own per environment, and their secret.
+"""The metadata database: each environment has its own role, database and secret.
 
-The password goes to PostgreSQL only as a SCRAM verifier, so that it never stands in a statement or in the server's log.
+PostgreSQL gets the password only as a SCRAM verifier, so that it is never in a statement or in the server's log.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 

@@ -1,4 +1,4 @@
-"""ECS task definitions. A revision never changes, so one that was found as wanted is remembered by its digest."""
+"""ECS task definitions. A revision never changes, so one that matches is remembered by its digest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The queue in which the executor hears how its ECS tasks go, and the EventBridge rule that fills it.
 
-The queue's own policy lets the environment's role read it, so that an execution role made for MWAA needs nothing more.
+The queue's own policy lets the environment's role read it, so an execution role made for MWAA needs no new permission.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 

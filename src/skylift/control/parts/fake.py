@@ -1,4 +1,4 @@
-"""Parts in memory: the seam's shipped fake. It keeps the contract, and fails or dawdles when it is told to."""
+"""Parts in memory, a fake that ships for tests: it fulfils the contract, and fails or is slow if told to."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The layer: requirements and plugins resolved, installed and import-checked once, by a one-off ECS task.
+"""The layer: requirements and plugins, resolved, installed and import-checked once, by a one-off ECS task.
 
-A layer is named by the digest of what it is made from: bucket, key, version and etag of each input, and the image. So
-an environment whose inputs were built before finds its layer ready. Each environment has its own: who may write
-another's layer runs code in it. A refused build is tried again by the next environment
-(the registry may have been away), never by the same one; a builder that could not work at all is started again.
+A layer is named by the digest of its inputs: bucket, key, version and etag of each, and the image. So
+an environment whose inputs were built before finds its layer ready. Each environment has its own layers, because
+whoever can write another environment's layer can run code in it. If a build was refused, the next environment tries
+again (the registry may have been down), but never the same one. A builder that could not work at all is started again.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 

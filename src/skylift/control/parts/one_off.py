@@ -1,4 +1,4 @@
-"""ECS tasks that run once: start with a client token, look how it stands, tell why it failed."""
+"""ECS tasks that run once: starts them with a client token, looks up their state, says why they failed."""
 
 from __future__ import annotations
 

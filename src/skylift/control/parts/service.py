@@ -23,8 +23,8 @@ MOST_FAILURES = 3
 CODE = "COMPONENT_FAILED"
 
 GRACE_SECONDS = 300
-"""So long an API server may start before its load balancer's opinion counts. Airflow needs seconds; a busy machine,
-minutes. One that ends by itself is noticed at once, whatever the grace."""
+"""How long an API server may start before its load balancer's health check counts. Airflow needs seconds, on a busy
+machine minutes. A server that ends by itself is noticed at once, whatever this time."""
 
 MOST_GRACE_SECONDS = 7200
 

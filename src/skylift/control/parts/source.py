@@ -1,6 +1,6 @@
-"""What the user brings: bucket, execution role, requirements, plugins, startup script. Looked at, never changed.
+"""What the user provides: bucket, execution role, requirements, plugins, startup script. Checked, never changed.
 
-An object without a version is pinned here to the one that is current now, as MWAA does.
+An object without a version is pinned here to its current one, as MWAA does.
 """
 
 from __future__ import annotations
