@@ -7,10 +7,15 @@ import threading
 import time
 from typing import Any
 
+from skylift.aws.clients import client
+from skylift.aws.ecs.services import EcsServices
+from skylift.aws.ecs.tasks import EcsTasks
+from skylift.aws.metrics import CloudWatch
 from skylift.aws.secrets import SecretsManager
 from skylift.control.api.provider import MwaaProvider
 from skylift.control.api.routes import ProgressRoute
 from skylift.control.judge import SERVING
+from skylift.control.monitoring import EnvironmentMonitor
 from skylift.control.one_pass import look
 from skylift.control.parts.aws_parts import AwsParts
 from skylift.control.plan import Step, plan, plan_removal
@@ -44,6 +49,7 @@ class ControlPlane:
         self._store = EnvironmentStore(postgres, settings.control_database, clock)
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
+        self._monitor = self._monitoring(clock)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
         self.signed_routes: dict[str, Asgi] = {
             PROGRESS_ROUTE: ProgressRoute(self.progress, self.planned, PROGRESS_ROUTE, self.cancel)
@@ -55,6 +61,10 @@ class ControlPlane:
             target=self._reconciler.run, args=(self._stopping,), name="skylift-reconciler", daemon=True
         )
         self._thread.start()
+        if self._settings.service_metrics_namespace:
+            threading.Thread(
+                target=self._monitor.run, args=(self._stopping,), name="skylift-monitor", daemon=True
+            ).start()
 
     def stop(self) -> None:
         """Ends the reconciler after the pass that it is in. Environments run on."""
@@ -108,6 +118,19 @@ class ControlPlane:
         steps = self.plan_of(name) if row.status in ATTENDED else ()
         shown = [{"verb": str(step.verb), "part": step.part.name, "why": step.why} for step in steps]
         return {"name": row.name, "status": str(row.status), "condition": self._condition(row), "steps": shown}
+
+    def _monitoring(self, clock: Clock) -> EnvironmentMonitor:
+        settings = self._settings
+        ecs = client("ecs", region=settings.region)
+        return EnvironmentMonitor(
+            lambda: [row.name for row in self._store.all()],
+            EcsServices(ecs, settings.cluster),
+            EcsTasks(ecs, settings.cluster),
+            CloudWatch(settings.region),
+            settings.cluster,
+            settings.service_metrics_namespace,
+            clock,
+        )
 
     def _condition(self, row: Row) -> str:
         # What was true before a restart says nothing: containers have ended since.

@@ -14,6 +14,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(",", " ").split() if word)
 
 
+def _insights(text: str) -> str:
+    if text not in {"disabled", "enabled", "enhanced"}:
+        raise ValueError("expected disabled, enabled or enhanced")
+    return text
+
+
 CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
     Setting("region", str, "us-east-1", "AWS region in which environments live.", variable="AWS_REGION"),
     Setting("account", str, "000000000000", "AWS account id, twelve digits."),
@@ -53,6 +59,20 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "[scheduler] scheduler_idle_sleep_time of environments that do not set it. On average a free slot is noticed "
         "half of "
         "this late.",
+    ),
+    Setting(
+        "container_insights",
+        _insights,
+        "",
+        "Container Insights of the cluster: disabled, enabled (amounts for each part) or enhanced (each ECS task too). "
+        "AWS charges for its metrics. Empty: the cluster's own setting.",
+    ),
+    Setting(
+        "service_metrics_namespace",
+        str,
+        "",
+        "Namespace of MWAA's own metrics of environments (NumSchedulers, CPUUtilization and so on); empty: there are "
+        "none. In the local cloud it is MWAA's, AWS/MWAA. On AWS only AWS may write there.",
     ),
     Setting(
         "metrics_seconds",
@@ -98,6 +118,8 @@ class ControlSettings:
     launch_type: str = "FARGATE"
     launches_per_second: int = 20
     scheduler_idle_milliseconds: int = 1000
+    container_insights: str = ""
+    service_metrics_namespace: str = ""
     metrics_seconds: int = 60
     web_listener_port: int = 8080
     default_schedulers: int = 1

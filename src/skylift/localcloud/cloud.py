@@ -22,7 +22,7 @@ from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_start_limiter
 from skylift.localcloud.elb.balancer import Balancer
-from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsSecrets
+from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsMetrics, AwsSecrets
 from skylift.localcloud.emulators.others import RestOfAws
 from skylift.localcloud.events import Bus, EventDelivery, Events
 from skylift.localcloud.faults.actions import FaultyBus, ecs_actions
@@ -89,7 +89,8 @@ class LocalCloud:
 
         def open_all(cloud: CloudContext) -> _Opened:
             balancer = Balancer(folder, clock, cloud.database)
-            neighbours = Neighbours(images, AwsLogs(self._rest), AwsSecrets(self._rest), balancer)
+            rest = self._rest
+            neighbours = Neighbours(images, AwsLogs(rest), AwsSecrets(rest), balancer, AwsMetrics(rest))
             bus = _Bus(self._rest)
             events = Events(cloud, bus, clock)
             room = Slots(machine_slots(slots), machine_start_limiter())

@@ -96,6 +96,31 @@ class Logs(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One value of a metric."""
+
+    namespace: str
+    name: str
+    value: float
+    unit: str
+    dimensions: Mapping[str, str]
+
+
+class Metrics(Protocol):
+    """CloudWatch, as ECS sends its metrics there."""
+
+    def put(self, measured: Sequence[Measured]) -> None:
+        """Keeps values as of now. Raises ``OSError``: the disk does not take them."""
+        ...
+
+
+class NoMetrics:
+    """For a cloud without CloudWatch."""
+
+    def put(self, measured: Sequence[Measured]) -> None: ...
+
+
 class Secrets(Protocol):
     """Where ``secrets`` of a container definition come from."""
 

@@ -1,4 +1,4 @@
-"""Airflow's own metrics module, with our client, into a real CloudWatch of the local cloud: processes, forks, filters."""
+"""Airflow's own metrics module, with our client, into the local cloud's CloudWatch: processes, forks, filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import boto3
 import pytest
 from tests.local.runtime_cloud import environment, rest_of_aws
 
-from skylift.aws.metrics import Metrics
+from skylift.aws.metrics import CloudWatch
 from skylift.core.errors import Unavailable
 
 pytestmark = pytest.mark.local
@@ -144,4 +144,4 @@ def test_an_error_of_boto3_is_the_houses(aws: dict[str, str]) -> None:
         environment(**{**aws, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}),
         pytest.raises(Unavailable, match="PutMetric"),
     ):
-        Metrics().put("AmazonMWAA", data)
+        CloudWatch().put("AmazonMWAA", data)

@@ -78,6 +78,45 @@ def test_every_component_tells_of_itself(stack: Stack, environment: str) -> None
     assert awaited(stack, None, "AmazonMWAA", "PoolOpenSlots", "Maximum", Pool="default_pool", **of) == 128
 
 
+@pytest.mark.parametrize("component", ["scheduler", "api-server", "dag-processor", "triggerer"])
+def test_each_part_has_cpu_and_memory(stack: Stack, environment: str, component: str) -> None:
+    of = {"ClusterName": "skylift", "ServiceName": f"skylift-{environment}-{component}"}
+    assert 0 < awaited(stack, None, "AWS/ECS", "MemoryUtilization", "Average", **of) < 100
+    assert awaited(stack, None, "AWS/ECS", "CPUUtilization", "Average", **of) > 0
+
+
+def test_each_ecs_task_of_the_run_has_cpu_and_memory(stack: Stack, environment: str) -> None:
+    family = f"skylift-{environment}-task"
+    deadline = time.monotonic() + 240
+    while len(found := dimensions_of(stack, "ECS/ContainerInsights", TaskDefinitionFamily=family)) < 2 * 6 + 4:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    ids = {one["TaskId"] for one in found if "TaskId" in one}
+    assert len(ids) == 6
+    single = {"ClusterName": "skylift", "TaskDefinitionFamily": family, "TaskId": ids.pop()}
+    for metric in ("TaskCpuUtilization", "TaskMemoryUtilization"):
+        assert (value(stack, "ECS/ContainerInsights", metric, "Average", **single) or 0) > 0
+
+
+def test_mwaas_own_metrics_are_there(stack: Stack, environment: str) -> None:
+    of = {"Environment": environment}
+    awaited(stack, 1, "AWS/MWAA", "NumSchedulers", "Maximum", Cluster="Scheduler", **of)
+    awaited(stack, 1, "AWS/MWAA", "NumWebServers", "Maximum", Cluster="WebServer", **of)
+    assert awaited(stack, None, "AWS/MWAA", "QueuedTasks", "Maximum", Queue=f"skylift-{environment}-task", **of) >= 0
+    for cluster in ("Scheduler", "WebServer", "BaseWorker"):
+        for metric in ("CPUUtilization", "MemoryUtilization"):
+            assert awaited(stack, None, "AWS/MWAA", metric, "Maximum", Cluster=cluster, **of) > 0
+
+
+def test_publish_metrics_reaches_cloudwatch(stack: Stack, environment: str) -> None:
+    mwaa = stack.client("mwaa")
+    metric = {"MetricName": "Published", "Timestamp": datetime.now(UTC), "Value": 7.0, "Unit": "Count"}
+    mwaa.publish_metrics(EnvironmentName=environment, MetricData=[metric])
+    assert value(stack, "AmazonMWAA", "Published", "Sum", Environment=environment) == 7
+    with pytest.raises(mwaa.exceptions.ValidationException, match="does not exist"):
+        mwaa.publish_metrics(EnvironmentName="nobody", MetricData=[metric])
+
+
 def blocks(kind: str) -> list[str]:
     """The page's blocks that are to be run."""
     found = re.findall(rf"<!-- run -->\n```{kind}\n(.*?)```", PAGE, re.DOTALL)

@@ -110,6 +110,14 @@ def test_after_two_weeks_they_are_gone(store: Store) -> None:
     assert [key[1] for key, _ in store.items()] == ["Other"]
 
 
+def test_metrics_of_single_ecs_tasks_go_soon(store: Store) -> None:
+    store.get(("mine", "M", "TaskId=1")).append(value(store, 1.0) | {"Dimensions": {"TaskId": "1"}})
+    store.get(KEY).append(value(store, 1.0))
+    store.now += FINE_SECONDS + 2 * COARSE_SECONDS
+    store.get(KEY).append(value(store, 2.0))
+    assert [key for key, _ in store.items()] == [KEY]
+
+
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     def half() -> None:
         with store.written():

@@ -55,10 +55,18 @@ class EcsServices:
         self._ecs = client
         self._cluster = cluster
 
-    def make_cluster(self) -> None:
-        """Makes the cluster; one that is there is no error (ECS answers with it)."""
+    def make_cluster(self, insights: str = "") -> None:
+        """Makes the cluster; one that is there is no error (ECS answers with it).
+
+        Args:
+            insights: its setting ``containerInsights``, also of one that is there; empty: as it is.
+        """
+        settings = [{"name": "containerInsights", "value": insights}] if insights else []
         with classified(f"ecs CreateCluster {self._cluster}"):
-            self._ecs.create_cluster(clusterName=self._cluster)
+            found = self._ecs.create_cluster(clusterName=self._cluster, **({"settings": settings} if settings else {}))
+        if settings and found["cluster"].get("settings") != settings:
+            with classified(f"ecs UpdateClusterSettings {self._cluster}"):
+                self._ecs.update_cluster_settings(cluster=self._cluster, settings=settings)
 
     def describe_definition(self, name: str) -> dict[str, Any] | None:
         """A revision by its ARN, or the newest ACTIVE one of a family; None when there is none that is ACTIVE."""

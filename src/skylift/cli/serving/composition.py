@@ -49,6 +49,9 @@ SETTINGS = ControlSettings(
     account=ACCOUNT,
     # Only the machine limits the local cloud, and what it has no room for waits there.
     launches_per_second=500,
+    # Free here: a figure for each ECS task.
+    container_insights="enhanced",
+    service_metrics_namespace="AWS/MWAA",
     metrics_seconds=15,
     # Containers start in a blink here. It costs 2 % of a core, PostgreSQL's part included.
     scheduler_idle_milliseconds=500,

@@ -1,4 +1,4 @@
-"""Amazon MWAA's API: CreateEnvironment, GetEnvironment, ListEnvironments, DeleteEnvironment and the tag operations.
+"""Amazon MWAA's API: the operations on environments, their metrics and their tags.
 
 A request ends with one committed row and wakes the reconciler, which does the rest.
 """
@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from skylift.aws.metrics import CloudWatch
 from skylift.control.api.answers import environment
+from skylift.control.api.publish_metrics import publish
 from skylift.control.api.updates import LOOKED_UP, pinned, updated
 from skylift.control.api.validation import Invalid, spec_of
 from skylift.control.part_context import environment_arn
@@ -46,6 +48,7 @@ class MwaaProvider:
         self._store = store
         self._settings = settings
         self._ring = ring
+        self._cloudwatch = CloudWatch(settings.region)
 
     def create_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """One new row. Bucket, role and objects are looked at later (see ``validation``)."""
@@ -102,6 +105,15 @@ class MwaaProvider:
         row = self._tagged(request["ResourceArn"])
         with _serving():
             self._store.tag(row.name, {}, request["tagKeys"])
+        return {}
+
+    def publish_metrics(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+        """Values for CloudWatch, of an environment that is there."""
+        with _serving():
+            known = self._store.get(request["EnvironmentName"])
+        if known is None:  # the operation has no other error for it
+            raise AwsError("ValidationException", f"Environment with name {request['EnvironmentName']} does not exist")
+        publish(request, self._cloudwatch)
         return {}
 
     def update_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:

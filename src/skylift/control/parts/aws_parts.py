@@ -77,7 +77,7 @@ class AwsParts:
             self._s3.make_bucket(self._settings.bucket)
         # Workloads hold tokens. Their containers delete them; this is for those whose container never came to it.
         self._s3.expire(self._settings.bucket, "workloads/", WORKLOAD_DAYS)
-        self._services.make_cluster()
+        self._services.make_cluster(self._settings.container_insights)
 
     def forget_payloads(self, environment: str) -> None:
         """Deletes an environment's executor payloads from the control-plane bucket."""

@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MODE = "watched by skylift: looked at up to 10 times a second, PSS counts (kernel cgroups are not used)"
 """How memory limits are enforced, in words for people."""
@@ -28,7 +28,7 @@ PASS_SECONDS = 0.8
 COST_FACTOR = 50.0
 """Unneeded passes take at most one part in so many of our time; needed ones four times that."""
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE, _TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _log = logging.getLogger(__name__)
 
 
@@ -53,11 +53,22 @@ class Watched:
 
 @dataclass(frozen=True)
 class Process:
-    """One process: its parent's pid, its resident memory in bytes, and its session's leader."""
+    """One process: its parent's pid, its resident memory in bytes, its session's leader, and seconds of CPU time, those
+    of its ended children included."""
 
     parent: int
     resident: int
     session: int = 0
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a container has used: seconds of CPU time since its start, resident bytes now, and the processes it has."""
+
+    cpu: float
+    resident: int
+    pids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -67,10 +78,16 @@ class Over:
     Attributes:
         pids: first processes of containers to kill.
         headroom: bytes that the container nearest to its limit may still use.
+        used: what each container uses, by its first process.
     """
 
     pids: tuple[int, ...]
     headroom: int
+    used: Mapping[int, Used] = field(default_factory=dict, compare=False)
+
+
+Tell = Callable[[str, int, Used], None]
+"""Told of each container at each pass: id of its ECS task, its first process, and what it uses."""
 
 
 class MemoryWatch:
@@ -82,11 +99,13 @@ class MemoryWatch:
         proportional: Callable[[int], int | None] | None = None,
         in_use: Callable[[], int | None] | None = None,
         tick: float = TICK_SECONDS,
+        tell: Tell = lambda *_: None,
     ) -> None:
         self._processes = processes or read_processes
         self._proportional = proportional or proportional_share
         self._in_use = in_use or machine_in_use
         self._tick = tick
+        self._tell = tell
         self._watched: dict[int, Watched] = {}
         self._loop: asyncio.Task[None] | None = None
         self._pace = PassTiming()
@@ -121,6 +140,9 @@ class MemoryWatch:
         except OSError as error:  # for example too many open files: the machine's owner can act, limits wait meanwhile
             _log.warning("memory limits are not watched now: %s", error)
             over = Over((), 0)
+        for pid, used in over.used.items():
+            if known := self._watched.get(pid):
+                self._tell(known.task, pid, used)
         for pid in over.pids:
             if found := self._watched.pop(pid, None):
                 found.kill()
@@ -163,6 +185,7 @@ def find_over(
     """Containers over their limits; for an ECS task over its own limit, its largest container."""
     members = members_of({one.pid for one in watched}, processes)
     used = {pid: sum(processes[one].resident for one in pids) for pid, pids in members.items()}
+    told = {pid: Used(sum(processes[one].cpu for one in pids), used[pid], tuple(pids)) for pid, pids in members.items()}
     tasks: dict[str, list[Watched]] = {}
     for one in watched:
         tasks.setdefault(one.task, []).append(one)
@@ -191,7 +214,7 @@ def find_over(
                 killed.append(largest)
         elif limit:
             headrooms.append(limit - sum(used.get(one.pid, 0) for one in group))
-    return Over(tuple(killed), min(headrooms, default=0))
+    return Over(tuple(killed), min(headrooms, default=0), told)
 
 
 def members_of(firsts: Iterable[int], processes: Mapping[int, Process]) -> dict[int, list[int]]:
@@ -230,7 +253,8 @@ def read_processes() -> dict[int, Process]:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/stat", "rb") as file:
                 # The command's name, in brackets, may contain anything: fields count from the last bracket.
                 fields = file.read().rpartition(b")")[2].split()
-                found[int(name)] = Process(int(fields[1]), int(fields[21]) * _PAGE, int(fields[3]))
+                cpu = sum(map(int, fields[11:15])) / _TICKS
+                found[int(name)] = Process(int(fields[1]), int(fields[21]) * _PAGE, int(fields[3]), cpu)
     return found
 
 

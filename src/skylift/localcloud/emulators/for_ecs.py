@@ -1,4 +1,4 @@
-"""CloudWatch Logs, Secrets Manager and SSM as ECS needs them (``ecs.ports``): in this process, without HTTP."""
+"""CloudWatch, Secrets Manager and SSM as ECS needs them (``ecs.ports``): in this process, without HTTP."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from skylift.core.errors import Refused
 from skylift.localcloud.emulators.others import RestOfAws
+from skylift.localcloud.ports import Measured
 from skylift.wire.errors import AwsError
 
 
@@ -29,6 +30,17 @@ class AwsLogs:
             self._rest.put_log_events(group, stream, events)
         # Containers that talk much must not keep the event loop for themselves.
         await asyncio.sleep(0)
+
+
+class AwsMetrics:
+    """Where ECS's own metrics go."""
+
+    def __init__(self, rest: RestOfAws) -> None:
+        self._rest = rest
+
+    def put(self, measured: Sequence[Measured]) -> None:
+        """Keeps values as of now. Raises ``OSError``: the disk does not take them."""
+        self._rest.put_metrics(measured)
 
 
 class AwsSecrets:

@@ -3,6 +3,7 @@
 ministack keeps each value of two weeks as a dict, looks through all of them at every request, and writes all of them
 anew after every PutMetricData. An environment alone sends hundreds of values a minute. Here a value is one row; after
 ``FINE_SECONDS`` those of five minutes become one (number, sum, least, most), and after two weeks they are deleted.
+Metrics of single ECS tasks (dimension ``TaskId``) go after ``FINE_SECONDS``: there may be thousands a day.
 Belongs with ``ministack.py`` to the files that know ministack's insides.
 """
 
@@ -69,11 +70,6 @@ class MetricStore:
         self._tidied = clock()
         self._disk = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._disk.executescript(_TABLES)
-        self._ids: dict[_Scoped, int] = {}
-        for number, account, region, *key in self._disk.execute(
-            "SELECT id, account, region, namespace, name, key FROM metric"
-        ):
-            self._ids[account, region, (key[0], key[1], key[2])] = number
 
     # What ministack does with its dict.
 
@@ -83,14 +79,19 @@ class MetricStore:
 
     def items(self) -> list[tuple[Key, Points]]:
         """All metrics of the request's account and region."""
-        scope = self._scope()
-        return [(place[2], Points(self, place)) for place in list(self._ids) if place[:2] == scope]
+        account, region = self._scope()
+        with self._lock:
+            found = self._disk.execute(
+                "SELECT namespace, name, key FROM metric WHERE account = ? AND region = ?", (account, region)
+            ).fetchall()
+        keys: list[Key] = [(namespace, name, key) for namespace, name, key in found]
+        return [(key, Points(self, (account, region, key))) for key in keys]
 
     def update(self, saved: Any) -> None:
         """Takes over what a skylift before this one kept in ministack's file; once, as that file may stay a while."""
-        if self._ids:
-            return
         with self.written():
+            if self._disk.execute("SELECT 1 FROM metric").fetchone() is not None:
+                return
             for place, points in getattr(saved, "_data", {}).items():
                 for point in points:
                     self.add(place, point)
@@ -121,24 +122,19 @@ class MetricStore:
 
     def points(self, place: _Scoped) -> list[dict[str, Any]]:
         """In ministack's shape, oldest first."""
-        number = self._ids.get(place)
-        if number is None:
-            return []
         with self._lock:
-            (text,) = self._disk.execute("SELECT dimensions FROM metric WHERE id = ?", (number,)).fetchone()
+            metric = self._metric(place)
             found = self._disk.execute(
                 "SELECT at, unit, count, sum, least, most FROM point WHERE metric = ? AND at >= ? ORDER BY at",
-                (number, self._clock() - KEPT_SECONDS),
+                (metric[0] if metric else None, self._clock() - KEPT_SECONDS),
             ).fetchall()
-        dimensions = json.loads(text)
-        return [_point(row, dimensions) for row in found]
+        return [_point(row, metric[1]) for row in found] if metric else []
 
     def dimensions(self, place: _Scoped) -> dict[str, str]:
-        """Of a metric that is there."""
+        """Of a metric; empty when it is not there."""
         with self._lock:
-            (text,) = self._disk.execute("SELECT dimensions FROM metric WHERE id = ?", (self._ids[place],)).fetchone()
-        found: dict[str, str] = json.loads(text)
-        return found
+            metric = self._metric(place)
+        return metric[1] if metric else {}
 
     def close(self) -> None:
         """Closes the file."""
@@ -159,24 +155,32 @@ class MetricStore:
             except BaseException as error:
                 with contextlib.suppress(sqlite3.Error):
                     self._disk.execute("ROLLBACK")
-                self._ids = {place: number for place, number in self._ids.items() if self._there(number)}
                 if isinstance(error, sqlite3.OperationalError):
                     raise OSError(f"metrics cannot be written: {error}") from error
                 raise
 
-    def _there(self, number: int) -> bool:
-        return self._disk.execute("SELECT 1 FROM metric WHERE id = ?", (number,)).fetchone() is not None
+    def _metric(self, place: _Scoped) -> tuple[int, dict[str, str]] | None:
+        """Number and dimensions. Asked of SQLite, so that metrics that came once (each ECS task has some) cost no
+        memory."""
+        account, region, key = place
+        found = self._disk.execute(
+            "SELECT id, dimensions FROM metric "
+            "WHERE account = ? AND region = ? AND namespace = ? AND name = ? AND key = ?",
+            (account, region, *key),
+        ).fetchone()
+        return (int(found[0]), json.loads(found[1])) if found else None
 
     def _id(self, place: _Scoped, dimensions: Mapping[str, str]) -> int:
-        number = self._ids.get(place)
-        if number is None:
-            account, region, key = place
-            row = (account, region, *key, json.dumps(dict(dimensions)))
-            made = self._disk.execute(
-                "INSERT INTO metric (account, region, namespace, name, key, dimensions) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            number = self._ids[place] = int(made.lastrowid or 0)
-        return number
+        metric = self._metric(place)
+        if metric is not None:
+            return metric[0]
+        account, region, key = place
+        row = (account, region, *key, json.dumps(dict(dimensions)))
+        made = self._disk.execute(
+            "INSERT INTO metric (account, region, namespace, name, key, dimensions) VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        return int(made.lastrowid or 0)
 
     def _tidy(self) -> None:
         now = self._clock()
@@ -194,8 +198,11 @@ class MetricStore:
                 {"newest": newest, "before": before, "grain": COARSE_SECONDS},
             )
             self._disk.execute("DELETE FROM point WHERE at < ?", (now - KEPT_SECONDS,))
-            self._disk.execute("DELETE FROM metric WHERE id NOT IN (SELECT DISTINCT metric FROM point)")
-        self._ids = {place: number for place, number in self._ids.items() if self._there(number)}
+            self._disk.execute(
+                "DELETE FROM point WHERE at < ? AND metric IN (SELECT id FROM metric WHERE key LIKE '%TaskId=%')",
+                (before,),
+            )
+            self._disk.execute("DELETE FROM metric WHERE id NOT IN (SELECT metric FROM point)")
 
 
 class Points:

@@ -20,7 +20,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from skylift.localcloud.emulators.saver import Saver
 from skylift.localcloud.emulators.states import LOGS, SQS, ServiceStates
 from skylift.localcloud.emulators.unavailable import Answer
 from skylift.localcloud.emulators.watch import ChangeWatch
+from skylift.localcloud.ports import Measured
 from skylift.wire.signing.keys import Key
 
 CLOUDWATCH, EVENTS = "cloudwatch", "eventbridge"
@@ -156,6 +157,16 @@ class Ministack:
             expect_success(operation(request))
             made.append(True)
         self._watch.logs_grown()
+
+    def put_metrics(self, measured: Iterable[Measured]) -> None:
+        """Values of metrics, as of now, without HTTP. Raises ``OSError``: they cannot be written."""
+        cloudwatch = self.service(CLOUDWATCH)
+        if CLOUDWATCH in self._states.damage:
+            return
+        with self.scope(), self._metrics.written():
+            for one in measured:
+                cloudwatch.record_metric(one.namespace, one.name, one.value, one.unit, dict(one.dimensions))
+            cloudwatch._evaluate_all_alarms()
 
     def has_event_rules(self) -> bool:
         """Whether an enabled rule with a pattern is on the default bus, as far as one can know."""

@@ -25,6 +25,7 @@ from skylift.localcloud.emulators.moto import Moto
 from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
 from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
 from skylift.localcloud.emulators.table import Emulator, Scope, Served, scope_of, served
+from skylift.localcloud.ports import Measured
 from skylift.wire.app import MOST_BUFFERED_BYTES
 from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, replayed, send_answer
 from skylift.wire.provider import Caller
@@ -160,6 +161,11 @@ class RestOfAws:
         self.create_log_stream(group, stream, create_group=create_group, region=region)
         request = {"logGroupName": group, "logStreamName": stream, "logEvents": [dict(event) for event in events]}
         self._ministack.log("PutLogEvents", request, region)
+
+    def put_metrics(self, measured: Iterable[Measured]) -> None:
+        """Values of AWS's own metrics, whose namespaces nobody else may write on AWS. Raises ``OSError``: a full
+        disk."""
+        self._ministack.put_metrics(measured)
 
     def create_log_stream(self, group: str, stream: str, *, create_group: bool = False, region: str = "") -> None:
         """Makes a log stream if it is missing. Raises ``Refused`` when its group is not there and not to be made."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from statsd import StatsClient
 
-from skylift.aws.metrics import Metrics
+from skylift.aws.metrics import CloudWatch
 from skylift.core.containers import ENVIRONMENT, METRICS_SECONDS, Command
 from skylift.core.errors import SkyliftError
 from skylift.runtime.metrics.aggregate import Aggregate
@@ -111,7 +111,7 @@ def sender() -> Sender:
     with _Process.lock:
         if _Process.sender is None:
             seconds = METRICS_SECONDS.read(os.environ) if _Process.regular else 0
-            _Process.sender = Sender(ENVIRONMENT.read(os.environ), seconds, Metrics().put)
+            _Process.sender = Sender(ENVIRONMENT.read(os.environ), seconds, CloudWatch().put)
             # Airflow's forks have cleared what their parent registered, and run what they register themselves.
             atexit.register(_Process.sender.end)
         return _Process.sender

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.clock import Clock
@@ -21,8 +21,9 @@ from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ecs.tasks.life import TaskContext, TaskRun
 from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
+from skylift.localcloud.ecs.tasks.usage import UsageMeter
 from skylift.localcloud.events import Events
-from skylift.localcloud.ports import Change, CloudContext, Images, Logs, Secrets, Targets
+from skylift.localcloud.ports import Change, CloudContext, Images, Logs, Metrics, NoMetrics, Secrets, Targets
 from skylift.wire.errors import AwsError
 
 CLOSING_SECONDS = 13.0
@@ -39,6 +40,7 @@ class Neighbours:
     logs: Logs
     secrets: Secrets
     targets: Targets
+    metrics: Metrics = field(default_factory=NoMetrics)
 
 
 class Engine:
@@ -68,7 +70,9 @@ class Engine:
         self._balancing = Balancing(store, neighbours.targets, clock, self.changes)
         self._runs: dict[str, tuple[TaskRun, asyncio.Task[None]]] = {}
         self._tails: LogTails | None = None
-        self._memory = MemoryWatch()
+        self._usage = UsageMeter(store, neighbours.metrics, clock)
+        self._memory = MemoryWatch(tell=self._usage.seen)
+        self._reporting: asyncio.Task[None] | None = None
         self._pruning: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -76,6 +80,7 @@ class Engine:
         self.closing = False
         self._tails = LogTails(self.clock)
         self._prune()
+        self._reporting = asyncio.create_task(self._usage.run(), name="ecs-usage")
         for task in self.store.alive.values():
             if task.state is not TaskState.PROVISIONING and not task.deployment:
                 self.slots.hold(task.id)
@@ -85,6 +90,8 @@ class Engine:
     async def close(self) -> None:
         """Ends all containers in parallel; every ECS task is recorded as STOPPED."""
         self.closing = True
+        if self._reporting is not None:
+            self._reporting.cancel()
         if self._pruning is not None:
             self._pruning.cancel()
         for run, _ in self._runs.values():
