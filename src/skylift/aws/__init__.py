@@ -1,1 +1,1 @@
-"""The AWS calls that we make: typed, many at once. The only place that makes clients and translates their errors."""
+"""Our calls to AWS: typed, many at once. Only this layer makes clients and translates their errors."""

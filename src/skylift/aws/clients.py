@@ -1,7 +1,7 @@
 """Makes boto3 clients; nothing else in skylift does.
 
-One shared configuration: time-outs that end, retries that botocore's ``standard`` mode spreads with jitter, and no
-``api.``/``env.``/``ops.`` host prefixes on a custom endpoint (MWAA's model puts them before *any* host, so that
+They share one configuration: time-outs, retries in botocore's ``standard`` mode with jitter, and no
+``api.``/``env.``/``ops.`` host prefixes on a custom endpoint (MWAA's model puts them before *any* host, so
 ``http://127.0.0.1:4747`` would become ``http://api.127.0.0.1:4747``; botocore >= 1.35 reads
 ``inject_host_prefix``).
 """

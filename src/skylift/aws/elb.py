@@ -1,4 +1,4 @@
-"""The Elastic Load Balancing (v2) calls of the control plane: one load balancer, target group and listener per
+"""The control plane's calls to Elastic Load Balancing (v2): one load balancer, target group and listener per
 environment."""
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ class Balancers:
                 HealthCheckIntervalSeconds=10,
                 HealthCheckTimeoutSeconds=9,
                 HealthyThresholdCount=2,
-                # ECS replaces what is unhealthy. A dead container it sees by itself; a busy one must not be killed for
-                # that.
+                # ECS replaces unhealthy targets. It sees a dead container by itself; a busy one must not be killed for
+                # being slow.
                 UnhealthyThresholdCount=10,
                 **place,
             )
         return str(answer["TargetGroups"][0]["TargetGroupArn"])
 
     def make_listener(self, balancer: str, group: str, port: int) -> None:
-        """Makes an HTTP listener that forwards to a target group; one that is there on that port is no error."""
+        """Makes an HTTP listener that forwards to a target group; one that is there on that port is not an error."""
         with calling(f"elbv2 CreateListener {port}"):
             try:
                 self._elb.create_listener(

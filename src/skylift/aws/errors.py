@@ -1,7 +1,7 @@
-"""Translates botocore's errors, once, into the house's three: who can act?
+"""Translates botocore's errors, once, into our three: who can act?
 
-Throttling hides in many codes, and ECS wraps EC2's throttles in other errors, with ``Rate exceeded`` only in the text;
-``Unavailable`` therefore looks at both.
+Throttling has many error codes, and ECS wraps EC2's throttling in other errors, with ``Rate exceeded`` only in the
+text. So ``Unavailable`` checks both.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""What services say of credentials that they do not take (IAM's "common errors", S3's error list); 400 is all that S3's
-HEAD can say of an expired token.
+"""Codes for credentials that a service does not accept (IAM's "common errors", S3's error list); S3's HEAD says only
+400 for an expired token.
 
-Credentials come and go: roles expire, metadata endpoints hiccup, a new key is not known everywhere for seconds. The
-call is not wrong, so work waits for them and nothing fails; the log says why. A missing permission (AccessDenied) is
-``Refused``.
+Credentials come and go: roles expire, metadata endpoints fail briefly, a new key takes seconds to be known everywhere.
+The call is not wrong, so work waits for them and nothing fails; the log says why. A missing permission (AccessDenied)
+is ``Refused``.
 """
 
 
@@ -71,7 +71,7 @@ def is_throttle(error: BaseException) -> bool:
 
 
 def translate(error: Exception, doing: str) -> SkyliftError:
-    """The house's error for one of botocore's; raise it ``from error``.
+    """Our error for one of botocore's; raise it ``from error``.
 
     Args:
         error: what botocore raised.

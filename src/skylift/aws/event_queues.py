@@ -1,5 +1,5 @@
-"""An SQS queue that an EventBridge rule of the default bus fills: the calls of the control plane. Queue and rule have
-one name."""
+"""An SQS queue filled by an EventBridge rule of the default bus: the control plane's calls. Queue and rule have
+the same name."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class EventQueue:
     """Queue and rule as they stand.
 
     Attributes:
-        arn: of the queue; "" when there is none.
+        arn: of the queue; "" if there is none.
         policy: text of the queue's policy.
-        pattern: what the rule matches; ``None`` when there is no rule, or it is off.
+        pattern: what the rule matches; ``None`` if there is no rule, or it is off.
         fills: whether the queue is the rule's target.
     """
 
@@ -53,7 +53,7 @@ class EventQueues:
         self._events = client("events", region=region)
 
     def find(self, name: str) -> EventQueue | None:
-        """What there is of that name, or None when there is neither queue nor rule."""
+        """What there is of that name, or None if there is neither queue nor rule."""
         queue, rule = self._queue(name), self._rule(name)
         if queue is None and rule is None:
             return None
@@ -88,7 +88,7 @@ class EventQueues:
             raise Unavailable(f"events PutTargets {name}: {answer.get('FailedEntries')}")
 
     def delete(self, name: str) -> None:
-        """Deletes rule and queue; what is not there is no error."""
+        """Deletes rule and queue; what does not exist is not an error."""
         with calling(f"events DeleteRule {name}"):
             try:
                 # Somebody's own targets, too: AWS deletes no rule that has any.

@@ -1,9 +1,9 @@
-"""The IAM policies that running Airflow's tasks on ECS or Batch needs, least privilege, as documents to hand to IAM.
+"""The IAM policies for running Airflow's tasks on ECS or Batch, with least privilege, as documents for IAM.
 
 Three roles: the scheduler's (what our executors call), the execution role (what ECS itself calls to start a container)
-and the task role (what runs in the container calls). Resources and conditions are as the Service Authorization
-Reference has them for ``ecs``, ``batch``, ``s3``, ``sqs``, ``logs``, ``ecr`` and ``secretsmanager``: an action that
-knows no resources gets ``*``.
+and the task role (what code in the container calls). Resources and conditions follow the Service Authorization
+Reference for ``ecs``, ``batch``, ``s3``, ``sqs``, ``logs``, ``ecr`` and ``secretsmanager``: an action that
+does not support resources gets ``*``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Uses:
 
 
 def scheduler_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
-    """For whoever runs the scheduler. Raises ``Refused`` when something that it must name is missing."""
+    """For whoever runs the scheduler. Raises ``Refused`` if something that it must name is missing."""
     if not uses.cluster and not uses.job_queues:
         raise Refused(
             "name what the executor uses: --cluster and --task-definition, or --job-queue and --job-definition"
@@ -107,7 +107,7 @@ def scheduler_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
 
 
 def task_role_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
-    """For what runs in the container; your DAGs' own needs come on top. Raises ``Refused`` when there is nothing to
+    """For what runs in the container; your DAGs' own needs come on top. Raises ``Refused`` if there is nothing to
     allow."""
     statements = [*_take_payloads(scope, uses), *_remote_logs(scope, uses)]
     if not statements:

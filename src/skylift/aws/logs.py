@@ -1,4 +1,4 @@
-"""The CloudWatch Logs calls of the control plane."""
+"""The control plane's calls to CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class LogGroups:
             return {str(group["logGroupName"]) for page in pages for group in page["logGroups"]}
 
     def make_group(self, name: str) -> None:
-        """Makes a log group; one that is there is no error."""
+        """Makes a log group; an existing one is not an error."""
         self._quietly("create_log_group", name, "ResourceAlreadyExistsException")
 
     def delete_group(self, name: str) -> None:
-        """Deletes a log group with all its streams; one that is not there is no error."""
+        """Deletes a log group with all its streams; a missing one is not an error."""
         self._quietly("delete_log_group", name, "ResourceNotFoundException")
 
     def last_lines(self, group: str, stream: str, most: int = 20) -> tuple[str, ...]:

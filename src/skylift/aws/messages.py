@@ -1,4 +1,4 @@
-"""Messages of one SQS queue, typed, for one who reads it: receive, delete, give back. Errors leave as the house's."""
+"""Messages of one SQS queue, typed, for a reader: receive, delete, give back. Raises ``SkyliftError``."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Messages:
 
 
 def region_of(queue: str) -> str:
-    """The region that a queue's ARN or URL names; "" when it names none."""
+    """The region that a queue's ARN or URL names; "" if it names none."""
     if queue.startswith("arn:"):
         return queue.split(":")[3]
     match = _URL_REGION.match(queue)

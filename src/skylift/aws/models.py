@@ -40,7 +40,7 @@ def core() -> Any:
 
 class _Documents(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
     def load_file(self, file_path: str) -> Any:
-        """As botocore's, without documentation (``core.slim``); a document that is there is kept."""
+        """Like botocore's, without documentation (``core.slim``); a document that is there is kept."""
         found = _documents.get(file_path)
         if found is None and (found := _read(file_path)) is not None:
             _documents[file_path] = found
@@ -57,7 +57,7 @@ def _read(place: str) -> Any:
 
 class _Models(Loader):  # type: ignore[misc]  # as above
     def list_available_services(self, type_name: str) -> list[str]:
-        """As botocore's, which looks into 400 folders; they do not change while a program runs."""
+        """Like botocore's, which looks into 400 folders; they do not change while a program runs."""
         # Only those that are there: one of them is below HOME, which differs from fork to fork.
         key = (type_name, *(path for path in self.search_paths if os.path.isdir(path)))
         if key not in _services:
@@ -66,6 +66,6 @@ class _Models(Loader):  # type: ignore[misc]  # as above
 
 
 def _loader(core: Any) -> Loader:
-    """As botocore's own (``botocore.loaders.create_loader``)."""
+    """Like botocore's own (``botocore.loaders.create_loader``)."""
     own = core.get_config_variable("data_path")
     return _Models(own.split(":") if own else None, _Documents())

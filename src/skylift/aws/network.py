@@ -1,4 +1,4 @@
-"""The EC2 and IAM look-ups of the control plane: which VPC a subnet lies in, whether a role is there."""
+"""The control plane's look-ups in EC2 and IAM: the VPC of a subnet, and whether a role exists."""
 
 from __future__ import annotations
 

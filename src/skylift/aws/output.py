@@ -1,4 +1,4 @@
-"""What containers printed, in CloudWatch Logs: the last lines, the lines that are new, and lines added to another's
+"""What containers printed, in CloudWatch Logs: the last lines, new lines, and lines added to somebody else's
 log."""
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class StreamOutput(Output):
 
 
 def append(logs: Any, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
-    """Adds events to a stream, which is made when it is not there.
+    """Adds events to a stream, which is made if it does not exist.
 
     Args:
         logs: boto3's ``logs`` client.

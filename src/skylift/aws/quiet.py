@@ -1,7 +1,7 @@
-"""AWS's libraries say each failure with a traceback, at every call: here the same is said once a minute, in one line.
+"""AWS's libraries log each failure with a traceback, at every call. This logs the same once a minute, in one line.
 
-An STS that cannot be reached costs a scheduler a thousand lines a minute otherwise. What the caller of AWS makes of the
-failure is another matter, and not touched.
+Otherwise an STS that cannot be reached costs a scheduler a thousand lines a minute. What the caller of AWS does with
+the failure does not change.
 """
 
 from __future__ import annotations

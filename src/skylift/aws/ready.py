@@ -1,8 +1,8 @@
-"""Clients that are made before a fork, for the processes that come of it: to make one costs 8 ms, more than most calls.
+"""Clients that are made before a fork, for the forked processes: making one costs 8 ms, more than most calls.
 
-Each is handed out once, to whoever first asks for a client of that service in the environment for which it was made;
-the forks of one process share none, as none was used before. Their credentials are the container's, fetched when the
-first call needs them.
+Each is given out once, to whoever first asks for a client of that service in the environment for which it was made.
+The forks of one process share no connection, because none was used before. Their credentials are the container's,
+fetched when the first call needs them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def prepare(make: Callable[[str, Any], Any], *services: str) -> None:
 
 
 def take(service: str, region: str | None) -> Any | None:
-    """A client that is ready; ``None`` when there is none, or this environment is another, or has no container's
+    """A client that is ready; ``None`` if there is none, or this environment is another, or has no container's
     credentials."""
     waiting = _waiting.get(service)
     if not waiting or region not in {None, waiting[-1].meta.region_name}:

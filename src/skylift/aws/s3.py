@@ -1,4 +1,4 @@
-"""The S3 calls of the control plane."""
+"""The control plane's calls to S3."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class S3:
         return True
 
     def make_bucket(self, bucket: str) -> None:
-        """Makes a bucket; one that is ours already is no error."""
+        """Makes a bucket; one that is ours already is not an error."""
         place = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
         request: dict[str, Any] = {"CreateBucketConfiguration": place} if place else {}
         with calling(f"s3 CreateBucket {bucket}"):
@@ -70,7 +70,7 @@ class S3:
                 )
 
     def find(self, bucket: str, key: str, version: str = "") -> Found | None:
-        """An object, or None when it (or that version of it) is not there."""
+        """An object, or None if it (or that version of it) is not there."""
         request = {"VersionId": version} if version else {}
         with calling(f"s3 HeadObject s3://{bucket}/{key}"):
             try:
@@ -83,7 +83,7 @@ class S3:
         return Found("" if found == "null" else found, str(answer["ETag"]).strip('"'))
 
     def read_json(self, bucket: str, key: str) -> dict[str, Any] | None:
-        """A small JSON object's value, or None when it is not there."""
+        """A small JSON object's value, or None if it does not exist."""
         with calling(f"s3 GetObject s3://{bucket}/{key}"):
             try:
                 body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()

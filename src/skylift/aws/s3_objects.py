@@ -1,6 +1,7 @@
-"""Objects in S3 as the runtime uses them: list below a prefix, fetch whole files atomically, put results.
+"""Objects in S3 as the runtime uses them: list below a prefix, fetch whole files atomically, write results.
 
-A fetch writes to a neighbour first and renames, so that a reader sees the old file or the new one, never a half.
+A fetch writes to a temporary file first and renames it, so that a reader sees the old file or the new one, never a
+half.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class S3Objects:
                     yield Listed(entry["Key"], entry["ETag"], entry["Size"])
 
     def fetch(self, ref: ObjectRef, target: Path, workspace: Path | None = None) -> str | None:
-        """Writes the object to ``target`` (folders are made) and returns its ETag; ``None`` when there is no such
+        """Writes the object to ``target`` (folders are made) and returns its ETag; ``None`` if there is no such
         object.
 
         Args:
@@ -112,7 +113,7 @@ class S3Objects:
             return list(pool.map(one, pairs))
 
     def read(self, bucket: str, key: str) -> bytes | None:
-        """A small object's content; ``None`` when there is no such object."""
+        """A small object's content; ``None`` if there is no such object."""
         with calling(f"s3 GetObject s3://{bucket}/{key}"):
             answer = self._get(ObjectRef(bucket, key))
             return None if answer is None else bytes(answer["Body"].read())
@@ -127,7 +128,7 @@ class S3Objects:
                     self._s3.put_object(Bucket=bucket, Key=key, Body=file)
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
-        """Stores bytes where nothing is yet, in one step (S3's conditional write); ``False`` when something is
+        """Stores bytes where nothing is yet, in one step (S3's conditional write); ``False`` if something is
         there."""
         with calling(f"s3 PutObject s3://{bucket}/{key}"):
             try:
@@ -140,7 +141,7 @@ class S3Objects:
         return True
 
     def remove(self, bucket: str, key: str) -> None:
-        """Deletes an object (its newest version, in a bucket with versions). One that is not there is fine."""
+        """Deletes an object (its newest version, in a bucket with versions). A missing one is fine."""
         with calling(f"s3 DeleteObject s3://{bucket}/{key}"):
             self._s3.delete_object(Bucket=bucket, Key=key)
 

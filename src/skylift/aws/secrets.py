@@ -37,7 +37,7 @@ class SecretsManager:
         self._secrets = client("secretsmanager", region=region)
 
     def read_text(self, name: str, version: str = "") -> Text | None:
-        """A secret (its current version, or the one of an id), or None when it is not there."""
+        """A secret (its current version, or the one of an id), or None if it does not exist."""
         which = {"VersionId": version} if version else {}
         with calling(f"secretsmanager GetSecretValue {name}"):
             try:
@@ -49,7 +49,7 @@ class SecretsManager:
         return Text(str(answer["ARN"]), str(answer["VersionId"]), str(answer["SecretString"]))
 
     def read(self, name: str, version: str = "") -> Secret | None:
-        """A secret's JSON object (see ``read_text``), or None when it is not there."""
+        """A secret's JSON object (see ``read_text``), or None if it does not exist."""
         found = self.read_text(name, version)
         if found is None:
             return None
@@ -80,7 +80,7 @@ class SecretsManager:
                 )
 
     def delete(self, name: str) -> None:
-        """Deletes a secret at once; one that is not there is no error."""
+        """Deletes a secret at once; a missing one is not an error."""
         with calling(f"secretsmanager DeleteSecret {name}"):
             try:
                 self._secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)

@@ -1,4 +1,4 @@
-"""boto3 sessions whose credentials are fetched again and again, so that a rotated key or role needs no restart."""
+"""boto3 sessions that fetch their credentials again regularly, so that a rotated key or role needs no restart."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LIFE = 900.0
 """Seconds for which fetched credentials are used at most, whatever they say themselves."""
 
 RETRY = 5.0
-"""Seconds after a fetch that failed in which the next is not tried: whoever needs credentials gets the same error at
+"""After a failed fetch, the next is not tried for this many seconds: whoever needs credentials gets the same error at
 once."""
 
 FRESH = 300.0
-"""Seconds after which one call fetches them again; a fetch that fails before ``LIFE`` is over leaves the old ones in
+"""After this many seconds one call fetches them again. If that fails before ``LIFE`` is over, the old ones stay in
 use."""
 
 

@@ -1,7 +1,7 @@
-"""What is wrong with the arguments of an AWS call, without making it: held against botocore's model of the service.
+"""Finds what is wrong with the arguments of an AWS call without making it, by botocore's model of the service.
 
-botocore has a check of its own. It takes any text where the model lists words, it takes ``True`` for a number, and it
-quotes the value that is wrong, which may be a secret. This one says what it expected instead.
+botocore's own check accepts any text where the model lists words, accepts ``True`` for a number, and quotes the wrong
+value, which may be a secret. This check says what was expected instead.
 """
 
 from __future__ import annotations

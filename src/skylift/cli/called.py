@@ -60,7 +60,7 @@ def as_typed(text: str, program: str | None = None, environ: Mapping[str, str] =
 
 
 def activation(program: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The line after which a shell finds ``skylift`` by itself; empty when it does already, or when there is no such
+    """The line after which a shell finds ``skylift`` by itself; empty if it does already, or when there is no such
     line."""
     shown = word(program, environ)
     if shown == "skylift":

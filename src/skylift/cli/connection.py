@@ -48,7 +48,7 @@ class Connection:
         return client(service, region=REGION)
 
     def progress(self, environment: str) -> str:
-        """What is done for an environment now; empty when nobody says. A first start mostly waits for its image."""
+        """What is done for an environment now; empty if nobody says. A first start mostly waits for its image."""
         if image := self.image_progress():
             return image
         return str(self._progress(environment).get("doing", ""))
@@ -67,7 +67,7 @@ class Connection:
         return bool(self._progress(environment).get("condition") != UNSEEN)
 
     def condition(self, environment: Mapping[str, Any]) -> str:
-        """What is not well with an environment, in a few words; empty when all is, or when nobody says.
+        """What is not well with an environment, in a few words; empty if all is, or when nobody says.
 
         The control plane looks every half a minute; whether Airflow answers is asked now.
 
@@ -123,7 +123,7 @@ class Connection:
         return found
 
     def image_progress(self) -> str:
-        """What is done for an image now; empty when none is being built."""
+        """What is done for an image now; empty if none is being built."""
         try:
             image = signed.call("GET", IMAGE, region=REGION, timeout=5).get("image")
         except (Refused, Unavailable):
@@ -150,7 +150,7 @@ class Connection:
 
 
 def connect() -> Connection:
-    """The connection to this home's running server. Raises ``Refused`` when none runs."""
+    """The connection to this home's running server. Raises ``Refused`` if none runs."""
     home = find_home(os.environ)
     server = running(home)
     if server is None and (left := recorded(home)) is not None and alive(left):

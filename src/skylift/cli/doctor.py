@@ -248,7 +248,7 @@ def measure(home: Home, environ: Mapping[str, str]) -> Machine:
 
 
 def home_problem(folder: Path) -> str:
-    """Why a folder cannot be skylift's home; "" when it can. Nothing is written."""
+    """Why a folder cannot be skylift's home; "" if it can. Nothing is written."""
     nearest = folder
     try:
         while not nearest.exists() and nearest != nearest.parent:
@@ -267,7 +267,7 @@ def home_problem(folder: Path) -> str:
 
 
 def user_name() -> str:
-    """The name of the user who runs this; "" when the passwd file does not know them."""
+    """The name of the user who runs this; "" if the passwd file does not know them."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -289,7 +289,7 @@ def _is_there(folder: Path) -> bool:
 
 
 def available_memory() -> int:
-    """Bytes that new processes can have without swapping (``MemAvailable``); 0 when the system does not say."""
+    """Bytes that new processes can have without swapping (``MemAvailable``); 0 if the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -37,14 +37,14 @@ class Foundation:
 
 
 def find(mwaa: Any, name: str) -> dict[str, Any] | None:
-    """The environment as GetEnvironment shows it; ``None`` when there is none of that name."""
+    """The environment as GetEnvironment shows it; ``None`` if there is none of that name."""
     found: dict[str, Any] = {}
     exists(lambda: found.update(mwaa.get_environment(Name=name)["Environment"]), f"environment {name}")
     return found or None
 
 
 def refuse_existing(mwaa: Any, project: Project) -> None:
-    """Raises ``Refused`` when there is an environment of the project's name (unless it failed or goes away)."""
+    """Raises ``Refused`` if there is an environment of the project's name (unless it failed or goes away)."""
     found = find(mwaa, project.name)
     if found is not None and found["Status"] not in {"CREATE_FAILED", "DELETING"}:
         raise Refused(
@@ -72,7 +72,7 @@ def names(mwaa: Any) -> list[str]:
 
 
 def the_one(mwaa: Any, name: str | None, how: str = "--env {}") -> str:
-    """The name given, else the only environment's. Raises ``Refused`` when it is not clear which.
+    """The name given, else the only environment's. Raises ``Refused`` if it is not clear which.
 
     Args:
         how: what to type to name one.
@@ -148,7 +148,7 @@ def wait_available(
 
     Args:
         say: told what is being done now.
-        progress: what the control plane does for an environment now; empty when it does not say.
+        progress: what the control plane does for an environment now; empty if it does not say.
         looked_at: whether the control plane has looked at an environment since it began; what it knew before does not
             count.
         limit: seconds.
@@ -253,7 +253,7 @@ def ask_to_delete(mwaa: Any, name: str, cancel: Callable[[str], None] | None = N
 
 
 def wait_gone(mwaa: Any, name: str, say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
-    """Waits until an environment is gone. Raises ``Unavailable`` when it takes longer than the limit (seconds)."""
+    """Waits until an environment is gone. Raises ``Unavailable`` if it takes longer than the limit (seconds)."""
     deadline = time.monotonic() + limit
     while (found := patiently(lambda: find(mwaa, name), say, "the control plane")) is not None:
         if time.monotonic() > deadline:

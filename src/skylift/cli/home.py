@@ -165,7 +165,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_json(path: Path, holds: str = "") -> dict[str, Any]:
-    """The object in a JSON file; empty when the file is not there.
+    """The object in a JSON file; empty if the file is not there.
 
     Args:
         holds: what is in it, for whoever reads that it is damaged.

@@ -86,7 +86,7 @@ class Commands(click.Group):
     """A group that leads from a wrong word to the right command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; ``help`` in the place of a command asks for the help of what follows."""
+        """Like click's; ``help`` in the place of a command asks for the help of what follows."""
         if args[:1] == ["help"] and "help" not in self.commands:
             args = [*args[1:], "--help"]
         return super().parse_args(ctx, args)
@@ -94,7 +94,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's; a word that is no command is refused with the one that was probably meant."""
+        """Like click's; a word that is no command is refused with the one that was probably meant."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

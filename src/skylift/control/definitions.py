@@ -84,7 +84,7 @@ def definition(context: PartContext, role: str) -> dict[str, Any]:
 
 
 def digest_of(request: Mapping[str, Any]) -> str:
-    """The digest label of a definition (ours or one that ECS describes); "" when it has none."""
+    """The digest label of a definition (ours or one that ECS describes); "" if it has none."""
     for container in request.get("containerDefinitions", ()):
         if container.get("name") == CONTAINER_NAME:
             return str(container.get("dockerLabels", {}).get(DIGEST_LABEL, ""))

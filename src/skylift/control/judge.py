@@ -135,7 +135,7 @@ SERVING = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED, Status.UNAVAILABLE}
 
 
 def condition_of(seen: Mapping[str, Seen]) -> str:
-    """What is not well with an environment that was ready once, in a few words; "" when all is.
+    """What is not well with an environment that was ready once, in a few words; "" if all is.
 
     "UI not answering, 3 restarts", "scheduler not running".
     """

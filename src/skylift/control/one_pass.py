@@ -35,7 +35,7 @@ class Outcome:
 
     Attributes:
         steps: what was tried.
-        unavailable: what did not answer, for people; "" when all did.
+        unavailable: what did not answer, for people; "" if all did.
     """
 
     verdict: StatusDecision

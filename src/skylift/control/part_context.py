@@ -21,7 +21,7 @@ class PartContext:
         incarnation: tells two environments apart that had the same name one after the other (creation time).
         facts: what passes so far have learnt, by ``part.fact`` name. Never a secret.
         leaving: the environment is being deleted: what is asked is what of it is left.
-        served: Spec and facts from before the update under way; None when there is none.
+        served: Spec and facts from before the update under way; None if there is none.
     """
 
     spec: Spec

@@ -74,9 +74,9 @@ class ControlPlane:
             self._thread.join(timeout=30)
 
     def progress(self, name: str) -> dict[str, Any] | None:
-        """An environment's status, what is being done, and each part; None when there is no such environment.
+        """An environment's status, what is being done, and each part; None if there is no such environment.
 
-        Keys: name, status, doing (one sentence), condition (what is not well, in a few words; empty when all is),
+        Keys: name, status, doing (one sentence), condition (what is not well, in a few words; empty if all is),
         parts [{name, doing, phase, note}].
         """
         row = self._store.get(name)
@@ -91,7 +91,7 @@ class ControlPlane:
         }
 
     def cancel(self, name: str) -> dict[str, Any] | None:
-        """Deletes an environment, also one that is still being created; None when there is no such environment.
+        """Deletes an environment, also one that is still being created; None if there is no such environment.
 
         MWAA refuses until the creation has ended. Whoever has left a creation behind need not wait for that.
 
@@ -107,7 +107,7 @@ class ControlPlane:
         return {"name": name, "status": str(Status.DELETING)}
 
     def planned(self, name: str) -> dict[str, Any] | None:
-        """The dry run for people: name, status, condition, steps [{verb, part, why}]; None when there is no such
+        """The dry run for people: name, status, condition, steps [{verb, part, why}]; None if there is no such
         environment.
 
         An environment that failed has no steps: it is left as it is until somebody deletes it.

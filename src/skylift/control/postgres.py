@@ -83,7 +83,7 @@ class PostgresAdmin:
             raise Unavailable(f"PostgreSQL at {server.host}:{server.port}: {error}") from error
 
     def make_database(self, name: str) -> None:
-        """Makes a database of the administrator's; one that is there is no error."""
+        """Makes a database of the administrator's; an existing one is not an error."""
         with self.connect(autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

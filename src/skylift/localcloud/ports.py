@@ -80,7 +80,7 @@ class Images(Protocol):
         ...
 
     def build(self, reference: str, progress: Callable[[str], None]) -> Image:
-        """Builds it; blocks for seconds to minutes. Raises ``SkyliftError``: ``Refused`` when the name is unknown."""
+        """Builds it; blocks for seconds to minutes. Raises ``SkyliftError``: ``Refused`` if the name is unknown."""
         ...
 
 

@@ -122,7 +122,7 @@ def unpack_zip(archive: Path, target: Path, most: int = MOST_UNPACKED) -> None:
 
 
 def unreadable_member(archive: Path, most: int = MOST_UNPACKED) -> str:
-    """Why a zip cannot be read to its end; empty when it can, and when it is no zip at all. The text goes on from its
+    """Why a zip cannot be read to its end; empty if it can, and when it is no zip at all. The text goes on from its
     name."""
     try:
         with zipfile.ZipFile(archive) as opened:

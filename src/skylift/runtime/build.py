@@ -175,7 +175,7 @@ def judge(report: Mapping[str, object], ended: str) -> None:
     """Raises ``LayerRefused`` when the check found something, or did not come to its end.
 
     Args:
-        report: what ``checks`` wrote; empty when it wrote nothing.
+        report: what ``checks`` wrote; empty if it wrote nothing.
         ended: how the process ended, in words.
     """
     for key, code in (

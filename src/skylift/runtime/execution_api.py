@@ -37,7 +37,7 @@ def build_soon(arguments: Sequence[str], after: float = AFTER_SECONDS) -> thread
 
 
 def pending_build(app: Any) -> Callable[[], None] | None:
-    """What builds the execution API of an Airflow app; ``None`` when it is built, or this Airflow does it in another
+    """What builds the execution API of an Airflow app; ``None`` if it is built, or this Airflow does it in another
     way."""
     for route in getattr(app, "routes", ()):
         if getattr(route, "path", "") == "/execution":

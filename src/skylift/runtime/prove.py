@@ -51,8 +51,8 @@ class Trial:
     """What one trial found.
 
     Attributes:
-        report: see ``trial.TrialReport``; empty when it wrote none.
-        ended: how the process ended, in words; "" when well.
+        report: see ``trial.TrialReport``; empty if it wrote none.
+        ended: how the process ended, in words; "" if well.
         output: its last lines.
     """
 

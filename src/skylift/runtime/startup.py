@@ -116,7 +116,7 @@ def run(
 
 
 def last_lines(record: Path) -> str:
-    """The end of an output, at most ``LAST_LINES`` and ``LAST_CHARACTERS``; "" when there was none."""
+    """The end of an output, at most ``LAST_LINES`` and ``LAST_CHARACTERS``; "" if there was none."""
     if not record.is_file():
         return ""
     lines = [line.rstrip() for line in record.read_text(errors="replace").splitlines() if line.strip()]

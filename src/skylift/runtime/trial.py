@@ -25,7 +25,7 @@ class TrialReport:
         notes: what has no effect, a sentence each.
         plugins: plugin file -> error.
         dags: DAG file, relative to the folder -> line and error.
-        failed: why Airflow does not start; "" when it does.
+        failed: why Airflow does not start; "" if it does.
         done: whether the last step was reached.
     """
 

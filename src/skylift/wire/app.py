@@ -1,9 +1,8 @@
-"""The endpoint: one ASGI app that is AWS for whoever calls it.
+"""The endpoint: one ASGI app that is AWS to its callers.
 
-A request goes, in this order, to a route by its path's prefix (these check their own tokens), through the gate (the
-signature), to a signed route by its path's prefix, past the interceptor (faults on demand), to the provider whose
-signing name the signature's scope has, or to the fallback. The host plays no part: ``api.``, ``env.`` and ``ops.``
-before ours are as good as ours.
+A request goes through these steps, in order: a route by path prefix (routes check their own tokens); the signature
+check; a signed route by path prefix; the interceptor (injected faults); then the provider whose signing name is in the
+signature's scope, or the fallback. The host does not matter: ``api.``, ``env.`` and ``ops.`` before ours work too.
 """
 
 from __future__ import annotations
@@ -50,12 +49,12 @@ from skylift.wire.signing.keys import Keyring
 log = logging.getLogger(__name__)
 
 SIGNED_SERVICE = "skylift"
-"""What requests of signed routes are signed for, so that a signature of another service's call is of no use there."""
+"""Requests to signed routes are signed for this name, so that a signature for another service is useless there."""
 CALLER = "skylift.caller"
 """Key in the scope: the ``Caller``."""
 MOST_PROVIDER_BYTES = 2 * 1024 * 1024
-"""Longest body for a provider of ours, or a signed route. It is read on the event loop, so it must be read quickly; AWS
-takes less."""
+"""Longest body for our own providers, or a signed route. It is read on the event loop, so that must be quick; AWS
+accepts less."""
 _JSON_TYPES = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 MOST_BUFFERED_BYTES = 512 * 1024 * 1024
 """Longest body for the fallback that must be read before its signature can be checked (never S3's)."""
@@ -70,7 +69,8 @@ class WireApp:
         fallback: serves every other service; ``None``: they are refused.
         routes: path prefix to app, e.g. ``/_skylift/metadata``; called without a signature check, with the scope
             unchanged.
-        signed_routes: as ``routes``, behind the gate: only requests signed for the service ``skylift`` reach them, with
+        signed_routes: as ``routes``, for signed requests: only requests signed for the service ``skylift`` reach them,
+        with
             the ``Caller`` in the scope as ``skylift.caller``.
         interceptor: decides what becomes of calls that the gate has admitted.
         account: twelve digits: whose account this is.

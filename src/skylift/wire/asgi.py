@@ -1,6 +1,6 @@
-"""The HTTP side of the wire in ASGI's words: a request's head, an answer, and bodies that are read once.
+"""HTTP as ASGI sees it: a request's head, an answer, and bodies that can be read once.
 
-Request targets come in two forms: ``/path`` and, from clients that believe to talk to a proxy, ``http://host/path``
+Request targets come in two forms: ``/path`` and, from clients that believe they talk to a proxy, ``http://host/path``
 (Terraform with ``HTTP_PROXY``). uvicorn's httptools parser strips the second form, its h11 parser does not.
 """
 

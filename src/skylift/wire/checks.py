@@ -1,7 +1,7 @@
-"""Does a request keep the model's rules? Compiled once per shape from botocore's model, worded as AWS words it.
+"""Does a request obey the model's rules? Compiled once per shape from botocore's model, with AWS's error texts.
 
 Rules: required members, lengths, ranges, patterns, enums. botocore's client checks only required members, types and
-minima; the rest is the server's duty. Types are checked where a request is read.
+minima; the server must check the rest. Types are checked where a request is read.
 """
 
 from __future__ import annotations

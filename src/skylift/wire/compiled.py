@@ -1,4 +1,4 @@
-"""Functions made once per shape of a service's model, also for shapes that contain themselves."""
+"""Functions that are made once per shape of a service's model, even for shapes that contain themselves."""
 
 from __future__ import annotations
 

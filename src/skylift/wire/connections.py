@@ -1,9 +1,9 @@
-"""uvicorn's connections with limits: on a request's head, on silence, and on how many there are.
+"""uvicorn's connections with limits: on a request's head, on silence, and on their number.
 
-Whoever reaches the port can open sockets and say nothing; nobody else may notice. So a head must come in time, a
-body must go on, and when there are too many connections the one that has been idle longest makes room for the next:
-first of those that never had a request admitted. A connection with a request in work is never closed: long polls, live
-tails and uploads that progress take the time that they take.
+Anyone who reaches the port can open sockets and say nothing; nobody else may suffer from that. So a head must arrive in
+time, and a body must progress. If there are too many connections, the one that has been idle longest is closed for the
+next; first those that never had a valid request. A connection with a request in progress is never closed: long polls,
+live tails and progressing uploads take the time that they need.
 """
 
 from __future__ import annotations

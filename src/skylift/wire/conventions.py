@@ -1,4 +1,4 @@
-"""How each service names its own general errors, and where it is milder or stricter than its model; the model does not
+"""How each service names its general errors, and where it is more or less strict than its model; the model does not
 say."""
 
 from __future__ import annotations

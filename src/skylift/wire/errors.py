@@ -1,4 +1,4 @@
-"""The error that an operation answers with. The wire writes it as each protocol wants it (JSON, XML, headers)."""
+"""The error that an operation returns. The wire writes it in each protocol's format (JSON, XML, headers)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The hook between the gate and whoever serves a call: it may delay, refuse, answer in place of, or cut what was
-admitted.
+"""The hook between the signature check and the provider: it may delay or refuse a call, answer it instead, or cut the
+connection.
 
-Made for faults on demand; without an interceptor a call costs nothing more.
+It exists for injected faults; without an interceptor a call costs nothing more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CUT = "skylift.cut"
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was admitted.
+    """A call with a valid signature.
 
     Attributes:
         service: signing name: ``ecs``, ``airflow`` (MWAA), ``s3``.
@@ -45,12 +45,12 @@ Answered = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Interception:
-    """What becomes of an admitted call.
+    """What happens to a call.
 
     Attributes:
-        answer: given in place of the provider's, which is then not asked; not for services of the fallback.
+        answer: replaces the provider's answer; the provider is not called. Not for services of the fallback.
         rewrite: changes the provider's answer; not for services of the fallback.
-        cut: once the work is done the connection is reset, and the caller gets no answer.
+        cut: when the work is done, the connection is reset, and the caller gets no answer.
     """
 
     answer: Answered | None = None
@@ -59,20 +59,20 @@ class Interception:
 
 
 class Interceptor(Protocol):
-    """Decides the course of each admitted call. Runs on the event loop; may take its time, must not block."""
+    """Decides what happens to each call. Runs on the event loop; may take time, but must not block."""
 
     async def interception(self, call: Call) -> Interception:
-        """What becomes of the call.
+        """What happens to the call.
 
         Raises:
-            AwsError: the call is refused so; the provider never hears of it.
-            ConnectionCut: the connection is reset at once; the provider never hears of the call.
+            AwsError: the call is refused with it, and the provider is not called.
+            ConnectionCut: the connection is reset at once, and the provider is not called.
         """
         ...
 
 
 class ConnectionCut(Exception):
-    """The connection is to be reset without an answer."""
+    """The connection must be reset without an answer."""
 
 
 async def cut_connection(scope: Scope, receive: Receive) -> None:
@@ -90,7 +90,7 @@ def resetting(transport: Any) -> Callable[[], None]:
 
     def cut() -> None:
         connection = transport.get_extra_info("socket")
-        if connection is not None and connection.fileno() >= 0:  # else the client has closed it already
+        if connection is not None and connection.fileno() >= 0:  # otherwise the client has already closed it
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 

@@ -1,6 +1,6 @@
-"""JSON to the dicts that boto3's users know, and back: compiled once per shape from botocore's model.
+"""Converts JSON to the dicts that boto3's users know, and back: compiled once per shape from botocore's model.
 
-Reading checks types and drops what the model does not know (AWS ignores it); ``null`` is an absent member. Writing
+Reading checks types and drops what the model does not know (AWS ignores it); ``null`` means an absent member. Writing
 drops ``None``.
 """
 

@@ -1,4 +1,4 @@
-"""The models of the services that we serve: botocore's, without their documentation."""
+"""The models of the services that we serve: botocore's, without documentation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_of(service: str) -> ServiceModel:
 
 
 def metadata_of(service: str) -> dict[str, Any] | None:
-    """The metadata of a service's newest model, read without the rest; ``None`` when they are not at its beginning.
+    """The metadata of a service's newest model, read without the rest; ``None`` if they are not at its beginning.
 
     Args:
         service: boto3's name.
@@ -57,7 +57,7 @@ class SlimFiles(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
     """Reads models without documentation."""
 
     def load_file(self, file_path: str) -> Any:
-        """As botocore's, without documentation."""
+        """Like botocore's, without documentation."""
         for form, opened in _FORMS:
             if os.path.isfile(file_path + form):
                 with opened(file_path + form, "rb") as file:

@@ -1,4 +1,4 @@
-"""The three protocols that our services speak, each behind the same four verbs: which operation, read, write, refuse.
+"""The three protocols of our services, each with the same four verbs: which operation, read, write, refuse.
 
 ``json`` (ECS): one path, the operation in ``X-Amz-Target``. ``rest-json`` (MWAA, Batch): method and path say the
 operation. ``query`` (ELBv2): form fields in, XML out.

@@ -1,4 +1,4 @@
-"""The seam behind the wire: one Python class serves one AWS service."""
+"""The contract behind the wire: one Python class serves one AWS service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, as the request's signature proves it.
+    """The caller, as proven by the request's signature.
 
     Attributes:
         access_key: access key id that signed.
@@ -36,7 +36,7 @@ class Provider(Protocol):
     the model does not know are dropped, and so are those that are ``None``.
 
     A method refuses by raising ``AwsError``. ``Refused`` becomes the service's validation error with its text,
-    ``Unavailable`` a 503 that SDKs try again; any other exception is our bug and becomes the service's internal error,
+    ``Unavailable`` a 503 that SDKs retry. Any other exception is our bug and becomes the service's internal error,
     without its text. An operation without a method is refused as unknown.
 
     Attributes:

@@ -1,5 +1,5 @@
-"""AWS Query: ``Filters.member.1.Values.member.2=x`` to dicts, and dicts to XML. Compiled once per shape where it
-pays."""
+"""AWS Query: converts ``Filters.member.1.Values.member.2=x`` to dicts, and dicts to XML. Compiled once per shape where
+that pays."""
 
 from __future__ import annotations
 

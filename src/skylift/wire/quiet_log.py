@@ -1,4 +1,4 @@
-"""A log that cannot be filled from outside: the same message a few times a minute, then how many were left out."""
+"""A log that outsiders cannot fill: the same message a few times a minute, then only a count of the omitted ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How AWS refuses a request before any operation: the same faults have other names in JSON, Query and S3."""
+"""How AWS refuses a request before any operation: the same errors have different names in JSON, Query and S3."""
 
 from __future__ import annotations
 

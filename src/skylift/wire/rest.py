@@ -1,4 +1,4 @@
-"""What rest-json keeps outside the body: path labels, query strings, headers and the status."""
+"""What rest-json puts outside the body: path labels, query strings, headers and the status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Route:
         self._expression = re.compile("".join(a + b for a, b in zip(literals, [*labels, ""], strict=True)))
 
     def match(self, head: Head) -> Mapping[str, str] | None:
-        """The labels, decoded; ``None`` when the request is not for this operation."""
+        """The labels, decoded; ``None`` if the request is not for this operation."""
         if head.method != self._method:
             return None
         found = self._expression.fullmatch(head.path)

@@ -1,7 +1,7 @@
-"""Runs an ASGI app on loopback with uvicorn, in the foreground or in a thread of its own.
+"""Runs an ASGI app on loopback with uvicorn, in the foreground or in its own thread.
 
-The socket is bound first, so that the address is known before the app is made (its credentials endpoint tells its own
-address to containers). Nothing but loopback is ever served: whoever reaches the port may try keys.
+The socket is bound first, so that the address is known before the app is made (the app tells containers its own
+address). It serves only loopback, because whoever reaches the port may try keys.
 """
 
 from __future__ import annotations

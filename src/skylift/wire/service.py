@@ -1,4 +1,4 @@
-"""One provider behind its service's model: a request becomes a call of one method, and its result an answer."""
+"""One provider behind its service's model: turns a request into a call of one method, and its result into an answer."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Presigned S3 URLs in Signature Version 2: what boto3 makes in us-east-1 unless it is told
+"""Presigned S3 URLs in Signature Version 2: boto3 makes them in us-east-1 unless it is told
 ``signature_version="s3v4"``.
 
-Only URLs (``?AWSAccessKeyId=...&Expires=...&Signature=...``); the old ``Authorization: AWS`` header is refused, as all
-SDKs sign with version 4 there. Source: "Signing and authenticating REST requests", S3 developer guide, and botocore's
-``HmacV1QueryAuth``.
+Only URLs (``?AWSAccessKeyId=...&Expires=...&Signature=...``). The old ``Authorization: AWS`` header is refused, because
+all SDKs sign headers with version 4. Source: "Signing and authenticating REST requests", S3 developer guide, and
+botocore's ``HmacV1QueryAuth``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class UrlClaim:
 
 
 def read_url_claim(head: Head) -> UrlClaim | None:
-    """The signature in a URL; ``None`` when there is none of this version."""
+    """The signature in a URL; ``None`` if there is none of this version."""
     query = dict(query_pairs(head.query))
     names = ("AWSAccessKeyId", "Signature", "Expires")
     access_key, signature, expires = (query.get(name, "") for name in names)

@@ -1,1 +1,1 @@
-"""AWS Batch as we call it: jobs, how they ended, queues and compute environments."""
+"""Our calls to AWS Batch: jobs, how they ended, queues and compute environments."""

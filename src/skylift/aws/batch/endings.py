@@ -1,4 +1,4 @@
-"""What Batch tells of one job for people who ask why it ended: its memory limit, when, where its output went."""
+"""What Batch says about one job for people who ask why it ended: its memory limit, when, where its output went."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BatchEnding:
     """A Batch job as DescribeJobs shows it, the fields that explain.
 
     Attributes:
-        since: when it came into its state, as Batch says it; "" when it does not.
+        since: when it came into its state, as Batch says it; "" if it does not.
         memory: MiB that its container may have, by the container's name ("" where it has none).
         log_region: of the container's log; "" for the job's own.
         on_aws: whether it is AWS itself that says so (there is a console), and no other endpoint.
@@ -41,7 +41,7 @@ class BatchEndings:
         self._client = client
 
     def describe(self, job_id: str) -> BatchEnding | None:
-        """One Batch job, or one child of an array (``id:index``); ``None`` when Batch does not know it."""
+        """One Batch job, or one child of an array (``id:index``); ``None`` if Batch does not know it."""
         with classified("batch DescribeJobs"):
             answer = self._client.describe_jobs(jobs=[job_id])
         jobs = answer.get("jobs") or []

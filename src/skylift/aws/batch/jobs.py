@@ -1,4 +1,4 @@
-"""Batch jobs, typed: submit, describe many at once, terminate, list by name. Errors leave as the house's (see
+"""Batch jobs, typed: submit, describe many at once, terminate, list by name. Raises ``SkyliftError`` (see
 ``aws/errors.py``)."""
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ driver")."""
 
 
 class Unclear(Unavailable):
-    """No answer came, or half of one: what was asked for may have happened all the same."""
+    """There was no answer, or only half of one: the call may have succeeded anyway."""
 
 
 class NoQueue(Refused):
@@ -66,7 +66,7 @@ class DescribedJob:
         on_request: somebody cancelled or terminated it.
         containers: of the last attempt.
         tries: attempts that are over, oldest first.
-        log_group: CloudWatch log group of the container; "" when it does not log there.
+        log_group: CloudWatch log group of the container; "" if it does not log there.
         is_array: it is the parent of an array.
     """
 
@@ -143,7 +143,7 @@ class BatchJobs:
         return [one for one in found if (one[0].startswith(begin) if star else one[0] == name)]
 
     def alive(self, queue: str) -> list[tuple[str, str]]:
-        """(name, id) of all jobs of a queue that are not over; arrays by their parents. Raises as ``describe``.
+        """(name, id) of all jobs of a queue that are not over; arrays by their parents. Raises like ``describe``.
 
         Jobs go from state to state in the order of asking, so none is missed; one that moves meanwhile comes twice.
         """

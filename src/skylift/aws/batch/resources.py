@@ -1,4 +1,4 @@
-"""Where Batch jobs go, as the control plane makes it: a compute environment, its queue, a job definition. All have one
+"""What the control plane creates for Batch jobs: a compute environment, its queue, a job definition. All have one
 name."""
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class BatchResource:
 
 
 class BatchPlaces:
-    """The calls. Every method raises ``Refused`` or ``Unavailable``; making what is there is no error, nor is removing
-    what is not."""
+    """The calls. Every method raises ``Refused`` or ``Unavailable``; making what is there is not an error, nor is
+    removing what is not."""
 
     def __init__(self, region: str) -> None:
         self._batch = client("batch", region=region)

@@ -1,1 +1,1 @@
-"""ECS as we call it: tasks, how they ended, services."""
+"""Our calls to ECS: tasks, how they ended, services."""

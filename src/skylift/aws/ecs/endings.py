@@ -1,4 +1,4 @@
-"""What ECS tells of one ECS task for people who ask why it ended: limits, reasons, where its output went."""
+"""What ECS says about one ECS task for people who ask why it ended: limits, reasons, where its output went."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class EcsEnding:
         container: name of the container that this is about.
         definition: ARN of its task definition, with revision.
         started: whether its containers did start.
-        since: when it came into its state, as ECS says it; "" when it does not.
+        since: when it came into its state, as ECS says it; "" if it does not.
         code: exit code of that container.
         reason: of that container.
-        memory: MiB that this container, and all of them together, may have; 0 when nothing is said.
+        memory: MiB that this container, and all of them together, may have; 0 if nothing is said.
         on_aws: whether it is AWS itself that says so (there is a console), and no other endpoint.
     """
 
@@ -53,7 +53,7 @@ class EcsOutput:
     prefix: str = ""
 
     def stream(self, task: str) -> Stream | None:
-        """The log stream of the ECS task with this id; ``None`` when it is not known."""
+        """The log stream of the ECS task with this id; ``None`` if it is not known."""
         known = self.driver == "awslogs" and self.group and self.prefix
         return Stream(self.group, f"{self.prefix}/{task}", self.region) if known else None
 
@@ -73,7 +73,7 @@ class EcsEndings:
         self.output = lru_cache(maxsize=256)(self._output)
 
     def describe(self, arn: str, container: str) -> EcsEnding | None:
-        """One ECS task; ``None`` when ECS does not know it.
+        """One ECS task; ``None`` if ECS does not know it.
 
         Args:
             container: its name; when there is none of that name, the one whose command was overridden is meant.

@@ -1,5 +1,5 @@
-"""ECS clusters, task definitions and services, typed: make, look, change, remove. The tasks' own calls:
-``ecs_tasks.py``."""
+"""ECS clusters, task definitions and services, typed: create, describe, change, remove. For ECS tasks see
+``tasks.py``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DescribedService:
     Attributes:
         failed: tasks of the newest deployment that stopped although they should run.
         settled: whether the newest deployment is the only one and has all its tasks running.
-        grace: seconds from a task's start in which its load balancer's opinion does not count.
+        grace: seconds from a task's start during which its load balancer's health check does not count.
         security_groups: of the newest deployment, sorted.
         deployment: id of the newest deployment, which is ``startedBy`` of its tasks.
         events: newest first, ECS's own sentences.
@@ -56,10 +56,10 @@ class EcsServices:
         self._cluster = cluster
 
     def make_cluster(self, insights: str = "") -> None:
-        """Makes the cluster; one that is there is no error (ECS answers with it).
+        """Makes the cluster; an existing one is not an error (ECS answers with it).
 
         Args:
-            insights: its setting ``containerInsights``, also of one that is there; empty: as it is.
+            insights: its setting ``containerInsights``, even if it exists already; empty: unchanged.
         """
         settings = [{"name": "containerInsights", "value": insights}] if insights else []
         with classified(f"ecs CreateCluster {self._cluster}"):
@@ -69,7 +69,7 @@ class EcsServices:
                 self._ecs.update_cluster_settings(cluster=self._cluster, settings=settings)
 
     def describe_definition(self, name: str) -> dict[str, Any] | None:
-        """A revision by its ARN, or the newest ACTIVE one of a family; None when there is none that is ACTIVE."""
+        """A revision by its ARN, or the newest ACTIVE one of a family; None if there is none that is ACTIVE."""
         with classified(f"ecs DescribeTaskDefinition {name}"):
             try:
                 answer: dict[str, Any] = self._ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]
@@ -127,7 +127,7 @@ class EcsServices:
             )
 
     def delete(self, name: str) -> None:
-        """Deletes a service and stops its tasks; one that is not there is no error."""
+        """Deletes a service and stops its tasks; a missing one is not an error."""
         with classified(f"ecs DeleteService {name}"):
             try:
                 self._ecs.delete_service(cluster=self._cluster, service=name, force=True)

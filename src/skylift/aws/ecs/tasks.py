@@ -1,4 +1,4 @@
-"""ECS tasks, typed: run, describe many at once, stop, list. Errors leave as the house's (see ``aws/errors.py``)."""
+"""ECS tasks, typed: run, describe many at once, stop, list. Raises ``SkyliftError`` (see ``aws/errors.py``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_PER_DESCRIBE = 100
 
 
 class NoCapacity(Unavailable):
-    """Nowhere to put the task now: waiting is the right answer, not failing."""
+    """There is no capacity for the task now: wait, do not fail."""
 
 
 class NoCluster(Refused):
@@ -65,8 +65,8 @@ class DescribedTask:
     """An ECS task as DescribeTasks and its events show it, the fields that we read.
 
     Attributes:
-        version: grows with every change; 0 when ECS shows none.
-        airflow: the container in which an executor's overrides let Airflow run; "" when they name none.
+        version: grows with every change; 0 if ECS shows none.
+        airflow: the container in which an executor's overrides let Airflow run; "" if they name none.
     """
 
     arn: str
@@ -86,7 +86,7 @@ class DescribedTask:
         return self.stop_code == "TaskFailedToStart" and lacks_capacity(self.stopped_reason)
 
     def container(self, name: str) -> EcsContainer | None:
-        """The container of that name; ``None`` when ECS shows none (a task that failed to start shows no container)."""
+        """The container of that name; ``None`` if ECS shows none (a task that failed to start shows no container)."""
         return next((one for one in self.containers if one.name == name), None)
 
 

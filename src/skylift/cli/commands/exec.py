@@ -25,7 +25,7 @@ class AnyOrder(click.Command):
     command's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's, with our options brought to the front."""
+        """Like click's, with our options brought to the front."""
         return super().parse_args(ctx, _options_first(args, self._takes_value(ctx)))
 
     def _takes_value(self, ctx: click.Context) -> dict[str, bool]:

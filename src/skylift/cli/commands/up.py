@@ -85,7 +85,7 @@ def start(home: Home, port: int | None, stages: Stages, runner: str | None = Non
 
 
 def check_disk(home: Home) -> None:
-    """Raises ``Refused`` when so little disk is free that a database or a bucket could break half-way."""
+    """Raises ``Refused`` if so little disk is free that a database or a bucket could break half-way."""
     free = free_disk(home.folder)
     if free < LEAST_DISK:
         raise Refused(

@@ -119,7 +119,7 @@ def listing(s3: Any, bucket: str) -> dict[str, str]:
 
 
 def version_of(s3: Any, bucket: str, key: str) -> str:
-    """The current version id of an object; empty when it is not there."""
+    """The current version id of an object; empty if it is not there."""
     with calling(f"s3 ListObjectVersions {bucket}/{key}"):
         answer = s3.list_object_versions(Bucket=bucket, Prefix=key)
     for item in answer.get("Versions", []):

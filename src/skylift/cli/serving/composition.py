@@ -196,7 +196,7 @@ class Server:
 
 
 def _unapplied(s3: Any, mwaa: Any, project: Project) -> str:
-    """What an environment does not run with though it was saved; "" when there is no such thing."""
+    """What an environment does not run with though it was saved; "" if there is no such thing."""
     found = find(mwaa, project.name)
     files = not_applied(s3, project, found) if found else []
     return as_typed(notice(project, files)) if files else ""
@@ -206,7 +206,7 @@ class WatchedImages:
     """Images that tell how far a build is: the one step of a first start that takes long.
 
     Attributes:
-        doing: what is being built now, for people; empty when nothing is.
+        doing: what is being built now, for people; empty if nothing is.
     """
 
     def __init__(self, images: AnyImages, note: Callable[[str], None]) -> None:

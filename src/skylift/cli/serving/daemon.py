@@ -231,7 +231,7 @@ def free_port() -> int:
 
 
 def newest_stage(log: Path, begin: int) -> str:
-    """The newest ``stage:`` line after a position in the log; empty when there is none."""
+    """The newest ``stage:`` line after a position in the log; empty if there is none."""
     lines = _read_from(log, begin).splitlines()
     return next((line[len(STAGE) :] for line in reversed(lines) if line.startswith(STAGE)), "")
 

@@ -96,7 +96,7 @@ def package_version() -> str:
 
 def home_of(pid: int) -> str:
     """The home that a server serves: the folder of the lock that it holds open, else its working folder if that is a
-    home; empty when it is another user's, or gone."""
+    home; empty if it is another user's, or gone."""
     try:
         entries = [*Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:

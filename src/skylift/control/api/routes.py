@@ -19,7 +19,7 @@ from skylift.core.errors import Refused, Unavailable
 from skylift.wire.asgi import Answer, Receive, Scope, Send, send_answer
 
 Tell = Callable[[str], dict[str, Any] | None]
-"""Environment's name -> JSON object, or None when there is no such environment. Raises ``Unavailable`` or
+"""Environment's name -> JSON object, or None if there is no such environment. Raises ``Unavailable`` or
 ``Refused``."""
 
 

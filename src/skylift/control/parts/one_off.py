@@ -44,7 +44,7 @@ class Once:
         )
 
     def look(self, arn: str) -> DescribedTask | None:
-        """The task, or None when ECS has forgotten it."""
+        """The task, or None if ECS has forgotten it."""
         return self._tasks.describe([arn]).get(arn)
 
     def stop(self, arn: str, why: str) -> None:

@@ -9,7 +9,7 @@ The contract, for every kind of part:
   deleted, ABSENT means: nothing of it is left.
 * ``put`` makes one part as wanted, or begins to. It returns facts to remember (for example the ARN of an ECS task that
   it started); what it returns is known before the next ``observe``.
-* ``remove`` takes one part away, or begins to; what is not there is no error.
+* ``remove`` takes one part away, or begins to; what does not exist is not an error.
 * Facts and notes never hold a secret.
 
 Errors: ``Refused`` (the environment cannot be as wanted), ``Unavailable`` (look again later), ``Broken``.

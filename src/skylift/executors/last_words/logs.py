@@ -24,7 +24,7 @@ from skylift.aws import output
 from skylift.core.errors import Refused, SkyliftError, Unavailable
 
 SUFFIX = ".executor.log"
-"""As Airflow's own ``FileTaskHandler.set_context(identifier="executor")`` would name it."""
+"""Like Airflow's own ``FileTaskHandler.set_context(identifier="executor")`` would name it."""
 
 LOGGER = "skylift.executor"
 """What the UI shows as the source of the lines."""

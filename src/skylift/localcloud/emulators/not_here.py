@@ -81,7 +81,7 @@ _REST = (
 
 
 def not_here(service: str, operation: str, body: bytes) -> str:
-    """Why a request cannot be granted here, and what to do instead; "" when it can.
+    """Why a request cannot be granted here, and what to do instead; "" if it can.
 
     Args:
         service: the name in the signature.

@@ -64,7 +64,7 @@ class RestOfAws:
         self._edge = Edge()
 
     async def start(self) -> None:
-        """Loads what was saved. Raises ``Refused`` when another one runs in this process."""
+        """Loads what was saved. Raises ``Refused`` if another one runs in this process."""
         await self._ministack.start()
 
     async def stop(self) -> None:
@@ -168,7 +168,7 @@ class RestOfAws:
         self._ministack.put_metrics(measured)
 
     def create_log_stream(self, group: str, stream: str, *, create_group: bool = False, region: str = "") -> None:
-        """Makes a log stream if it is missing. Raises ``Refused`` when its group is not there and not to be made."""
+        """Makes a log stream if it is missing. Raises ``Refused`` if its group is not there and not to be made."""
         self._ministack.check("cloudwatch_logs")
         groups = self._ministack.service("cloudwatch_logs")._log_groups
         with self._ministack.scope(region):

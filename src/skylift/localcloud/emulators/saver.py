@@ -47,7 +47,7 @@ class States(Protocol):
         ...
 
     def snapshot(self, key: str) -> Any:
-        """A copy that nobody changes; ``None`` when there is nothing to save."""
+        """A copy that nobody changes; ``None`` if there is nothing to save."""
         ...
 
     def encode(self, key: str, snapshot: Any) -> bytes:

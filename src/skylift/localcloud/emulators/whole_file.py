@@ -68,7 +68,7 @@ def read_whole(path: Path, version: int, hook: Callable[[dict[str, Any]], Any], 
 
 
 def journal_number(path: Path) -> int:
-    """With which journal a whole file goes on; 0 when there is none."""
+    """With which journal a whole file goes on; 0 if there is none."""
     if not path.exists():
         return 0
     with path.open("rb") as stream:

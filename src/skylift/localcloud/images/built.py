@@ -70,7 +70,7 @@ class BuiltImage:
     template: str = templates.MODULE
 
     def executable(self, word: str) -> Path | None:
-        """The file that a command's first word means on this image's PATH; ``None`` when there is none."""
+        """The file that a command's first word means on this image's PATH; ``None`` if there is none."""
         found = shutil.which(word, path=self.environment["PATH"])
         return Path(found) if found else None
 

@@ -66,7 +66,7 @@ def _serves(pid: int, data: Path) -> bool:
 
 
 def _command_of(pid: int) -> list[str]:
-    """The command line of a process, its first word without folder and title; empty when it is gone or a zombie."""
+    """The command line of a process, its first word without folder and title; empty if it is gone or a zombie."""
     try:
         first, *rest = psutil.Process(pid).cmdline() or [""]
     except psutil.Error:

@@ -198,7 +198,7 @@ _PATTERNS = [(rule.pattern(), rule) for rule in (*COUNTERS, *GAUGES, *TIMERS) if
 
 @lru_cache(maxsize=10_000)
 def named(stat: str) -> MetricName | None:
-    """The metric in CloudWatch of a StatsD name without its prefix; ``None`` when MWAA has none."""
+    """The metric in CloudWatch of a StatsD name without its prefix; ``None`` if MWAA has none."""
     rule = _EXACT.get(stat)
     if rule is not None:
         return MetricName(rule.name, rule.unit, tuple(rule.dimensions.items()))

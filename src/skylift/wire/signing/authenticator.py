@@ -1,8 +1,8 @@
 """Who calls? Every request passes here: its signature proves the caller, or it is refused.
 
-Nothing of a body is needed to find the key and to look at the clock. The signature itself covers the body's digest:
-where the client declares it in ``x-amz-content-sha256`` (S3 always does) the signature is checked at once and the body
-while it passes; where it does not (all other services), the body is read first.
+Finding the key and checking the clock need nothing of the body. The signature itself covers the body's digest. If the
+client declares the digest in ``x-amz-content-sha256`` (S3 always does), the signature is checked at once and the body
+while it passes. If not (all other services), the body is read first.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SignedRequest:
         service: signing name: ``ecs``, ``airflow``, ``s3``.
         dialect: how to refuse.
         caller: who it is, once the signature is checked.
-        digest: hex SHA-256 that the body must have; ``None`` when any body will do.
+        digest: hex SHA-256 that the body must have; ``None`` if any body will do.
         proven: whether the signature has been checked.
         word: what was signed in the body's place, e.g. ``STREAMING-UNSIGNED-PAYLOAD-TRAILER``; ``None``: the body
             itself.
@@ -84,8 +84,8 @@ class Authenticator:
         self._clock = clock
 
     def admit(self, head: Head, dialect_without: Callable[[Head], Dialect]) -> SignedRequest:
-        """The visit, if the key is known, the time is right, and the signature, where it can be checked already, is
-        sound.
+        """Returns the request, if the key is known, the time is right, and the signature, as far as it can be checked,
+        is valid.
 
         Args:
             head: the request.

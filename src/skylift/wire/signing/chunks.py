@@ -1,9 +1,9 @@
-"""``aws-chunked`` bodies of S3: each chunk's signature, the trailer's, its checksum and the length, checked while the
+"""``aws-chunked`` bodies of S3: checks each chunk's signature, the trailer's, its checksum and the length, while the
 body passes.
 
 Sources: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" and "Including
-Trailing Headers", S3 API reference. A chunk's signature covers the one before it, from the request's own to the
-trailer's, so that nobody can take one out, put one in or change their order.
+Trailing Headers", S3 API reference. A chunk's signature covers the previous one, from the request's own to the
+trailer's, so that nobody can remove, insert or reorder chunks.
 """
 
 from __future__ import annotations

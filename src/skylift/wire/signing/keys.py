@@ -1,7 +1,7 @@
 """Access keys: what they are, where they are found, and session keys that validate themselves.
 
-``DerivedKeys`` stores nothing: the session token says who and until when, and everything else follows from it and one
-master secret by HMAC. Any process that holds the master can check such keys, also after a restart.
+``DerivedKeys`` stores nothing: the session token says for whom and until when, and everything else follows from it and
+one master secret by HMAC. Any process that has the master secret can check such keys, even after a restart.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Keyring(Protocol):
     """Finds keys."""
 
     def find(self, access_key: str, session_token: str) -> Key | None:
-        """The key of that id and token; ``None`` when there is none. An expired key is found: the caller looks at
+        """The key of that id and token; ``None`` if there is none. An expired key is found: the caller looks at
         ``expires``."""
         ...
 

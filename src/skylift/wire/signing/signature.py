@@ -1,8 +1,7 @@
-"""AWS Signature Version 4, as the one who checks it: pure functions over a request's head.
+"""AWS Signature Version 4, on the checking side: pure functions over a request's head.
 
-Source of the rules: "Create a signed AWS API request" (IAM user guide) and botocore/auth.py, whose path rule is used as
-it is:
-S3 signs the path as sent, every other service signs it normalised and percent-encoded a second time.
+Sources of the rules: "Create a signed AWS API request" (IAM user guide) and botocore/auth.py, whose path rule is used
+unchanged: S3 signs the path as sent, every other service signs it normalised and percent-encoded a second time.
 """
 
 from __future__ import annotations
@@ -67,12 +66,12 @@ class Claim:
 
     @property
     def is_s3(self) -> bool:
-        """Whether S3's rules hold."""
+        """Whether S3's rules apply."""
         return self.service in S3_NAMES
 
 
 def read_claim(head: Head) -> Claim | None:
-    """The signature of a request, from its header or its query; ``None`` when it is unsigned. Raises ``Incomplete``."""
+    """The signature of a request, from its header or its query; ``None`` if it is unsigned. Raises ``Incomplete``."""
     authorization = head.headers.get("authorization")
     if authorization is not None:
         return _from_header(authorization, head)
@@ -81,7 +80,7 @@ def read_claim(head: Head) -> Claim | None:
 
 
 def payload_word(claim: Claim, head: Head) -> str | None:
-    """The payload's digest, or the word in its place, that was signed; ``None`` when the digest is the body's own.
+    """The payload's digest, or the word in its place, that was signed; ``None`` if the digest is the body's own.
 
     Raises:
         Incomplete: a word that the service does not take.
