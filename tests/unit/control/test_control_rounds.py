@@ -409,6 +409,36 @@ def test_the_thread_outlives_whatever_a_round_raises() -> None:
     assert not thread.is_alive()
 
 
+class Bell(threading.Event):
+    """Rings at once, and keeps for how long one would have waited; after so many times all is to end."""
+
+    def __init__(self, stopping: threading.Event, most: int) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        self.stopping, self.most = stopping, most
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waits.append(round(timeout, 3))
+        if len(self.waits) == self.most:
+            self.stopping.set()
+        return True
+
+
+@pytest.mark.parametrize("bug", [True, False])
+def test_rounds_that_fail_come_ever_more_seldom_and_the_first_that_does_not_ends_that(bug: bool) -> None:
+    rounds, stopping = Rounds(), threading.Event()
+    bell = Bell(stopping, 10)
+    rounds.store.away, rounds.store.bug = not bug, bug
+    Reconciler(rounds.store, rounds.world, SETTINGS, rounds.clock, bell).run(stopping)  # type: ignore[arg-type]
+    assert bell.waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LONGEST_PAUSE, LONGEST_PAUSE]
+    stopping.clear()
+    rounds.store.away = rounds.store.bug = False
+    bell = Bell(stopping, 2)
+    Reconciler(rounds.store, rounds.world, SETTINGS, rounds.clock, bell).run(stopping)  # type: ignore[arg-type]
+    assert bell.waits == [0.1, 0.1], "as the round says"
+
+
 def decision(status: Status, fault: Failure | None = None) -> StatusDecision:
     return StatusDecision(status, fault, "available")
 

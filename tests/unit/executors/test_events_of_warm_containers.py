@@ -71,6 +71,21 @@ def test_an_event_of_a_container_is_one_of_its_workload() -> None:
     assert [one.ref for one in source.receive()] == ["another"], "it is idle: the event is about no workload"
 
 
+def test_the_document_of_what_waits_is_renewed_where_a_container_of_its_own_was_started() -> None:
+    renewed: list[str] = []
+
+    class Renewing(FakeCompute):
+        def renew(self, attempt: Attempt, ref: str) -> bool:
+            renewed.append(ref)
+            return False
+
+    compute = WarmCompute(Renewing(), FakeMailboxes(), 120.0)
+    attempt = Attempt("first", 1, str)
+    assert compute.renew(attempt, "fake:first.1") is False, "as the inner one says"
+    assert compute.renew(attempt, "fake:first.1#2") is True, "what was handed over is taken at once"
+    assert renewed == ["fake:first.1"]
+
+
 def test_strangers_are_given_back_by_the_name_of_their_container() -> None:
     compute, _, _, ref = warm()
     queue = Queue()
