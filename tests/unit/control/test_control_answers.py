@@ -93,6 +93,28 @@ def test_a_row_of_an_older_skylift_is_read() -> None:
     assert Spec.from_json({**stored, "bucket": "flight-bucket"}).bucket_arn == "arn:aws:s3:::flight-bucket"
 
 
+def test_what_an_older_skylift_did_not_store_is_as_it_ran_then() -> None:
+    needed = ("name", "airflow_version", "execution_role", "bucket_arn", "dag_path", "subnets", "security_groups")
+    stored = spec_of(request(), SETTINGS).as_json()
+    least = Spec.from_json({name: stored[name] for name in (*needed, "logging")})
+    assert {name: value for name, value in least.as_json().items() if name not in (*needed, "logging")} == {
+        "requirements": None,
+        "plugins": None,
+        "startup_script": None,
+        "options": {},
+        "environment_class": "mw1.small",
+        "min_workers": 1,
+        "max_workers": 10,
+        "min_webservers": 2,
+        "max_webservers": 2,
+        "schedulers": 2,
+        "webserver_access_mode": "PRIVATE_ONLY",
+        "endpoint_management": "SERVICE",
+        "maintenance_window": "",
+        "kms_key": "",
+    }
+
+
 def shown_after(made: dict[str, Any]) -> dict[str, Any]:
     """The environment as GetEnvironment shows it after CreateEnvironment, by way of the store's JSON."""
     spec = Spec.from_json(spec_of(made, SETTINGS).as_json())

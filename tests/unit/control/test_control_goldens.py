@@ -314,6 +314,25 @@ def test_the_task_definitions(role: str, cpu: str, memory: str, starts_with: str
     }
 
 
+@pytest.mark.parametrize(
+    ("size", "scheduler", "web"),
+    [
+        ("mw1.micro", ("1024", "3072"), ("1024", "3072")),
+        ("mw1.small", ("1024", "2048"), ("1024", "2048")),
+        ("mw1.medium", ("2048", "4096"), ("1024", "2048")),
+        ("mw1.large", ("4096", "8192"), ("2048", "4096")),
+        ("mw1.xlarge", ("8192", "24576"), ("4096", "12288")),
+        ("mw1.2xlarge", ("16384", "49152"), ("8192", "24576")),
+    ],
+)
+def test_the_sizes_of_the_classes(size: str, scheduler: tuple[str, str], web: tuple[str, str]) -> None:
+    stage = context(spec(EnvironmentClass=size))
+    sizes = {role: definition(stage, role) for role in (*Command, EXECUTOR_ROLE)}
+    assert {role: (made["cpu"], made["memory"]) for role, made in sizes.items()} == {
+        role: web if role == Command.API_SERVER else scheduler for role in (*Command, EXECUTOR_ROLE)
+    }
+
+
 def test_batch_runs_it_on_fargate_in_the_same_subnets() -> None:
     stage = context(spec(AirflowConfigurationOptions={"core.executor": BATCH}))
     places, name = BatchPlaces("us-east-1"), "skylift-flight-task"
