@@ -56,7 +56,9 @@ class Seen:
         chosen, seconds = [], 0.0
         here = Counter(test for tests in self.ran.get(file, {}).values() for test in tests)
         cost = {test: (self._reach[test] - here[test]) / 500 + self.seconds[test] for test in found}
-        for test in sorted(found, key=lambda test: (here[test] == 0, cost[test], test)):
+        naming = self._naming(file, line)
+        far = {test: here[test] == 0 and test.split("::")[0] not in naming for test in found}
+        for test in sorted(found, key=lambda test: (far[test], cost[test], test)):
             seconds += self.seconds[test]
             if chosen and seconds > most_seconds:
                 break
@@ -77,7 +79,17 @@ class Seen:
         first, last, names = _statement(file, line)
         if names is None:
             return self._ran(file, [line]) or self._ran(file, range(first, last + 1))
-        return self._users(file, names) or self._ran(file, [line], imported=False)
+        naming = self._naming(file, line)
+        named = {test for test in self.seconds if test.split("::")[0] in naming}
+        return named | self._users(file, names) or self._ran(file, [line], imported=False)
+
+    def _naming(self, file: str, line: int) -> set[str]:
+        """The files of tests that import the name that a line binds, and so may look at it without running a line."""
+        names = _statement(file, line)[2] or set()
+        module = file.removeprefix("src/").removesuffix(".py").replace("/", ".")
+        after = {test: _text(test).partition(f"from {module} import ")[2] for test in self.digests if _is_there(test)}
+        word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b") if names else None
+        return {test for test, text in after.items() if word and word.search(text)}
 
     def _users(self, file: str, names: set[str]) -> set[str]:
         """What runs once, at import, is noticed by those who run the lines that use it: of functions, because whoever
@@ -197,6 +209,11 @@ def _merged(seen: Seen, stale: set[str], new: dict[str, Any]) -> Seen:
     kept = {test: took for test, took in seen.seconds.items() if test.split("::")[0] not in stale}
     texts = {file: (ROOT / file).read_text() for file in ran}
     return Seen(kept | new["seconds"], ran, texts, seen.digests)
+
+
+@cache
+def _is_there(file: str) -> bool:
+    return (ROOT / file).is_file()
 
 
 @cache

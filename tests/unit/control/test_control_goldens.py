@@ -225,7 +225,7 @@ def created(role: str) -> dict[str, Any]:
     services: Any = Services()
     ServiceParts(services, services, services).put(stage, part_of(PartKind.SERVICE, stage, role))
     (request,) = services.created
-    assert request.pop("clientToken")
+    assert request.pop("clientToken") == stage.token("service", role)
     return dict(request)
 
 

@@ -1,10 +1,9 @@
 """Between the wire and the emulators: a request is looked at before it comes in, and a crash becomes an error in AWS's
 words.
 
-Before: bodies are unpacked (bounded, off the event loop), and JSON must have the operation's types and required
-members, as AWS's
-front ends see to: otherwise an emulator would keep what it can never give back. After: what an emulator stumbled over
-is explained.
+Before: bodies are unpacked (bounded, off the event loop), and JSON and Query's forms must have the operation's types
+and required members, as AWS's front ends see to: otherwise an emulator would keep what it can never give back. After:
+what an emulator stumbled over is explained. Forms of EC2 and XML (Route 53) are only explained.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from botocore.model import ListShape, Shape, StructureShape
 from botocore.parsers import RpcV2CBORParser
 
 from skylift.localcloud.emulators import crashes
@@ -33,10 +33,14 @@ MOST_BODY_BYTES = 128 * 1024 * 1024
 MOST_JSON_BYTES = 32 * 1024 * 1024
 """Of a request to anything but Lambda that is read on the event loop. The largest that AWS takes is an ECR layer's
 part, 20 MB in base64."""
+MOST_FORM_BYTES = 1024 * 1024
+"""Of a form that is read on the event loop before an emulator reads it. Templates and policies are smaller; a raw e-mail
+of SES may be larger, and has one required member."""
 MOST_UNPACKED_BYTES = 16 * 1024 * 1024
 """Of a packed body. AWS takes 1 MB (PutMetricData, the only operation whose requests SDKs pack)."""
 _PIECE = 1024 * 1024
 _JSON = ("json", "rest-json", "smithy-rpc-v2-cbor")
+_QUERY = "query"
 _MALFORMED = "The request could not be read as it was sent."
 
 
@@ -81,13 +85,19 @@ class Edge:
             raise await self._explained(row, head, body, seen[-1])
 
     async def _look(self, row: Served, head: Head, body: bytes) -> None:
-        names = [name for name in self._models.candidates(row.names, head) if protocol_of(name) in _JSON]
-        asked = await self._asked(names, head, {})
+        candidates = self._models.candidates(row.names, head)
+        names = [name for name in candidates if protocol_of(name) in (*_JSON, _QUERY)]
+        form = is_form(head) and len(body) <= MOST_FORM_BYTES and any(protocol_of(name) == _QUERY for name in names)
+        fields = _fields(head, body) if form else {}
+        asked = await self._asked(names, head, fields)
         if asked is None or asked.body_shape is None or (is_form(head) and asked.protocol == "json"):
             return
-        if len(body) > MOST_JSON_BYTES and "lambda" not in row.names:
+        if asked.protocol == _QUERY:
+            value = _read_form(asked.body_shape, fields)
+        elif len(body) > MOST_JSON_BYTES and "lambda" not in row.names:
             raise refusal(SignatureFault.TOO_LONG, Dialect.JSON)
-        value = _read(asked, head, body)
+        else:
+            value = _read(asked, head, body)
         failures = _failures(asked, asked.inputs.required.of(asked.body_shape), value)
         if failures:
             raise _invalid(asked, failures)
@@ -183,6 +193,24 @@ def _read(asked: Asked, head: Head, body: bytes) -> Any:
         raise AwsError("SerializationException", _MALFORMED) from None
 
 
+def _read_form(shape: StructureShape, fields: Mapping[str, str]) -> Any:
+    """Query's fields by their types. Raises ``AwsError`` (MalformedInput)."""
+    return _with_empty_ones(shape, read_structure(shape, tree_of(list(fields.items()))))
+
+
+def _with_empty_ones(shape: Shape, value: Any) -> Any:
+    """A form cannot say that a structure is there and empty: where one must be there, and may be empty, it is."""
+    if isinstance(shape, ListShape):
+        return [_with_empty_ones(shape.member, one) for one in value]
+    if not isinstance(shape, StructureShape):
+        return value
+    members, required = shape.members, shape.required_members
+    empty = [
+        name for name in required if isinstance(members[name], StructureShape) and not members[name].required_members
+    ]
+    return {name: {} for name in empty} | {name: _with_empty_ones(members[name], one) for name, one in value.items()}
+
+
 def _cbor(body: bytes) -> Any:
     parser = RpcV2CBORParser()
     try:
@@ -207,10 +235,7 @@ def _all_failures(asked: Asked, head: Head, body: bytes, fields: Mapping[str, st
     shape = asked.body_shape
     if shape is None or asked.protocol in {"ec2", "rest-xml"}:
         return []
-    if asked.protocol == "query":
-        value = read_structure(shape, tree_of(list(fields.items())))
-    else:
-        value = _read(asked, head, body)
+    value = _read_form(shape, fields) if asked.protocol == _QUERY else _read(asked, head, body)
     return _failures(asked, asked.inputs.rules.of(shape), value)
 
 

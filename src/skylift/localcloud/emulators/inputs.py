@@ -106,7 +106,9 @@ class Asked:
 
     @property
     def invalid(self) -> str:
-        """The code of the error for a request that breaks the rules."""
+        """The code of the error for a request that breaks the rules; Query's front ends have one for all services."""
+        if self.protocol == "query":
+            return _USUAL["query"]
         known = self.inputs.errors.get(self.operation.name, ())
         return next((code for code in _INVALID if code in known), _USUAL.get(self.protocol, "ValidationException"))
 
