@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, auto
 
 from skylift.wire.errors import AwsError
 
@@ -17,28 +17,28 @@ _OLD_TOKEN = "The security token included in the request is expired"  # noqa: S1
 _INTERNAL = "The request processing has failed because of an unknown error, exception or failure."
 
 
-class Dialect(StrEnum):
+class Dialect(Enum):
     """Whose words."""
 
-    JSON = "json"
-    QUERY = "query"
-    S3 = "s3"
+    JSON = auto()
+    QUERY = auto()
+    S3 = auto()
 
 
-class SignatureFault(StrEnum):
+class SignatureFault(Enum):
     """What is wrong with a request, or with us."""
 
-    UNSIGNED = "unsigned"
-    INCOMPLETE = "incomplete"
-    UNKNOWN_KEY = "unknown key"
-    EXPIRED_KEY = "expired key"
-    MISMATCH = "mismatch"
-    SKEWED = "skewed"
-    EXPIRED_URL = "expired URL"
-    HEADER_NOT_SIGNED = "header not signed"
-    WRONG_BODY = "wrong body"
-    TOO_LONG = "too long"
-    BROKEN = "broken"
+    UNSIGNED = auto()
+    INCOMPLETE = auto()
+    UNKNOWN_KEY = auto()
+    EXPIRED_KEY = auto()
+    MISMATCH = auto()
+    SKEWED = auto()
+    EXPIRED_URL = auto()
+    HEADER_NOT_SIGNED = auto()
+    WRONG_BODY = auto()
+    TOO_LONG = auto()
+    BROKEN = auto()
 
 
 _WORDS: dict[SignatureFault, dict[Dialect, tuple[str, int, str]]] = {

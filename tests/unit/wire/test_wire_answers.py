@@ -18,6 +18,7 @@ from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Call, ConnectionCut, Interception
 from skylift.wire.models import model_of
 from skylift.wire.protocols import (
+    codec_of,
     dump,
     form_fields,
     is_cbor,
@@ -25,7 +26,6 @@ from skylift.wire.protocols import (
     refuse_cbor,
     refuse_json,
     refuse_query,
-    speech_of,
 )
 from skylift.wire.provider import Caller
 from skylift.wire.refusals import Dialect, SignatureFault, refusal
@@ -44,7 +44,7 @@ def head(method: str = "POST", path: str = "/", query: str = "", **headers: str)
 
 def test_json() -> None:
     model = model_of("ecs")
-    codec = speech_of(model)
+    codec = codec_of(model)
     operation = model.operation_model("ListClusters")
     headers = {"content-type": "application/x-amz-json-1.1", "x-amzn-requestid": "r"}
     assert codec.write(operation, {"clusterArns": ["a"], "nextToken": None, "other": 1}, "r") == Answer(
@@ -67,14 +67,14 @@ def test_json() -> None:
 )
 def test_json_of_an_operation_that_is_not_there(target: str) -> None:
     with pytest.raises(AwsError, match="is not known") as caught:
-        speech_of(model_of("ecs")).operation(head(x_amz_target=target), b"")
+        codec_of(model_of("ecs")).operation(head(x_amz_target=target), b"")
     assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 400)
     assert repr(target) in str(caught.value.message)
 
 
 def test_rest_json() -> None:
     model = model_of("mwaa")
-    codec = speech_of(model)
+    codec = codec_of(model)
     headers = {"content-type": "application/json", "x-amzn-requestid": "r"}
     listed = codec.write(model.operation_model("ListEnvironments"), {"Environments": ["a"], "NextToken": None}, "r")
     assert listed == Answer(200, headers, b'{"Environments":["a"]}')
@@ -93,7 +93,7 @@ def test_rest_json() -> None:
 
 def test_query() -> None:
     model = model_of("elbv2")
-    codec = speech_of(model)
+    codec = codec_of(model)
     headers = {"content-type": "text/xml", "x-amzn-requestid": "r"}
     xmlns = 'xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"'
     metadata = "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
@@ -126,7 +126,7 @@ def test_query() -> None:
 )
 def test_query_of_an_operation_that_is_not_there(fields: dict[str, str], code: str, said: str) -> None:
     with pytest.raises(AwsError, match=said) as caught:
-        speech_of(model_of("elbv2")).operation(head(), urlencode(fields).encode())
+        codec_of(model_of("elbv2")).operation(head(), urlencode(fields).encode())
     assert (caught.value.code, caught.value.status) == (code, 400)
 
 
@@ -141,7 +141,7 @@ def test_a_form_is_its_query_string_and_its_body() -> None:
 
 def test_a_protocol_that_is_not_spoken_is_our_mistake() -> None:
     with pytest.raises(Broken, match="does not speak smoke"):
-        speech_of(
+        codec_of(
             ServiceModel({"metadata": {"protocol": "smoke", "serviceId": "x"}, "operations": {}, "shapes": {}}, "x")
         )
 

@@ -6,7 +6,7 @@ Sources: "Job dependencies" and "Array jobs" in the AWS Batch user guide.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
+from enum import Enum, auto
 
 from skylift.localcloud.batch.lifecycle import JobState
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
@@ -18,9 +18,9 @@ Find = Callable[[str], BatchJob | None]
 class DependencyState(Enum):
     """What the dependencies of a job say."""
 
-    OPEN = "open"
-    CLOSED = "closed"
-    SHUT = "shut for ever"
+    OPEN = auto()
+    CLOSED = auto()
+    SHUT = auto()
 
 
 def gate_of(job: BatchJob, find: Find) -> DependencyState:
@@ -36,8 +36,8 @@ def gate_of_child(array: ArrayJob, index: int, find: Find) -> DependencyState:
 class Room(Enum):
     """There is no compute environment with room: for now, or for ever."""
 
-    LATER = "later"
-    NEVER = "never"
+    LATER = auto()
+    NEVER = auto()
 
 
 def room_for(
