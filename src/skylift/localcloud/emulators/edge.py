@@ -34,8 +34,8 @@ MOST_JSON_BYTES = 32 * 1024 * 1024
 """Of a request to anything but Lambda that is read on the event loop. The largest that AWS takes is an ECR layer's
 part, 20 MB in base64."""
 MOST_FORM_BYTES = 1024 * 1024
-"""Of a form that is read on the event loop before an emulator reads it. Templates and policies are smaller; a raw e-mail
-of SES may be larger, and has one required member."""
+"""Of a form that is read on the event loop before an emulator reads it. Templates and policies are smaller; a raw
+e-mail of SES may be larger, and has one required member."""
 MOST_UNPACKED_BYTES = 16 * 1024 * 1024
 """Of a packed body. AWS takes 1 MB (PutMetricData, the only operation whose requests SDKs pack)."""
 _PIECE = 1024 * 1024
