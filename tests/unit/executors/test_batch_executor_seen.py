@@ -75,6 +75,13 @@ def test_the_table(given: dict[str, Any], phase: Phase, means: Verdict, code: in
     assert (observed.phase, verdict(observed), observed.exit_code) == (phase, means, code), observed
 
 
+@pytest.mark.parametrize("status", ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"])
+@pytest.mark.parametrize("asked", ["isTerminated", "isCancelled", ""])
+def test_who_asked_for_an_end_is_known_from_then_on(status: str, asked: str) -> None:
+    observed = seen(document(status, **({asked: True} if asked else {})))
+    assert observed.by_request == observed.outside == bool(asked)
+
+
 def test_a_job_that_batch_does_not_show_is_missing_and_resolved_after_the_grace() -> None:
     missing = observation("job", None)
     assert verdict(missing, missing_for=299) is Verdict.UNDERWAY

@@ -81,6 +81,7 @@ def test_ecs_definitions_and_clusters(tmp_path: Path) -> None:
             {
                 "clusterName": "other",
                 "settings": [{"name": "containerInsights", "value": "enabled"}],
+                "configuration": {"executeCommandConfiguration": {"logging": "NONE"}},
                 "tags": [{"key": "a", "value": "b"}],
                 "capacityProviders": ["FARGATE", "FARGATE_SPOT"],
                 "defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1, "base": 2}],
@@ -89,6 +90,8 @@ def test_ecs_definitions_and_clusters(tmp_path: Path) -> None:
         told["clusters"] = ecs.describe_clusters(
             ME, {"clusters": ["default", "other", "none"], "include": ["TAGS", "SETTINGS", "STATISTICS", "ATTACHMENTS"]}
         )
+        told["clusters without more"] = ecs.describe_clusters(ME, {"clusters": ["other"]})
+        told["configuration"] = ecs.describe_clusters(ME, {"clusters": ["other"], "include": ["CONFIGURATIONS"]})
         told["providers"] = ecs.describe_capacity_providers(ME, {"include": ["TAGS"]})
         told["delete cluster"] = ecs.delete_cluster(ME, {"cluster": "other"})
         told["settings"] = [
