@@ -1,1 +1,1 @@
-"""The rest of AWS: ministack and moto, embedded, and what skylift adds to them."""
+"""The other AWS services: the emulators ministack and moto, embedded, and what skylift adds to them."""

@@ -1,4 +1,4 @@
-"""Which requests change what: decides, from a request and its answer, whose state must be saved."""
+"""Decides, from a request and its answer, which services' state has changed and must be saved."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ SPREADS: Mapping[str, tuple[str, ...]] = {
     "ec2": ("iam",),
     "tagging": ("*",),
 }
-"""Whose state else a service's operations change; ``*`` is everything that is in memory."""
+"""Which other services' state an operation changes; ``*`` stands for every service in memory."""
 
 
 _MAY_BE_LOST = frozenset({"ReceiveMessage", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch"})
-"""Operations whose loss nobody can tell from a queue that delivers twice."""
+"""Operations that may be lost: a queue may deliver a message twice anyway, so no client notices."""
 
 
 _WRITTEN_ELSEWHERE = frozenset({"PutMetricData"})
-"""Metrics are on the disk already (``metric_store``); what alarms make of them is saved soon after."""
+"""Metrics are on the disk already (``metric_store``). The state of alarms is saved soon after."""
 
 
 def promised(module: str, action: str, changed: Sequence[str]) -> list[str]:
-    """Which of the changed must be on the disk before the answer. S3's objects are files already; whom they tell may be
-    late."""
+    """Which of the changed services must be on the disk before the answer. S3's objects are files already; the services
+    that S3 notifies may be saved later."""
     if action in _MAY_BE_LOST or action in _WRITTEN_ELSEWHERE:
         return []
     return [key for key in changed if key == "s3" or module != "s3"]
@@ -79,7 +79,7 @@ def is_read(action: str, method: str) -> bool:
 
 
 def action_of(path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, list[str]]) -> str:
-    """The operation's name, or an empty text where only method and path tell (S3, Lambda, ...)."""
+    """The operation's name; empty when only method and path show the operation (S3, Lambda, ...)."""
     target = headers.get("x-amz-target", "")
     if target:
         return target.rpartition(".")[2]

@@ -1,9 +1,9 @@
-"""Whose mistake is an exception? An emulator that stumbles over a request is no bug of ours, and no reason to try
-again.
+"""Decides whether an exception is an emulator's bug or ours. An emulator that crashes on a request is not our bug, and
+trying again does not help.
 
-ministack and moto read requests with trust: a list where a text belongs is a TypeError deep inside. Those become errors
-in AWS's words (``edge``), and one line in the log. What breaks in our own code, or on the machine (a full disk), stays
-a 500 with its traceback.
+ministack and moto trust requests: a list in place of a string raises a TypeError deep inside. ``edge`` turns such
+exceptions into AWS errors, and the log gets one line. An exception in our own code, or from the machine (a full disk),
+stays a 500 with its traceback.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 EMULATORS = frozenset({"ministack", "moto"})
 CRASHED: tuple[int, dict[str, str], bytes] = (500, {}, b"")
-"""What a crashed operation answers; the edge says something else instead."""
+"""The answer of an operation that crashed; the edge replaces it."""
 _BAD_NAMES = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 _QUIET_SECONDS = 60.0
 _said: dict[str, float] = {}
@@ -29,22 +29,22 @@ _crashes: ContextVar[list[Exception] | None] = ContextVar("crashes", default=Non
 
 
 def watching() -> list[Exception]:
-    """A list to which crashes within this task are added from now on."""
+    """Returns a list to which this task's crashes are added from now on."""
     crashes: list[Exception] = []
     _crashes.set(crashes)
     return crashes
 
 
 class Stumbled(Exception):
-    """An emulator answered that something broke within it."""
+    """An emulator crashed on a request."""
 
 
 def caught(operation: Callable[..., Awaitable[Any]], *, files: bool) -> Callable[..., Awaitable[Any]]:
-    """An emulator's operation whose crashes are noted, where somebody is watching.
+    """An emulator's operation whose crashes are recorded when ``watching`` was called.
 
     Args:
-        operation: as ministack has them.
-        files: whether it writes files. Then its own 500 may be the disk's, and stands; else it is a crash as any other.
+        operation: ministack's function.
+        files: whether it writes files. If so, its own 500 may come from the disk and stays; otherwise it is a crash.
     """
 
     async def perform(*words: Any, **more: Any) -> Any:
@@ -65,7 +65,7 @@ def caught(operation: Callable[..., Awaitable[Any]], *, files: bool) -> Callable
 
 
 def is_theirs(error: Exception) -> bool:
-    """Whether an emulator stumbled: the innermost frame that is an emulator's or ours is an emulator's."""
+    """Whether an emulator crashed: of the frames that are an emulator's or ours, the innermost is an emulator's."""
     if isinstance(error, OSError) and error.errno not in _BAD_NAMES:
         return False
     if isinstance(error, MemoryError | Stumbled):
@@ -74,7 +74,7 @@ def is_theirs(error: Exception) -> bool:
 
 
 def note(error: Exception, service: str, operation: str) -> None:
-    """One line in the log; the same place once a minute. Not the text: it can hold what the caller sent."""
+    """Logs one line, for each place at most once a minute. Without the text, which can contain the caller's data."""
     package, where = _place(error)
     now = time.monotonic()
     if now - _said.get(where, -_QUIET_SECONDS) < _QUIET_SECONDS:
@@ -88,7 +88,7 @@ def note(error: Exception, service: str, operation: str) -> None:
 
 
 def _place(error: Exception) -> tuple[str, str]:
-    """The package (ours or an emulator's) and the line in which it broke."""
+    """The package (ours or an emulator's) and the line that raised."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in EMULATORS or package == "skylift":

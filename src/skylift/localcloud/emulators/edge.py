@@ -1,9 +1,9 @@
-"""Between the wire and the emulators: a request is looked at before it comes in, and a crash becomes an error in AWS's
-words.
+"""Checks requests before the emulators get them, and turns an emulator's crash into an AWS error.
 
-Before: bodies are unpacked (bounded, off the event loop), and JSON and Query's forms must have the operation's types
-and required members, as AWS's front ends see to: otherwise an emulator would keep what it can never give back. After:
-what an emulator stumbled over is explained. Forms of EC2 and XML (Route 53) are only explained.
+Before: the body is decompressed (with a size limit, off the event loop). JSON and Query forms must have the operation's
+types and required members. AWS's front ends check the same; without the check an emulator would store data that it
+cannot return. After: if the emulator crashed, the error says what is wrong with the request. Forms of EC2 and XML
+(Route 53) get only such an error, no check before.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from skylift.wire.refusals import Dialect, SignatureFault, refusal
 
 S3 = "s3"
 MOST_BODY_BYTES = 128 * 1024 * 1024
-"""Of a request to anything but S3. AWS's largest is Lambda's 50 MB of code, in base64."""
+"""Size limit of a request to any service but S3. AWS's largest is Lambda's 50 MB of code, in base64."""
 MOST_JSON_BYTES = 32 * 1024 * 1024
-"""Of a request to anything but Lambda that is read on the event loop. The largest that AWS takes is an ECR layer's
-part, 20 MB in base64."""
+"""Size limit of a request that is read on the event loop (all but Lambda's). AWS's largest is a part of an ECR layer,
+20 MB in base64."""
 MOST_FORM_BYTES = 1024 * 1024
-"""Of a form that is read on the event loop before an emulator reads it. Templates and policies are smaller; a raw
-e-mail of SES may be larger, and has one required member."""
+"""Size limit of a form that is read on the event loop before an emulator reads it. Templates and policies are smaller;
+a raw e-mail of SES may be larger, and has one required member."""
 MOST_UNPACKED_BYTES = 16 * 1024 * 1024
-"""Of a packed body. AWS takes 1 MB (PutMetricData, the only operation whose requests SDKs pack)."""
+"""Size limit of a compressed body. AWS takes 1 MB (PutMetricData, the only operation that SDKs compress)."""
 _PIECE = 1024 * 1024
 _JSON = ("json", "rest-json", "smithy-rpc-v2-cbor")
 _QUERY = "query"
@@ -45,17 +45,17 @@ _MALFORMED = "The request could not be read as it was sent."
 
 
 class Edge:
-    """Looks at requests to emulators."""
+    """Checks requests to emulators."""
 
     def __init__(self) -> None:
         self._models = RestModels()
 
     async def serve(self, row: Served, inner: Asgi, scope: Message, receive: Receive, send: Send) -> None:
-        """One request, to ``inner``, which the emulator of a row is.
+        """Serves one request with ``inner``, the emulator of the row.
 
         Raises:
             AwsError: the request is refused; nothing has been sent.
-            NotImplementedError: as ``inner``.
+            NotImplementedError: from ``inner``.
         """
         head, body = head_of(scope), b""
         if S3 not in row.names:
@@ -109,7 +109,7 @@ class Edge:
         return self._models.asked(names, head, fields)
 
     async def _explained(self, row: Served, head: Head, body: bytes, error: Exception) -> AwsError:
-        """What the model has against the request; else that the emulator stumbled."""
+        """The error that the service model finds in the request; otherwise that the emulator crashed."""
         fields = _fields(head, body)
         asked = await self._asked(self._models.candidates(row.names, head), head, fields)
         crashes.note(error, row.names[0], asked.operation.name if asked else head.method)
@@ -142,7 +142,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _unpacked(scope: Message, head: Head, body: bytes) -> tuple[Message, Head, bytes]:
-    """The request with its body as it was before it was packed."""
+    """The request with its body decompressed."""
     packings = [word.strip().lower() for word in head.headers.get("content-encoding", "").split(",") if word.strip()]
     if not packings or not body:
         return scope, head, body
@@ -157,7 +157,7 @@ async def _unpacked(scope: Message, head: Head, body: bytes) -> tuple[Message, H
 
 
 def _gunzip(body: bytes) -> bytes:
-    """Unpacks at most so much. Raises ``AwsError``."""
+    """Decompresses, up to the size limit. Raises ``AwsError``."""
     unpack, pieces, length = zlib.decompressobj(wbits=31), [], 0
     rest = body
     try:
@@ -183,7 +183,7 @@ def _fields(head: Head, body: bytes) -> dict[str, str]:
 
 
 def _read(asked: Asked, head: Head, body: bytes) -> Any:
-    """The body by its types. Raises ``AwsError`` (SerializationException)."""
+    """The body, read with the operation's types. Raises ``AwsError`` (SerializationException)."""
     assert asked.body_shape is not None
     try:
         if is_cbor(head):
@@ -223,7 +223,7 @@ def _cbor(body: bytes) -> Any:
 
 
 def _failures(asked: Asked, check: Check, value: Any) -> list[str]:
-    """What a check has against the body's members; those of the path and the headers were looked at by the route."""
+    """The failed checks of the body's members; the route has checked those in the path and the headers."""
     found = list(check(value, ""))
     if not found:
         return found

@@ -1,4 +1,4 @@
-"""CloudWatch, Secrets Manager and SSM as ECS needs them (``ecs.ports``): in this process, without HTTP."""
+"""CloudWatch, Secrets Manager and SSM for ECS (``ecs.ports``): in this process, without HTTP."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from skylift.wire.errors import AwsError
 
 
 class AwsLogs:
-    """The ``awslogs`` driver's other end. Every call answers at once: the journal's write is its only I/O."""
+    """Receives the ``awslogs`` driver's events. Every call returns at once: writing the journal is its only I/O."""
 
     def __init__(self, rest: RestOfAws) -> None:
         self._rest = rest
 
     async def prepare(self, group: str, stream: str, create_group: bool) -> None:
-        """Makes the stream (and the group, if asked). Harmless when it is there. Raises ``AwsError``."""
+        """Creates the stream (and the group, if asked) unless it exists. Raises ``AwsError``."""
         with _as_aws():
             self._rest.create_log_stream(group, stream, create_group=create_group)
 
@@ -28,29 +28,29 @@ class AwsLogs:
         """Appends events (``timestamp`` in ms, ``message``), in order. Raises ``AwsError``."""
         with _as_aws():
             self._rest.put_log_events(group, stream, events)
-        # Containers that talk much must not keep the event loop for themselves.
+        # Containers that log a lot must not block the event loop.
         await asyncio.sleep(0)
 
 
 class AwsMetrics:
-    """Where ECS's own metrics go."""
+    """Stores the metrics of ECS."""
 
     def __init__(self, rest: RestOfAws) -> None:
         self._rest = rest
 
     def put(self, measured: Sequence[Measured]) -> None:
-        """Keeps values as of now. Raises ``OSError``: the disk does not take them."""
+        """Stores values with the current time. Raises ``OSError`` when they cannot be written."""
         self._rest.put_metrics(measured)
 
 
 class AwsSecrets:
-    """Where ``secrets`` of a container definition come from."""
+    """Resolves the ``secrets`` of a container definition."""
 
     def __init__(self, rest: RestOfAws) -> None:
         self._rest = rest
 
     async def value(self, value_from: str) -> str:
-        """The value behind a ``valueFrom``. Raises ``AwsError``; its text never holds a value.
+        """The value that a ``valueFrom`` names. Raises ``AwsError``, whose text never contains a value.
 
         Forms (ECS developer guide, "Specifying sensitive data"): a secret's ARN, then
         ``:json-key:version-stage:version-id``, each of which may be empty; an SSM parameter's ARN, or its name when it
@@ -66,7 +66,7 @@ class AwsSecrets:
 
 @contextlib.contextmanager
 def _as_aws() -> Iterator[None]:
-    """A refusal in the words that ECS shows."""
+    """Turns a refusal into the error text that ECS shows."""
     try:
         yield
     except Refused as error:

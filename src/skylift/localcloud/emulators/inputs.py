@@ -1,8 +1,7 @@
-"""What the operations of the emulated services take: botocore's models, cut down to inputs, and the way from a request
-to its operation.
+"""The inputs of the emulated services' operations, from botocore's models; finds the operation that a request asks for.
 
-A whole model is large (EC2's is 14 MB in memory), and its outputs are of no use here. Each is read when its service is
-first called.
+A whole model is large (EC2's takes 14 MB of memory) and its outputs are not needed here. A model is read when its
+service is first called.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _INVALID = (
     "InvalidParameterValue",
     "InvalidParameter",
 )
-"""How services call a request that breaks their rules: the first that an operation has among its errors."""
+"""Error codes for a request that breaks the rules: the first one that the operation lists is used."""
 _USUAL = {"query": "ValidationError", "ec2": "InvalidParameterValue", "rest-xml": "InvalidInput"}
 _RPC_V2_PARTS = 5
 """Of a path ``/service/{prefix}/operation/{operation}`` (smithy-rpc-v2)."""
@@ -43,7 +42,7 @@ _RPC_V2_PARTS = 5
 
 @dataclass(frozen=True)
 class Inputs:
-    """A service's operations and what they take.
+    """A service's operations and their inputs.
 
     Attributes:
         model: botocore's, without outputs.
@@ -51,7 +50,7 @@ class Inputs:
         readers: check types in JSON.
         cbor_readers: check types in CBOR.
         rules: check all rules of the model but patterns.
-        required: check only that nothing is missing.
+        required: check only that no required member is missing.
     """
 
     model: ServiceModel
@@ -64,14 +63,14 @@ class Inputs:
     _asked: dict[str, Asked] = field(default_factory=dict)
 
     def asked(self, operation: str) -> Asked | None:
-        """An operation by its name; always the same object, which keeps what it has found out."""
+        """An operation by its name; always the same object, because it caches what it has computed."""
         if operation not in self._asked and operation in self.model.operation_names:
             self._asked[operation] = Asked(self, self.model.operation_model(operation))
         return self._asked.get(operation)
 
     @cached_property
     def routes(self) -> list[Route]:
-        """Of a REST service; the narrowest first."""
+        """The routes of a REST service, the most specific first."""
         routes = [Route(self.model.operation_model(name)) for name in self.model.operation_names]
         return sorted(routes, key=lambda route: route.specificity, reverse=True)
 
@@ -85,12 +84,12 @@ class Asked:
 
     @cached_property
     def protocol(self) -> str:
-        """Of the service: ``json``, ``rest-json``, ``query`` ..."""
+        """The service's protocol: ``json``, ``rest-json``, ``query`` ..."""
         return str(self.inputs.model.protocol)
 
     @cached_property
     def body_shape(self) -> StructureShape | None:
-        """What the body must be, if that is a structure."""
+        """The body's shape, if it is a structure."""
         shape = self.operation.input_shape
         payload = shape.serialization.get("payload") if shape is not None else None
         if payload is None:
@@ -100,13 +99,13 @@ class Asked:
 
     @cached_property
     def outside(self) -> frozenset[str]:
-        """Members that stand in path, query or headers."""
+        """Members that are in the path, the query or the headers."""
         members = self.body_shape.members if self.body_shape is not None else {}
         return frozenset(name for name, member in members.items() if "location" in member.serialization)
 
     @property
     def invalid(self) -> str:
-        """The code of the error for a request that breaks the rules; Query's front ends have one for all services."""
+        """The error code for a request that breaks the rules; Query's front ends have one code for all services."""
         if self.protocol == "query":
             return _USUAL["query"]
         known = self.inputs.errors.get(self.operation.name, ())
@@ -114,17 +113,17 @@ class Asked:
 
 
 class RestModels:
-    """Finds operations. ``read`` may run in a thread; all else is quick."""
+    """Finds operations. ``read`` may run in a thread; everything else is fast."""
 
     def __init__(self) -> None:
         self._read: dict[str, Inputs] = {}
 
     def candidates(self, names: Iterable[str], head: Head) -> list[str]:
-        """botocore's names of the services that a request can be for; empty: no model knows it.
+        """botocore's names of the services that the request may be for; empty when no model knows the request.
 
         Args:
-            names: the service's in our table.
-            head: the request's.
+            names: the service's names in our table.
+            head: the request's head.
         """
         prefix, _ = _named(head)
         if prefix:
@@ -132,20 +131,20 @@ class RestModels:
         return [name for name in names if _metadata(name)]
 
     def unread(self, names: Iterable[str]) -> list[str]:
-        """Which models are not in memory."""
+        """The models that are not in memory yet."""
         return [name for name in names if name not in self._read]
 
     def read(self, name: str) -> None:
-        """Reads one: some 10 ms; the largest 300."""
+        """Reads one model: about 10 ms, the largest 300 ms."""
         self._read[name] = _inputs(name)
 
     def asked(self, names: Iterable[str], head: Head, fields: Mapping[str, str]) -> Asked | None:
-        """The operation, from models that are in memory; ``None``: no model knows it (the emulator will say so).
+        """The operation, from the models in memory; ``None`` when no model knows it (the emulator will say so).
 
         Args:
             names: from ``candidates``.
-            head: the request's.
-            fields: of its form.
+            head: the request's head.
+            fields: the fields of its form.
         """
         operation = _named(head)[1] or fields.get("Action", "")
         for inputs in (self._read[name] for name in names if name in self._read):
@@ -165,7 +164,7 @@ def protocol_of(name: str) -> str:
 
 
 def _named(head: Head) -> tuple[str, str]:
-    """Prefix and name of the operation, where the request says them."""
+    """Prefix and name of the operation, where the request contains them."""
     if target := head.headers.get("x-amz-target"):
         prefix, _, operation = target.rpartition(".")
         return prefix, operation
@@ -182,7 +181,7 @@ def _metadata(name: str) -> Mapping[str, Any]:
 
 @cache
 def _prefixes() -> Mapping[str, str]:
-    """Service by what stands before the operation in ``X-Amz-Target``."""
+    """Services by the prefix of the operation in ``X-Amz-Target``."""
     names = [name for row in TABLE for name in row.names if "targetPrefix" in _metadata(name)]
     return {str(_metadata(name)["targetPrefix"]): name for name in names}
 

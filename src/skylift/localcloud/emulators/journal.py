@@ -1,8 +1,8 @@
-"""A journal: every change is a line on disk before its answer, so that a killed process loses none, however large the
-whole is.
+"""A journal: every change is a line on disk before its answer. A killed process loses no change, and the cost of a
+change does not grow with the size of the state.
 
-The whole is written now and then; its number says with which journal it goes on, so that a crash between writing the
-one and removing the others plays nothing twice.
+Now and then the whole state is written. It contains the number of the journal that continues it. So a crash between
+writing the whole and removing the older journals replays nothing twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Journal:
     """Appends lines of JSON to ``{folder}/{name}-{number}.journal``.
 
     Attributes:
-        number: of the journal that is written now.
+        number: of the journal that is being written.
         size: bytes of all journals that are still needed.
     """
 
@@ -31,7 +31,7 @@ class Journal:
         """
         Args:
             encode: ``default`` of ``json.dumps``.
-            holds: what is in it, for whoever reads that it is damaged.
+            holds: what the journal contains, for the message when it is damaged.
         """
         self._folder = folder
         self._name = name
@@ -42,7 +42,7 @@ class Journal:
         self.size = self._on_disk()
 
     def append(self, *entries: Any) -> int:
-        """Writes entries, all or none. Returns where they begin, for ``take_back``.
+        """Writes all entries or none. Returns their offset, for ``take_back``.
 
         Raises:
             OSError: the disk is full.
@@ -65,18 +65,18 @@ class Journal:
         return begin
 
     def take_back(self, begin: int) -> None:
-        """Removes what the last ``append`` wrote: it was refused after all."""
+        """Removes what the last ``append`` wrote, because the change was refused."""
         self.size -= os.fstat(self._descriptor).st_size - begin
         os.ftruncate(self._descriptor, begin)
 
     def next(self) -> int:
-        """Starts the journal that goes on after the whole file that is now being written; returns its number."""
+        """Starts the journal that continues the whole file now being written; returns its number."""
         self.close()
         self.number += 1
         return self.number
 
     def forget_before(self, number: int) -> None:
-        """Removes journals that a whole file has made needless."""
+        """Removes the journals that a whole file has made unnecessary."""
         for path in self._all():
             if self._number_of(path) < number:
                 path.unlink(missing_ok=True)
@@ -89,8 +89,7 @@ class Journal:
             self._descriptor = -1
 
     def entries(self, hook: Callable[[dict[str, Any]], Any] | None = None) -> Iterator[Any]:
-        """What was written since the whole file: from our number on. A last line that a crash cut short is left out,
-        and cut off.
+        """The entries since the whole file, from our number on. An incomplete last line (after a crash) is cut off.
 
         Raises:
             Damaged: another line cannot be read.

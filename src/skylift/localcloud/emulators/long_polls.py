@@ -1,7 +1,7 @@
-"""Long polls of SQS that sleep until something comes: ministack's own look ten times a second, and see a message up to
-100 ms late.
+"""SQS long polls that sleep until a message arrives. ministack's own polls check ten times a second, and so see a
+message up to 100 ms late.
 
-ministack sets one bell (``esm_wake``) whenever a message arrives in any queue, or is given back; delayed messages
+ministack sets one event (``esm_wake``) whenever a message arrives in any queue or is returned to it. Delayed messages
 become visible by time.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 LONGEST_NAP = 1.0
-"""Seconds after which a poll looks anyway: for what no bell tells, such as a queue that was deleted."""
+"""Seconds after which a poll checks anyway, for what sets no event, such as the deletion of a queue."""
 
 SHORTEST_NAP = 0.01
 
@@ -23,7 +23,8 @@ Receive = Callable[[dict[str, Any], str], Awaitable[dict[str, Any]]]
 
 
 class LongPolls:
-    """Takes ReceiveMessage's waiting over from ministack. Belongs to one event loop; ``ring`` may come from any thread.
+    """Replaces ministack's waiting in ReceiveMessage. Belongs to one event loop; ``ring`` may be called from any
+    thread.
 
     Args:
         sqs: ministack's module ``services.sqs``.
@@ -42,7 +43,7 @@ class LongPolls:
         sqs._HANDLERS["ReceiveMessage"] = self.receive
 
     async def receive(self, request: dict[str, Any], url: str) -> dict[str, Any]:
-        """As ``_act_receive_message`` of ministack."""
+        """Replaces ministack's ``_act_receive_message``."""
         deadline = time.monotonic() + self._wait(request, url)
         while True:
             bell = self._bell
@@ -54,7 +55,7 @@ class LongPolls:
                 await asyncio.wait_for(bell.wait(), min(left, self._nap(request, url)))
 
     def close(self) -> None:
-        """Ends all polls: the server that ends need not wait for them, nor cut them."""
+        """Ends all polls, so that the stopping server neither waits for them nor cuts them off."""
         self._closed = True
         self._wake()
 
@@ -66,7 +67,7 @@ class LongPolls:
 
     def _nap(self, request: Mapping[str, Any], url: str) -> float:
         now = time.time()
-        # One that is visible and was not given waits for its group (FIFO), whose first will be visible again.
+        # A visible message that was not returned waits for its group (FIFO), whose first message will be visible again.
         soon: list[float] = [
             one["visible_at"] - now for one in self._queue(request, url)["messages"] if one["visible_at"] > now
         ]
@@ -79,11 +80,11 @@ class LongPolls:
         self._set()
         if threading.get_ident() == self._thread:
             return self._wake()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._wake)  # which is a byte through a socket
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            self._loop.call_soon_threadsafe(self._wake)  # costs one byte through a socket
         return None
 
     def _wake(self) -> None:
-        # Those who wait hear the old bell; whoever asks from now on waits for the next.
+        # Polls that wait hear the old event; later ones wait for the new one.
         self._bell.set()
         self._bell = asyncio.Event()

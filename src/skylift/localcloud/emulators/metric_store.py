@@ -1,10 +1,10 @@
-"""Metrics of CloudWatch in SQLite, in place of ministack's lists: on the disk at once, and not in memory.
+"""CloudWatch metrics in SQLite, in place of ministack's lists: on the disk at once, and not in memory.
 
-ministack keeps each value of two weeks as a dict, looks through all of them at every request, and writes all of them
-anew after every PutMetricData. An environment alone sends hundreds of values a minute. Here a value is one row; after
-``FINE_SECONDS`` those of five minutes become one (number, sum, least, most), and after two weeks they are deleted.
-Metrics of single ECS tasks (dimension ``TaskId``) go after ``FINE_SECONDS``: there may be thousands a day.
-Belongs with ``ministack.py`` to the files that know ministack's insides.
+ministack keeps two weeks of values, each as a dict, searches all of them at every request, and writes all of them after
+every PutMetricData. One environment alone sends hundreds of values a minute. Here a value is one row. After
+``FINE_SECONDS`` the values of five minutes become one row (count, sum, minimum, maximum), and after two weeks they are
+deleted. Metrics of single ECS tasks (dimension ``TaskId``) are deleted after ``FINE_SECONDS``: there may be thousands a
+day. Like ``ministack.py``, this file depends on ministack's internals.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skylift.localcloud.emulators.unavailable import cannot_write
 from skylift.localcloud.ports import MEMORY
 
 FINE_SECONDS = 3 * 3600
-"""For which values stay as they came, as CloudWatch keeps values of less than a minute. Percentiles need them."""
+"""How long single values are kept, as in CloudWatch for periods below a minute. Percentiles need them."""
 
 COARSE_SECONDS = 300
 KEPT_SECONDS = 14 * 24 * 3600
@@ -33,7 +33,7 @@ KEPT_SECONDS = 14 * 24 * 3600
 TIDY_SECONDS = 600
 
 Key = tuple[str, str, str]
-"""Namespace, name, and dimensions as ministack's ``_dims_key`` writes them."""
+"""Namespace, name, and dimensions in the form of ministack's ``_dims_key``."""
 _Scoped = tuple[str, str, Key]
 
 _TABLES = """
@@ -55,15 +55,15 @@ FROM point WHERE at < :before GROUP BY metric, CAST(at / :grain AS INTEGER), uni
 
 
 class MetricStore:
-    """In place of ministack's ``cloudwatch._metrics``: a dict of each account's and region's metrics to their points.
+    """Replaces ministack's ``cloudwatch._metrics``: a dict from each account's and region's metrics to their points.
 
     Args:
-        path: of the file; ``MEMORY``: nothing is kept.
-        scope: the account and region of the request that is being served.
+        path: of the file; with ``MEMORY`` nothing is kept.
+        scope: the account and region of the current request.
     """
 
     def __init__(self, path: Path, scope: Callable[[], tuple[str, str]], clock: Clock = time.time) -> None:
-        """Raises ``sqlite3.DatabaseError``: the file is not what is kept there."""
+        """Raises ``sqlite3.DatabaseError`` when the file is not such a database."""
         self._scope = scope
         self._clock = clock
         self._lock = threading.RLock()
@@ -71,10 +71,10 @@ class MetricStore:
         self._disk = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._disk.executescript(_TABLES)
 
-    # What ministack does with its dict.
+    # The dict methods that ministack calls.
 
     def get(self, key: Key) -> Points:
-        """The points of a metric, which need not be there yet."""
+        """The points of a metric, which need not exist yet."""
         return Points(self, (*self._scope(), key))
 
     def items(self) -> list[tuple[Key, Points]]:
@@ -88,7 +88,7 @@ class MetricStore:
         return [(key, Points(self, (account, region, key))) for key in keys]
 
     def update(self, saved: Any) -> None:
-        """Takes over what a skylift before this one kept in ministack's file; once, as that file may stay a while."""
+        """Imports, once, what an older skylift stored in ministack's file; that file may remain for a while."""
         with self.written():
             if self._disk.execute("SELECT 1 FROM metric").fetchone() is not None:
                 return
@@ -97,16 +97,16 @@ class MetricStore:
                     self.add(place, point)
 
     def clear(self) -> None:
-        """Nothing: ministack forgets its state only to read that of alarms again; metrics are on the disk already."""
+        """Does nothing: ministack clears its state only to reload that of alarms; metrics are on the disk already."""
 
     def __deepcopy__(self, _memo: Any) -> dict[str, Any]:
-        """For the state that ministack would save: of metrics, nothing."""
+        """The metrics in the state that ministack saves: none."""
         return {}
 
-    # What points do.
+    # Methods for ``Points``.
 
     def add(self, place: _Scoped, point: Mapping[str, Any]) -> None:
-        """One value, so many times; or a statistic set."""
+        """Adds one value with its count, or a statistic set."""
         whole = point.get("_stat")
         if whole is not None:
             stats = [float(whole.get(name, 0)) for name in ("SampleCount", "Sum", "Minimum", "Maximum")]
@@ -131,7 +131,7 @@ class MetricStore:
         return [_point(row, metric[1]) for row in found] if metric else []
 
     def dimensions(self, place: _Scoped) -> dict[str, str]:
-        """Of a metric; empty when it is not there."""
+        """A metric's dimensions; empty when it does not exist."""
         with self._lock:
             metric = self._metric(place)
         return metric[1] if metric else {}
@@ -143,7 +143,7 @@ class MetricStore:
 
     @contextlib.contextmanager
     def written(self) -> Iterator[None]:
-        """One transaction, whoever is within it. Raises ``OSError``: the disk does not take it (it is full)."""
+        """One transaction, shared by nested calls. Raises ``OSError`` when the disk is full."""
         with self._lock:
             if self._disk.in_transaction:
                 yield
@@ -160,7 +160,7 @@ class MetricStore:
                 raise
 
     def _metric(self, place: _Scoped) -> tuple[int, dict[str, str]] | None:
-        """Number and dimensions. Asked of SQLite, so that metrics that came once (each ECS task has some) cost no
+        """Number and dimensions. Read from SQLite each time, so that metrics sent once (each ECS task has some) use no
         memory."""
         account, region, key = place
         found = self._disk.execute(
@@ -206,21 +206,21 @@ class MetricStore:
 
 
 class Points:
-    """In place of the list of one metric's points."""
+    """Replaces the list of one metric's points."""
 
     def __init__(self, store: MetricStore, place: _Scoped) -> None:
         self._store = store
         self._place = place
 
     def append(self, point: Mapping[str, Any]) -> None:
-        """Adds one, on the disk when this returns. Raises ``OSError``."""
+        """Adds one point; it is on the disk when this returns. Raises ``OSError``."""
         self._store.add(self._place, point)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._store.points(self._place))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """ListMetrics asks the first for its dimensions, which all have."""
+        """ListMetrics reads the dimensions of the first point; all points have the same."""
         return {"Dimensions": self._store.dimensions(self._place)} if index == 0 else list(self)[index]
 
     def __bool__(self) -> bool:
@@ -228,10 +228,10 @@ class Points:
 
 
 def keep_metrics(cloudwatch: Any, responses: Any, path: Path) -> MetricStore:
-    """Has ministack's module ``services.cloudwatch`` keep its metrics so.
+    """Makes ministack's module ``services.cloudwatch`` keep its metrics here.
 
     Raises:
-        sqlite3.DatabaseError: the file is not what is kept there.
+        sqlite3.DatabaseError: the file is not such a database.
     """
     store = MetricStore(path, lambda: (responses.get_account_id(), responses.get_region()))
     _take_over(cloudwatch, store)
@@ -239,7 +239,7 @@ def keep_metrics(cloudwatch: Any, responses: Any, path: Path) -> MetricStore:
 
 
 def keep_none(cloudwatch: Any, responses: Any) -> MetricStore:
-    """As ``keep_metrics``, in memory: for a damaged file, whose service is refused."""
+    """Like ``keep_metrics``, but in memory: for a damaged file, whose service is refused."""
     return keep_metrics(cloudwatch, responses, MEMORY)
 
 
@@ -261,7 +261,7 @@ def _take_over(cloudwatch: Any, store: MetricStore) -> None:
 
 
 def _nothing() -> None:
-    """Old points go by themselves."""
+    """Does nothing: old points are deleted elsewhere."""
 
 
 def _point(row: tuple[float, str, float, float, float, float], dimensions: dict[str, str]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""Ministack inside our process: prepared, loaded, watched, saved. Its insides (pinned: 1.5.33) are known here, in
-``states.py``, in ``watch.py``, in ``metric_store.py``, and for S3 in ``s3_*.py``.
+"""Runs ministack inside our process: prepares, loads, watches and saves it. This file, ``states.py``, ``watch.py``,
+``metric_store.py`` and ``s3/`` depend on its internals (version pinned: 1.5.33).
 
-ministack is a program with global state that reads its settings from environment variables while it is imported. So:
-one at a time in a process, settings in one place (``_settings``), and the modules are forgotten at the end, so that a
-next one begins afresh.
-What it must never do here: listen on ports, start Docker, run scripts from ``/docker-entrypoint-initaws.d``, write
-outside our folder, print. It does those in ``main()`` and in its ASGI lifespan, which are never run; what of them is
-needed is done here.
+ministack is a program with global state that reads its settings from environment variables at import. So there is one
+at a time in a process, all settings are in ``_settings``, and its modules are removed at the end, so that the next one
+starts fresh.
+Here it must never listen on ports, start Docker, run scripts from ``/docker-entrypoint-initaws.d``, write outside our
+folder, or print. It does these things in ``main()`` and in its ASGI lifespan, which we never run; the parts of them
+that are needed are done here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Ministack:
     """The embedded emulator.
 
     Attributes:
-        app: its ASGI application; there after ``start``.
+        app: its ASGI application, set by ``start``.
     """
 
     app: Any
@@ -69,10 +69,10 @@ class Ministack:
         self._environment_before: dict[str, str | None] = {}
 
     async def start(self) -> None:
-        """Imports ministack, loads what was saved, and begins to watch and save.
+        """Imports ministack, loads the saved state, and starts to watch and save.
 
         Raises:
-            Refused: one runs in this process already, or a file of state cannot be read.
+            Refused: one runs in this process already, or a state file cannot be read.
         """
         global _running  # noqa: PLW0603  # ministack's state is the module's: so is whether it is in use
         if _running:
@@ -105,7 +105,7 @@ class Ministack:
         self._saving = asyncio.gather(self._saver.run(), self._keeping.run())
 
     async def stop(self) -> None:
-        """Saves everything and forgets the modules. Raises ``OSError`` when something cannot be written."""
+        """Saves everything and removes the modules. Raises ``OSError`` when something cannot be written."""
         if self._saving is None:
             return
         self._polls.close()
@@ -120,17 +120,17 @@ class Ministack:
         finally:
             self._states.close()
             self._metrics.close()
-            # Their daemon threads live on; with nothing scheduled they do nothing.
+            # Their daemon threads live on, but do nothing because nothing is scheduled.
             self.service("eventbridge").reset()
             self.service("scheduler").reset()
             self._forget()
 
     def service(self, module: str) -> Any:
-        """A service's module, imported when it is first asked for."""
+        """A service's module, imported at the first call."""
         return self._server._get_module(module)
 
     def scope(self, region: str = "") -> contextlib.AbstractContextManager[None]:
-        """The account and region in which in-process calls act."""
+        """The account and region for in-process calls."""
         scope: contextlib.AbstractContextManager[None] = self._responses.request_scope(
             self._account, region or self._region
         )
@@ -159,7 +159,7 @@ class Ministack:
         self._watch.logs_grown()
 
     def put_metrics(self, measured: Iterable[Measured]) -> None:
-        """Values of metrics, as of now, without HTTP. Raises ``OSError``: they cannot be written."""
+        """Stores metric values with the current time, without HTTP. Raises ``OSError`` when they cannot be written."""
         cloudwatch = self.service(CLOUDWATCH)
         if CLOUDWATCH in self._states.damage:
             return
@@ -169,7 +169,7 @@ class Ministack:
             cloudwatch._evaluate_all_alarms()
 
     def has_event_rules(self) -> bool:
-        """Whether an enabled rule with a pattern is on the default bus, as far as one can know."""
+        """Whether the default bus has an enabled rule with a pattern; true when unknown."""
         if EVENTS in self._states.damage:
             return True
         rules = self.service("eventbridge")._rules
@@ -182,8 +182,8 @@ class Ministack:
             )
 
     def put_event(self, event: Mapping[str, Any]) -> None:
-        """Delivers an event of an AWS service; PutEvents would refuse its source. Raises ``Damaged``: it must be put
-        again."""
+        """Delivers an event of an AWS service (PutEvents would refuse its source). Raises ``Damaged``: the caller must
+        put it again."""
         self.check(EVENTS, SQS)
         bridge = self.service("eventbridge")
         record = {
@@ -203,11 +203,11 @@ class Ministack:
             bridge._archive_event(record, view)
 
     async def saved(self, key: str) -> None:
-        """Returns once a service's state as it is now is on the disk.
+        """Returns once a service's current state is on the disk.
 
         Raises:
             OSError: queues cannot be written (a full disk).
-            Damaged: what there is on the disk cannot be read, and is not overwritten.
+            Damaged: the file on the disk cannot be read, and is not overwritten.
         """
         self.check(key)
         if key == SQS:
@@ -216,18 +216,18 @@ class Ministack:
             await self._saver.saved(key)
 
     def check(self, *keys: str) -> None:
-        """Raises ``Damaged`` when what was kept of one of these cannot be read."""
+        """Raises ``Damaged`` when the saved state of one of these cannot be read."""
         for key in keys:
             if key in self._states.damage:
                 raise Damaged(self._states.damage[key])
 
     def damage(self) -> list[Damage]:
-        """What cannot be read of what was saved: whole services, and single objects of S3."""
+        """The saved state that cannot be read: whole services, and single objects of S3."""
         return [*self._states.damage.values(), *self._states.objects.values()]
 
     def find(self, access_key: str, session_token: str) -> Key | None:
-        """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which anybody
-        knows."""
+        """A key that IAM or STS issued; never one of ministack's "root" keys (``test``, account numbers), which are
+        public."""
         if self._credentials.is_root_access_key(access_key):
             return None
         found = self._credentials.resolve_credential(access_key, self._account, session_token)
@@ -240,7 +240,7 @@ class Ministack:
         return Key(access_key, session["SecretAccessKey"], session["Arn"], session_token, session["Expiration"])
 
     def issued(self, access_key: str) -> bool:
-        """Whether IAM or STS issued this key here, good or not."""
+        """Whether IAM or STS issued this key here, valid or not."""
         keys = self.service("iam")._access_keys
         return (
             access_key in self.service("sts")._sessions or keys.get_scoped(self._account, None, access_key) is not None
@@ -257,18 +257,18 @@ class Ministack:
         self._persistence = importlib.import_module("ministack.core.persistence")
         self._credentials = importlib.import_module("ministack.core.iam_evaluator")
         self.app = self._server.app
-        # Queues are stored under URLs: with the real port in them they would be lost to a server on another port.
+        # Queues are stored under their URLs: with the real port in it, a queue would be lost when the port changes.
         queues = self.service("sqs")
         queues.DEFAULT_PORT, queues._CANONICAL_NETLOC = STORED_PORT, f"{queues.DEFAULT_HOST}:{STORED_PORT}"
 
     def _settings(self) -> dict[str, str | None]:
-        """Environment variables while ministack runs (some modules are imported, and some variables read, late);
-        ``None`` = unset."""
+        """Environment variables while ministack runs (it imports some modules and reads some variables late); ``None``
+        means unset."""
         address = urlsplit(self._endpoint)
         return {
             "MINISTACK_ACCOUNT_ID": self._account,
             "MINISTACK_REGION": self._region,
-            # Unset: then the URLs of queues have the host and port that the caller used.
+            # Unset: the URLs of queues then have the host and port that the caller used.
             "MINISTACK_HOST": None,
             "GATEWAY_PORT": str(address.port or 80),
             "STATE_DIR": str(self._folder),
@@ -324,7 +324,7 @@ class Ministack:
             await self.service(LOGS).handle_request("POST", "/", headers, json.dumps(change.request).encode(), {})
 
     def _forget(self) -> None:
-        """Makes room for the next one: its modules and environment variables go."""
+        """Removes its modules and environment variables, for the next one."""
         global _running  # noqa: PLW0603  # see start
         for name in [name for name in sys.modules if name == "ministack" or name.startswith("ministack.")]:
             del sys.modules[name]
@@ -341,7 +341,7 @@ def expect_success(answer: Answer) -> dict[str, Any]:
 
 
 def _set_environment(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Sets (or, with ``None``, unsets) variables; returns what they were."""
+    """Sets variables (``None`` unsets them); returns their old values."""
     before = {name: os.environ.get(name) for name in variables}
     for name, value in variables.items():
         if value is None:
@@ -353,7 +353,7 @@ def _set_environment(variables: Mapping[str, str | None]) -> dict[str, str | Non
 
 @contextlib.contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """Takes back what ``logging.basicConfig`` does to everybody else's log when ministack is imported."""
+    """Undoes what ``logging.basicConfig`` changes in other logs when ministack is imported."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

@@ -1,7 +1,7 @@
-"""Spares ministack the models of AWS's services: for the content type of each answer it reads one whole, and keeps it.
+"""Saves memory: ministack reads the whole model of a service for the content type of each answer, and keeps it.
 
-All that it wants there is the protocol, which stands at a model's beginning. EC2's model is 14 MB in memory, those of
-the services that an environment uses 25 MB. Step Functions does read shapes: then ministack's own function is asked.
+It only needs the protocol, which is at the model's beginning. EC2's model takes 14 MB of memory, those of the services
+that an environment uses 25 MB. Step Functions does read shapes; for it ministack's own function is called.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from skylift.wire.models import metadata_of
 
 
 class Beginning:
-    """A service's model of which only ``metadata`` is in memory; everything else is asked of the whole.
+    """A service's model with only ``metadata`` in memory; everything else is read from the whole model.
 
     Attributes:
-        metadata: protocol, signing name ..., as botocore's ``ServiceModel`` has them.
+        metadata: protocol, signing name ..., as in botocore's ``ServiceModel``.
     """
 
     def __init__(self, metadata: dict[str, Any], whole: Callable[[], Any]) -> None:
@@ -29,10 +29,10 @@ class Beginning:
 
 
 def spare(responses: Any) -> None:
-    """Puts beginnings in the place of whole models.
+    """Replaces whole models with ``Beginning``.
 
     Args:
-        responses: the module ``ministack.core.responses``, before services are loaded (they take its function along).
+        responses: the module ``ministack.core.responses``, before services are loaded (they import its function).
     """
     read_whole, names = responses._service_model, responses._BOTOCORE_NAME
 

@@ -1,10 +1,9 @@
-"""Moto behind ASGI: for the services that only moto knows. Records in memory, canned results; nothing survives a
-restart.
+"""Moto as an ASGI application, for the services that only moto has. It keeps records in memory and returns canned
+results; nothing survives a restart.
 
-moto's own server needs Flask; its dispatcher for patched clients does not, and takes any request whose URL is AWS's. So
-each request is given AWS's host name and handed to it. moto's import costs a quarter of a second and tens of megabytes,
-and its work blocks:
-it is imported at the first request, and works in one thread of its own (its backends have no locks).
+moto's own server needs Flask. Its dispatcher for patched clients does not, and takes any request with an AWS URL. So
+each request gets AWS's host name and goes to the dispatcher. Importing moto takes 0.25 s and tens of megabytes, and its
+work blocks. So it is imported at the first request, and runs in one thread of its own (its backends have no locks).
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ class Moto:
         self._thread: ThreadPoolExecutor | None = None
 
     async def serve(self, host: str, region: str, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one HTTP request as ``{host}.{region}.amazonaws.com`` does.
+        """Answers one HTTP request like ``{host}.{region}.amazonaws.com``.
 
         Raises:
-            NotImplementedError: moto does not know the operation; nothing has been sent.
+            NotImplementedError: moto does not have the operation; nothing has been sent.
         """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="moto")
@@ -46,7 +45,7 @@ class Moto:
         await send_answer(send, Answer(status, dict(answered), content))
 
     def close(self) -> None:
-        """Ends the thread; what moto held is forgotten with the process."""
+        """Ends the thread; moto's state ends with the process."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None

@@ -1,8 +1,7 @@
-"""Requests that an emulator would grant although what they ask for cannot come about here: refused, with what to do
-instead.
+"""Refuses requests that an emulator would accept although they cannot work here, and says what to do instead.
 
-The emulators know nothing of skylift's ECS and Batch. A state machine that runs an ECS task would get a canned one, and
-a rule with an ECS target would say nothing and do nothing.
+The emulators do not know skylift's ECS and Batch. A state machine that runs an ECS task would get a canned one, and a
+rule with an ECS target would silently do nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 OURS = "ecs|batch|elasticloadbalancing(?:v2)?|mwaa|airflow"
-"""Services of skylift, as they stand in the ARN of an integration or a target."""
+"""Services of skylift, as named in the ARN of an integration or a target."""
 
 _TARGET = re.compile(rb'"(?:Arn|Target)"\s*:\s*"arn:aws[\w-]*:(?:ecs|batch):')
 _INTEGRATION = re.compile(rf"arn:aws[\w-]*:states:::(?:aws-sdk:)?(?:{OURS}):".encode())
@@ -22,7 +21,7 @@ _ECS_SCALING = re.compile(rb'"ServiceNamespace"\s*:\s*"ecs"')
 
 @dataclass(frozen=True)
 class RefusalRule:
-    """Operations whose request holds a pattern are refused with these words."""
+    """Operations that are refused with this message when the request contains a pattern."""
 
     operations: frozenset[str]
     pattern: re.Pattern[bytes]
@@ -72,7 +71,7 @@ _BY_SERVICE: Mapping[str, tuple[RefusalRule, ...]] = {
 }
 
 LOOKED_INTO = frozenset(_BY_SERVICE)
-"""Services whose requests must be read for this."""
+"""Services whose requests must be checked for this."""
 
 _REST = (
     ("scheduler", re.compile(r"/schedules/[^/]+"), {"POST": "CreateSchedule", "PUT": "UpdateSchedule"}),
@@ -81,11 +80,11 @@ _REST = (
 
 
 def not_here(service: str, operation: str, body: bytes) -> str:
-    """Why a request cannot be granted here, and what to do instead; "" if it can.
+    """Why a request cannot work here, and what to do instead; empty if it can.
 
     Args:
         service: the name in the signature.
-        operation: as AWS names it.
+        operation: AWS's name of it.
     """
     for rule in _BY_SERVICE.get(service, ()):
         if operation in rule.operations and rule.pattern.search(body):

@@ -1,7 +1,8 @@
-"""What an emulator calls done although nothing ran says so itself, in the field in which people look for a reason.
+"""Adds to an emulator's answer that nothing really ran, in the field in which people look for a reason.
 
-Of many services the emulators keep records only: an EMR step is COMPLETED, a SageMaker training job Completed, a second
-after it was made. The state stays what clients wait for. The reason beside it tells that no work was done.
+For many services the emulators keep only records: an EMR step is COMPLETED, a SageMaker training job Completed, one
+second after its creation. The state stays, because clients wait for it. The reason next to it says that no work was
+done.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ Ran = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True)
 class UnrunClaim:
-    """A state in an answer that work was done, or that something is there.
+    """A state in an answer that claims that work was done, or that something exists.
 
     Attributes:
         state: dotted path to the state, within any object of the answer.
-        reason: dotted path to the reason, within the same object. It is made when it is missing, and kept when it has a
-            text.
-        states: the states that claim it; empty: all.
-        replaces: whether the emulator's own text there is made up, too.
+        reason: dotted path to the reason, within the same object. A missing one is added; one with a text is kept.
+        states: the states that make the claim; empty: all.
+        replaces: whether the emulator's own text is made up as well, and is replaced.
     """
 
     state: str
@@ -74,28 +74,28 @@ CLAIMS: Mapping[str, tuple[UnrunClaim, ...]] = {
     ),
     "synthetics": _claims("Status.StateReason", "Status.State"),
 }
-"""By the name in the signature. Services that are not here have no such field, or run what they are asked to."""
+"""By the name in the signature. Services not in this table have no such field, or really run the work."""
 
 
 def telling(service: str, send: Send, ran: Ran) -> Send:
-    """``send``, with the reasons put into a JSON answer of this service on its way.
+    """``send``, but with the reasons added to a JSON answer of this service.
 
     Args:
-        ran: whether an object of the answer is of something that really ran.
+        ran: whether an object of the answer belongs to something that really ran.
     """
     claims = CLAIMS.get(service)
     return _Telling(claims, send, ran) if claims else send
 
 
 def glue_ran(glue: Any, job_name: str) -> bool:
-    """Whether ministack's Glue (its module, in scope) really runs this job: a Python shell script that is there."""
+    """Whether ministack's Glue (its module, in scope) really runs this job: a Python shell script that exists."""
     job = glue._jobs.get(job_name) or {}
     script = glue._resolve_script(job.get("Command", {}).get("ScriptLocation", "")) if job else None
     return bool(script) and str(script).endswith(".py") and not glue._is_spark_job(job)
 
 
 class _Telling:
-    """Holds an answer back until it is whole: only then can it be read."""
+    """Holds an answer back until it is complete and can be read."""
 
     def __init__(self, claims: tuple[UnrunClaim, ...], send: Send, ran: Ran) -> None:
         self._claims = claims

@@ -1,9 +1,7 @@
-"""The rest of AWS: everything that skylift does not serve itself, from emulators inside this process, behind one
-adapter.
+"""All AWS services that skylift does not implement itself, from emulators inside this process, behind one adapter.
 
-``table.TABLE`` says which service is served by which; ``ministack`` and ``moto`` are the two that serve.
-Signatures have been checked by the wire before a request comes here; ``find`` gives it the keys that IAM and STS
-issued.
+``table.TABLE`` says which emulator (``ministack`` or ``moto``) serves a service. The wire has checked signatures before
+a request gets here; ``find`` gives it the keys that IAM and STS issued.
 """
 
 from __future__ import annotations
@@ -32,7 +30,8 @@ from skylift.wire.provider import Caller
 from skylift.wire.signing.keys import Key
 
 ADMINISTRATION = ("/_ministack", "/_localstack", "/moto-api")
-"""The emulators' own addresses (one of them wipes everything): not AWS's, so not served. No bucket can be named so."""
+"""The emulators' own addresses (one deletes everything). AWS has none of them, so they are refused. No bucket can have
+such a name."""
 
 SIGNING_PARAMETERS = frozenset(
     f"X-Amz-{name}"
@@ -49,12 +48,12 @@ class RestOfAws:
     """
 
     def __init__(self, home: Path, account: str, region: str, endpoint: str = ENDPOINT) -> None:
-        """Nothing is imported or opened before ``start``.
+        """Imports and opens nothing; ``start`` does.
 
         Args:
-            home: folder of ours alone; made with mode 0700.
+            home: a folder used by nobody else; created with mode 0700.
             account: twelve digits.
-            region: where in-process calls act, and unsigned requests.
+            region: for in-process calls and unsigned requests.
             endpoint: the address that users see, for the URLs of queues.
         """
         self._account = account
@@ -64,7 +63,7 @@ class RestOfAws:
         self._edge = Edge()
 
     async def start(self) -> None:
-        """Loads what was saved. Raises ``Refused`` if another one runs in this process."""
+        """Loads the saved state. Raises ``Refused`` if another one runs in this process."""
         await self._ministack.start()
 
     async def stop(self) -> None:
@@ -73,7 +72,7 @@ class RestOfAws:
         await self._ministack.stop()
 
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
-        """ASGI: one request of a service that is not ours."""
+        """ASGI: one request to a service that skylift does not implement."""
         if scope["type"] != "http":
             return
         wanted = scope_of(scope["headers"], scope.get("query_string", b""))
@@ -95,7 +94,7 @@ class RestOfAws:
             await self._emulated(wanted, row, scope, receive, send)
 
     async def _looked_into(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
-        """A request that may ask for what cannot come about here."""
+        """Serves a request that may ask for something that cannot work here."""
         body = await read_body(receive, MOST_BUFFERED_BYTES)
         target = next((value for name, value in scope["headers"] if name.lower() == b"x-amz-target"), b"")
         operation = operation_of(wanted.service, scope["method"], scope["path"], target.decode("latin-1"))
@@ -116,14 +115,14 @@ class RestOfAws:
             await self._ministack.app(scope, receive, told)
 
     def _ran(self, wanted: Scope, told: Mapping[str, Any]) -> bool:
-        """Whether an emulator really did what an object of its answer says."""
+        """Whether an emulator really did what an object of its answer claims."""
         if wanted.service == "glue":
             with self._ministack.scope(wanted.region):
                 return glue_ran(self._ministack.service("glue"), str(told.get("JobName", "")))
         return wanted.service == "athena" and told.get("StatementType") == "DDL"
 
     async def _sts(self, scope: Message, receive: Receive, send: Send) -> None:
-        """STS, but for "who am I": of the keys that skylift itself issued, only the wire knows whose they are."""
+        """STS. GetCallerIdentity is an exception: only the wire knows the owner of keys that skylift itself issued."""
         body = await read_body(receive, MOST_BUFFERED_BYTES)
         caller: Caller = scope["skylift.caller"]
         if b"Action=GetCallerIdentity" in body and not self._ministack.issued(caller.access_key):
@@ -132,7 +131,7 @@ class RestOfAws:
             await self._ministack.app(scope, replayed(body, receive), send)
 
     def served_by(self, service: str) -> str | None:
-        """``ministack`` or ``moto``, by a service's signing name or boto3's name; ``None``: not served here."""
+        """``ministack`` or ``moto``, by a service's signing name or boto3 name; ``None`` when nobody serves it."""
         row = served(service)
         return str(row.server) if row is not None and row.server is not Emulator.SKYLIFT else None
 
@@ -145,17 +144,17 @@ class RestOfAws:
         create_group: bool = False,
         region: str = "",
     ) -> None:
-        """Writes to CloudWatch Logs, as ECS's ``awslogs`` driver does: the stream is made when it is missing.
+        """Writes to CloudWatch Logs like ECS's ``awslogs`` driver: creates a missing stream.
 
         Args:
             group: log group.
             stream: log stream.
             events: each with ``timestamp`` (milliseconds since the epoch) and ``message``, as in PutLogEvents.
-            create_group: make the group too when it is missing (``awslogs-create-group``).
+            create_group: create a missing group too (``awslogs-create-group``).
             region: default is ours.
 
         Raises:
-            Refused: the group is not there.
+            Refused: the group does not exist.
             OSError: the journal cannot be written (a full disk).
         """
         self.create_log_stream(group, stream, create_group=create_group, region=region)
@@ -163,12 +162,13 @@ class RestOfAws:
         self._ministack.log("PutLogEvents", request, region)
 
     def put_metrics(self, measured: Iterable[Measured]) -> None:
-        """Values of AWS's own metrics, whose namespaces nobody else may write on AWS. Raises ``OSError``: a full
-        disk."""
+        """Stores values of AWS's own metrics, whose namespaces AWS reserves. Raises ``OSError`` when the disk is
+        full."""
         self._ministack.put_metrics(measured)
 
     def create_log_stream(self, group: str, stream: str, *, create_group: bool = False, region: str = "") -> None:
-        """Makes a log stream if it is missing. Raises ``Refused`` if its group is not there and not to be made."""
+        """Creates a log stream if it is missing. Raises ``Refused`` if its group is missing and ``create_group`` is
+        off."""
         self._ministack.check("cloudwatch_logs")
         groups = self._ministack.service("cloudwatch_logs")._log_groups
         with self._ministack.scope(region):
@@ -204,8 +204,8 @@ class RestOfAws:
         return _value_of(secret, text, json_key) if json_key else text
 
     def parameter_value(self, parameter: str) -> str:
-        """An SSM parameter's (decrypted) value, by name or ARN, as ECS's ``secrets`` mean it. Raises ``Refused``: not
-        there."""
+        """An SSM parameter's (decrypted) value, by name or ARN, as in ECS's ``secrets``. Raises ``Refused`` when it
+        does not exist."""
         name = parameter.partition(":parameter")[2] if parameter.startswith("arn:") else parameter
         request = {"Name": name, "WithDecryption": True}
         self._ministack.check("ssm")
@@ -223,12 +223,12 @@ class RestOfAws:
         self._ministack.put_event(event)
 
     async def events_kept(self) -> None:
-        """Returns once what delivered events left in queues is on the disk. Raises ``OSError`` or ``Damaged``: it is
-        not."""
+        """Returns once the messages of delivered events are on the disk. Raises ``OSError`` or ``Damaged`` when they
+        are not."""
         await self._ministack.saved("sqs")
 
     def damage(self) -> list[Damage]:
-        """What cannot be read of what was saved; it is refused, and not overwritten."""
+        """The saved state that cannot be read; it is refused, and not overwritten."""
         return self._ministack.damage()
 
     def find(self, access_key: str, session_token: str) -> Key | None:
@@ -237,16 +237,16 @@ class RestOfAws:
 
 
 def _bucket_named_health(scope: Message, wanted: Scope) -> Message:
-    """ministack answers ``/health`` with its own page. In a request to S3 (only signed ones come here) it is a bucket,
-    which may also end with a slash."""
+    """ministack answers ``/health`` with its own page. In a request to S3 (only signed ones get here) it is a bucket. A
+    slash at the end makes it one for ministack, too."""
     if (wanted.service or "s3") != "s3" or scope["path"] != "/health":
         return scope
     return {**scope, "path": "/health/", "raw_path": b"/health/"}
 
 
 def _signed_by_header(scope: Message) -> Message:
-    """A presigned request as if it had been signed by header: the wire has checked it, ministack's own check knows no
-    keys."""
+    """A presigned request, rewritten as if signed by header: the wire has checked it, and ministack's own check does
+    not know the keys."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     credential = dict(pairs).get("X-Amz-Credential")
     if credential is None:
@@ -294,7 +294,7 @@ async def _not_served(scope: Message, wanted: Scope, send: Send) -> None:
 
 
 async def _refuse(scope: Message, wanted: Scope, message: str, send: Send) -> None:
-    """An error in the protocol of the service. 501, which no SDK tries again."""
+    """An error in the service's protocol, with status 501, which no SDK retries."""
     asked = {name.lower(): value for name, value in scope["headers"]}
     fault = f"<Code>NotImplemented</Code><Message>{escape(message)}</Message>"
     if wanted.service in {"", "s3"}:

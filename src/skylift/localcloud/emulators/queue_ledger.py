@@ -1,9 +1,9 @@
-"""The journal of SQS: what came into queues, and what went, is on the disk before the answer, however much the queues
-hold.
+"""The journal of SQS: what was added to or removed from queues is on the disk before the answer, however much the
+queues contain.
 
-Queues are looked at before an operation and after it; the difference is a few lines, one for each queue that has
-changed. What an operation changed can so be undone when the disk is full, and nothing else with it. A look costs next
-to nothing for a queue that is as it was or that messages were added to; one that lost messages is gone through.
+Queues are compared before and after an operation; the difference is a few lines, one for each changed queue. So an
+operation can be undone when the disk is full, and nothing else with it. Comparing is almost free for a queue that is
+unchanged or only grew; a queue that lost messages is compared message by message.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ Queue = dict[str, Any]
 Line = dict[str, Any]
 Undo = Callable[[], None]
 _RECEIVED = ("receive_count", "visible_at", "receipt_handle", "first_receive_at")
-"""Members of a message that a receiver changes; a queue may deliver twice, so they are written a moment later."""
+"""Members of a message that receiving changes. A queue may deliver twice, so they may be written a moment later."""
 
 
 @dataclass
 class _Known:
-    """A queue as it was written last.
+    """A queue as it was last written.
 
     Attributes:
         queue: ministack's own record.
-        listed: ministack's own list of messages. It is added to, or emptied; one that loses some is made anew.
-        length: of that list, as it was.
+        listed: ministack's own list of messages. Messages are appended, or all removed; to remove some, ministack makes
+            a new list.
+        length: of that list, at that time.
         members: all but the messages, each dictionary copied.
         messages: by id, in order; ministack's own.
-        received: message id to what its receivers had made of it.
+        received: from a message's id to what its receivers have changed.
     """
 
     queue: Queue
@@ -44,11 +45,11 @@ class _Known:
 
 
 class QueueLedger:
-    """Writes down what becomes of queues.
+    """Writes the changes of queues.
 
     Args:
         queues: ministack's queues: (account, region, URL) to queue.
-        reindex: has ministack look at the queues' names again.
+        reindex: makes ministack rebuild its index of the queues' names.
     """
 
     def __init__(self, queues: dict[Any, Queue], reindex: Callable[[], None], journal: Journal) -> None:
@@ -59,7 +60,7 @@ class QueueLedger:
         self._owed: list[Line] = []
 
     def load(self, lines: Iterator[Line]) -> bool:
-        """Plays what was written since the whole, and takes it all for known. Says whether there was anything."""
+        """Replays the lines since the whole file, and takes the result as known. Returns whether there were any."""
         played = False
         for line in lines:
             played = True
@@ -69,15 +70,15 @@ class QueueLedger:
         return played
 
     def note(self) -> None:
-        """Notices what others than the operation that now begins have changed; written with the next line."""
+        """Finds changes made by others than the operation that now begins; they are written with the next line."""
         self._owed += [line for line, _ in self._look()]
 
     def keep(self) -> Undo:
-        """Writes what an operation has changed since ``note``. Returns how to undo it, for when others' part of it
-        fails.
+        """Writes what an operation has changed since ``note``. Returns a function that undoes it, for when another
+        service's part of the operation fails.
 
         Raises:
-            OSError: it cannot be written; then it is undone.
+            OSError: it cannot be written, and has been undone.
         """
         changes = list(self._look())
 
@@ -106,14 +107,14 @@ class QueueLedger:
         return take_back
 
     def write(self) -> None:
-        """Writes all that has changed, receivers' marks too. Raises ``OSError``: then it is owed."""
+        """Writes all changes, receivers' marks too. Raises ``OSError``; the changes are then written later."""
         self.note()
         self._owed += list(self._marks())
         self._append(self._owed)
         self._owed.clear()
 
     def whole_is_written(self) -> None:
-        """The whole, as it is now, is being written: the lines of before are of no use to it."""
+        """The whole state is being written as it is now: earlier lines are not needed."""
         self._owed.clear()
         self._known.clear()
         for _ in self._look():
@@ -123,7 +124,7 @@ class QueueLedger:
         return self._journal.append(*lines) if lines else -1
 
     def _look(self) -> Iterator[tuple[Line, Undo]]:
-        """Each queue that is not as it is known, as a line; after that it is known as it is."""
+        """Yields a line for each queue that differs from what is known, and takes the new state as known."""
         for key in [key for key in self._known if key not in self._queues]:
             known = self._known.pop(key)
             yield {"queue": key, "gone": True}, partial(self._put_back, key, known)
@@ -162,7 +163,7 @@ class QueueLedger:
                 for name, one in known.messages.items()
                 if (mark := tuple(one.get(member) for member in _RECEIVED)) != known.received.get(name)
             }
-            # One that was written whole, and that nobody has received since, needs no mark.
+            # A message that was written whole, and that nobody has received since, needs no mark.
             told = {name: mark for name, mark in marks.items() if name in known.received or mark[0]}
             known.received = {name: one for name, one in known.received.items() if name in known.messages} | marks
             if told:
@@ -205,7 +206,7 @@ def _list_anew(known: _Known) -> None:
 
 
 def _compare_members(known: _Known, line: Line) -> Undo:
-    """What has changed; of a member that is a dictionary (deduplication, tags) only its items."""
+    """The changed members; of a dictionary (deduplication, tags) only the changed items."""
     before, now = known.members, {name: value for name, value in known.queue.items() if name != "messages"}
     changed: dict[str, Any] = {}
     for name, value in now.items():

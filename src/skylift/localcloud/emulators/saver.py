@@ -1,12 +1,11 @@
-"""Saves what services hold in memory: before the answer what was promised, soon after whatever else has changed, and
-whole at the end.
+"""Saves the state that services hold in memory: what must be on the disk, before the answer; everything else soon
+after, and again at the end.
 
-A snapshot is taken on the event loop (so that it is consistent) and written beside it, into a new file that then
-replaces the old. What ``keep`` is told of is on the disk when it returns. When it cannot be written, the state in
-memory goes back to what is on the disk, and everybody whose change is lost with that is told. Of the rest (``touch``),
-a process that is killed loses at most what changed in the last ``DELAY_SECONDS``, or, when saving is slow, in
-``COST_FACTOR`` times as long as it takes. Nothing is synced: a killed process loses nothing that it has written, only a
-machine without power does.
+A snapshot is taken on the event loop (so that it is consistent) and written off it, to a new file that then replaces
+the old one. After ``keep`` returns, the state is on the disk. When it cannot be written, memory returns to the state on
+the disk, and every caller whose change is lost gets an error. For the rest (``touch``), a killed process loses at most
+the changes of the last ``DELAY_SECONDS``, or, when saving is slow, of ``COST_FACTOR`` times as long as saving takes.
+There is no fsync: a killed process loses nothing that it has written, but a power failure may.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from typing import Any, Protocol
 from skylift.localcloud.state_file import replace_file, write_beside
 
 DELAY_SECONDS = 1.0
-"""From a change to its snapshot: a burst of changes is one write."""
+"""Delay from a change to its snapshot, so that a burst of changes is one write."""
 
 COST_FACTOR = 20.0
-"""A service's snapshots that nobody waits for take at most one part in so many of the time."""
+"""A service's snapshots for which nobody waits take at most 1/``COST_FACTOR`` of the time."""
 
 SWEEP_SECONDS = 30.0
-"""How often everything is looked at, for changes that no request made (schedules that fired, deliveries)."""
+"""How often all services are checked for changes that no request made (schedules, deliveries)."""
 
 RETRY_SECONDS = 5.0
-"""After a write that failed (a full disk)."""
+"""Delay after a failed write (a full disk)."""
 
 _log = logging.getLogger("skylift.localcloud.emulators.others")
 Waiting = list[asyncio.Future[None]]
 
 
 class States(Protocol):
-    """What there is to save."""
+    """The state to save."""
 
     def keys(self) -> Iterable[str]:
         """What is in memory now; a key is a file's name without ``.json``."""
@@ -55,11 +54,11 @@ class States(Protocol):
         ...
 
     def written(self, key: str) -> None:
-        """The file is on the disk as of the last snapshot."""
+        """The last snapshot is on the disk."""
         ...
 
     def roll_back(self, key: str) -> None:
-        """Takes what is on the disk for the state again."""
+        """Replaces the state in memory with the one on the disk."""
         ...
 
 
@@ -68,8 +67,8 @@ class _Record:
     """One key.
 
     Attributes:
-        waiting: want to know when it is saved, and wait as long as it takes.
-        promised: have changed it, and must know now whether that is on the disk.
+        waiting: callers that wait until it is saved, however long it takes.
+        promised: callers that changed it and must know now whether it could be saved.
     """
 
     due: float | None = None
@@ -81,8 +80,7 @@ class _Record:
 
 
 class Saver:
-    """Writes ``{folder}/{key}.json`` for every key that was touched; ``unswept`` ones only when touched, and at the
-    end."""
+    """Writes ``{folder}/{key}.json`` for every touched key; the ``unswept`` ones only when touched, and at the end."""
 
     def __init__(
         self,
@@ -100,7 +98,7 @@ class Saver:
         self._next_sweep = monotonic() + SWEEP_SECONDS
 
     def touch(self, *keys: str) -> None:
-        """Says that these have changed. On the event loop; costs nothing."""
+        """Marks these as changed. On the event loop; costs nothing."""
         for key in keys:
             record = self._records.setdefault(key, _Record())
             if record.due is None:
@@ -108,22 +106,22 @@ class Saver:
                 self._bell.set()
 
     async def keep(self, *keys: str) -> None:
-        """Says that these have changed, and returns once all are on the disk. Many who wait share one write.
+        """Marks these as changed, and returns once all are on the disk. Callers that wait share one write.
 
         Raises:
-            OSError: one cannot be written (a full disk). Then none is, and all are in memory as they are on the disk.
+            OSError: one cannot be written (a full disk). Then none is, and memory returns to the state on the disk.
         """
         futures = {key: asyncio.get_running_loop().create_future() for key in sorted(set(keys))}
         for key, future in futures.items():
             self._records.setdefault(key, _Record()).promised.append(future)
         if futures:
-            # A task of its own: whoever waits may be cancelled, and the write goes on.
+            # A separate task: the caller may be cancelled, and the write continues.
             await asyncio.shield(asyncio.ensure_future(self._save(list(futures), unless=futures.values())))
         for future in futures.values():
             future.result()
 
     async def saved(self, key: str) -> None:
-        """Touches this one, and returns once it is saved as it is now (or later)."""
+        """Marks this one as changed, and returns once its current (or a later) state is saved."""
         self.touch(key)
         future = asyncio.get_running_loop().create_future()
         self._records[key].waiting.append(future)
@@ -146,14 +144,14 @@ class Saver:
                 continue
 
     async def save_due(self) -> None:
-        """Saves what is due now."""
+        """Saves what is due."""
         now = self._monotonic()
         for key in [key for key, record in self._records.items() if record.due is not None and record.due <= now]:
             await self._save([key])
 
     async def save_all(self) -> None:
-        """Saves everything that is in memory. Raises ``OSError`` when a file cannot be written, after all others
-        were."""
+        """Saves everything in memory. Raises ``OSError`` when a file cannot be written, after all others were
+        written."""
         trouble: Exception | None = None
         for key in self._states.keys():  # noqa: SIM118  # not a dict
             trouble = await self._save([key]) or trouble
@@ -165,7 +163,7 @@ class Saver:
         return min([self._next_sweep, *dues])
 
     async def _save(self, keys: Sequence[str], *, unless: Iterable[asyncio.Future[None]] = ()) -> Exception | None:
-        """Writes all of these or none, unless all who ask have been answered meanwhile. Returns what went wrong."""
+        """Writes all of these or none, unless all callers have been answered meanwhile. Returns the error."""
         futures = list(unless)
         async with AsyncExitStack() as held:
             for key in keys:
@@ -198,24 +196,24 @@ class Saver:
     ) -> None:
         for key, record in records.items():
             waiting, promised = asked[key]
-            promised += record.promised  # they changed it while the write failed, and go back with it
+            promised += record.promised  # these changed it while the write failed, and are rolled back with it
             record.promised = []
             record.waiting += waiting
             if promised:
                 self._states.roll_back(key)
-            # A traceback only where it is a bug: a full disk is the user's to mend.
+            # A traceback only for a bug: a full disk is for the user to repair.
             cause = None if isinstance(error, OSError) else error
             what = "what was asked is undone" if promised else "it will be tried again"
             _log.warning("%s.json cannot be saved, %s: %r", self._folder / key, what, error, exc_info=cause)
             for future in promised:
                 if not future.done():
                     future.set_exception(error)
-                    future.exception()  # whoever asked may be gone: that is no news for the log
+                    future.exception()  # the caller may be gone; the log needs no message about that
             record.not_before = self._monotonic() + RETRY_SECONDS
             self.touch(key)
 
     def _write(self, snapshots: Mapping[str, Any]) -> dict[str, bytes]:
-        """Room on the disk is taken for all before any of them is replaced."""
+        """Takes disk space for all files before it replaces any."""
         digests: dict[str, bytes] = {}
         beside: dict[Path, Path] = {}
         try:

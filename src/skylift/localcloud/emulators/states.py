@@ -1,7 +1,7 @@
-"""The state of ministack's services: loaded, with what is damaged set apart; copied to be saved; taken back when it
-cannot be.
+"""The state of ministack's services: loads it, with damaged parts set apart; copies it for saving; restores it when
+saving fails.
 
-Belongs with ``ministack.py`` to the files that know ministack's insides.
+Like ``ministack.py``, this file depends on ministack's internals.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from skylift.localcloud.emulators.whole_file import journal_number, read_whole, 
 
 S3, SQS, LOGS, SESSIONS = "s3", "sqs", "cloudwatch_logs", "sts_sessions"
 FOLD_BYTES = 1_000_000
-"""SQS's journal is folded into the whole once it is longer than this, and than the whole."""
+"""SQS's journal is compacted into the whole file once it is longer than this, and than the whole."""
 
 TRIMMED = frozenset({"acm", "documentdb", "dsql", "ec2", "ecs", "eks", "elasticache", "lambda", "mwaa", "rds"})
-"""Whose ``get_state`` takes something out of its copy: these must be given a copy."""
+"""Services whose ``get_state`` removes something from its copy: they must get a real copy."""
 
 _KEEPS_FILES = {"cognito": "_POOL_KEYS_DIR"}
-"""Whose ``reset`` removes files; the folder's name in the module."""
+"""Services whose ``reset`` deletes files, with the folder's name in the module."""
 
 _TRIES = 5
 _log = logging.getLogger("skylift.localcloud.emulators.others")
@@ -39,7 +39,7 @@ _log = logging.getLogger("skylift.localcloud.emulators.others")
 
 @dataclass(frozen=True)
 class _Taken:
-    """A state to be written: as JSON already, or as a copy to be made JSON of; the journal that goes on from it."""
+    """A state to write: JSON already, or a copy still to encode; and the number of the journal that continues it."""
 
     state: Any
     journal: int | None = None
@@ -49,12 +49,12 @@ class ServiceStates:
     """What the saver saves (``saver.States``).
 
     Attributes:
-        damage: state's name to what is wrong with its file. Such a state is neither served nor written.
-        objects: sidecar of an S3 object to what is wrong with it.
+        damage: from a state's name to the damage of its file. Such a state is neither served nor written.
+        objects: from an S3 object's sidecar to its damage.
         journal: of CloudWatch Logs.
         ledger: of SQS.
         folder: of all state.
-        folding: whether SQS is to be written whole: at the end.
+        folding: whether to write SQS whole, at the end.
     """
 
     def __init__(self, folder: Path, server: Any, persistence: Any) -> None:
@@ -76,7 +76,7 @@ class ServiceStates:
         self.ledger = QueueLedger(sqs._queues._data, reindex, self._queue_lines)
 
     def load(self) -> None:
-        """Reads all there is; what cannot be read stands in ``damage``. But for the lines of the logs' journal."""
+        """Reads everything but the lines of the logs' journal; what cannot be read goes to ``damage``."""
         self.objects.update(load_objects(self._module(S3), str(self.folder / S3)))
         for key, module in self._server._state_map.items():
             if self._path(key).exists():
@@ -87,18 +87,18 @@ class ServiceStates:
             self._play_queues()
 
     def broken(self, key: str, damage: Damage) -> None:
-        """A state is not to be served: its file, or its journal, cannot be read."""
+        """Stops serving a state whose file or journal cannot be read."""
         self.damage[key] = damage
         _log.error("%s", damage)
 
-    # What the saver asks.
+    # Called by the saver.
 
     def keys(self) -> Iterable[str]:
         """Services in memory."""
         return [*self._server._build_persistence_save_dict(), SESSIONS]
 
     def snapshot(self, key: str) -> Any:
-        """A service's state; for logs also the number of the journal that goes on from it."""
+        """A service's state; for logs also the number of the journal that continues it."""
         if key in self.damage:
             return None
         if key == SESSIONS:
@@ -124,15 +124,15 @@ class ServiceStates:
         return whole(self._version(key), payload, snapshot.journal)
 
     def written(self, key: str) -> None:
-        """The journal before a whole is not needed any more (that of the logs may be, for a moment: see
+        """Removes the journal before a whole file (the logs' journal may be needed for another moment: see
         ``LogKeeping``)."""
         if key == SQS:
             self._queue_lines.forget_before(journal_number(self._path(SQS)))
 
     def roll_back(self, key: str) -> None:
-        """As after a restart of this service alone."""
+        """Restores the state as after a restart of this service alone."""
         try:
-            if key not in {LOGS, SQS}:  # these write before they answer, and undo by themselves
+            if key not in {LOGS, SQS}:  # these write before they answer, and undo their own changes
                 self._take_back(key)
         except Exception:  # noqa: BLE001 - whoever asked is told of the full disk, not of this
             _log.exception("the state of %s cannot be taken back", key)
@@ -174,7 +174,7 @@ class ServiceStates:
                 self._module(module)._sessions.update(saved)
                 return
             loaded = self._module(module)
-            # Lambda's own tidies up the code of functions that it does not know yet.
+            # Lambda's own reset deletes the code of functions that it does not know yet.
             known = {"functions"} if key == "lambda" else set(loaded.get_state() or ())
             if saved and known and not known & set(saved):
                 raise ValueError("it holds nothing that it should")
@@ -202,15 +202,15 @@ class ServiceStates:
         return read_whole(self._path(key), self._version(key), hook, *_words(key))
 
     def _queues_fold(self) -> bool:
-        """Writes what has changed to the journal; says whether the whole is to be written."""
+        """Writes the changes to the journal; returns whether the whole file must be written."""
         path = self._path(SQS)
         self.ledger.write()
         size = path.stat().st_size if path.exists() else 0
         return self.folding or self._queue_lines.size > max(FOLD_BYTES, size)
 
     def _taken(self, key: str, take: Any) -> _Taken | None:
-        """As JSON at once, without ``get_state``'s deep copy, which takes ten times as long; a copy of what must be
-        given one."""
+        """Encodes at once, without ``get_state``'s deep copy, which takes ten times as long; a service that needs a
+        real copy gets one."""
         if key in TRIMMED:
             state = take()
             return _Taken(state) if state is not None else None
@@ -219,7 +219,7 @@ class ServiceStates:
             try:
                 state = _live(module, take)
                 return _Taken(self._json(state)) if state is not None else None
-            except RuntimeError:  # a thread of ministack's has changed it meanwhile
+            except RuntimeError:  # one of ministack's threads changed it meanwhile
                 if not left:
                     raise
         return None
@@ -238,13 +238,13 @@ class ServiceStates:
 
 
 class _NoCopy:
-    """Stands for the module ``copy``: what is made JSON of at once need not be copied before."""
+    """Replaces the module ``copy``: what is encoded at once needs no copy."""
 
     copy = staticmethod(copy.copy)
 
     @staticmethod
     def deepcopy(value: Any, _memo: Any = None) -> Any:
-        """The same."""
+        """Returns the same object."""
         return value
 
 
@@ -259,7 +259,7 @@ def _live(module: Any, take: Any) -> Any:
 
 
 def _take_back_buckets(s3: Any, saved: Mapping[str, Any]) -> None:
-    """Everything of buckets but their objects, which are files."""
+    """Restores the buckets without their objects, which are files."""
     kept = saved["buckets_meta"]._data if "buckets_meta" in saved else {}
     buckets = s3._buckets._data
     for name in [name for name, record in buckets.items() if name not in kept and not record["objects"]]:
@@ -274,7 +274,7 @@ def _take_back_buckets(s3: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _words(key: str) -> tuple[str, str]:
-    """What a state holds, and what is without it."""
+    """What a state contains, and what is missing without it."""
     names = {SESSIONS: "sts", "lambda": "lambda", "lambda_durable": "lambda", "ses_v2": "ses"}
     name = names.get(key) or next((row.names[0] for row in TABLE if row.module == key), key)
     if key == LOGS:

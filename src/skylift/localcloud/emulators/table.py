@@ -1,8 +1,8 @@
-"""Which AWS service is served by which emulator: one table, from which routing and documents come.
+"""The table of AWS services and their emulators. Routing and documents are made from it.
 
-Skylift writes ECS, Batch, Elastic Load Balancing and MWAA itself (the wire hands them to their providers before this
-table is asked).
-Everything else is not ours: ministack serves what must survive a restart, moto what ministack lacks.
+Skylift implements ECS, Batch, Elastic Load Balancing and MWAA itself (the wire gives them to their providers before it
+reads this table). Of the others, ministack serves those whose state must survive a restart, and moto what ministack
+lacks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 
 class Emulator(StrEnum):
-    """Who answers."""
+    """Which emulator answers."""
 
     SKYLIFT = "skylift"
     MINISTACK = "ministack"
@@ -24,7 +24,7 @@ class Emulator(StrEnum):
 
 
 class Depth(StrEnum):
-    """What an answer is worth."""
+    """How much an answer can be relied on."""
 
     WORKS = "works"
     ANSWERS = "answers"
@@ -55,13 +55,13 @@ class Served:
 
     Attributes:
         names: the name in the signature's scope first, then other names of the same service (boto3's).
-        server: who answers.
-        depth: ``works``: does what AWS does, as far as one machine can; ``answers``: keeps records and gives canned
-            results, nothing runs behind it.
+        server: the emulator.
+        depth: ``works``: does what AWS does, as far as one machine can; ``answers``: keeps records and returns canned
+            results, nothing really runs.
         keeps: what survives a restart of skylift.
-        module: ministack's module (for what must be saved), when it is not the name.
-        host: first labels of AWS's host name, when they are not the name (moto finds services by host).
-        note: what the answers of this service leave out; of a refused one, what to use instead.
+        module: ministack's module (for saving), when it differs from the name.
+        host: first labels of AWS's host name, when they differ from the name (moto finds services by host).
+        note: what the answers of this service leave out; for a refused service, what to use instead.
     """
 
     names: tuple[str, ...]
@@ -195,12 +195,12 @@ _BY_NAME = {name: row for row in TABLE for name in row.names}
 
 
 def served(service: str) -> Served | None:
-    """The row of a service, by the name in its signature or boto3's name. ``None``: nobody serves it."""
+    """The row of a service, by its signing name or boto3 name. ``None`` when nobody serves it."""
     return _BY_NAME.get(service)
 
 
 def forgetful() -> list[str]:
-    """Names of the services that keep nothing over a restart."""
+    """Names of the services whose state is lost at a restart."""
     return [row.names[0] for row in TABLE if row.keeps == NOTHING and row.server is not Emulator.NOBODY]
 
 
@@ -228,7 +228,7 @@ def page() -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a request's signature says that it is for; all empty when it is not signed."""
+    """The service that a request's signature names; all fields are empty when it is not signed."""
 
     access_key: str = ""
     region: str = ""

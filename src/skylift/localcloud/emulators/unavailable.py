@@ -1,4 +1,4 @@
-"""Errors of the emulated services that are not the caller's fault: in the service's own words, with what its owner can
+"""Errors of the emulated services that are not the caller's fault, in the service's own format, with what the owner can
 do."""
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _PREFERRED = ("Unavailable", "Internal", "ServiceFailure", "ServerError", "Serve
 
 
 def cannot_write(module: str, error: Exception) -> Answer:
-    """The disk does not take a change. It was undone."""
+    """A change could not be written to the disk. It was undone."""
     text = f"The local cloud cannot write this to its disk, so it was not done: {error}. Free some space and try again."
     return unavailable(module, text)
 
 
 def is_damaged(module: str, text: str) -> Answer:
-    """What was asked for stands in a file that cannot be read."""
+    """The requested state is in a file that cannot be read."""
     return unavailable(module, text)
 
 
 def unavailable(module: str, text: str) -> Answer:
-    """An error with status 5xx, as the service of ministack's module writes it."""
+    """An error with status 5xx, in the format of the service of ministack's module."""
     service = _service(module)
     code, status = _code(service)
     request = str(uuid.uuid4())
@@ -70,7 +70,7 @@ def _code(service: str) -> tuple[str, int]:
     faults = {}
     for shape in shapes:
         error = shape.metadata.get("error", {})
-        fault = shape._shape_model.get("fault")  # botocore has it, and does not hand it out
+        fault = shape._shape_model.get("fault")  # botocore reads it, but has no public attribute for it
         status = int(error.get("httpStatusCode", 500 if fault else 400))
         if status >= 500:
             faults[str(error.get("code", shape.name))] = status

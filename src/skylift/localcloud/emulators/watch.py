@@ -1,8 +1,7 @@
-"""Stands around every operation of ministack: refuses what is damaged, and answers only once what has changed is on the
-disk.
+"""Wraps every operation of ministack: refuses damaged state, and answers only once the changes are on the disk.
 
-The third file that knows ministack's insides, beside ``ministack.py`` and ``states.py``. Requests have been decoded
-already here.
+Like ``ministack.py`` and ``states.py``, this file depends on ministack's internals. Requests have been decoded already
+here.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from skylift.localcloud.emulators.states import LOGS, S3, SESSIONS, SQS, Service
 from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_damaged
 
 NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
-"""Operations on logs that change no logs; a live tail goes on while others are served."""
+"""Operations on logs that change no logs; a live tail continues while others are served."""
 
 MOST_LOG_RECORDS = 2_000
 
 Operation = Callable[..., Awaitable[Answer]]
-"""Given method, path, headers, body and query."""
+"""Gets method, path, headers, body and query."""
 
 
 class ChangeWatch:
-    """Puts itself around all operations."""
+    """Wraps all operations."""
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class ChangeWatch:
         server._get_module = self._module
 
     def _module(self, name: str) -> Any:
-        """As ministack's ``_get_module``, through which all requests go, to whichever of its modules."""
+        """Replaces ministack's ``_get_module``, through which all requests go to their module."""
         module = self._get(name)
         if name in self._keys and name not in self._watched and hasattr(module, "handle_request"):
             self._watched.add(name)
@@ -78,7 +77,7 @@ class ChangeWatch:
             for name in names:
                 if name in self._states.damage:
                     return is_damaged(keys[0], str(self._states.damage[name]))
-            if asyncio.get_running_loop() is not self._loop:  # a thread of ministack's, with a loop of its own
+            if asyncio.get_running_loop() is not self._loop:  # one of ministack's threads, with its own loop
                 self._loop.call_soon_threadsafe(self._saver.touch, *names)
                 return await operation(method, path, headers, body, query, **more)
             return await perform(method, path, headers, body, query, **more)
@@ -110,8 +109,8 @@ class ChangeWatch:
         return perform
 
     async def _keep(self, promised: list[str], changed: list[str]) -> None:
-        """What is promised is on the disk when this returns, the rest soon. Raises ``OSError``: nothing of it is, in
-        memory neither."""
+        """Returns once what must be on the disk is there; the rest follows soon. Raises ``OSError``: then the change is
+        neither on the disk nor in memory."""
         self._saver.touch(*(name for name in changed if name not in promised))
         others = [name for name in promised if name != SQS]
         if SQS not in promised:
@@ -122,7 +121,7 @@ class ChangeWatch:
         except OSError:
             take_back()
             raise
-        self._saver.touch(SQS)  # its journal may be long enough to be folded
+        self._saver.touch(SQS)  # its journal may be long enough to be compacted
         return None
 
     def _files_of(self, modules: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
@@ -158,8 +157,8 @@ class ChangeWatch:
         return perform
 
     def logs_grown(self) -> None:
-        """After a change of logs. Ministack keeps every log line twice; the second copy only serves GetLogRecord, and
-        queries make it anew."""
+        """Call after a change of logs. Ministack keeps every log line twice; the second copy serves only GetLogRecord,
+        and queries create it again."""
         records = self._server._get_module(LOGS)._log_records._data
         if len(records) > MOST_LOG_RECORDS:
             records.clear()

@@ -1,8 +1,7 @@
-"""The file that holds a service's whole state: ministack's own form, with a digest, so that damage is noticed when it
-is read.
+"""The file with a service's whole state: ministack's own format, plus a digest, so that damage is noticed on reading.
 
-``{"__ministack_format__": 2, "journal": 7, "digest": "...", "payload": ...}``; ``journal`` only where one goes on from
-it. ministack reads such a file, and files without a digest (of an older skylift) are read here.
+``{"__ministack_format__": 2, "journal": 7, "digest": "...", "payload": ...}``; ``journal`` only when a journal
+continues it. ministack can read such a file. Files without a digest (from an older skylift) can be read here.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _JOURNAL = re.compile(rb'"journal": (\d+)')
 
 
 def digest_of(payload: bytes) -> str:
-    """What stands in the file to know its payload again."""
+    """The digest in the file that verifies its payload."""
     return hashlib.blake2b(payload, digest_size=16).hexdigest()
 
 
@@ -45,7 +44,7 @@ def read_whole(path: Path, version: int, hook: Callable[[dict[str, Any]], Any], 
 
     Raises:
         FileNotFoundError: there is no such file.
-        Damaged: it is not what was written, or a newer skylift's.
+        Damaged: its content has changed, or a newer skylift wrote it.
     """
     content = path.read_bytes()
     why = _wrong(content)
@@ -68,7 +67,7 @@ def read_whole(path: Path, version: int, hook: Callable[[dict[str, Any]], Any], 
 
 
 def journal_number(path: Path) -> int:
-    """With which journal a whole file goes on; 0 if there is none."""
+    """The number of the journal that continues a whole file; 0 if there is none."""
     if not path.exists():
         return 0
     with path.open("rb") as stream:

@@ -1,6 +1,6 @@
-"""The journal of CloudWatch Logs: every change is written down before it is made, and played again at the next start.
+"""The journal of CloudWatch Logs: every change is written before it is made, and replayed at the next start.
 
-ministack keeps logs in memory and writes them whole. Whole is too much to write every second while containers talk.
+ministack keeps logs in memory and saves them as a whole. That is too much to write every second while containers log.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LogJournal:
 
     @property
     def number(self) -> int:
-        """Of the journal that is written now."""
+        """The number of the journal that is being written."""
         return self._lines.number
 
     @property
@@ -60,12 +60,13 @@ class LogJournal:
 
     @contextlib.contextmanager
     def written_before(self, change: Change) -> Iterator[list[bool]]:
-        """Writes a change down, then lets it be made; who makes it appends whether it was made.
+        """Writes a change to the journal, then lets the caller make it; the caller appends whether it succeeded.
 
-        One that was refused is taken back, unless others were written meanwhile: played again, it is refused again.
+        A refused change is removed from the journal again, unless others were written after it: its replay is refused,
+        too.
 
         Raises:
-            OSError: the disk is full; nothing was made.
+            OSError: the disk is full; nothing was changed.
         """
         begin = self._lines.append(_line(change))
         written, made = (self._lines.number, self._lines.size), list[bool]()
@@ -88,7 +89,7 @@ class LogJournal:
         self._lines.close()
 
     def changes(self) -> Iterator[Change]:
-        """What was written since the whole file. Raises ``Damaged``."""
+        """The changes since the whole file. Raises ``Damaged``."""
         for entry in self._lines.entries():
             try:
                 yield Change(*entry)
@@ -97,15 +98,15 @@ class LogJournal:
 
 
 class JournalTime:
-    """Stands for the module ``time`` in ministack's logs, so that a change has the same time when it is made and when
-    it is played."""
+    """Replaces the module ``time`` in ministack's logs, so that a change gets the same time when it is made and when it
+    is replayed."""
 
     def __init__(self) -> None:
         self._pinned: float | None = None
 
     @contextlib.contextmanager
     def pinned(self, at: float) -> Iterator[None]:
-        """Time stands still at this moment. For operations that do not wait."""
+        """Fixes the time at this moment. For operations that do not wait."""
         self._pinned = at
         try:
             yield
@@ -121,7 +122,7 @@ class JournalTime:
 
 
 async def replay(changes: Iterator[Change], clock: JournalTime, play: Callable[[Change], Awaitable[None]]) -> int:
-    """Plays changes in order, each at its own time. Returns how many."""
+    """Replays changes in order, each at its own time. Returns their number."""
     count = 0
     for change in changes:
         with clock.pinned(change.at):

@@ -1,9 +1,7 @@
-"""Keeps CloudWatch Logs from growing without bounds: events end with their group's retention, and the journal is folded
-by size.
+"""Bounds the size of CloudWatch Logs: removes events after their group's retention, and compacts the journal.
 
-Folding means: the whole is written anew, and the journals before it go. It is worth it only when a journal is long, and
-no shorter
-than the whole: then writing the whole costs as much as was written anyway.
+Compacting means: the whole state is written, and the journals before it are removed. It is done only when the journal
+is long, and at least as long as the whole: then it costs no more than writing the journal did.
 """
 
 from __future__ import annotations
@@ -18,10 +16,10 @@ from skylift.localcloud.emulators.logs.journal import LogJournal
 from skylift.localcloud.emulators.whole_file import journal_number
 
 FOLD_BYTES = 64_000_000
-"""A journal shorter than this is never folded while we run."""
+"""A shorter journal is never compacted while the server runs."""
 
 SWEEP_SECONDS = 600.0
-"""Between two looks for events whose retention has ended. AWS takes up to 72 hours."""
+"""Seconds between two searches for events past their retention. AWS takes up to 72 hours."""
 
 DAY_MILLISECONDS = 86_400_000
 RETRY_SECONDS = 5.0
@@ -30,11 +28,11 @@ _log = logging.getLogger("skylift.localcloud.emulators.others")
 
 
 class LogKeeping:
-    """The two habits, as one background task.
+    """Expires events and compacts the journal, in one background task.
 
     Args:
-        groups: the log groups in memory, as they are now.
-        saved: returns once the whole is written as it is now.
+        groups: the log groups in memory.
+        saved: returns once the whole state is written.
         clock: seconds since the epoch.
     """
 
@@ -54,12 +52,12 @@ class LogKeeping:
         self._bell = asyncio.Event()
 
     def grown(self) -> None:
-        """Says that the journal has grown. On the event loop; costs next to nothing."""
+        """Reports that the journal has grown. On the event loop; cheap."""
         if self._journal.size > FOLD_BYTES:
             self._bell.set()
 
     async def run(self) -> None:
-        """Expires and folds until cancelled."""
+        """Expires and compacts until cancelled."""
         while True:
             try:
                 for group in list(self._groups()):
@@ -69,20 +67,20 @@ class LogKeeping:
                 await self.fold()
             except TimeoutError:
                 continue
-            # A full disk, or a bug: nothing is lost, the journals stay, it is tried again
+            # A full disk, or a bug: nothing is lost, the journals stay, and it is tried again.
             except Exception:  # noqa: BLE001
                 _log.exception("logs could not be expired or their journal folded")
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def fold(self) -> None:
-        """Writes the whole and removes the journals before it, if that is worth it."""
+        """Writes the whole state and removes the journals before it, if that is worth it."""
         if self._journal.size > max(FOLD_BYTES, _size(self._whole)):
             await self._saved()
             self._journal.forget_before(journal_number(self._whole))
 
 
 def expire(group: Mapping[str, Any], now: float) -> int:
-    """Drops the events of a group that are older than its retention; how many. Streams stay, as on AWS."""
+    """Removes a group's events that are older than its retention; returns their number. Streams stay, as on AWS."""
     days = group.get("retentionInDays")
     if not days:
         return 0
@@ -97,10 +95,10 @@ def expire(group: Mapping[str, Any], now: float) -> int:
 
 
 def copied(groups: Mapping[Any, dict[str, Any]], take: Callable[[], Any]) -> Any:
-    """``take``'s deep copy of all logs' state, but of events (which nobody changes) only their lists: a thousand times
-    as fast.
+    """``take``'s deep copy of the state of all logs, but with copied lists of the same events (nobody changes events):
+    a thousand times as fast.
 
-    On the event loop, where nobody sees that the lists are away for a moment.
+    On the event loop: the lists are removed for a moment, and nobody may see that.
     """
     streams = [(key, name, one) for key, group in groups.items() for name, one in group["streams"].items()]
     events = [one["events"] for _, _, one in streams]

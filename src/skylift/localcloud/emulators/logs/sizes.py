@@ -1,7 +1,7 @@
-"""How many bytes log groups hold, counted when something has come or gone, not at every question.
+"""Counts the bytes of log groups when lines come or go, not at every request.
 
-The control plane asks for its log groups every half minute. ministack counts each line of each group for the answer: 50
-ms of the event loop for 100,000 lines, in which nobody is served, and there is no end to what grows.
+The control plane lists its log groups every 30 seconds. For the answer ministack counts each line of each group: 50 ms
+of the event loop for 100,000 lines, during which nobody is served, and logs keep growing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ Describe = Callable[[dict[str, Any]], Any]
 
 
 def count_once(logs: Any) -> None:
-    """Has ministack's module ``services.cloudwatch_logs`` count so."""
+    """Installs this in ministack's module ``services.cloudwatch_logs``."""
     logs._describe_log_groups = CountedOnce(logs._describe_log_groups, logs._log_groups._data.values)
 
 
 class CountedOnce:
-    """ministack's ``DescribeLogGroups``, with what is known already in place of the lines.
+    """ministack's ``DescribeLogGroups``, which sees known sizes in place of the lines.
 
     Args:
-        describe: ministack's own.
+        describe: ministack's own function.
         groups: all log groups.
     """
 
@@ -31,7 +31,7 @@ class CountedOnce:
         self._known: dict[str, tuple[tuple[int, int], int]] = {}
 
     def __call__(self, request: dict[str, Any]) -> Any:
-        """The answer. On the event loop, where nobody sees that the lines are away for a moment."""
+        """The answer. On the event loop: the lines are removed for a moment, and nobody may see that."""
         groups = list(self._groups())
         held = [group["streams"] for group in groups]
         self._known = {group["arn"]: self._counted(group["arn"], group["streams"]) for group in groups}
@@ -52,7 +52,7 @@ class CountedOnce:
 
 
 class _Long:
-    """Stands for a text of so many characters."""
+    """Pretends to be a text of that many characters."""
 
     def __init__(self, length: int) -> None:
         self._length = length

@@ -1,1 +1,1 @@
-"""S3: what ministack's memory and the disk must agree on."""
+"""S3: keeps ministack's memory and the disk in agreement."""

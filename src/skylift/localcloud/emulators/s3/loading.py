@@ -1,9 +1,9 @@
-"""Reads S3's objects from their files, and says which of them are damaged; ministack by itself would go on without what
-it cannot read.
+"""Reads S3's objects from their files and reports the damaged ones; ministack alone would silently skip what it cannot
+read.
 
-Beside each object lies a sidecar ``*.meta.json`` with all that is not its bytes: key, versions, tags. A key whose
-sidecar is damaged, or whose bytes are not there or not as many as the sidecar says, is refused until somebody has
-looked after it; all others are served.
+Next to each object is a sidecar ``*.meta.json`` with everything but its bytes: key, versions, tags. A key is refused
+when its sidecar is damaged, or when its bytes are missing or differ in number from the sidecar, until somebody repairs
+it. All other keys are served.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _LISTS, _OBJECTS = ("versions",), ("tags", "acl", "annotations", "metadata", "pr
 
 
 def load_objects(s3: Any, folder: str) -> dict[str, Damage]:
-    """Has ministack read the objects below a folder, and keep them there from now on.
+    """Makes ministack read the objects below a folder, and keep them there from now on.
 
     Args:
         s3: ministack's module ``services.s3``, imported without its files.
 
     Returns:
-        Sidecar file to what is wrong.
+        From sidecar file to damage.
     """
     s3.DATA_DIR, s3.S3_PERSIST = folder, True
     reader, before = _Sidecars(s3), s3.json
@@ -43,7 +43,7 @@ def load_objects(s3: Any, folder: str) -> dict[str, Damage]:
 
 
 class _Sidecars:
-    """Stands for the module ``json`` while ministack reads sidecars. A damaged one is empty for it."""
+    """Replaces the module ``json`` while ministack reads sidecars. A damaged one reads as empty."""
 
     def __init__(self, s3: Any) -> None:
         self.damage: dict[str, Damage] = {}
@@ -51,7 +51,7 @@ class _Sidecars:
         self._versions: dict[str, tuple[str, list[str]]] = {}
 
     def load(self, file: Any) -> dict[str, Any]:
-        """The sidecar. Raises ``ValueError``, with which ministack goes on, after it was written down here."""
+        """The sidecar. Records damage and raises ``ValueError``, after which ministack continues."""
         path = str(file.name)
         try:
             text = file.read()
@@ -68,13 +68,13 @@ class _Sidecars:
         except ValueError as error:
             self._note(path, str(error))
             raise
-        if path in self.damage:  # its bytes are: it can be listed all the same
+        if path in self.damage:  # only its bytes are damaged: it can still be listed
             return dict(found)
         self._versions[path] = found.get("key") or "", [one["version_id"] for one in found.get("versions", ())]
         return dict(found)
 
     def look_for_versions(self) -> None:
-        """After all was read: versions whose bytes are gone."""
+        """After reading everything: finds versions whose bytes are missing."""
         known = {}
         for (account, (bucket, key)), versions in self._s3._object_versions._data.items():
             known[account, bucket, key] = {one["version_id"] for one in versions}

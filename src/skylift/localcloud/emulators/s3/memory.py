@@ -1,5 +1,4 @@
-"""What ministack holds in memory of a few S3 keys, copied, to be put back when a request that changed them could not be
-written."""
+"""Copies ministack's memory of a few S3 keys, to restore it when the request that changed them could not be written."""
 
 from __future__ import annotations
 
@@ -8,11 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _PER_VERSION = ("_object_tags", "_object_acl", "_object_annotations", "_object_retention", "_object_legal_hold")
-"""Ministack's stores of what belongs to one version: by bucket, key and version."""
+"""Ministack's stores of the data of one version: by bucket, key and version."""
 
 
 class Memory:
-    """The state of keys, and of a multipart upload, as it was when this was made.
+    """The state of keys, and of a multipart upload, at the time of construction.
 
     Args:
         s3: ministack's module ``services.s3``.
@@ -27,7 +26,7 @@ class Memory:
             self._undo.append(self._upload(upload))
 
     def put_back(self) -> None:
-        """Everything as it was."""
+        """Restores that state."""
         for undo in self._undo:
             undo()
 
@@ -42,7 +41,7 @@ class Memory:
 
         def undo() -> None:
             _put(objects, key, held)
-            later = self._per_version(bucket, key)  # before the versions go whose names they have
+            later = self._per_version(bucket, key)  # before the versions are removed that they are named by
             _put(s3._object_versions, (bucket, key), versions or None)
             for store, name in later.keys() | known.keys():
                 _put(getattr(s3, store), name, known.get((store, name)))

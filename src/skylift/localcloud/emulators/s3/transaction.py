@@ -1,9 +1,8 @@
-"""What one request changes among S3's files: all of it or nothing, whatever the disk does, and whenever the process is
-killed.
+"""The changes of one request to S3's files: all or none, whatever the disk does, and whenever the process is killed.
 
-New contents are written beside the files that they are to replace: that takes all the room that is needed. Then a note
-of what is to be done is left (``commit``), the files are moved to their places, and the note goes. A start that finds a
-note does it to its end.
+New contents are written next to the files that they replace; this takes all the disk space that is needed. Then a note
+of the steps is written (``commit``), the files are moved into place, and the note is removed. A start that finds a note
+completes its steps.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from skylift.localcloud.state_file import write_file
 
 NOTE = "s3.commit"
 BESIDE = ".tmp"
-"""Ministack leaves files with this ending alone."""
+"""Ministack ignores files with this ending."""
 
 
 class Transaction:
     """Files to replace and files to remove, in order.
 
     Args:
-        folder: where the note is left.
+        folder: where the note is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +31,7 @@ class Transaction:
         self._steps: list[tuple[str, str]] = []
 
     def write(self, path: str, content: bytes) -> None:
-        """Puts new content beside a file. Raises ``OSError``."""
+        """Writes new content next to a file. Raises ``OSError``."""
         beside = path + BESIDE
         self._steps = [step for step in self._steps if step != ("replace", path)] + [("replace", path)]
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -40,12 +39,12 @@ class Transaction:
             stream.write(content)
 
     def remove(self, path: str) -> None:
-        """A file is to go."""
+        """Adds a file to remove."""
         self._steps.append(("remove", path))
 
     def commit(self) -> None:
-        """Does it all. Raises ``OSError`` before anything was done."""
-        if len(self._steps) > 1:  # one step is whole by itself
+        """Applies all steps. Raises ``OSError`` before anything was changed."""
+        if len(self._steps) > 1:  # a single step is atomic by itself
             write_file(self._note, json.dumps(self._steps).encode())
         _do(self._steps)
         if len(self._steps) > 1:
@@ -53,7 +52,7 @@ class Transaction:
         self._steps = []
 
     def abort(self) -> None:
-        """Forgets it all."""
+        """Drops all steps."""
         for step, path in self._steps:
             if step == "replace":
                 with suppress(OSError):
@@ -62,8 +61,8 @@ class Transaction:
 
 
 def finish(folder: Path) -> None:
-    """Does what a killed process had left a note of. A note that cannot be read was not whole: nothing of it had
-    begun."""
+    """Completes the steps in a note that a killed process left. A note that cannot be read is incomplete: none of its
+    steps had begun."""
     note = folder / NOTE
     try:
         steps = [(str(step), str(path)) for step, path in json.loads(note.read_bytes())]

@@ -1,8 +1,7 @@
-"""S3's requests that change objects: on the disk before the answer, or refused, with the files and the memory as they
-were.
+"""S3's requests that change objects: on the disk before the answer; or refused, with files and memory unchanged.
 
-Ministack writes objects to files by itself, and goes on with a warning where that fails. Here its writes become a
-transaction (``s3_transaction``), its warnings become failures, and events are sent once the transaction is through.
+Ministack writes objects to files, and continues with a warning when that fails. Here its writes become a transaction
+(``transaction.py``), its warnings become failures, and events are sent after the transaction.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ _log = logging.getLogger("skylift.localcloud.emulators.others")
 
 
 class S3Writes:
-    """Stands between ministack's S3 and its files.
+    """Sits between ministack's S3 and its files.
 
     Args:
         s3: ministack's module ``services.s3``, whose functions are replaced here.
         folder: of all state.
-        damage: sidecar file to what is wrong with it.
+        damage: from sidecar file to its damage.
 
     Attributes:
-        bucket_state_changed: whether the last request changed what is kept with the buckets (``s3.json``).
+        bucket_state_changed: whether the last request changed what is stored with the buckets (``s3.json``).
     """
 
     def __init__(self, s3: Any, folder: Path, damage: dict[str, Damage]) -> None:
@@ -55,7 +54,7 @@ class S3Writes:
         s3._remove_key_files = self._remove_key_files
         s3._delete_version_file = self._delete_version_file
         s3._fire_s3_event_async = self._fire_later
-        # Kept with the buckets, as they are kept nowhere else.
+        # Stored with the buckets, because nothing else stores them.
         s3._PERSISTED_BUCKET_DICTS |= {
             "object_retention": s3._object_retention,
             "object_legal_hold": s3._object_legal_hold,
@@ -64,7 +63,7 @@ class S3Writes:
     def dispatch(
         self, method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Answer:
-        """As ministack's ``_dispatch``. On the event loop: nothing comes between."""
+        """Replaces ministack's ``_dispatch``. On the event loop: nothing runs in between."""
         self.bucket_state_changed = False
         places = list(self._places(method, bucket, key, headers, body))
         for place in [*places, *_source(headers)] if self._damage else ():
@@ -87,7 +86,7 @@ class S3Writes:
             raise
         finally:
             self._transaction = None
-        if self._trouble or answer[0] >= 400:  # a refused one may have left traces, too
+        if self._trouble or answer[0] >= 400:  # a refused request may have changed something, too
             memory.put_back()
         if self._trouble:
             _log.warning("S3 cannot write %s/%s: %s", bucket, key, self._trouble[0])
@@ -134,7 +133,7 @@ class S3Writes:
                 yield arn.rpartition(":")[2], key
 
     def _locks(self, places: list[tuple[str, str]]) -> list[Any]:
-        """What is known of the keys' retention and legal holds, by version."""
+        """The retention and legal holds of the keys, by version."""
         stores = self._s3._object_retention, self._s3._object_legal_hold
         if not any(store._data for store in stores):
             return []
@@ -142,7 +141,7 @@ class S3Writes:
         return [{name: str(one) for name, one in store.items() if name[:2] in wanted} for store in stores]
 
     def _mine(self) -> bool:
-        """Whether a transaction is on, and this is not one of ministack's own threads."""
+        """Whether a transaction is open, and this is not one of ministack's own threads."""
         return self._transaction is not None and threading.get_ident() == self._thread
 
     def _atomic_write(self, path: str, data: Any, *, text: bool = False) -> None:
@@ -180,20 +179,20 @@ class S3Writes:
             self._fire(*args, **kwargs)
 
     def _heard(self, message: str, args: tuple[Any, ...]) -> None:
-        """Ministack warns of a failure with a file, and goes on."""
+        """Ministack warns of a failed file, and continues."""
         if message.startswith("Failed to ") and threading.get_ident() == self._thread:
             self._trouble.append(args[-1] if args and isinstance(args[-1], Exception) else OSError(message))
 
 
 class _Listening:
-    """Ministack's logger, with somebody who listens to its warnings."""
+    """Ministack's logger, but with a listener for its warnings."""
 
     def __init__(self, logger: Any, heard: Callable[[str, tuple[Any, ...]], None]) -> None:
         self._logger = logger
         self._heard = heard
 
     def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
-        """Tells, and passes on what is no news to who asked."""
+        """Calls the listener, and logs warnings that the caller does not get anyway."""
         self._heard(message, args)
         self._logger.debug(message, *args, **kwargs)
 
