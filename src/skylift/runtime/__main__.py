@@ -1,10 +1,9 @@
-"""The entrypoint of every container of an environment: prepare, then become the process that was asked for.
+"""The entrypoint of every container of an environment: prepares it, then becomes the requested process.
 
 ``python -m skylift.runtime <command...>``. The first word is a ``Command`` (scheduler, api-server ...) or a program.
-The
-steps: startup script, layer, Airflow's home; then ``exec``, so that signals reach Airflow itself and no wrapper stays
-in memory. A fork of a template (``template.py``) goes on in the same process instead, if it can. It runs before every
-task attempt, so it imports neither Airflow nor boto3 unless something must be fetched.
+The steps are: startup script, layer, Airflow's home, then ``exec``. So signals reach Airflow itself, and no wrapper
+stays in memory. A fork of a template (``template.py``) continues in the same process instead, if it can. This runs
+before every task attempt, so it imports neither Airflow nor boto3 unless something must be downloaded.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ STARTUP_FAILED = 81
 LAYER_FAILED = 82
 """Exit code: the layer could not be fetched or unpacked."""
 NOT_FOUND = 127
-"""Exit code: no such program (as a shell says it)."""
+"""Exit code: no such program (the same as a shell's)."""
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -54,7 +53,7 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
     ready = home_of(environ)
     cache = LAYER_CACHE.read(environ)
     script = STARTUP_SCRIPT.read(environ)
-    if script and word != Command.MIGRATE:  # as on MWAA: not for the migration
+    if script and word != Command.MIGRATE:  # as on MWAA, not for the migration
         seconds = STARTUP_SECONDS.read(environ)
         ready = startup.with_startup(script, ready, component_of(word), cache=cache, seconds=seconds)
     layer = LAYER.read(environ)
@@ -64,7 +63,7 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
 def _become(program: Component) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
-    template = sys.modules.get("skylift.runtime.template")  # only there in forks of a template
+    template = sys.modules.get("skylift.runtime.template")  # exists only in forks of a template
     if template is not None and template.can_continue(program):
         template.go_on(program)
     try:
@@ -77,7 +76,7 @@ def _become(program: Component) -> int:
 
 
 def _exit_code(error: SkyliftError) -> int:
-    """The codes of sysexits.h: 75 try again, 70 our mistake, 78 the configuration."""
+    """The codes of sysexits.h: 75 try again, 70 our bug, 78 wrong configuration."""
     return 75 if isinstance(error, Unavailable) else 70 if isinstance(error, Broken) else 78
 
 

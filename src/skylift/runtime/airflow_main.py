@@ -1,8 +1,8 @@
-"""Airflow's command line, in a process that ends when it is told to.
+"""Airflow's command line, in a process that ends quickly.
 
-At its end Python looks through all memory for cycles, several times. For an API server (250 MB, most of it not touched
-for hours) that took 2.7 to 10 s after uvicorn had long said goodbye, measured with perf: as long as all the rest of
-``skylift down``. Frozen objects are left out of the search; the kernel frees what is left.
+At exit Python searches all memory for reference cycles, several times. For an API server (250 MB, most of it untouched
+for hours) that took 2.7 to 10 s after uvicorn had shut down (measured with perf), as long as the rest of ``skylift
+down``. Frozen objects are not searched; the kernel frees their memory.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Archives: a layer's tar.gz (the same content gives the same bytes), and the user's plugins.zip, which is not
-trusted."""
+"""Archives: a layer's tar.gz (the same content gives the same bytes), and the user's untrusted plugins.zip."""
 
 from __future__ import annotations
 
@@ -20,17 +19,17 @@ from skylift.core.errors import Refused, Unavailable
 from skylift.core.file_paths import unfit
 
 MOST_UNPACKED = 2 * 1024**3
-"""Bytes that a plugins.zip may hold unpacked."""
+"""Most bytes that a plugins.zip may unpack to."""
 
 MOST_MEMBERS = 100_000
-"""Members that a plugins.zip may have."""
+"""Most members that a plugins.zip may have."""
 
 SAME_TIME = 1_577_836_800
-"""mtime of everything in a layer (2020-01-01): bytecode in it is checked by nobody, so it need not agree."""
+"""mtime of everything in a layer (2020-01-01). Its bytecode is not checked against the source, so any time will do."""
 
 ENCRYPTED = 0x1
 FOLDER = 0x10
-"""MS-DOS's attribute of a folder; the Unix mode, when there is one, is in the upper half of ``external_attr``."""
+"""MS-DOS's attribute of a folder; the Unix mode, if any, is in the upper half of ``external_attr``."""
 
 NOT_AN_ARCHIVE = (
     zipfile.BadZipFile,
@@ -40,11 +39,11 @@ NOT_AN_ARCHIVE = (
     struct.error,
     EOFError,
     LookupError,  # a header that is too short
-    ValueError,  # a name that is not in its own encoding, a date that is none
-    RuntimeError,  # a compression that Python does not know
-    OSError,  # bz2 and gzip say it so
+    ValueError,  # a name that its encoding cannot decode, or an invalid date
+    RuntimeError,  # a compression that Python does not support
+    OSError,  # raised by bz2 and gzip
 )
-"""What Python's readers raise for bytes that are no archive of their kind, or a broken one."""
+"""What Python's readers raise for a broken archive, or for bytes that are no archive of that kind."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -54,8 +53,8 @@ class ArchiveFailed(Refused):
 
 
 def pack_tar(folder: Path, target: Path) -> None:
-    """Writes ``folder``'s content as a tar.gz: sorted, no owner, one time, level 1 (layers are read more than
-    stored)."""
+    """Writes ``folder``'s content as a tar.gz: sorted, without owners, with one time, level 1 (layers are read more
+    often than written)."""
 
     def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
@@ -67,7 +66,7 @@ def pack_tar(folder: Path, target: Path) -> None:
     with (
         target.open("wb") as raw,
         gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed,
-        # Without links: uv may install two equal files as one with two names.
+        # Without links: uv may install two equal files as one file with two names.
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=True) as tar,
     ):
         for path in sorted(folder.rglob("*")):
@@ -114,7 +113,7 @@ def unpack_zip(archive: Path, target: Path, most: int = MOST_UNPACKED) -> None:
                 place = target / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as source, place.open("wb") as copy:
-                    shutil.copyfileobj(source, copy, 1 << 20)  # never more than the member's declared size
+                    shutil.copyfileobj(source, copy, 1 << 20)  # zipfile stops at the member's declared size
                 if (member.external_attr >> 16) & stat.S_IXUSR:
                     place.chmod(0o755)
     except NOT_AN_ARCHIVE as error:
@@ -122,8 +121,8 @@ def unpack_zip(archive: Path, target: Path, most: int = MOST_UNPACKED) -> None:
 
 
 def unreadable_member(archive: Path, most: int = MOST_UNPACKED) -> str:
-    """Why a zip cannot be read to its end; empty if it can, and when it is no zip at all. The text goes on from its
-    name."""
+    """Why a zip cannot be read to its end; empty if it can, or if it is no zip at all. The text continues a sentence
+    that begins with the file's name."""
     try:
         with zipfile.ZipFile(archive) as opened:
             left = most
@@ -139,10 +138,10 @@ def unreadable_member(archive: Path, most: int = MOST_UNPACKED) -> str:
 
 
 def files_of(members: Iterable[zipfile.ZipInfo], most: int = MOST_UNPACKED) -> dict[str, zipfile.ZipInfo]:
-    """The members that become files, by their path below the folder. Members that are folders are left out.
+    """The members that become files, by their path below the folder, without members that are folders.
 
     Raises:
-        ArchiveFailed: one may not become a file, two would become the same, or all together are too large.
+        ArchiveFailed: a member may not become a file, two would be the same file, or all together are too large.
     """
     files: dict[str, zipfile.ZipInfo] = {}
     size = 0
@@ -165,9 +164,9 @@ def files_of(members: Iterable[zipfile.ZipInfo], most: int = MOST_UNPACKED) -> d
 
 
 def _path(member: zipfile.ZipInfo) -> str:
-    """Where a member belongs, as parts between ``/``; empty for a folder.
+    """The path of a member, with ``/`` between its parts; empty for a folder.
 
-    Windows' tools write ``\\`` between the parts; so it is read as ``/`` before anything is checked.
+    Windows' tools write ``\\`` between the parts, so it is replaced by ``/`` before any check.
     """
     given = member.orig_filename
     name = given.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""Sessions of Airflow's AWS hooks in an environment's containers: ``[aws] session_factory``."""
+"""The sessions of Airflow's AWS hooks in an environment's containers: ``[aws] session_factory``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from skylift.aws import models
 
 
 class SessionFactory(BaseSessionFactory):
-    """The provider's own, but sessions without a connection, as the log handler's, share what they read of AWS's
-    models."""
+    """The provider's factory, except that sessions without a connection (such as the log handler's) share the AWS
+    models that they load."""
 
     def create_session(self, deferrable: bool = False) -> Any:
-        """As the provider's."""
+        """Like the provider's method."""
         if self.conn or deferrable:
             return super().create_session(deferrable=deferrable)
         return models.session(self.region_name)

@@ -1,6 +1,6 @@
-"""``build-layer``: requirements.txt and plugins.zip become one archive in S3, once for all containers.
+"""``build-layer``: turns requirements.txt and plugins.zip into one archive in S3, once for all containers.
 
-It ends with ``result.json`` in every case in which the user can act: a wrong requirement is a result, not a crash.
+Whenever the user can act, it writes ``result.json``: a wrong requirement is a result, not a crash.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from skylift.runtime.archive import ArchiveFailed, pack_tar, unpack_zip
 from skylift.runtime.components import component_of, home_of
 
 CHECK_SECONDS = 900
-"""What importing the requirements and plugins once may take: seconds on a quiet machine, minutes on a busy one."""
+"""Time limit for importing all requirements and plugins once: it takes seconds, on a busy machine minutes."""
 
 
 class LayerRefused(Refused):
-    """The layer cannot be built from what the user gave.
+    """The layer cannot be built from the user's files.
 
     Attributes:
         code: the LayerFault, which is also the ErrorCode of the environment's LastUpdate.
@@ -53,7 +53,7 @@ class LayerRefused(Refused):
 
 
 def build(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
-    """Builds the layer and puts archive and result; returns the exit code: 0 built, 1 refused, 75 S3 unreachable."""
+    """Builds the layer and uploads archive and result. Exit code: 0 built, 1 refused, 75 S3 unreachable."""
     s3 = objects or S3Objects()
     bucket, prefix = split_s3_url(LAYER_TARGET.read(environ))
     try:
@@ -141,7 +141,7 @@ def _plugins(url: str, content: Path, folder: Path, s3: S3Objects) -> None:
 
 
 def _dag_files_named_in(text: str, environ: Mapping[str, str], folder: Path, s3: S3Objects) -> None:
-    """Fetches files that the requirements name below /usr/local/airflow/dags (constraints are often kept there)."""
+    """Downloads files below /usr/local/airflow/dags that the requirements name (often constraints)."""
     bundle = BUNDLE.read(environ)
     mark = f"{folder}/dags/"
     for line in requirements.localised(text, folder).splitlines() if bundle else ():
@@ -153,10 +153,10 @@ def _dag_files_named_in(text: str, environ: Mapping[str, str], folder: Path, s3:
 
 
 def _check(content: Path, text: str, ready: Mapping[str, str], folder: Path) -> None:
-    """Imports everything once, in a process of its own, as Airflow will."""
+    """Imports everything once, in a separate process, as Airflow will."""
     names = sorted({requirement.name for requirement in requirements.read(text)})
     report_file = folder / "report.json"
-    # No examples, as in the containers: their plugins have names that people take over with the code.
+    # Without Airflow's examples, as in the containers: users copy the examples' plugins together with their names.
     airflow = {"AIRFLOW_HOME": str(folder / "home"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     environ = layer.with_layer({**ready, **airflow}, content)
     environ = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -172,7 +172,7 @@ def _check(content: Path, text: str, ready: Mapping[str, str], folder: Path) -> 
 
 
 def judge(report: Mapping[str, object], ended: str) -> None:
-    """Raises ``LayerRefused`` when the check found something, or did not come to its end.
+    """Raises ``LayerRefused`` when the check found an error or did not finish.
 
     Args:
         report: what ``checks`` wrote; empty if it wrote nothing.
@@ -193,7 +193,8 @@ def judge(report: Mapping[str, object], ended: str) -> None:
 
 
 def _drop_unwanted_bytecode(content: Path) -> None:
-    """Removes bytecode that the check wrote: it is checked by time, and times change in the archive."""
+    """Removes bytecode that the check wrote: Python compares its time with the source's, and the archive changes
+    times."""
     for pyc in content.rglob("*.pyc"):
         if pyc.read_bytes()[4:8] == b"\0\0\0\0":  # PEP 552: no flags means "checked by time and size"
             pyc.unlink()

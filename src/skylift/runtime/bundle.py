@@ -1,10 +1,10 @@
 """The DAG bundle of an environment: a folder in S3, mirrored into the container.
 
-Airflow's DAG processor asks each bundle once per ``bundle_refresh_check_interval`` whether it is due: it compares the
+Once per ``bundle_refresh_check_interval`` Airflow's DAG processor checks whether each bundle is due: it compares the
 age of the last refresh with ``refresh_interval``. A *due* bundle costs much more than a listing: a scan of all files,
-two queries that look for vanished DAGs, an update, and three log lines. So ``refresh_interval`` answers here by looking
-at S3 (one ListObjectsV2): 0 when something changed, the configured number of seconds when nothing did. A new DAG is
-then seen within a second, and an idle environment stays idle. Measured in ``docs/decisions/0002-dag-latency.md``.
+two queries for vanished DAGs, an update, and three log lines. So ``refresh_interval`` lists the prefix in S3 (one
+ListObjectsV2) and returns 0 when something changed, and the configured number of seconds otherwise. So a new DAG is
+seen within a second, and an idle environment stays idle. Measured in ``docs/decisions/0002-dag-latency.md``.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class S3Bundle(BaseDagBundle):
 
     @property
     def refresh_interval(self) -> int:
-        """Seconds between refreshes: 0 while S3 holds something that the folder does not (see the file's docstring)."""
+        """Seconds between refreshes: 0 while S3 and the folder differ (see the file's docstring)."""
         if not self.is_initialized:
             return self._quiet_interval
         try:
             return 0 if self._mirror.differs() else self._quiet_interval
         except SkyliftError:
-            return 0  # S3 cannot be read: let refresh() say so, whose errors Airflow logs and survives
+            return 0  # S3 cannot be read: refresh() raises the error, which Airflow logs and survives
 
     @refresh_interval.setter
     def refresh_interval(self, seconds: int) -> None:
         self._quiet_interval = seconds
 
     def initialize(self) -> None:
-        """Brings the folder up to date; called in the DAG processor, and in each container that runs a DAG's task."""
+        """Updates the folder. Called in the DAG processor, and in each container that runs a DAG's task."""
         self.refresh()
         super().initialize()
 
@@ -64,13 +64,13 @@ class S3Bundle(BaseDagBundle):
         """Makes the folder equal to the prefix in S3. Safe in several processes at once.
 
         Raises:
-            Refused, Unavailable: S3 said no; Airflow logs it and tries again.
+            Refused, Unavailable: S3 refused or did not answer; Airflow logs it and tries again.
         """
         with self.lock():
             self._mirror.refresh()
 
     def get_current_version(self) -> None:
-        """None: the bundle has no versions; each task attempt takes the newest files, as on MWAA."""
+        """None: the bundle has no versions; each task attempt uses the newest files, as on MWAA."""
         return
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""Run as ``python -m skylift.runtime.checks REPORT LAYER NAME...``: does what the layer holds import?
+"""Run as ``python -m skylift.runtime.checks REPORT LAYER NAME...``: can everything in the layer be imported?
 
-A process of its own, because it runs the user's code: it may exit, hang or crash. The report (a JSON file) is written
-before each step, so that the step that killed the process is known.
+It is a separate process because it runs the user's code, which may exit, hang or crash. The report (a JSON file) is
+written before each step, so that the step that killed the process is known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOT_THE_PACKAGE = frozenset({"test", "tests", "docs", "doc", "examples", "exampl
 
 @dataclass
 class Report:
-    """What was found: texts by requirement name or plugin file; ``now`` is the step under way."""
+    """The errors, by requirement name or plugin file; ``now`` is the current step."""
 
     now: str = ""
     requirements: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Report:
 
 
 def main(report_file: Path, layer: Path, names: list[str]) -> None:
-    """Imports each named requirement that the layer holds, then all plugins through Airflow's own loader."""
+    """Imports each named requirement that is in the layer, then all plugins with Airflow's own loader."""
     report = Report()
 
     def note(now: str) -> None:
@@ -59,7 +59,7 @@ def main(report_file: Path, layer: Path, names: list[str]) -> None:
 
 
 def modules_of(dist: Distribution) -> list[str]:
-    """The names to import for a distribution: the one that it is called by, else all at its top (at most five)."""
+    """The modules to import for a distribution: the one with its name, otherwise all top-level ones (at most five)."""
     listed = (dist.read_text("top_level.txt") or "").split()
     if not listed:
         tops = {path.parts[0] for path in dist.files or () if path.suffix == ".py" and ".." not in path.parts}

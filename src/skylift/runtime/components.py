@@ -1,4 +1,4 @@
-"""Which program a container's command becomes, and with which environment. Decisions only, but for two small reads."""
+"""Decides which program a container's command becomes, and with which environment. Pure but for two small reads."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ WORDS_OF_MWAA = {
 
 @dataclass(frozen=True)
 class Component:
-    """What this process becomes."""
+    """The program that this process becomes."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
 
 
 def component_of(word: str) -> str:
-    """MWAA's word for the container whose command begins with ``word``: scheduler, webserver or worker."""
+    """MWAA's name for a container whose command begins with ``word``: scheduler, webserver or worker."""
     return WORDS_OF_MWAA.get(Command(word), "worker") if word in set(Command) else "worker"
 
 
 def home_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with AIRFLOW_HOME and the bundle folder below HOME: on one machine, containers share /tmp."""
+    """The environment with AIRFLOW_HOME and the bundle folder below HOME: containers on one machine share /tmp."""
     home = environ.get("AIRFLOW_HOME") or os.path.join(environ.get("HOME") or os.getcwd(), "airflow")
     ready = {"AIRFLOW_HOME": home, BUNDLE_STORAGE: os.path.join(home, "dag_bundles"), **environ}
-    # glibc gives each thread its own arena, up to 8 for each core; two cost nothing measurable here and save memory.
+    # glibc gives each thread its own arena, up to 8 per core. Two save memory and are not measurably slower here.
     return {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1", **ready}
 
 
@@ -64,7 +64,7 @@ def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Com
     if word == Command.MIGRATE:
         return Component((*airflow, "db", "migrate", *rest), ready)
     if word in {Command.SCHEDULER, Command.TRIGGERER}:
-        # Their log servers listen on every address, on one port for all environments; logs are in CloudWatch.
+        # Their log servers listen on every address, on the same port in all environments; the logs are in CloudWatch.
         return Component((*airflow, word, "--skip-serve-logs", *rest), ready)
     if word == Command.DAG_PROCESSOR:
         return Component((*airflow, word, *rest), ready)
@@ -75,7 +75,7 @@ def own_address(environment: Mapping[str, str]) -> str:
     """The IPv4 address of this ECS task, from its metadata; 127.0.0.1 outside ECS.
 
     Raises:
-        Unavailable: the metadata endpoint does not answer, or tells no address.
+        Unavailable: the metadata endpoint does not answer, or its answer has no address.
     """
     url = environment.get(METADATA)
     if not url:
@@ -91,7 +91,7 @@ def own_address(environment: Mapping[str, str]) -> str:
 
 
 def _password_file(password: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Writes the file that Airflow's SimpleAuthManager reads (``{"admin": password}``), for our eyes only."""
+    """Writes the file that Airflow's SimpleAuthManager reads (``{"admin": password}``), readable only by us."""
     if not password:
         return {}
     home = Path(environment["AIRFLOW_HOME"])

@@ -1,11 +1,9 @@
-"""Gives an API server's database connections back that a busy time has left.
+"""Closes the idle database connections that an API server has left after a busy time.
 
-Airflow's pool closes at once what is beyond its size (5), so sixteen Airflow tasks that report at the same time made
-130
-connections for 500 requests: a new process of PostgreSQL each, and a password that both sides compute, 15 ms of CPU in
-all. The pool of an API server keeps as many as it may open (``control/definitions.py``), and this thread closes them
-when nothing has gone on
-for a while: an idle connection is 4 MB of PostgreSQL's.
+Airflow's pool closes a connection beyond its size (5) as soon as it is returned. So sixteen Airflow tasks that reported
+at the same time opened 130 connections for 500 requests; each is a new PostgreSQL process and a password check on both
+sides, 15 ms of CPU in all. The pool of an API server keeps as many as it may open (``control/definitions.py``), and
+this thread closes them when little has happened for a while: an idle connection takes 4 MB in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -20,14 +18,14 @@ from typing import Any
 from sqlalchemy import event
 
 FEW = 5
-"""Connections that may stay, Airflow's own size of a pool."""
+"""Connections that are kept: Airflow's own pool size."""
 
 LOOK_SECONDS = 20.0
-"""Between two looks. Two in a row must find that little went on."""
+"""Seconds between two checks. Two checks in a row must find little activity."""
 
 QUIET = 60
-"""Times that a connection is taken out between two looks: a health check is one, a page of Airflow's some ten, an
-Airflow task five."""
+"""Checkouts between two checks that count as little: a health check is one, a page of Airflow's about ten, an Airflow
+task five."""
 
 SETTINGS = "airflow.settings"
 """The module whose ``engine`` is the API server's."""
@@ -45,7 +43,7 @@ def tend_soon(arguments: Sequence[str], seconds: float = LOOK_SECONDS) -> thread
 
 
 class PoolWatch:
-    """Counts how often connections are taken out of a pool.
+    """Counts how often connections are checked out of a pool.
 
     Args:
         engine: SQLAlchemy's.
@@ -58,10 +56,11 @@ class PoolWatch:
         event.listen(engine, "checkout", self._count)
 
     def look(self) -> bool:
-        """Closes the idle connections when there are more than a few, and little went on before this look and the last;
-        whether it did.
+        """Closes idle connections when there are more than a few, and little happened before this check and the last
+        one.
+        Returns whether it did.
 
-        One that is taken out at this very moment goes on, and is closed when it comes back.
+        A connection that is checked out right now keeps working, and is closed when it is returned.
         """
         before, self._was_quiet, self._taken = self._was_quiet, self._taken <= QUIET, 0
         pool: Any = self.engine.pool

@@ -1,9 +1,9 @@
 """Builds Airflow's execution API in the API server before the first Airflow task needs it.
 
-Airflow 3.3 builds all versions of that API (Cadwyn) on the first request below ``/execution``, on the event loop: 3 s
-of CPU in which the API server answers nobody. On a busy machine that was 16 s and more: the load balancer found it
-unhealthy, and ECS replaced it. In a thread the loop goes on meanwhile. A request that comes before it is done builds by
-itself, as ever.
+Airflow 3.3 builds all versions of that API (Cadwyn) at the first request below ``/execution``, on the event loop: 3 s
+of CPU during which the API server answers nobody. On a busy machine it took 16 s and more: the load balancer saw the
+server as unhealthy, and ECS replaced it. In a thread, the loop continues meanwhile. A request that arrives earlier
+builds the API itself, as before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SERVER = "airflow.api_fastapi.main"
 """The module whose ``app`` uvicorn serves."""
 
 AFTER_SECONDS = 5.0
-"""Not at once: until then the machine is busy with the start of everything else."""
+"""Delay before the build: until then the machine is busy starting everything else."""
 
 _GIVE_UP_SECONDS = 120.0
 _log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ def build_soon(arguments: Sequence[str], after: float = AFTER_SECONDS) -> thread
 
 
 def pending_build(app: Any) -> Callable[[], None] | None:
-    """What builds the execution API of an Airflow app; ``None`` if it is built, or this Airflow does it in another
-    way."""
+    """The function that builds the execution API of an Airflow app; ``None`` if it is built, or if this Airflow builds
+    it differently."""
     for route in getattr(app, "routes", ()):
         if getattr(route, "path", "") == "/execution":
             api = getattr(route, "app", None)
@@ -61,7 +61,7 @@ def _build(after: float) -> None:
 
 
 def _server_app() -> Any:
-    """The app that uvicorn serves, once it is there; ``None`` after a while: with several workers it is in other
+    """The app that uvicorn serves, once it exists; ``None`` after a while: with several workers it is in other
     processes."""
     deadline = time.monotonic() + _GIVE_UP_SECONDS
     while (app := getattr(sys.modules.get(SERVER), "app", None)) is None and time.monotonic() < deadline:

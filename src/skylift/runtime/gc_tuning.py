@@ -1,10 +1,9 @@
-"""How often a component of Airflow looks through its objects for cycles: seldom, and never through those that stay for
-ever.
+"""Makes an Airflow component collect garbage less often, and never search the objects that stay forever.
 
-Python looks through all objects whenever their number has grown by a quarter. While an API server starts (a million
-objects) that was ten times, 2.5 s of CPU, and 0.45 s more with each hundred Airflow tasks; the young ones, looked
-through whenever 700 are new, were 0.2 s. What a component is made of lives as long as it does: once it has started, it
-is put aside (``gc.freeze``).
+Python searches all objects for cycles whenever their number has grown by a quarter. During an API server's start (a
+million objects) that happened ten times and took 2.5 s of CPU, and 0.45 s more with each hundred Airflow tasks. The
+searches of young objects, one for every 700 new ones, took 0.2 s. The objects of a started component live as long as it
+does: once it has started, they are frozen (``gc.freeze``).
 """
 
 from __future__ import annotations
@@ -14,21 +13,19 @@ import threading
 from collections.abc import Sequence
 
 YOUNG = 20_000
-"""New objects until Python looks among the young. A request makes thousands, and keeps none."""
+"""New objects before Python searches the young ones. A request creates thousands, and keeps none."""
 
 SETTLED_SECONDS = 30.0
-"""After which a scheduler has started."""
+"""Seconds after which a scheduler has started."""
 
 _OF_YOUNG, _OF_MIDDLE, _NEVER = 10, 10, 1_000_000
-"""Searches of one generation until the next older one is searched, too: Python's own numbers, and none."""
+"""Searches of one generation before the next older one is searched: Python's default, and never."""
 
 
 def start(arguments: Sequence[str], after: float = SETTLED_SECONDS) -> threading.Timer | None:
-    """Begins it in an API server, whose build will say when it has started (``settle``), and in a scheduler, where a
-    clock does.
+    """Starts it in an API server, whose build calls ``settle`` when it has started, and in a scheduler, by a timer.
 
-    The DAG processor and the triggerer have their work done by forks, which would inherit our numbers and not the
-    clock.
+    The DAG processor and the triggerer work in forks, which would inherit the thresholds but not the timer.
     """
     component = arguments[0] if arguments else ""
     if component == "api-server":
@@ -43,7 +40,7 @@ def start(arguments: Sequence[str], after: float = SETTLED_SECONDS) -> threading
 
 
 def settle() -> None:
-    """What is there now stays: one whole search, and from now on only what comes is searched."""
+    """Searches once, then freezes all existing objects; from now on only new ones are searched."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, _OF_YOUNG, _OF_MIDDLE)

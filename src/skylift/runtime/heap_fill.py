@@ -1,11 +1,9 @@
-"""Fills the holes in a template's heaps, so that its forks write to pages of their own and not into the gaps of shared
-ones.
+"""Fills free heap blocks of a template before it forks, so that forks do not copy shared pages (copy-on-write).
 
-What imports made and dropped leaves gaps of a few bytes in thousands of pages. A fork's new objects would go there
-first, and
-each copies a page of 4 KiB for some 60 bytes: 8 MB in each component, 900 page faults in each Airflow task. Filled
-once, in 8 ms and for 3 MB that all forks share, new objects stand together on new pages. What fills a hole is never
-freed.
+Objects that imports created and dropped leave free blocks of a few bytes in thousands of pages. A fork's new objects
+would use those first, and each copies a page of 4 KiB for about 60 bytes: 8 MB in each component, 900 page faults in
+each Airflow task. Filling takes 8 ms once, and 3 MB that all forks share; then new objects are next to each other on
+new pages. The fill blocks are never freed.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ _CLASS = re.compile(rb"^ +\d+ +(\d+) +\d+ +\d+ +(\d+)$", re.MULTILINE)
 
 _PAGE = 4096
 _LARGEST = 120_000
-"""Bytes; what is larger glibc does not take from the heap."""
+"""Bytes; glibc does not take larger blocks from the heap."""
 
 _SMALL = range(_PAGE - 16, 8, -16)
-"""Sizes of C's holes that are worth filling: a larger one has pages of its own."""
+"""Sizes of C's free blocks that are worth filling: larger ones have pages of their own."""
 
 _FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 
@@ -36,7 +34,7 @@ class _Mallinfo(ctypes.Structure):
 
 
 def fill() -> None:
-    """Fills Python's own holes and, with glibc, C's. Nothing where the allocators are others."""
+    """Fills the free blocks of Python's allocator and, with glibc, of C's. Does nothing with other allocators."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallinfo2"):
         _fill_c(libc)
@@ -48,14 +46,13 @@ def fill() -> None:
 
 
 def free_python_blocks() -> dict[int, int]:
-    """Free blocks of each size (bytes) in pools of Python's allocator that are in use already; none with another
-    allocator."""
+    """Free blocks of each size (bytes) in pools that Python's allocator already uses; none with another allocator."""
     if not hasattr(os, "memfd_create"):
         return {}
     sys.stderr.flush()
     found, stderr = os.memfd_create("malloc-stats"), os.dup(2)
     try:
-        os.dup2(found, 2)  # it is written there by C, whatever ``sys.stderr`` is
+        os.dup2(found, 2)  # C writes there, whatever ``sys.stderr`` is
         sys._debugmallocstats()
         text = os.pread(found, 1 << 20, 0)
     finally:
@@ -69,7 +66,7 @@ def _fill_c(libc: ctypes.CDLL) -> None:
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.malloc_trim(0)
-    large = list(_taken(libc, _large()))  # kept away meanwhile: to cut them up would only write to their pages
+    large = list(_taken(libc, _large()))  # held meanwhile: splitting them would only write to their pages
     for _ in _taken(libc, _SMALL):
         pass
     for block in large:
@@ -85,18 +82,18 @@ def _large() -> Iterator[int]:
 
 
 def _taken(libc: ctypes.CDLL, sizes: Iterable[int]) -> Iterator[int]:
-    """Addresses of blocks of these sizes, as long as there are holes for them."""
+    """Addresses of allocated blocks of these sizes, as long as free blocks are left for them."""
     end = _unused_end(libc)
     for size in sizes:
         while block := libc.malloc(size):
-            if block >= end:  # no hole was left
+            if block >= end:  # no free block was left
                 libc.free(block)
                 break
             yield block
 
 
 def _unused_end(libc: ctypes.CDLL) -> int:
-    """Where the unused end of glibc's heap begins: what comes from there, or from a mapping, is no hole."""
+    """Where the unused end of glibc's heap begins: a block from there, or from a mapping, was no free block before."""
     libc.mallinfo2.restype = _Mallinfo
     libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
     return int(libc.sbrk(0)) - int(libc.mallinfo2().keepcost)

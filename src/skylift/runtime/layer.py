@@ -1,8 +1,7 @@
-"""Using a layer: fetched and unpacked once on a machine, then only two environment variables.
+"""Uses a layer: downloaded and unpacked once per machine; after that only two environment variables.
 
 The layer's site-packages come first on PYTHONPATH, so they win over the image's. That is safe because of how a layer is
-built (``requirements.py``): it holds only what the image lacks, and what the user's own constraints file asked to
-differ.
+built (``requirements.py``): it contains only what the image lacks, and what the user's own constraints file changes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ DIGEST = re.compile(r"[0-9a-f]{16,64}")
 
 
 class LayerFailed(Refused):
-    """The layer is not where the environment says, or is not an archive."""
+    """The layer does not exist, or is not an archive."""
 
 
 def with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
@@ -43,7 +42,7 @@ def with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
 
 
 def prepared(url: str, cache: str) -> Path:
-    """The unpacked layer's folder. Many containers may ask at once: one fetches, the others wait for it.
+    """The unpacked layer's folder. Many containers may ask at once: one downloads, the others wait for it.
 
     Args:
         url: the archive, ``s3://bucket/.../{digest}/layer.tar.gz``.
@@ -71,8 +70,8 @@ def folder_name(url: str) -> str:
 
 
 def _fetch(url: str, folder: Path) -> None:
-    """Downloads and unpacks beside the folder, then renames: the folder exists only when it is whole."""
-    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 costs 0.2 s, and the layer is mostly here
+    """Downloads and unpacks next to the folder, then renames: the folder exists only when it is complete."""
+    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 takes 0.2 s, and most layers are here already
     from skylift.runtime.archive import ArchiveFailed, unpack_tar  # lazy: tarfile is needed once per machine
 
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name[:16]}-", dir=folder.parent))

@@ -1,8 +1,7 @@
-"""A folder that equals a prefix in S3: what changed is fetched, what vanished is removed.
+"""A folder kept equal to a prefix in S3: changed files are downloaded, vanished files are removed.
 
-A manifest beside the folder says which ETag each file has; one listing tells what differs. Not safe in several
-processes
-at once: the caller holds a lock.
+A manifest next to the folder contains the ETag of each file; comparing it with one listing shows what differs. Not safe
+in several processes at once: the caller holds a lock.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from skylift.runtime.object_cache import ObjectCache
 LOG = logging.getLogger(__name__)
 
 AGAIN_WITHIN = 60.0
-"""A file that changes twice within so many seconds may change while Airflow is parsing it (see ``_download``)."""
+"""A file that changes twice within this many seconds may change while Airflow parses it (see ``_download``)."""
 
 AHEAD = 3.0
-"""Seconds by which the second change's mtime lies in the future."""
+"""How many seconds the mtime of the second change is in the future."""
 
 LONGEST_NAME = 251
-"""Bytes of a file's name: Airflow's DAG processor writes a log of each file, named like it with ``.log`` after it. It
-ends when it cannot."""
+"""Most bytes in a file's name. Airflow's DAG processor writes a log for each file, with its name plus ``.log``, and
+exits when it cannot."""
 
 AGAIN_AFTER = 60.0
-"""Seconds after which an object that could not be had is tried again."""
+"""Seconds after which an object that could not be downloaded is tried again."""
 
 MOST_WARNINGS = 20
-"""Keys that are named in one look at S3; of more, their number is told."""
+"""Keys that are named in the warnings of one refresh; of the others only the number is logged."""
 
 ABOUT_THE_NAME = frozenset(
     {
@@ -59,13 +58,12 @@ ABOUT_THE_NAME = frozenset(
         errno.EPERM,
     }
 )
-"""What the operating system says when one file cannot be made, and others can. Anything else (a full disk) stops
-all."""
+"""Errors of the operating system that concern one file only. Any other error (a full disk) stops the refresh."""
 
 
 @dataclass(frozen=True)
 class _Aside:
-    """An object that could not be had: its ETag then, and when to try again."""
+    """An object that could not be downloaded: its ETag at that time, and when to try again."""
 
     etag: str
     until: float
@@ -84,10 +82,10 @@ class Changes:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a listing holds, by path relative to the prefix.
+    """The objects of a listing, by path relative to the prefix.
 
     Attributes:
-        files: the ETag of each object that can be a file of the folder.
+        files: the ETag of each object that can be a file in the folder.
         unfit: why each of the others cannot. Folder markers (empty, with a slash at the end) and ``__pycache__`` are in
             neither.
     """
@@ -97,11 +95,11 @@ class Keys:
 
 
 def sort_keys(listing: Iterable[Listed], prefix: str, case_matters: bool = True) -> Keys:
-    """Which objects below a prefix can be files of one folder. S3 takes almost any text for a key, a file system does
-    not.
+    """Decides which objects below a prefix can be files in one folder. S3 takes almost any text as a key; a file system
+    does not.
 
     Args:
-        case_matters: whether ``A`` and ``a`` are two files to the folder's file system.
+        case_matters: whether ``A`` and ``a`` are different files on the folder's file system.
     """
     files: dict[str, str] = {}
     unfit: dict[str, str] = {}
@@ -133,7 +131,7 @@ def _folders_of(path: str) -> Iterator[str]:
 
 
 def compare(wanted: Mapping[str, str], have: Mapping[str, str]) -> Changes:
-    """What differs between S3 (wanted) and the folder (have); both are ETags by relative path."""
+    """The differences between S3 (wanted) and the folder (have); both are ETags by relative path."""
     fetch = tuple(path for path, etag in wanted.items() if have.get(path) != etag)
     return Changes(fetch, tuple(path for path in have if path not in wanted))
 
@@ -143,10 +141,10 @@ class Mirror:
 
     Args:
         url: the prefix.
-        base: folder of ours: the mirror, the manifest, and files that are arriving.
-        objects: S3; made on first use when not given, because some who name a bundle never open it.
+        base: our folder: the mirror, the manifest, and files being downloaded.
+        objects: S3; created at first use when not given, because some processes name a bundle but never open it.
         clock: seconds since the epoch.
-        cache: contents that other containers of this machine have fetched.
+        cache: contents that other containers of this machine have downloaded.
     """
 
     def __init__(
@@ -171,16 +169,16 @@ class Mirror:
         self._told: Mapping[str, str] = {}
 
     def differs(self) -> bool:
-        """Whether S3 holds something that the folder does not, or the reverse: one listing, no download."""
+        """Whether S3 and the folder differ: one listing, no download."""
         return bool(self._changes(self._listing(), self._manifest()))
 
     def refresh(self) -> Changes:
-        """Makes the folder equal to the prefix. A key that cannot be a file, or cannot be had, costs a warning and
-        itself.
+        """Makes the folder equal to the prefix. A key that cannot be a file, or cannot be downloaded, is skipped with a
+        warning.
 
         Raises:
-            Refused: S3 gives nothing at all of this prefix.
-            Unavailable: S3 cannot be reached. Files that arrived stay, and are fetched again next time.
+            Refused: S3 refuses everything below this prefix.
+            Unavailable: S3 cannot be reached. Downloaded files stay, and are downloaded again next time.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         wanted, have = self._listing(), self._manifest()
@@ -193,7 +191,7 @@ class Mirror:
         return changes
 
     def _changes(self, wanted: Mapping[str, str], have: Mapping[str, str]) -> Changes:
-        """As ``compare``, without what could not be had a moment ago."""
+        """Like ``compare``, without objects whose download failed a moment ago."""
         changes = compare(wanted, have)
         self._aside = {path: aside for path, aside in self._aside.items() if wanted.get(path) == aside.etag}
         now = self._clock()
@@ -201,12 +199,12 @@ class Mirror:
         return Changes(tuple(due), changes.remove)
 
     def _download(self, wanted: Mapping[str, str], *, others: bool) -> dict[str, str]:
-        """Brings files, ETag by path, and returns the ETags that they have. ``others``: whether there are files
+        """Downloads files (ETag by path) and returns the ETags that they have. ``others``: whether there are files
         already.
 
         Airflow parses a file again when its mtime is later than the end of its last parse. A file that is replaced
-        *while* it is being parsed would then wait for ``min_file_process_interval``; so a second change soon after the
-        first gets an mtime that lies a little ahead, which costs one parse more and loses none.
+        *during* a parse would then wait for ``min_file_process_interval``. So a second change soon after the first
+        gets an mtime slightly in the future: that costs one more parse, but misses no change.
         """
         arrived = {path: etag for path, etag in wanted.items() if self._at_hand(path, etag)}
         left = {path: etag for path, etag in wanted.items() if path not in arrived}
@@ -219,7 +217,7 @@ class Mirror:
         return arrived
 
     def _at_hand(self, path: str, etag: str) -> bool:
-        with contextlib.suppress(OSError):  # what is wrong here is wrong with the fetch, too, and told there
+        with contextlib.suppress(OSError):  # the download meets the same error, and reports it
             self._make_way(path)
             return self._cache is not None and self._cache.take(self._url_of(path), etag, self.folder / path)
         return False
@@ -243,12 +241,12 @@ class Mirror:
         return arrived
 
     def _poison(self, path: str) -> bool:
-        """Whether a file ends Airflow's DAG processor, which looks into every zip, whatever its name; it is removed
-        then."""
+        """Whether a file would end Airflow's DAG processor, which opens every zip, whatever its name. Such a file is
+        removed."""
         file = self.folder / path
         if path.endswith(".py") or not zipfile.is_zipfile(file):
             return False
-        from skylift.runtime.archive import unreadable_member  # lazy: few have zips among their DAGs
+        from skylift.runtime.archive import unreadable_member  # lazy: few people have zips among their DAGs
 
         reason = unreadable_member(file)
         if reason:
@@ -259,12 +257,12 @@ class Mirror:
     def _set_aside(
         self, failed: Mapping[str, Refused | OSError | None], wanted: Mapping[str, str], *, others: bool
     ) -> None:
-        """Remembers what could not be had, so that the rest goes on. Raises what is not about single keys.
+        """Remembers objects that could not be downloaded, so that the rest continues. Raises errors that are not about
+        single keys.
 
         Args:
             wanted: ETags by path.
-            others: whether anything else of the prefix could be had; else it is not the key, but all of it that S3
-                refuses.
+            others: whether any other object of the prefix could be downloaded; if not, S3 refuses the whole prefix.
         """
         now = self._clock()
         for path, error in failed.items():
@@ -273,7 +271,7 @@ class Mirror:
             if isinstance(error, Refused) and not others:
                 raise error
             if error is None and path not in self._aside:
-                self._aside[path] = _Aside(wanted[path], now)  # most likely it was deleted a moment ago: look again
+                self._aside[path] = _Aside(wanted[path], now)  # probably deleted a moment ago: try again at once
                 continue
             self._aside[path] = _Aside(wanted[path], now + AGAIN_AFTER)
             reason = error.strerror if isinstance(error, OSError) else error
@@ -283,8 +281,7 @@ class Mirror:
         return s3_url(self._bucket, self._prefix + path)
 
     def _make_way(self, relative: str) -> None:
-        """Removes what stands where a file of ours belongs: a folder that user code filled, or a file that was no DAG
-        file."""
+        """Removes what is in the way of our file: a folder that user code filled, or a file that was no DAG file."""
         target = self.folder / relative
         for folder in _folders_of(relative):
             if (self.folder / folder).is_file():
@@ -322,7 +319,8 @@ class Mirror:
         )
 
     def _manifest(self) -> dict[str, str]:
-        """What was fetched and is still there: ETag by relative path. Anything unreadable is fetched again."""
+        """The files that were downloaded and still exist: ETag by relative path. Unreadable ones are downloaded
+        again."""
         try:
             known = json.loads((self._base / "manifest.json").read_text())
             return {path: etag for path, etag in known.items() if (self.folder / path).is_file()}

@@ -1,6 +1,6 @@
-"""S3 objects that the containers of one machine share: each content is fetched once, and copied from there.
+"""S3 objects that the containers of one machine share: each content is downloaded once, and copied from here.
 
-On a laptop each Airflow task's container would otherwise fetch the whole DAG folder from S3 for itself.
+Otherwise each Airflow task's container on a laptop would download the whole DAG folder from S3.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from uuid import uuid4
 
 @dataclass(frozen=True)
 class ObjectCache:
-    """The newest content of each object. Safe in several processes at once; what goes wrong here costs a fetch, no
-    more.
+    """The newest content of each object. Safe in several processes at once; an error here only costs another download.
 
     Attributes:
-        folder: made when something is put.
+        folder: created at the first ``put``.
     """
 
     folder: Path
 
     def take(self, url: str, etag: str, target: Path) -> bool:
-        """Copies the content with that ETag to ``target``, which is there whole or not at all; false when we do not
-        have it.
+        """Copies the content with that ETag to ``target``, completely or not at all; false when it is not in the cache.
 
         Args:
-            target: replaced; its mtime is then now.
+            target: replaced; its mtime becomes the current time.
         """
         try:
             _copy(self._folder_of(url) / _name(etag), target)
@@ -38,7 +36,7 @@ class ObjectCache:
         return True
 
     def put(self, url: str, etag: str, source: Path) -> None:
-        """Keeps a content, and forgets those that the object had before."""
+        """Stores a content, and removes the object's earlier ones."""
         folder = self._folder_of(url)
         with contextlib.suppress(OSError):  # a full disk, say
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,8 +1,8 @@
-"""``prove``: tries an update out in a container of its own, before anything that serves is touched.
+"""``prove``: tries an update in a separate container before any running component is changed.
 
 It starts Airflow once with the new layer, options and startup script, loads the plugins and parses every DAG. A DAG
-that does not parse with what serves now does not fail the proof: the update is not to blame. The result goes to S3 in
-every case in which the user can act.
+that does not parse with the current settings either does not fail the trial: the update is not to blame. Whenever the
+user can act, the result goes to S3.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from skylift.runtime.mirror import Mirror
 from skylift.runtime.object_cache import ObjectCache
 
 SECONDS = 1800
-"""What a trial may take: seconds on a quiet machine, many minutes with thousands of DAGs on a busy one."""
+"""Time limit of a trial: it takes seconds; on a busy machine with thousands of DAGs many minutes."""
 
 MOST_TOLD = 5
-"""So many DAG files are named in the reason; the others are counted."""
+"""This many DAG files are named in the reason; the others are counted."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial found.
+    """The result of one trial.
 
     Attributes:
         report: see ``trial.TrialReport``; empty if it wrote none.
-        ended: how the process ended, in words; "" if well.
+        ended: how the process ended, in words; empty if it succeeded.
         output: its last lines.
     """
 
@@ -70,7 +70,7 @@ class Disproven(Exception):
 
 
 def prove(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
-    """Tries the update out and puts the result; the exit code: 0 proven, 1 it will not work, 75 S3 unreachable."""
+    """Tries the update and uploads the result. Exit code: 0 it works, 1 it does not, 75 S3 unreachable."""
     s3 = objects or S3Objects()
     bucket, key = split_s3_url(PROOF_TARGET.read(environ))
     try:
@@ -113,7 +113,7 @@ def _environment(environ: Mapping[str, str], layer: str, script: str) -> dict[st
 
 
 def _broken_anew(broken: Mapping[str, str], folder: Path, dags: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of the files that parse with what serves now."""
+    """Those of the files that parse with the current settings."""
     try:
         serving = _environment(environ, SERVING_LAYER.read(environ), SERVING_STARTUP_SCRIPT.read(environ))
     except Disproven:
@@ -124,7 +124,7 @@ def _broken_anew(broken: Mapping[str, str], folder: Path, dags: Path, environ: M
 
 
 def _try(folder: Path, dags: Path, environ: Mapping[str, str], options: str, files: list[str] | None = None) -> Trial:
-    """Runs ``trial`` in a process of its own, because it runs the user's code: it may exit, hang or crash."""
+    """Runs ``trial`` in a separate process, because it runs the user's code, which may exit, hang or crash."""
     folder.mkdir()
     passwords = folder / "passwords.json"
     passwords.write_text('{"admin": "nobody signs in here"}')
@@ -152,10 +152,10 @@ def _try(folder: Path, dags: Path, environ: Mapping[str, str], options: str, fil
 
 
 def judge(trial: Trial, broken: Mapping[str, str]) -> list[str]:
-    """Notes for the user, when a trial found nothing that the update is to blame for.
+    """Notes for the user, when the trial found nothing that the update is to blame for.
 
     Args:
-        broken: DAG files that parse with what serves, and not with what is wanted.
+        broken: DAG files that parse with the current settings, but not with the new ones.
 
     Raises:
         Disproven: it found something.

@@ -1,7 +1,7 @@
-"""Puts a container's folders where imported modules remember the template's.
+"""Replaces the template's folders, which imported modules have stored, with the container's folders.
 
-Modules keep paths that they made from HOME and AIRFLOW_HOME when they were imported. The template's HOME has a name
-that occurs nowhere else, so all such strings can be found in memory, once, before the first fork.
+Modules keep paths that they made from HOME and AIRFLOW_HOME at import. The name of the template's HOME occurs nowhere
+else, so all such strings can be found in memory, once, before the first fork.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _UNLISTED = (dict, tuple)
 
 
 class CannotRelocate(Exception):
-    """A path is remembered where it cannot be changed; the text says which."""
+    """A path is stored where it cannot be changed; the text says which."""
 
 
 @dataclass(frozen=True)
 class PathRef:
-    """One remembered path: item ``key`` of a dict or list, or the attribute ``key`` of anything else."""
+    """One stored path: item ``key`` of a dict or list, or the attribute ``key`` of anything else."""
 
     owner: Any
     key: Any
     value: str | tuple[Any, ...]
 
     def put(self, value: str | tuple[Any, ...]) -> None:
-        """Remembers another."""
+        """Replaces it."""
         if isinstance(self.owner, dict | list):
             self.owner[self.key] = value
         else:
@@ -39,13 +39,13 @@ class PathRef:
 
 @dataclass(frozen=True)
 class PathRefs:
-    """All remembered paths below a folder."""
+    """All stored paths below a folder."""
 
     folder: str
     refs: tuple[PathRef, ...]
 
     def move(self, airflow_home: str, home: str) -> None:
-        """Makes them lie below the container's folders; the template's AIRFLOW_HOME is ``airflow`` below its HOME."""
+        """Moves them to the container's folders; the template's AIRFLOW_HOME is ``airflow`` below its HOME."""
 
         def moved(value: Any) -> Any:
             if not isinstance(value, str):
@@ -58,13 +58,13 @@ class PathRefs:
 
 
 def find(folder: str) -> PathRefs:
-    """Every string in memory that names ``folder`` (whose last part must be unique in the whole program).
+    """Every string in memory that contains ``folder`` (whose last part must be unique in the whole program).
 
     Raises:
-        CannotRelocate: one is where nothing can be put, e.g. in a tuple.
+        CannotRelocate: one is where it cannot be replaced, e.g. in a tuple.
     """
     urllib.parse.clear_cache()  # type: ignore[attr-defined]  # typeshed does not know it; it keeps what it split
-    gc.collect()  # which also stops listing tuples of plain values: they are found by what holds them
+    gc.collect()  # this also stops listing tuples of plain values: they are found through their owners
     name = os.path.basename(folder)
     everything = gc.get_objects()
     # type() and not isinstance(): lazy proxies would import what they stand for when asked for their class.
@@ -78,9 +78,8 @@ def find(folder: str) -> PathRefs:
 
 
 def _inside(one: Any, name: str) -> Iterator[PathRef]:
-    """The refs in one object, and in what it holds that the collector does not list (a dict or tuple of plain
-    values)."""
-    if type(one) is FunctionType:  # defaults of parameters, made when the module was imported
+    """The refs in one object, and in its values that the collector does not list (a dict or tuple of plain values)."""
+    if type(one) is FunctionType:  # default values of parameters, made at import
         if any(type(part) is str and name in part for part in one.__defaults__ or ()):
             yield PathRef(one, "__defaults__", one.__defaults__ or ())
         return

@@ -1,8 +1,8 @@
-"""A user's requirements.txt: resolved against the image, installed beside it, explained when it cannot be.
+"""A user's requirements.txt: resolved against the image, installed next to it, and explained when that fails.
 
-The image's own set of packages is the constraint, as Airflow's constraints file is on MWAA; a ``-c`` line in the user's
-file takes its place (MWAA's rule, also for a commented line), but for the few packages without which the environment
-would not be this Airflow. Only what the image lacks is installed, so a layer stays small and cannot shadow the image.
+The image's own packages are the constraints, as Airflow's constraints file is on MWAA. A ``-c`` line in the user's file
+replaces them (MWAA's rule, also for a commented line), except for the few packages without which the environment would
+not be this Airflow. Only what the image lacks is installed, so a layer stays small and cannot shadow the image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skylift.core.errors import Broken, Refused
 from skylift.core.secrecy import hide_in
 
 SECONDS = 540
-"""What resolving and installing may take (MWAA: pip may take 9 minutes)."""
+"""Time limit for resolving and installing (on MWAA pip may take 9 minutes)."""
 
 GUARDED = frozenset(
     [
@@ -44,13 +44,13 @@ GUARDED = frozenset(
         "statsd",
     ]
 )
-"""Packages that a user's own constraints cannot move (MWAA's second constraints file, and what our task SDK pins)."""
+"""Packages that a user's own constraints cannot change (MWAA's second constraints file, and what our task SDK pins)."""
 
 OWN_CONSTRAINT = re.compile(r"-c |--constraint[ =]")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 MWAA_HOME = "/usr/local/airflow"
 REFUSED_BY_REGISTRY = re.compile(r"HTTP status client error \((?!407|429)4\d\d")
-"""The registry answered: what was asked for is not there, or not for us."""
+"""The registry answered: the package does not exist, or we have no access."""
 UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "dns error", "tcp connect error")
 LONGEST_REASON = 1500
 NO_REGISTRY = (
@@ -65,7 +65,7 @@ class RequirementsFailed(Refused):
 
 
 class RegistryUnreachable(RequirementsFailed):
-    """The package registry did not answer: nothing is said about the requirements."""
+    """The package registry did not answer: this says nothing about the requirements."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Requirement:
 
 
 def read(text: str) -> list[Requirement]:
-    """The packages that the file asks for; options (``-r``, ``--index-url`` ...) and comments are not among them."""
+    """The packages that the file lists, without options (``-r``, ``--index-url`` ...) and comments."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         bare = re.sub(r"(^|\s)#.*", "", line).strip()
@@ -89,12 +89,13 @@ def read(text: str) -> list[Requirement]:
 
 
 def canonical(name: str) -> str:
-    """The name as registries compare it: lower case, ``-`` for any run of ``-_.`` (PEP 503)."""
+    """The name in the form that registries compare: lower case, ``-`` for any run of ``-_.`` (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def image_packages(found: Iterable[Distribution] | None = None) -> dict[str, str]:
-    """Version by canonical name of what this Python has; not what was installed from a folder (skylift itself)."""
+    """The packages of this Python, version by canonical name, without those installed from a folder (skylift
+    itself)."""
     return {
         canonical(dist.metadata["Name"]): dist.version
         for dist in (distributions() if found is None else found)
@@ -109,8 +110,8 @@ def constraints_for(text: str, image: Mapping[str, str]) -> str:
 
 
 def localised(text: str, folder: Path) -> str:
-    """The file with MWAA's paths (``/usr/local/airflow/plugins``, ``.../dags``) turned to ``folder``; lines keep
-    numbers."""
+    """The file with MWAA's paths (``/usr/local/airflow/plugins``, ``.../dags``) replaced by ``folder``; line numbers
+    stay the same."""
 
     def turn(line: str) -> str:
         if not line.lstrip().startswith("-"):
@@ -122,7 +123,7 @@ def localised(text: str, folder: Path) -> str:
 
 
 def missing_only(resolved: str, image: Mapping[str, str]) -> str:
-    """The resolver's lines without those that the image already fulfils; options stay."""
+    """The resolver's lines without those that the image already satisfies; options stay."""
 
     def lacking(line: str) -> bool:
         name, separator, version = line.partition("==")
@@ -160,8 +161,7 @@ def install(text: str, workspace: Path, target: Path, environ: Mapping[str, str]
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for uv: what people set for pip counts too, and waiting for a dead registry ends in half a
-    minute."""
+    """The environment for uv: settings for pip apply too, and waiting for a dead registry ends after 30 seconds."""
     same = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
     from_pip = {ours: environ[theirs] for theirs, ours in same.items() if environ.get(theirs)}
     if environ.get("PIP_FIND_LINKS"):
@@ -171,19 +171,19 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "UV_HTTP_RETRIES": "1",
         **from_pip,
         **{name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-        # Nobody checks this bytecode against its source: files in an archive all get one time.
+        # This bytecode is not checked against its source: all files in an archive get the same time.
         "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
     }
 
 
 def explain(output: str, text: str) -> str:
-    """uv's reason in one line, with the requirement and the line that it is about.
+    """uv's reason in one line, with the requirement and its line.
 
     Args:
         output: what uv wrote to stderr.
         text: the user's file.
     """
-    told = output[max(output.find("error:"), 0) :]  # before it: what went well
+    told = output[max(output.find("error:"), 0) :]  # the text before reports successes
     lines = [re.sub(r"^\s*(error:|cause:|[×╰─▶│]+)\s*", "", line).strip() for line in told.splitlines()]
     reason = hide_in(" ".join(line for line in lines if line and not line.startswith("^")))
     if unreachable(output):
@@ -197,7 +197,7 @@ def explain(output: str, text: str) -> str:
 
 
 def unreachable(output: str) -> bool:
-    """Whether what uv wrote means that a registry did not answer."""
+    """Whether uv's output means that a registry did not answer."""
     return any(sign in output for sign in UNREACHABLE) and not REFUSED_BY_REGISTRY.search(output)
 
 

@@ -1,7 +1,7 @@
-"""Does in this process what ``python`` would do with given arguments: a module, a code string or a file, to the exit
-code.
+"""Does in this process what ``python`` would do with given arguments (a module, a code string or a file), including the
+exit code.
 
-For forks of a template, in which Python has been started before they knew their program.
+For forks of a template, where Python was started before the program was known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NoReturn, TextIO
 
 
 class Next(BaseException):
-    """This process goes on with other arguments."""
+    """This process continues with other arguments."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         super().__init__()
@@ -28,7 +28,8 @@ class Next(BaseException):
 
 
 def understands(argv: Sequence[str]) -> bool:
-    """Whether we know these arguments: ``-m module``, ``-c code`` or a file; no other options of ``python``."""
+    """Whether these arguments are supported: ``-m module``, ``-c code`` or a file, without other options of
+    ``python``."""
     words = argv[1:]
     if not words:
         return False
@@ -50,7 +51,7 @@ def run(argv: Sequence[str]) -> NoReturn:
         except KeyboardInterrupt as error:
             _show(error)
             _finish(-signal.SIGINT)
-        # As Python's own top level: the program's author reads the traceback
+        # Like Python's own top level: the program's author reads the traceback.
         except BaseException as error:  # noqa: BLE001
             _show(error)
             _finish(1)
@@ -58,7 +59,7 @@ def run(argv: Sequence[str]) -> NoReturn:
 
 def _become(argv: Sequence[str]) -> None:
     sys.orig_argv[:] = argv
-    if "setproctitle" in sys.modules:  # Airflow brings it: ps shows the container's command, not the template's
+    if "setproctitle" in sys.modules:  # comes with Airflow: ps shows the container's command, not the template's
         sys.modules["setproctitle"].setproctitle(" ".join(argv))
     for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         unbuffered = mode == "w" and bool(os.environ.get("PYTHONUNBUFFERED"))
@@ -76,8 +77,8 @@ def _leave_path() -> None:
 
 
 def stream(old: TextIO, descriptor: int, mode: str, *, unbuffered: bool) -> TextIO:
-    """A standard stream as Python makes it at its start for a file or a pipe."""
-    # Lives as long as we.
+    """A standard stream for a file or a pipe, as Python creates it at its start."""
+    # Lives as long as this process.
     binary = open(descriptor, mode + "b", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115
     return io.TextIOWrapper(
         binary,
@@ -98,7 +99,8 @@ def _execute(argv: Sequence[str]) -> None:
         sys.argv[:] = ["-c", *words[1:]]
         main = types.ModuleType("__main__")
         sys.modules["__main__"] = main
-        # Who looks at the stack (Airflow's AWS hooks do) has inspect search all 2,300 modules for each of our frames.
+        # Code that reads the stack (Airflow's AWS hooks do) makes inspect search all 2,300 modules for each of our
+        # frames.
         inspect.modulesbyfile["<string>"] = "__main__"
         exec(compile(words[0], "<string>", "exec"), main.__dict__)  # noqa: S102  what ``python -c`` is for
     else:
@@ -112,7 +114,7 @@ def _execute(argv: Sequence[str]) -> None:
 
 
 def exit_code(value: object) -> int:
-    """What ``sys.exit(value)`` means."""
+    """The exit code for ``sys.exit(value)``."""
     if value is None or isinstance(value, int):
         return (value or 0) & 0xFF
     print(value, file=sys.stderr)  # noqa: T201
@@ -120,7 +122,7 @@ def exit_code(value: object) -> int:
 
 
 def _show(error: BaseException) -> None:
-    """The traceback, from the program's first line on."""
+    """Prints the traceback, from the program's first line on."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
@@ -128,7 +130,7 @@ def _show(error: BaseException) -> None:
 
 
 def _finish(code: int) -> NoReturn:
-    """Ends as Python ends, but for taking all modules apart: that would copy every page shared with the template."""
+    """Ends like Python, but without clearing all modules: that would copy every page shared with the template."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, ends those of pools: as Python does
         atexit._run_exitfuncs()

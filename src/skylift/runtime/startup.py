@@ -1,7 +1,7 @@
-"""The user's startup.sh: fetched once, run by bash before anything else, its exported variables kept.
+"""The user's startup.sh: downloaded once, run by bash before anything else; its exported variables are kept.
 
-As on MWAA: it runs in every container separately, knows from MWAA_AIRFLOW_COMPONENT where, has a time limit, and what
-it exports reaches Airflow, except names that the environment needs for itself.
+As on MWAA: it runs separately in every container, finds the container's kind in MWAA_AIRFLOW_COMPONENT, and has a time
+limit. Its exports reach Airflow, except names that the environment needs for itself.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ PROTECTED = frozenset(
 
 PROTECTED_PREFIXES = ("AWS_CONTAINER_", "ECS_", "MWAA__", "SKYLIFT_")
 
-# The variables are written when the script ends, however it ends (also by ``exit``), and only if it ends well.
+# The variables are written when the script ends, also by ``exit``, and only if it succeeds.
 WRAPPER = 'trap \'code=$?; [ $code -eq 0 ] && /usr/bin/env -0 > "$SKYLIFT_EXPORTS"; exit $code\' EXIT; . "$0"'
 
 
 LAST_LINES = 20
 LAST_CHARACTERS = 900
-"""How much of a failed script's output is told: what fits into ``LastUpdate.Error`` (1024 characters) beside the
-words."""
+"""How much of a failed script's output is reported: what fits into ``LastUpdate.Error`` (1024 characters) with the
+message."""
 
 
 class StartupFailed(Refused):
@@ -61,7 +61,7 @@ class StartupFailed(Refused):
 def with_startup(
     url: str, environment: Mapping[str, str], component: str, *, cache: str, seconds: int, record: Path | None = None
 ) -> dict[str, str]:
-    """The environment after startup.sh ran in it.
+    """The environment after startup.sh has run in it.
 
     Args:
         url: the script, ``s3://bucket/key?versionId=...``.
@@ -78,11 +78,11 @@ def with_startup(
 
 
 def fetched(url: str, cache: Path) -> Path:
-    """The script as a local file. One version is fetched once; a URL without versionId is fetched every time."""
+    """The script as a local file. One version is downloaded once; a URL without versionId is downloaded every time."""
     script = cache / "startup" / hashlib.sha256(url.encode()).hexdigest() / "startup.sh"
     if "?versionId=" in url and script.is_file():
         return script
-    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 costs 0.2 s; mostly nothing is fetched
+    from skylift.aws.s3_objects import ObjectRef, S3Objects  # lazy: boto3 takes 0.2 s; mostly nothing is downloaded
 
     try:
         script.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,14 +96,14 @@ def fetched(url: str, cache: Path) -> Path:
 def run(
     script: Path, environment: Mapping[str, str], component: str, seconds: int, record: Path | None = None
 ) -> dict[str, str]:
-    """Runs the script with bash; its output is the container's output. Returns all variables as they are at its end.
+    """Runs the script with bash; its output is the container's output. Returns all variables at the script's end.
 
     Args:
-        record: file in which the output is kept meanwhile, so that a failure can tell its last lines. A file and not
-            a pipe: what the script leaves behind in the background goes on writing after we have become Airflow.
+        record: a file that collects the output, so that a failure can show the last lines. It is no pipe, because
+            background processes of the script keep writing after we have become Airflow.
 
     Raises:
-        StartupFailed: with the exit code, and the last lines where they are kept.
+        StartupFailed: with the exit code, and the last lines if there is a record.
     """
     try:
         return _run(script, environment, component, seconds, record)
@@ -140,7 +140,7 @@ def _run(
 
 
 def merged(environment: Mapping[str, str], exported: Mapping[str, str]) -> dict[str, str]:
-    """The environment with what the script exported.
+    """The environment with the script's exports.
 
     An AIRFLOW__ option that the environment already has stays: a configuration option beats the script (MWAA's order).
     """
@@ -154,7 +154,7 @@ def merged(environment: Mapping[str, str], exported: Mapping[str, str]) -> dict[
 
 
 def _wait(command: list[str], environment: Mapping[str, str], seconds: int, record: Path | None) -> int:
-    """Runs a command in a process group of its own; whatever stops us stops the group too."""
+    """Runs a command in its own process group; a signal or error that stops us stops the group too."""
     process: subprocess.Popen[bytes] | None = None
 
     stopped = False
@@ -162,7 +162,7 @@ def _wait(command: list[str], environment: Mapping[str, str], seconds: int, reco
     def stop(*_: object) -> None:
         nonlocal stopped
         stopped = True
-        if process is not None:  # while it is being started, nobody could end it yet
+        if process is not None:  # before that there is nothing to end
             raise SystemExit(128 + signal.SIGTERM)  # the blocks below and above clean up
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -1,10 +1,10 @@
-"""Airflow's logs on their way to CloudWatch, with fewer calls and less CPU: ``[logging] logging_config_class`` of an
+"""Sends Airflow's logs to CloudWatch with fewer calls and less CPU: ``[logging] logging_config_class`` of an
 environment.
 
-What is in CloudWatch is what Airflow's provider writes, under the same names. Its own way there costs every Airflow
-task a third of its CPU (measured in ``docs/decisions/0004-fast-starts.md``): it looks through all modules for a name in
-the user agent, makes a session and fetches credentials of its own, twice asks whether the log group is there, and
-writes to a stream to learn that it is not. Whoever sets another ``logging_config_class`` has the provider's.
+CloudWatch gets what Airflow's provider would write, under the same names. The provider's own code costs every Airflow
+task a third of its CPU (measured in ``docs/decisions/0004-fast-starts.md``): it searches all modules for a name for the
+user agent, makes its own session and fetches its own credentials, asks twice whether the log group exists, and writes
+to a stream to learn that it does not exist. A user who sets another ``logging_config_class`` gets the provider's code.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from skylift.aws.clients import client
 
 
 def __getattr__(name: str) -> Any:
-    """``LOGGING_CONFIG`` and ``REMOTE_TASK_LOG``, when Airflow looks for them: a template imports us before it is
-    configured."""
+    """``LOGGING_CONFIG`` and ``REMOTE_TASK_LOG``, made when Airflow asks for them: a template imports this module
+    before Airflow is configured."""
     if name == "LOGGING_CONFIG":
         from airflow.config_templates.airflow_local_settings import (  # lazy: reads the configuration
             DEFAULT_LOGGING_CONFIG,
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
 
 class TaskLogs(provider.CloudWatchRemoteLogIO):
-    """The provider's, with a handler of ours."""
+    """The provider's class, with our handler."""
 
     @cached_property
     def _client(self) -> Any:
@@ -53,11 +53,11 @@ class TaskLogs(provider.CloudWatchRemoteLogIO):
 
 
 class Handler(provider.watchtower.CloudWatchLogHandler):
-    """Watchtower's, which makes a stream before it first writes to it, and the group only when that says that there is
-    none."""
+    """Watchtower's handler, except that it creates the stream before its first write, and the group only when AWS
+    answers that it does not exist."""
 
     def _submit_batch(self, batch: list[dict[str, Any]], log_stream_name: str, max_retries: int = 5) -> None:
-        # In the one thread that writes to this stream. Before the first answer there is no token.
+        # Runs in the one thread that writes to this stream. Before the first answer there is no token.
         if batch and self.sequence_tokens.get(log_stream_name) is None and log_stream_name not in self._made:
             self._made.add(log_stream_name)
             self._make(log_stream_name)
@@ -68,7 +68,7 @@ class Handler(provider.watchtower.CloudWatchLogHandler):
         return set()
 
     def _make(self, stream: str) -> None:
-        """What goes wrong here, watchtower meets again when it writes, and tells."""
+        """Ignores errors: watchtower meets them again when it writes, and reports them."""
         errors = self.cwl_client.exceptions
         names = {"logGroupName": self.log_group_name, "logStreamName": stream}
         try:

@@ -1,10 +1,9 @@
-"""Airflow, imported once for many containers: what a template prepares, and how a fork of it goes on.
+"""Airflow, imported once for many containers: what a template prepares, and how its forks continue.
 
 ``prepare`` imports everything that a component or an Airflow task imports, without letting Airflow initialise itself
-(``_AIRFLOW__AS_LIBRARY``): no database engine, no logging, no plugins. A fork that gets to its final environment first
-puts its own folders where the template's stood (``relocate``), then lets Airflow initialise itself, and goes on as
-``python`` would. What a fork cannot do (another program, other options of ``python``, other configuration) is a real
-``exec``.
+(``_AIRFLOW__AS_LIBRARY``): no database engine, no logging, no plugins. A fork first replaces the template's folders
+with its own (``relocate``), then lets Airflow initialise itself, and continues like ``python``. Where a fork cannot
+(another program, other options of ``python``, another configuration), it calls ``exec``.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ MODULES = (
     "skylift.runtime.metrics.client",
     "skylift.runtime.startup",
     "skylift.runtime.task_logs",
-    # components: what all of them import sooner or later is in memory once
+    # components: what all of them import sooner or later is in memory only once
     "airflow.__main__",
     "airflow.cli.cli_parser",
     "airflow.migrations.utils",
@@ -87,7 +86,7 @@ MODULES = (
     "psycopg2",
     "uvicorn.main",
 )
-"""What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once on a
+"""What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once per
 machine."""
 
 ON_THE_STACK = (
@@ -103,21 +102,21 @@ ON_THE_STACK = (
     "airflow.providers.amazon.aws.hooks.base_aws",
     "airflow.providers.amazon.aws.utils.suppress",
 )
-"""Whose source is read when the log handler's AWS hook looks at the stack."""
+"""Modules whose source is read when the log handler's AWS hook inspects the stack."""
 
 AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"
-"""Airflow's switch for "import me, do not initialise yourself" (``airflow/__init__.py``)."""
+"""Airflow's switch for importing without initialising (``airflow/__init__.py``)."""
 
 _M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a template is.
+    """A prepared template.
 
     Attributes:
         environment: the variables that decide what was imported, and how.
-        refs: where modules remember HOME.
+        refs: where modules have stored HOME.
     """
 
     environment: Mapping[str, str]
@@ -125,21 +124,21 @@ class Prepared:
 
 
 _prepared: list[Prepared] = []
-"""One in a template and its forks, else none."""
+"""Set in a template and its forks, otherwise ``None``."""
 
 
 class CannotPrepare(Exception):
-    """There can be no template for this environment, now or ever; the text says why."""
+    """There can never be a template for this environment; the text says why."""
 
 
 def prepare() -> None:
-    """Imports Airflow; this process has ``base_of`` a container's environment, and a HOME of its own.
+    """Imports Airflow. This process has ``base_of`` a container's environment, and its own HOME.
 
     Raises:
         CannotPrepare: the layer is not on this machine yet, or changes how Python starts.
-        CannotRelocate: a module remembers HOME where it cannot be changed.
+        CannotRelocate: a module has stored HOME where it cannot be changed.
     """
-    # It looks for the place of the command line in memory, which it cannot find once variables were changed.
+    # It searches memory for the command line, which it cannot find once variables were changed.
     importlib.import_module("setproctitle").getproctitle()
     environment = home_of(os.environ)
     if url := LAYER.read(environment):
@@ -155,21 +154,21 @@ def prepare() -> None:
     _prepared.append(Prepared(_decisive(environment), relocate.find(environment["HOME"])))
     gc.collect()
     gc.freeze()
-    heap_fill.fill()  # last: what comes now makes new ones
+    heap_fill.fill()  # last: later code frees further blocks
 
 
 def fits(arguments: Sequence[str]) -> bool:
-    """Whether ``act`` can do what ``python`` would with these arguments (the first is its own name)."""
+    """Whether ``act`` can do what ``python`` would do with these arguments (the first is its own name)."""
     return run_python.understands(arguments)
 
 
 def act(arguments: Sequence[str]) -> NoReturn:
-    """Does it."""
+    """Does what ``python`` would do with these arguments."""
     run_python.run(arguments)
 
 
 def can_continue(program: Component) -> bool:
-    """Whether this process is a fork of a template that was prepared for what ``program`` wants."""
+    """Whether this process is a fork of a template that fits ``program``."""
     environment = program.environment
     return (
         bool(_prepared)
@@ -181,7 +180,7 @@ def can_continue(program: Component) -> bool:
 
 
 def go_on(program: Component) -> NoReturn:
-    """Goes on as ``program`` in this process, as ``exec`` would; only when ``can_continue``. Unwinds the stack."""
+    """Continues as ``program`` in this process, like ``exec``; only when ``can_continue``. Unwinds the stack."""
     environment = program.environment
     os.environ.clear()
     os.environ.update(environment)
@@ -190,9 +189,9 @@ def go_on(program: Component) -> NoReturn:
         Path(environment["HOME"], ".aws").exists()
         or {"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_DATA_PATH"} & environment.keys()
     ):
-        clients.forget()  # a startup script has brought AWS configuration
+        clients.forget()  # the startup script may have set AWS configuration
     settings = importlib.import_module("airflow.settings")
-    # Read at import, and LATE: used for the length of asset names on MySQL only.
+    # Read at import, and set too late here: used only for the length of asset names on MySQL.
     asset, configuration = (
         importlib.import_module(f"airflow.sdk.{name}") for name in ("definitions.asset", "configuration")
     )
@@ -202,12 +201,12 @@ def go_on(program: Component) -> NoReturn:
 
 
 def _warm(environment: Mapping[str, str]) -> None:
-    """Does once what every Airflow task would do again; measured with cProfile in a fork."""
-    inspect.stack()  # it looks up the files of all modules once, 0.1 s; Airflow's AWS hooks look at the stack
-    inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # or it would look through all of them again and again
+    """Does once what every Airflow task would repeat; measured with cProfile in a fork."""
+    inspect.stack()  # finds the files of all modules once, 0.1 s; Airflow's AWS hooks inspect the stack
+    inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # otherwise it would search all modules again and again
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
-    # S3 twice: the supervisor fetches the workload, the Airflow task's process its DAG. The last is for its metrics.
+    # S3 twice: the supervisor downloads the workload, the Airflow task's process its DAG. The last is for metrics.
     clients.preload("s3", "logs", "s3", "cloudwatch")
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version(
@@ -226,15 +225,15 @@ def _warm(environment: Mapping[str, str]) -> None:
 
 
 def _map_models() -> None:
-    """What SQLAlchemy does at a component's first query, for all of Airflow's models: 0.1 s and 15 MB in each
+    """What SQLAlchemy does at a component's first query, for all of Airflow's models: saves 0.1 s and 15 MB in each
     component."""
     importlib.import_module("airflow.models").import_all_models()
     importlib.import_module("sqlalchemy.orm").configure_mappers()
 
 
 def _forget_policies() -> None:
-    """Where no package has a policy (layers are packages too), Airflow need not look through all 165 of them again, 8
-    ms."""
+    """Where no package has a policy (packages of layers count too), Airflow need not search all 165 of them again;
+    saves 8 ms."""
     if not importlib.metadata.entry_points(group="airflow.policy"):
         importlib.import_module(
             "airflow.settings"
@@ -242,7 +241,7 @@ def _forget_policies() -> None:
 
 
 def _no_plugins(_group: str, _name: str | None = None) -> int:
-    """In place of ``pluggy.PluginManager.load_setuptools_entrypoints`` of one manager: how many there were."""
+    """Replaces ``load_setuptools_entrypoints`` of one ``pluggy.PluginManager``; returns 0 entry points."""
     return 0
 
 
@@ -250,15 +249,16 @@ _logging_set_level = logging.Logger.setLevel
 
 
 def _set_level(logger: logging.Logger, level: int | str) -> None:
-    """As logging's own, which clears the caches of all loggers also when the level stays: ``dictConfig``, which an
-    Airflow task runs three times, does so for 90 loggers out of 250, most of which have no level at all."""
+    """Like logging's own method, which however clears the caches of all loggers even when the level stays the same.
+    ``dictConfig``, which an Airflow task runs three times, does so for 90 of 250 loggers, most of them without a
+    level."""
     if logging._checkLevel(level) != logger.level:  # type: ignore[attr-defined]  # it says what a level's name means
         _logging_set_level(logger, level)
 
 
 def _with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
-    """As ``runtime.layer``, but never fetches: a template has no credentials. The first plain container brings the
-    layer."""
+    """Like ``runtime.layer``, but never downloads: a template has no credentials. The first plain container downloads
+    the layer."""
     if not layer.is_dir():
         raise CannotPrepare(f"the layer {layer.name} is not on this machine yet")
     places = [str(layer / name) for name in (SITE_PACKAGES, PLUGINS) if (layer / name).is_dir()]
@@ -270,14 +270,15 @@ def _with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
 
 
 def _limit_arenas(most: int) -> None:
-    """MALLOC_ARENA_MAX for a process that runs already; glibc only."""
+    """Applies MALLOC_ARENA_MAX to a process that already runs; glibc only."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, most)
 
 
 def _decisive(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a template depends on, with the container's own folders as ``~``: they are relocated."""
+    """The variables that a template depends on, with the container's own folders as ``~``, because they are
+    relocated."""
     home, airflow_home = environment.get("HOME") or "/", environment["AIRFLOW_HOME"]
     return {
         name: value.replace(airflow_home, "~/airflow").replace(home, "~")

@@ -1,8 +1,8 @@
 """Run as ``python -m skylift.runtime.trial REPORT DAGS OPTIONS FILE...``: does Airflow start, does every DAG parse?
 
-A process of its own, because it runs the user's code. The report (a JSON file) is written before each step, so that the
-step that ended the process is known. Airflow's database is an empty SQLite file that nothing is read from: what a DAG
-file reads from it while it is parsed fails here with what serves now as well, and so blames no update.
+It is a separate process because it runs the user's code. The report (a JSON file) is written before each step, so that
+the step that ended the process is known. Airflow's database is an empty SQLite file. A DAG file that reads from the
+database while it is parsed fails here with the current settings as well, so the update is not blamed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 
 @dataclass
 class TrialReport:
-    """What was found.
+    """The result of a trial.
 
     Attributes:
-        now: the step under way.
+        now: the current step.
         options: what is wrong with options, a sentence each.
         notes: what has no effect, a sentence each.
         plugins: plugin file -> error.
         dags: DAG file, relative to the folder -> line and error.
-        failed: why Airflow does not start; "" if it does.
+        failed: why Airflow does not start; empty if it does.
         done: whether the last step was reached.
     """
 
@@ -95,7 +95,7 @@ def _load_plugins(report: TrialReport) -> None:
 
 
 def _start() -> None:
-    """Makes what Airflow's processes make first: its settings, the executors, the whole API server."""
+    """Does what Airflow's processes do first: settings, executors, the whole API server."""
     from airflow.api_fastapi.app import create_app  # lazy: Airflow itself is what may fail
     from airflow.executors.executor_loader import ExecutorLoader  # lazy: Airflow itself is what may fail
 
@@ -120,7 +120,7 @@ def _relative(file: str, dags: Path) -> str:
 
 
 def last_words(text: str, dags: Path) -> str:
-    """Of a traceback: the error, and the last line of the user's own files that it came from."""
+    """From a traceback: the error, and the last line of the user's own files that it came from."""
     lines = [line.strip() for line in text.strip().splitlines()]
     mine = [line for line in lines if line.startswith("File ") and str(dags) in line]
     where = mine[-1].replace(f"{dags}/", "").partition(", in ")[0].removeprefix("File ") if mine else ""
@@ -130,7 +130,7 @@ def last_words(text: str, dags: Path) -> str:
 if __name__ == "__main__":
     sys.path[:0] = [sys.argv[2]]  # as in the DAG processor: DAG files import their neighbours
     main(Path(sys.argv[1]), Path(sys.argv[2]), [name for name in sys.argv[3].split(",") if name], sys.argv[4:])
-    # The report is written. Tearing down all of Airflow would only take time.
+    # The report is written. Ending Airflow properly would only take time.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

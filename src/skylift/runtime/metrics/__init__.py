@@ -1,1 +1,1 @@
-"""Airflow's metrics on their way to CloudWatch: their names on MWAA, their sums over a minute, and the client."""
+"""Sends Airflow's metrics to CloudWatch: their names on MWAA, their sums over a minute, and the client."""

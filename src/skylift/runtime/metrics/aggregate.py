@@ -1,6 +1,6 @@
-"""Values of metrics between two sendings: counters add up, of a gauge the last value stays, of a timer all. Pure.
+"""Collects metric values between two sends: a counter's are added, a gauge keeps the last, a timer keeps all. Pure.
 
-What comes out is CloudWatch's ``MetricData``: one entry for each metric, however often it was reported.
+The result is CloudWatch's ``MetricData``: one entry for each metric, however often it was reported.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from typing import Any
 from skylift.runtime.metrics.names import Dimensions, MetricName
 
 MOST_METRICS = 5_000
-"""Kept between two sendings; what else is new is dropped, and counted: memory has an end, whatever a DAG does."""
+"""Metrics kept between two sends. Further new ones are dropped and counted: memory stays bounded, whatever a DAG does.
+"""
 
 MOST_VALUES = 150
-"""Different values of one timer that are sent one by one (PutMetricData's limit), so that CloudWatch can tell
-percentiles. Of more there are only number, sum, least and most."""
+"""Different values of one timer that are sent individually (PutMetricData's limit), so that CloudWatch can compute
+percentiles. With more values, only count, sum, minimum and maximum are sent."""
 
 _Key = tuple[str, Dimensions]
 
 
 class Aggregate:
-    """One process's metrics since they were last taken. Not for several threads at once.
+    """One process's metrics since they were last taken. Not thread-safe.
 
     Attributes:
-        dropped: values that there was no room for.
+        dropped: number of values for which there was no room.
     """
 
     def __init__(self) -> None:
@@ -35,20 +36,20 @@ class Aggregate:
         self._timers: dict[_Key, _Timings] = {}
 
     def count(self, name: MetricName, by: float) -> None:
-        """A counter went up (or down) by so much. Airflow announces each state of a task instance with 0: a metric
-        costs money, so one that only ever had zeros is none."""
+        """Adds to a counter. Airflow reports each state of a task instance with 0. Metrics cost money, so a counter
+        that only got zeros is not sent."""
         key = self._key(name) if by else None
         if key is not None:
             self._sums[key] = self._sums.get(key, 0.0) + by
 
     def gauge(self, name: MetricName, value: float, delta: bool = False) -> None:
-        """A gauge stands at so much, or has changed by it."""
+        """Sets a gauge, or with ``delta`` changes it."""
         key = self._key(name)
         if key is not None:
             self._gauges[key] = value + (self._gauges.get(key, 0.0) if delta else 0.0)
 
     def time(self, name: MetricName, value: float) -> None:
-        """Something took so long, in the metric's unit."""
+        """Adds a duration, in the metric's unit."""
         key = self._key(name)
         if key is not None:
             self._timers.setdefault(key, _Timings()).add(value)

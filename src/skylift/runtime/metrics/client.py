@@ -1,8 +1,8 @@
-"""Airflow's StatsD client that adds up in the process and sends to CloudWatch: ``[metrics] statsd_custom_client_path``.
+"""Airflow's StatsD client, which sums in the process and sends to CloudWatch: ``[metrics] statsd_custom_client_path``.
 
-Components send each ``SKYLIFT_METRICS_SECONDS`` from a thread, and once more at their end; an Airflow task, and a
-process that parses DAGs, at its end only. Airflow is never kept waiting by it, but for that end, and never fails for
-it: when CloudWatch does not answer, values are dropped, and the log says so once. Why so:
+Components send every ``SKYLIFT_METRICS_SECONDS`` from a thread, and once more at their end. An Airflow task, and a
+process that parses DAGs, sends only at its end. Airflow waits only for that last send, and never fails because of
+metrics: when CloudWatch does not answer, values are dropped, and the log says so once. The reasons are in
 ``docs/decisions/0012-metrics.md``.
 """
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Put = Callable[[str, Sequence[Mapping[str, Any]]], None]
 
 REGULAR = frozenset({Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER})
-"""Programs that live long, and so send again and again."""
+"""Programs that live long, and so send repeatedly."""
 
 
 class Sender:
@@ -37,7 +37,7 @@ class Sender:
 
     Args:
         environment: the value of the dimension of that name.
-        seconds: between two sendings; 0: only at the process's end.
+        seconds: between two sends; 0: only at the process's end.
         put: CloudWatch's PutMetricData. Raises ``SkyliftError``.
     """
 
@@ -52,7 +52,7 @@ class Sender:
         self._ended = threading.Event()
 
     def note(self, tell: Callable[[Aggregate], None]) -> None:
-        """Adds a value. Quick; the first begins the thread."""
+        """Adds a value. Fast; the first call starts the thread."""
         with self._lock:
             tell(self._values)
             if self._seconds and self._thread is None:
@@ -60,7 +60,7 @@ class Sender:
                 self._thread.start()
 
     def send(self) -> None:
-        """Sends what has come. Never raises."""
+        """Sends the collected values. Never raises."""
         with self._lock:
             values, self._values = self._values, Aggregate()
         data = values.data({"Environment": self._environment})
@@ -80,7 +80,7 @@ class Sender:
             self._lost = 0
 
     def end(self) -> None:
-        """The last sending; the thread sends no more."""
+        """Sends for the last time and stops the thread."""
         self._ended.set()
         self.send()
 
@@ -90,7 +90,7 @@ class Sender:
 
 
 class _Process:
-    """What this process has: one sender, however many clients Airflow makes."""
+    """State of this process: one sender, however many clients Airflow creates."""
 
     regular = False
     sender: Sender | None = None
@@ -98,7 +98,7 @@ class _Process:
 
 
 def send_regularly(arguments: Sequence[str]) -> None:
-    """Says that this process is one of Airflow's components, when it is; its forks are not.
+    """Marks this process as an Airflow component, if it is one; its forks are not.
 
     Args:
         arguments: of Airflow's command line.
@@ -107,18 +107,18 @@ def send_regularly(arguments: Sequence[str]) -> None:
 
 
 def sender() -> Sender:
-    """This process's."""
+    """This process's sender."""
     with _Process.lock:
         if _Process.sender is None:
             seconds = METRICS_SECONDS.read(os.environ) if _Process.regular else 0
             _Process.sender = Sender(ENVIRONMENT.read(os.environ), seconds, CloudWatch().put)
-            # Airflow's forks have cleared what their parent registered, and run what they register themselves.
+            # Airflow's forks have cleared the exit handlers of their parent, and run only those that they register.
             atexit.register(_Process.sender.end)
         return _Process.sender
 
 
 def _forget() -> None:
-    """In a fork: the parent sends what was reported before, no thread has come along, and locks may be held by one."""
+    """In a fork: the parent sends the earlier values, the thread does not exist, and locks may be held by it."""
     _Process.regular, _Process.sender, _Process.lock = False, None, threading.Lock()
 
 
@@ -126,10 +126,10 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class CloudWatchStats(StatsClient):
-    """As ``statsd.StatsClient``, without its socket."""
+    """Like ``statsd.StatsClient``, without its socket."""
 
     def __init__(self, *_arguments: Any, **_named: Any) -> None:
-        """Airflow gives host, port, prefix and the like: nothing here needs them."""
+        """Ignores the host, port, prefix and so on that Airflow passes."""
         self._prefix = None
 
     def incr(self, stat: str, count: float = 1, rate: float = 1) -> None:
@@ -137,11 +137,11 @@ class CloudWatchStats(StatsClient):
         self._note(stat, lambda values, name: values.count(name, count / rate))
 
     def gauge(self, stat: str, value: float, rate: float = 1, delta: bool = False) -> None:  # noqa: ARG002
-        """As StatsD's."""
+        """Like StatsD's."""
         self._note(stat, lambda values, name: values.gauge(name, value, delta))
 
     def timing(self, stat: str, delta: float | timedelta, rate: float = 1) -> None:  # noqa: ARG002
-        """A number is sent as it is (nearly always milliseconds)."""
+        """A number is sent unchanged (nearly always milliseconds)."""
         number = delta.total_seconds() * 1000.0 if isinstance(delta, timedelta) else float(delta)
         self._note(stat, lambda values, name: values.time(name, number))
 
@@ -149,7 +149,7 @@ class CloudWatchStats(StatsClient):
         """Sets are not sent: Airflow has none."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
     @staticmethod
     def _note(stat: str, tell: Callable[[Aggregate, MetricName], None]) -> None:

@@ -1,9 +1,9 @@
-"""What Airflow's StatsD metrics are called on Amazon MWAA: one table, from which the documents come, too. Pure.
+"""The names of Airflow's StatsD metrics on Amazon MWAA: one table, from which the documentation is made, too. Pure.
 
 Source: the user guide's page "Apache Airflow environment metrics in CloudWatch". The StatsD names are Airflow's legacy
-ones, with DAG, task, pool and so on in them (``[metrics] legacy_names_on``), as MWAA's are: so the user's
-``metrics_allow_list`` and ``metrics_block_list`` mean here what they mean there. A dot in an id is two underscores in
-such a name. Names that Airflow 3 has changed stand beside the old ones. What is not in the table is not sent.
+ones, which contain DAG, task, pool and so on (``[metrics] legacy_names_on``). MWAA uses the same, so the user's
+``metrics_allow_list`` and ``metrics_block_list`` mean the same here. In such a name, a dot of an id becomes two
+underscores. Names that Airflow 3 has changed are listed next to the old ones. Other metrics are not sent.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Rule:
     """One row of the table.
 
     Attributes:
-        stat: Airflow's name; ``{dag}`` stands for one of its words, ``{*rest}`` for all words that are left.
+        stat: Airflow's name; ``{dag}`` matches one of its words, ``{*rest}`` all remaining words.
         name: CloudWatch's.
-        unit: of the value as Airflow reports it.
+        unit: of the value that Airflow reports.
         dimensions: values may be ``{dag}`` and the like.
     """
 
@@ -180,7 +180,7 @@ TIMERS = (
     Rule("dagrun.duration.success.{dag}", "DAGDurationSuccess", MILLISECONDS, {"DAG": "{dag}"}),
     Rule("dagrun.schedule_delay.{dag}", "DAGScheduleDelay", MILLISECONDS, {"DAG": "{dag}"}),
     Rule("dagrun.{dag}.first_task_scheduling_delay", "FirstTaskSchedulingDelay", MILLISECONDS, {"DAG": "{dag}"}),
-    # Airflow reports it in seconds, although StatsD takes a timer for milliseconds. Airflow 3.3 puts the bundle first.
+    # Airflow reports seconds here, although a StatsD timer is in milliseconds. Airflow 3.3 puts the bundle first.
     Rule(
         "dag_processing.last_duration.{bundle}.{*file}",
         "DAGFileProcessingLastDuration",
