@@ -9,10 +9,11 @@ from collections.abc import Collection
 import pytest
 
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
+from skylift.core.clock import ManualClock
 from skylift.executors.events.warm import Rereading, WarmSource
 from skylift.executors.fleet.fake import FakeCompute
 from skylift.executors.in_container.mailboxes import FakeMailboxes, Mailbox
-from skylift.executors.in_container.warm import WarmCompute
+from skylift.executors.in_container.warm import FORGET, WarmCompute
 
 pytestmark = pytest.mark.unit
 
@@ -94,3 +95,26 @@ def test_strangers_are_given_back_by_the_name_of_their_container() -> None:
     assert queue.settled == [[ref, "another"]]
     source.close()
     assert queue.closed == 1
+
+
+def test_a_container_counts_as_touched_when_it_is_given_work() -> None:
+    """It is forgotten when it must have ended unseen, and not while it may be at the work that it was given last."""
+    clock, fake, mailboxes = ManualClock(), FakeCompute(), FakeMailboxes()
+    compute = WarmCompute(fake, mailboxes, 120.0, clock=clock)
+    (first,) = compute.submit([Attempt("first", 1, lambda: json.dumps({}))])
+    fake.run(first.ref)
+    mailboxes.end(Mailbox("first.1", 1), Exit.DONE)
+    compute.observe([first.ref])
+    clock.advance(100)
+    (second,) = compute.submit([Attempt("second", 1, lambda: json.dumps({}))])
+    assert second.ref == f"{first.ref}#2"
+    clock.advance(FORGET - 50)
+    mailboxes.promise("another", Mailbox("theirs.1", 2), "fake:theirs.1#2")
+    mailboxes.offer(Mailbox("theirs.1", 2), "{}")
+    compute.find(Attempt("another", 1, str))  # others are forgotten here
+    mailboxes.end(Mailbox("first.1", 2), Exit.DONE)
+    assert [one.phase for one in compute.observe([second.ref])] == [Phase.STOPPED], "its end is told"
+    clock.advance(FORGET + 200)
+    compute.find(Attempt("another", 1, str))
+    (third,) = compute.submit([Attempt("third", 1, lambda: json.dumps({}))])
+    assert "#" not in third.ref, "an idle one has ended by now"

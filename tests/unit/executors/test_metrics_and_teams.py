@@ -53,6 +53,9 @@ def test_every_declared_metric_is_reported_by_a_day_with_everything_in_it() -> N
     tower.fly(1)
     missing = {metric.name for metric in METRICS} - {*tower.tally.values} - {"drift"}
     assert missing == set()
+    given = {name: {frozenset(tags) for _, tags in values} for name, values in tower.tally.values.items()}
+    declared = {metric.name: {frozenset(metric.tags)} for metric in METRICS}
+    assert given == {name: declared[name] for name in given}, "what docs/metrics.md says of each"
     assert tower.tally.sum("launches", queue="gpu", kind="task") >= 9
     assert tower.tally.sum("calls", verb="submit", outcome="shortage") == 1
     assert {tags["why"] for _, tags in tower.tally.values["repeats"]} >= {"lost", "shortage", "missing", "token"}

@@ -343,6 +343,22 @@ def test_capacity_is_the_compute_environments(tmp_path: Path) -> None:
     played(tmp_path, scenario, slots=50)
 
 
+def test_what_no_environment_could_ever_take_starts_once_one_is_large_enough(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.prepare(vcpus=1)
+        large = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "4096"}]
+        name = world.submit(containerOverrides={"resourceRequirements": large})
+        behind = world.submit()
+        await until(lambda: world.states([name, behind]) == {"RUNNABLE": 1, "RUNNING": 1})
+        assert world.job(name)["status"] == "RUNNABLE", "it does not stand in the way of others"
+        update = {"computeEnvironment": "ce", "computeResources": {"maxvCpus": 4}}
+        world.batch.update_compute_environment(ME, update)
+        await world.runs(name)
+        assert world.states([name, behind]) == {"RUNNING": 2}
+
+    played(tmp_path, scenario, slots=50)
+
+
 def test_ended_jobs_are_kept_for_a_day(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         world.prepare()

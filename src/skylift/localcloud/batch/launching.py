@@ -87,13 +87,17 @@ class JobLauncher:
         return self._ecs.engine.slots.free - sum(1 for _ in coming)
 
     def _next(self) -> tuple[Document, BatchJob, str, float] | None:
-        for queue, job in self._heads():
-            vcpus = self.size(job)
-            compute_environment = room_for(queue, vcpus, self._store.environments, self._index.used)
-            if isinstance(compute_environment, str):
-                return queue, job, compute_environment, vcpus
-            if compute_environment is Room.NEVER:
-                self._aside(queue, job)
+        passed = True
+        while passed:  # whoever was behind one that stepped aside is a head now
+            passed = False
+            for queue, job in self._heads():
+                vcpus = self.size(job)
+                compute_environment = room_for(queue, vcpus, self._store.environments, self._index.used)
+                if isinstance(compute_environment, str):
+                    return queue, job, compute_environment, vcpus
+                if compute_environment is Room.NEVER:
+                    self._aside(queue, job)
+                    passed = True
         return None
 
     def _heads(self) -> Iterator[tuple[Document, BatchJob]]:
