@@ -1,1 +1,1 @@
-"""The commands: what a person types, and the background process that they start. Nobody imports this layer."""
+"""The commands that a person types, and the background process that they start. No other layer imports this one."""

@@ -1,6 +1,7 @@
-"""What an environment stands on, made as a stack would make it: a bucket, an execution role, a network.
+"""The AWS resources that an environment needs, created as a CloudFormation stack would: a bucket, an execution role, a
+network.
 
-Every function finds what is there before it makes anything, so each may be repeated.
+Every function first looks for existing resources, so it can be repeated.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ NETWORK = "skylift"
 """Value of the tag Name of the one network that all local environments share."""
 
 ABSENT = frozenset({"404", "NoSuchBucket", "NotFound", "NoSuchEntity", "ResourceNotFoundException"})
-"""Codes with which S3, IAM, MWAA and Secrets Manager say that a thing is not there."""
+"""Error codes of S3, IAM, MWAA and Secrets Manager for something that does not exist."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """Two private subnets in different zones and a security group, as MWAA wants them."""
+    """Two private subnets in different zones and a security group, as MWAA requires."""
 
     subnets: tuple[str, str]
     security_group: str
 
 
 def ensure_bucket(s3: Any, bucket: str) -> None:
-    """The bucket, with versions kept and public access blocked."""
+    """Creates the bucket, with versioning on and public access blocked."""
     if not exists(lambda: s3.head_bucket(Bucket=bucket), f"s3 HeadBucket {bucket}"):
         with calling(f"s3 CreateBucket {bucket}"):
             s3.create_bucket(Bucket=bucket)
@@ -49,8 +50,8 @@ def ensure_bucket(s3: Any, bucket: str) -> None:
 
 
 def ensure_role(iam: Any, scope: EnvironmentScope) -> str:
-    """The environment's execution role, with the rights that its containers need; returns its ARN. Beside it, the one
-    task execution role of all environments, with which ECS starts those containers that see secrets."""
+    """The environment's execution role, with the rights that its containers need; returns its ARN. Also creates the one
+    task execution role of all environments, with which ECS starts the containers that get secrets."""
     _ensure_role(iam, TASK_EXECUTION_ROLE, TRUST_ECS, "start", task_execution_policy(scope.account, scope.region))
     return _ensure_role(iam, role_name(scope.environment), TRUST, "environment", policy(scope))
 

@@ -1,8 +1,8 @@
-"""How skylift was called, and so how its commands are written: what people are shown can be typed as it stands.
+"""Finds out how skylift was called, so that the commands in its messages can be typed as printed.
 
-Texts in the code, also those of other layers, name a command as ``skylift up``. Whatever is printed for people passes
-through ``as_typed``, which puts the words there by which this very program can be started: ``skylift`` where the
-shell's PATH leads to it, else the path by which it was started, else the path of the script beside this Python.
+Texts in the code, in all layers, write a command as ``skylift up``. Everything printed for people goes through
+``as_typed``, which replaces ``skylift`` with words that start this very program: ``skylift`` if the shell's PATH leads
+to it, otherwise the path by which it was started, otherwise the path of the script next to this Python.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ COMMANDS = (
     "status",
     "up",
 )
-"""The words after which ``skylift`` is a command to type, and not the product's name. A test holds them against the
-command line."""
+"""The words after which ``skylift`` is a command and not the product's name. A test compares them with the command
+line."""
 
 _COMMAND = re.compile(rf"(?<![\w./=-])skylift(?=\s+(?:{'|'.join(COMMANDS)})\b)")
 
@@ -55,12 +55,12 @@ def word(program: str | None = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def as_typed(text: str, program: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The text with each of our commands as it can be typed here. Applied twice it does what it does once."""
+    """The text with each of our commands as it can be typed here. Applying it twice changes nothing more."""
     return _COMMAND.sub(lambda _: word(program, environ), text) if "skylift" in text else text
 
 
 def activation(program: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The line after which a shell finds ``skylift`` by itself; empty if it does already, or when there is no such
+    """The line after which a shell finds ``skylift`` by itself; empty if it does already, or if there is no such
     line."""
     shown = word(program, environ)
     if shown == "skylift":

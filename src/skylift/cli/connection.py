@@ -1,4 +1,4 @@
-"""A command's connection: the running server, and clients that go to it and nowhere else."""
+"""A command's connection: the running server, and clients that talk only to it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from skylift.core.errors import Refused, Unavailable
 T = TypeVar("T")
 
 PROGRESS_ROUTE = "/_skylift/environments"
-"""The control plane's route; its own module is not imported here, because that takes a third of a second."""
+"""The control plane's route. Its own module is not imported here, because that takes 0.3 s."""
 
 UNSEEN = "not looked at yet"
-"""The condition of an environment that the control plane has not looked at since it began."""
+"""The condition of an environment that the control plane has not checked since it started."""
 
 NOT_ANSWERING = "UI not answering"
 PROBE_SECONDS = 5.0
@@ -38,7 +38,7 @@ ADMIN = "admin"
 
 @dataclass(frozen=True)
 class Connection:
-    """The server of a home, and how to call it."""
+    """The server of a home, and clients for it."""
 
     home: Home
     server: RunningServer
@@ -48,7 +48,7 @@ class Connection:
         return client(service, region=REGION)
 
     def progress(self, environment: str) -> str:
-        """What is done for an environment now; empty if nobody says. A first start mostly waits for its image."""
+        """What is being done for an environment; empty if unknown. A first start mostly waits for its image."""
         if image := self.image_progress():
             return image
         return str(self._progress(environment).get("doing", ""))
@@ -63,13 +63,13 @@ class Connection:
         return f"{environment['Status']} ({condition})" if condition else str(environment["Status"])
 
     def looked_at(self, environment: str) -> bool:
-        """Whether the control plane has looked at an environment since it began."""
+        """Whether the control plane has checked an environment since it started."""
         return bool(self._progress(environment).get("condition") != UNSEEN)
 
     def condition(self, environment: Mapping[str, Any]) -> str:
-        """What is not well with an environment, in a few words; empty if all is, or when nobody says.
+        """What is wrong with an environment, in a few words; empty if nothing is, or if unknown.
 
-        The control plane looks every half a minute; whether Airflow answers is asked now.
+        The control plane checks every 30 seconds; whether Airflow answers is checked now.
 
         Args:
             environment: as GetEnvironment shows it.
@@ -96,7 +96,7 @@ class Connection:
         signed.call("DELETE", f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}", region=REGION, timeout=60)
 
     def ask(self, look: Callable[[], T], say: Callable[[str], None], what: str) -> T:
-        """As ``patiently``, but not when the server has ended: then nobody will answer.
+        """Like ``patiently``, but gives up when the server has ended.
 
         Raises:
             Refused: the server has ended.
@@ -123,7 +123,7 @@ class Connection:
         return found
 
     def image_progress(self) -> str:
-        """What is done for an image now; empty if none is being built."""
+        """The progress of an image build; empty if none is being built."""
         try:
             image = signed.call("GET", IMAGE, region=REGION, timeout=5).get("image")
         except (Refused, Unavailable):
@@ -131,7 +131,7 @@ class Connection:
         return f"building image {image}" if image else ""
 
     def airflow(self, environment: dict[str, Any]) -> AirflowApi:
-        """A client of an environment's Airflow, signed in as admin."""
+        """A client of an environment's Airflow, logged in as admin."""
         url = web_url(environment)
         if not url:
             raise Refused(
@@ -163,6 +163,6 @@ def connect() -> Connection:
 
 
 def connection(home: Home, server: RunningServer) -> Connection:
-    """The connection to a known server; turns this process's AWS settings to it."""
+    """The connection to a known server; points this process's AWS settings at it."""
     aim(home, server.port)
     return Connection(home, server)

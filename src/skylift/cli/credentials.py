@@ -1,6 +1,6 @@
-"""The owner's AWS credentials for the local cloud: made once, kept in AWS's own file format, mode 0600.
+"""The owner's AWS credentials for the local cloud: created once, stored in AWS's own file format, mode 0600.
 
-They are as real as AWS's: every request to the server is signed with them and checked.
+They work like AWS's: every request to the server is signed with them, and the server checks it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class OwnerKey:
 
 
 def ensure_credentials(home: Home, port: int) -> OwnerKey:
-    """The owner's key, made on the first call; the config file is brought to this port on every call.
+    """The owner's key, created at the first call; every call writes the port to the config file.
 
     Raises:
-        Damaged: the credentials file is there but unreadable.
+        Damaged: the credentials file exists but is unreadable.
     """
     if not home.credentials.exists():
         key = OwnerKey("AKIA" + _random(string.ascii_uppercase + "234567", 16), _random(_SECRET_LETTERS, 40))
@@ -72,10 +72,10 @@ def _owner_key(text: str) -> OwnerKey:
 
 
 def master_key(home: Home) -> bytes:
-    """32 bytes from which containers' session credentials are derived; made on the first call.
+    """32 bytes from which containers' session credentials are derived; created at the first call.
 
     Raises:
-        Damaged: the file is there, and has no such key.
+        Damaged: the file exists, but has no such key.
     """
     if not home.master_key.exists():
         write_private(home.master_key, secrets.token_hex(32))
@@ -85,7 +85,7 @@ def master_key(home: Home) -> bytes:
 
 
 def usable_master_key(home: Home) -> tuple[bytes, Damage | None]:
-    """The key; when its file is damaged, one for this process only, with what is wrong."""
+    """The key; when its file is damaged, a key for this process only, and the damage."""
     try:
         return master_key(home), None
     except Damaged as error:

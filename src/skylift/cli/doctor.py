@@ -1,4 +1,4 @@
-"""Is this machine fit? Facts are measured in one place; what they mean is decided by pure functions, one line each."""
+"""Checks whether skylift can run on this machine. One function measures; pure functions turn facts into findings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from skylift.localcloud.installing import install_line
 
 GIGABYTE = 1_000_000_000
 LEAST_DISK = 0.5 * GIGABYTE
-"""Below this nothing is begun: PostgreSQL and S3's files must never meet a full disk half-way."""
+"""With less, nothing is started: the disk must not become full while PostgreSQL or S3's files are written."""
 
 GOOD_DISK = 3 * GIGABYTE
 """An Airflow image with uv's cache needs about 1.5 GB."""
 
 GOOD_MEMORY = 2 * GIGABYTE
 ALIASES = ("127.64.0.1", "127.66.0.1")
-"""One address of each range: ECS tasks get 127.64.x.y, load balancers 127.66.0.x."""
+"""One address from each range: ECS tasks get 127.64.x.y, load balancers 127.66.0.x."""
 
 
 class Level(StrEnum):
@@ -45,7 +45,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found, what to do about it (empty when nothing)."""
+    """One line: what was checked, what was found, and what to do about it (empty when nothing)."""
 
     level: Level
     subject: str
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured. Bytes where nothing is said."""
+    """The measured facts. Sizes are in bytes."""
 
     python: tuple[int, int]
     system: str
@@ -267,7 +267,7 @@ def home_problem(folder: Path) -> str:
 
 
 def user_name() -> str:
-    """The name of the user who runs this; "" if the passwd file does not know them."""
+    """The name of the user who runs this; empty if it is not in the passwd file."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -284,12 +284,12 @@ def free_disk(folder: Path) -> int:
 def _is_there(folder: Path) -> bool:
     try:
         return folder.exists()
-    except OSError:  # a parent that may not be looked into
+    except OSError:  # a parent without read permission
         return False
 
 
 def available_memory() -> int:
-    """Bytes that new processes can have without swapping (``MemAvailable``); 0 if the system does not say."""
+    """Bytes that new processes can use without swapping (``MemAvailable``); 0 if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -311,7 +311,7 @@ def registry_state(environ: Mapping[str, str], fetch: Callable[[str], None] | No
 
 
 def leftovers(home: Home) -> tuple[int, ...]:
-    """Processes with a path of this home in their command line: without a server, what an earlier one left."""
+    """Processes with a path of this home in their command line. Without a server, an earlier server left them."""
     mark = str(home.folder) + "/"
     found = []
     for entry in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""Where the console script begins: who installed the executors alone is told what the command line needs besides."""
+"""The start of the console script. Tells users who installed only the executors what the command line also needs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 from skylift.localcloud.installing import install_line
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, the same as in shells."""
 
 
 def main() -> None:
     """Runs the command line; without the packages of the extra ``local``, one line instead of a traceback."""
     if sys.argv[1:3] == ["executors", "check"] and len(sys.argv) == 3:
-        # It is wanted where Airflow's scheduler runs, which has no more than the executors.
+        # It runs next to Airflow's scheduler, where only the executors are installed.
         from skylift.executors.check import main as check  # lazy: nobody else needs it
 
         sys.exit(check())

@@ -1,5 +1,4 @@
-"""Environments as the command line deals with them: made, waited for, deleted, over the MWAA API like anyone else
-would."""
+"""Creates, waits for and deletes environments for the command line, through the MWAA API like any other client."""
 
 from __future__ import annotations
 
@@ -17,19 +16,19 @@ from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import arn
 
 WAIT_SECONDS = 1200.0
-"""Most that an environment may take to become AVAILABLE or to go; MWAA itself needs 20 to 30 minutes."""
+"""Time limit until an environment is AVAILABLE, or deleted; MWAA itself takes 20 to 30 minutes."""
 
 POLL_SECONDS = 0.25
 HOPELESS = frozenset({"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"})
-"""Statuses that do not become AVAILABLE while one waits."""
+"""Statuses that do not become AVAILABLE by waiting."""
 
 VERSIONED = {"requirements.txt": "Requirements", "plugins.zip": "Plugins", "startup.sh": "StartupScript"}
-"""Project files that an environment pins to one object version, and the prefix of their members in the MWAA API."""
+"""Project files of which an environment uses one fixed version, and the prefix of their members in the MWAA API."""
 
 
 @dataclass(frozen=True)
 class Foundation:
-    """What a new environment stands on: its role and network, and the versions of its pinned files (by key)."""
+    """What a new environment needs: its role and network, and the versions of its pinned files (by key)."""
 
     role: str
     network: Network
@@ -37,14 +36,14 @@ class Foundation:
 
 
 def find(mwaa: Any, name: str) -> dict[str, Any] | None:
-    """The environment as GetEnvironment shows it; ``None`` if there is none of that name."""
+    """The environment as from GetEnvironment; ``None`` if there is none with that name."""
     found: dict[str, Any] = {}
     exists(lambda: found.update(mwaa.get_environment(Name=name)["Environment"]), f"environment {name}")
     return found or None
 
 
 def refuse_existing(mwaa: Any, project: Project) -> None:
-    """Raises ``Refused`` if there is an environment of the project's name (unless it failed or goes away)."""
+    """Raises ``Refused`` if an environment with the project's name exists (unless it failed or is being deleted)."""
     found = find(mwaa, project.name)
     if found is not None and found["Status"] not in {"CREATE_FAILED", "DELETING"}:
         raise Refused(
@@ -56,7 +55,7 @@ def refuse_existing(mwaa: Any, project: Project) -> None:
 
 
 def get(mwaa: Any, name: str) -> dict[str, Any]:
-    """The environment. Raises ``Refused`` with the names that exist when there is none."""
+    """The environment. If it does not exist, raises ``Refused`` with the existing names."""
     found = find(mwaa, name)
     if found is None:
         known = ", ".join(names(mwaa)) or "none"
@@ -72,10 +71,10 @@ def names(mwaa: Any) -> list[str]:
 
 
 def the_one(mwaa: Any, name: str | None, how: str = "--env {}") -> str:
-    """The name given, else the only environment's. Raises ``Refused`` if it is not clear which.
+    """The given name, otherwise the only environment's. Raises ``Refused`` if it is not clear which.
 
     Args:
-        how: what to type to name one.
+        how: what to type to choose one.
     """
     if name:
         return name
@@ -113,13 +112,13 @@ def creation(project: Project, base: Foundation, options: dict[str, str]) -> dic
 
 
 def create(mwaa: Any, request: dict[str, Any]) -> None:
-    """Asks for the environment; it is not ready when this returns."""
+    """Requests the environment; it is not ready when this returns."""
     with calling(f"mwaa CreateEnvironment {request['Name']}"):
         mwaa.create_environment(**request)
 
 
 def outdated(environment: dict[str, Any], versions: dict[str, str]) -> list[str]:
-    """The project's pinned files of which the environment runs another version than the bucket's current one."""
+    """The project's pinned files whose current version in the bucket differs from the environment's."""
     return [
         key
         for key, member in VERSIONED.items()
@@ -128,7 +127,7 @@ def outdated(environment: dict[str, Any], versions: dict[str, str]) -> list[str]
 
 
 def outdated_text(project: Project, files: Iterable[str]) -> str:
-    """That changed files are not applied, and how to apply them."""
+    """A text that changed files are not applied, and how to apply them."""
     return (
         f"{', '.join(files)} changed since the environment {project.name} was made, and it still runs with what it "
         "had.\n  This release cannot update an environment (UpdateEnvironment comes with a later one). To apply the "
@@ -147,8 +146,8 @@ def wait_available(
     """Waits until the environment can be used; returns it.
 
     Args:
-        say: told what is being done now.
-        progress: what the control plane does for an environment now; empty if it does not say.
+        say: called with the current step.
+        progress: what the control plane is doing for an environment; empty if unknown.
         looked_at: whether the control plane has looked at an environment since it began; what it knew before does not
             count.
         limit: seconds.
@@ -180,15 +179,15 @@ def wait_healthy(
     hopeless: Callable[[], str],
     limit: float = WAIT_SECONDS,
 ) -> None:
-    """Waits until all of Airflow's components are healthy: after a restart an environment is AVAILABLE before they are.
+    """Waits until all of Airflow's components are healthy. After a restart an environment is AVAILABLE before that.
 
     Args:
         unhealthy: names of components that are not; raises ``Unavailable`` while nothing answers.
-        hopeless: why waiting is of no use; empty while it is.
+        hopeless: why waiting is useless; empty while it is not.
         limit: seconds. A busy machine may need many.
 
     Raises:
-        Refused: waiting is of no use.
+        Refused: waiting is useless.
         Unavailable: it took longer than the limit.
     """
     deadline = time.monotonic() + limit
@@ -230,7 +229,7 @@ def failure_text(environment: dict[str, Any]) -> str:
 
 
 def delete(mwaa: Any, name: str, say: Callable[[str], None], limit: float = WAIT_SECONDS) -> None:
-    """Deletes an environment and waits until it is gone. Errors as ``ask_to_delete`` and ``wait_gone``."""
+    """Deletes an environment and waits until it is gone. Raises like ``ask_to_delete`` and ``wait_gone``."""
     ask_to_delete(mwaa, name)
     wait_gone(mwaa, name, say, limit)
 
@@ -263,6 +262,6 @@ def wait_gone(mwaa: Any, name: str, say: Callable[[str], None], limit: float = W
 
 
 def web_url(environment: Mapping[str, Any]) -> str:
-    """The address of Airflow's UI. MWAA gives a bare host name; ours are plain http on loopback."""
+    """The address of Airflow's UI. MWAA returns a bare host name; ours are plain http on loopback."""
     url = str(environment.get("WebserverUrl", ""))
     return url if "://" in url or not url else f"http://{url}"

@@ -1,13 +1,12 @@
-"""What an environment's containers may do, and what ECS may do to start them: the policies of two roles. Pure.
+"""The policies of two roles: what an environment's containers may do, and what ECS may do to start them. Pure.
 
-MWAA's own execution role is the base (``mwaa-create-role``), less what MWAA needs for Celery's queue; on top comes what
-skylift's
-containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and
+The base is MWAA's own execution role (``mwaa-create-role``), without what MWAA needs for Celery's queue. Added is what
+skylift's containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and
 workloads.
 
-User code has the environment's own role. So that role reads no secret but the options that user code is given anyway,
-and only starts the ECS tasks of its executor. The database's address and Airflow's keys are read by ECS, with the task
-execution role, which no container has.
+User code runs with the environment's own role. So that role can read no secret except the options that user code gets
+anyway, and can start only the ECS tasks of its executor. The database's address and Airflow's keys are read by ECS with
+the task execution role, which no container has.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ TRUST_ECS = {
 
 @dataclass(frozen=True)
 class EnvironmentScope:
-    """Where an environment lives.
+    """The resources of an environment.
 
     Attributes:
         bucket: its own bucket, with the DAGs.
@@ -80,7 +79,7 @@ def policy(scope: EnvironmentScope) -> dict[str, Any]:
 
 
 def task_execution_policy(account: str, region: str) -> dict[str, Any]:
-    """What ECS does for a container of any environment before it runs: reads its secrets, pulls its image, writes its
+    """What ECS does before it runs a container of any environment: reads its secrets, pulls its image, writes its
     log."""
     groups = [arn("logs", region, account, f"log-group:{name}:*") for name in ("airflow-*", "/skylift/*")]
     # An environment's secrets, not the control plane's own (skylift/postgres).
@@ -99,16 +98,16 @@ def _files(scope: EnvironmentScope) -> list[dict[str, Any]]:
     own = [scope.arn("s3", scope.bucket), scope.arn("s3", f"{scope.bucket}/*")]
     control = scope.arn("s3", scope.control_bucket)
     return [
-        # MWAA's role only reads; most people's DAGs write their results beside them, and so does our quickstart.
+        # MWAA's role can only read. Most people's DAGs write their results to the same bucket, and so does our
+        # quickstart.
         _allow(["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"], own),
         _allow(
             ["s3:GetObject", "s3:PutObject"],
             [f"{control}/layers/{scope.environment}/*", f"{control}/workloads/{scope.environment}/*"],
         ),
-        # A workload holds a token: its container deletes it once fetched.
+        # A workload contains a token: its container deletes it after the download.
         _allow(["s3:DeleteObject"], [f"{control}/workloads/{scope.environment}/*"]),
-        # The executor's ECS tasks are started with this role, and get the environment's configuration options as
-        # variables.
+        # The executor's ECS tasks get this role, and the environment's configuration options as variables.
         _allow(
             ["secretsmanager:GetSecretValue"],
             [scope.arn("secretsmanager", f"secret:skylift/{scope.environment}/options-*")],
@@ -132,7 +131,7 @@ def _images() -> list[dict[str, Any]]:
 def _ecs_tasks(scope: EnvironmentScope) -> list[dict[str, Any]]:
     """What the scheduler's executor does, within one cluster and with this environment's task definition for it.
 
-    Not with the others: a command of one's own in the scheduler's would see the scheduler's secrets.
+    Not with the other task definitions: a user's command in the scheduler's would see the scheduler's secrets.
     """
     cluster = scope.arn("ecs", f"cluster/{scope.cluster}")
     within = {"ArnEquals": {"ecs:cluster": cluster}}
@@ -142,7 +141,7 @@ def _ecs_tasks(scope: EnvironmentScope) -> list[dict[str, Any]]:
     return [
         _allow(["ecs:RunTask"], definitions, within),
         _allow(["ecs:DescribeTasks", "ecs:StopTask"], running, within),
-        # ListTasks knows no resource but the cluster's container instances; the condition is what limits it.
+        # ListTasks supports no resource but the cluster's container instances, so the condition limits it.
         _allow(["ecs:ListTasks"], ["*"], within),
         _allow(["ecs:DescribeClusters"], [cluster]),
         _allow(["ecs:TagResource"], running, {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
@@ -151,17 +150,17 @@ def _ecs_tasks(scope: EnvironmentScope) -> list[dict[str, Any]]:
 
 
 def _batch_jobs(scope: EnvironmentScope) -> list[dict[str, Any]]:
-    """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``: in the environment's own
+    """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``, in the environment's own
     queue."""
     name = f"skylift-{scope.environment}-task"
     queue = scope.arn("batch", f"job-queue/{name}")
     jobs = scope.arn("batch", "job/*")
     return [
         _allow(["batch:SubmitJob"], [queue, scope.arn("batch", f"job-definition/{name}*")]),
-        # Jobs have ids and no names in their ARNs; and what only reads knows no resources at all.
+        # A job's ARN contains its id, not its name; and reading operations support no resources at all.
         _allow(["batch:TerminateJob", "batch:TagResource"], [jobs]),
         _allow(["batch:DescribeJobs", "batch:ListJobs", "batch:DescribeJobQueues"], ["*"]),
-        # Which child of which array an Airflow task is, is looked up there after a restart.
+        # After a restart, the executor looks up there which array child an Airflow task is.
         _allow(
             ["s3:ListBucket"],
             [scope.arn("s3", scope.control_bucket)],

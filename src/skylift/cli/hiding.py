@@ -1,4 +1,4 @@
-"""What the command line shows of an environment's secrets: ``***``, unless ``--show-secrets`` is given. The API hides
+"""Hides an environment's secrets on the command line: ``***``, unless ``--show-secrets`` is given. The API hides
 nothing."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHOW_SECRETS = click.option("--show-secrets", is_flag=True, help="Show values th
 
 
 def hidden(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment as GetEnvironment gives it, for people's eyes."""
+    """An environment as from GetEnvironment, with its secrets hidden."""
     options: Mapping[str, str] = environment.get(OPTIONS) or {}
     secrets = secrets_of(options)
 

@@ -19,7 +19,7 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 DEFAULT_PORT = 4747
 LOCK = "server.lock"
-"""Name of the file that the one server of a home holds open and locked."""
+"""Name of the lock file that the one server of a home keeps open and locked."""
 FOREIGN_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -34,19 +34,19 @@ FOREIGN_VARIABLES = (
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
 )
-"""Variables that botocore prefers to a credentials file, or that take it away from ``AWS_ENDPOINT_URL``: left set, our
-calls would go out with a real account's keys, or to a real endpoint."""
+"""Variables that botocore prefers to a credentials file, or that override ``AWS_ENDPOINT_URL``: if they stayed set, our
+calls would use a real account's keys, or go to a real endpoint."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where things are. Making one touches no disk; ``prepare`` does."""
+    """The paths below a home. Creating one touches no disk; ``prepare`` does."""
 
     folder: Path
 
     @property
     def server_file(self) -> Path:
-        """Who serves this home: pid, port, start time. Only there while a server is ready."""
+        """The server of this home: pid, port, start time. Exists only while a server is ready."""
         return self.folder / "server.json"
 
     @property
@@ -56,7 +56,7 @@ class Home:
 
     @property
     def lock_file(self) -> Path:
-        """Held (flock) by the one server of this home, whose pid is in it."""
+        """Locked (flock) by the one server of this home; contains its pid."""
         return self.folder / LOCK
 
     @property
@@ -80,10 +80,10 @@ class Home:
         return self.folder / "projects.json"
 
     def prepare(self) -> None:
-        """Makes the folder, private.
+        """Creates the folder, private.
 
         Raises:
-            Refused: it cannot be made or written.
+            Refused: it cannot be created or written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -109,10 +109,10 @@ class Home:
 
 
 def find_home(environ: Mapping[str, str]) -> Home:
-    """``$SKYLIFT_HOME``; else ``skylift`` in the XDG data folder (default ``~/.local/share``).
+    """``$SKYLIFT_HOME``; otherwise ``skylift`` in the XDG data folder (default ``~/.local/share``).
 
     Raises:
-        Refused: nobody says where this user's home is.
+        Refused: no variable says where this user's home is.
     """
     chosen = environ.get("SKYLIFT_HOME")
     shared = environ.get("XDG_DATA_HOME")
@@ -134,13 +134,13 @@ def endpoint(port: int) -> str:
 
 
 def foreign_variables(environ: Mapping[str, str]) -> list[str]:
-    """Names to unset so that AWS tools go where they are told: ``FOREIGN_VARIABLES``, and every
+    """Variables to unset so that AWS tools talk to this server only: ``FOREIGN_VARIABLES``, and every
     ``AWS_ENDPOINT_URL_<SERVICE>``."""
     return [*FOREIGN_VARIABLES, *sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL_"))]
 
 
 def aim(home: Home, port: int) -> None:
-    """Makes this process talk to this home's server and to nothing else, whatever AWS settings it was started with."""
+    """Makes this process talk only to this home's server, whatever AWS settings it was started with."""
     for name in foreign_variables(os.environ):
         os.environ.pop(name, None)
     os.environ.update(home.variables(port))
@@ -150,7 +150,7 @@ def aim(home: Home, port: int) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces a file in one step, readable by its owner only (0600); the file before stays beside it as a copy."""
+    """Replaces a file in one step, readable by its owner only (0600); keeps the old file next to it as a copy."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -165,14 +165,14 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_json(path: Path, holds: str = "") -> dict[str, Any]:
-    """The object in a JSON file; empty if the file is not there.
+    """The object in a JSON file; empty if the file does not exist.
 
     Args:
-        holds: what is in it, for whoever reads that it is damaged.
+        holds: what the file contains, for the message when it is damaged.
 
     Raises:
         Damaged: it is not a JSON object.
-        OSError: it may not be read, or its folder is none: that is no damage.
+        OSError: no permission, or its folder is not a folder: the file is not damaged.
     """
     try:
         path.open("rb").close()

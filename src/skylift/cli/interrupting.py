@@ -1,5 +1,5 @@
-"""What runs now and would be cut off by a stop: Airflow tasks, Batch jobs and the user's own ECS tasks. Services are
-not: they come back with the next start."""
+"""Lists the running work that a stop would interrupt: Airflow tasks, Batch jobs and the user's own ECS tasks. Services
+are not listed: they start again with the next ``up``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from skylift.aws.errors import calling
 
 MOST_NAMED = 8
-"""So many lines are shown; the rest is counted."""
+"""This many lines are shown; the rest is counted."""
 
 
 def running_work(ecs: Any, environment: str = "") -> list[str]:
-    """One line for each run of a DAG, and for each family of other ECS tasks, that a stop would cut off.
+    """One line for each DAG run, and for each family of other ECS tasks, that a stop would interrupt.
 
     Args:
-        environment: only its Airflow tasks; "": everything, in every cluster.
+        environment: only its Airflow tasks; empty: everything, in every cluster.
 
     Raises:
-        Refused, Unavailable: ECS would not say.
+        Refused, Unavailable: from ECS.
     """
     return lines(one for one in _one_offs(ecs) if not environment or _family(one) == f"skylift-{environment}-task")
 
@@ -48,8 +48,8 @@ def lines(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _one_offs(ecs: Any) -> Iterator[dict[str, Any]]:
-    """ECS tasks that are to run and belong to no service, but for those that make environments: these begin again by
-    themselves."""
+    """ECS tasks that should run and belong to no service, without those that prepare environments: these are started
+    again by themselves."""
     with calling("ecs ListClusters"):
         clusters = [arn for page in ecs.get_paginator("list_clusters").paginate() for arn in page["clusterArns"]]
     for cluster in clusters:

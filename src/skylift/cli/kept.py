@@ -1,4 +1,4 @@
-"""What a running server says of its state: files that are damaged, and services that keep nothing over a restart."""
+"""What a running server reports about its state: damaged files, and services whose state is lost at a restart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUTE = "/_skylift/state"
 class Kept:
     """Attributes:
     damaged: one text for each damaged file: what is wrong, and what to do.
-    forgetful: services that keep nothing over a restart.
+    forgetful: services whose state is lost at a restart.
     """
 
     damaged: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class Kept:
 
 
 def kept() -> Kept:
-    """As the server that this process is turned to says; nothing when it is of a version that does not say."""
+    """Asks the server that this process talks to; empty when its version does not report this."""
     try:
         found = signed.call("GET", ROUTE, region=REGION)
     except SkyliftError:

@@ -1,8 +1,8 @@
-"""The lock of a home (flock): held by its one server, from before the process starts until it is gone, with its pid in
-the file.
+"""The lock of a home (flock): its one server holds it from before the process starts until it is gone. The file
+contains the server's pid.
 
-The command that starts a server takes the lock and hands it over, so that there is no moment in which a server is on
-its way and nobody can tell.
+The command that starts a server takes the lock and passes it on, so other commands can tell at any moment that a server
+is starting.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import IO
 from skylift.cli.home import Home
 
 HANDED_OVER = "SKYLIFT_LOCK_DESCRIPTOR"
-"""In a started server's environment: the descriptor with the lock."""
+"""Environment variable of a started server: the file descriptor of the lock."""
 
 TAKE_SECONDS = 1.0
-"""Who only looks whether the lock is held (``holder``) has it for a moment: that is waited for."""
+"""``holder`` takes the lock for a moment just to check it; others wait this long for that."""
 
 
 class Held(Exception):
@@ -29,10 +29,10 @@ class Held(Exception):
 
 @contextmanager
 def taken(home: Home) -> Iterator[IO[str]]:
-    """The locked file; the lock ends with the last process that has it open. Raises ``Held``."""
+    """Yields the locked file; the lock ends with the last process that has it open. Raises ``Held``."""
     handed = os.environ.pop(HANDED_OVER, "")
     if handed:
-        os.set_inheritable(int(handed), False)  # containers must not keep it
+        os.set_inheritable(int(handed), False)  # containers must not inherit it
         with os.fdopen(int(handed), "a+") as lock:
             yield lock
         return
@@ -46,14 +46,14 @@ def taken(home: Home) -> Iterator[IO[str]]:
 
 
 def sign(lock: IO[str], pid: int) -> None:
-    """Writes into the locked file who has it."""
+    """Writes the server's pid into the locked file."""
     lock.truncate(0)
     lock.write(str(pid))
     lock.flush()
 
 
 def holder(home: Home) -> int | None:
-    """The process that serves this home, also while it is still starting or stopping; none when nobody has the home's
+    """The pid of the server of this home, also while it is starting or stopping; ``None`` when nobody holds the
     lock."""
     for _ in range(20):
         try:
@@ -65,7 +65,7 @@ def holder(home: Home) -> int | None:
             return None
         if pid and os.path.exists(f"/proc/{pid}"):
             return pid
-        time.sleep(0.05)  # it has the lock, and has not written who it is yet
+        time.sleep(0.05)  # it holds the lock, and has not written its pid yet
     return None
 
 

@@ -24,7 +24,7 @@ from skylift.core.errors import Broken, SkyliftError
 from skylift.localcloud.installing import install_line
 
 UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR})
-"""Of a file or folder: whoever owns this machine can act, not we."""
+"""Errors of a file or folder: the owner of this machine can act, not we."""
 
 
 COMPLETION = "_SKYLIFT_COMPLETE"
@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> int:
         _say("stopped.")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (``skylift logs | head``): Python would complain again at exit.
+        # The reader of our output is gone (``skylift logs | head``): Python would raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Broken as error:

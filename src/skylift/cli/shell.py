@@ -1,8 +1,8 @@
-"""The client of a session in a container: what is typed goes there, what it shows comes here
-(``localcloud.ecs.sessions`` says how).
+"""The client of a session in a container: sends what is typed, shows what comes back (protocol:
+``localcloud.ecs.sessions``).
 
-One HTTP request, both ways at once, which no HTTP client of the standard library does: so a socket, and HTTP's chunks
-by hand.
+It is one HTTP request that sends and receives at the same time. No HTTP client of the standard library can do that, so
+this uses a socket and encodes HTTP's chunks itself.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 def talk(stream_url: str, token: str) -> int:
     """Connects this process's standard streams to a session.
 
-    A terminal at both ends is a terminal there too; else input, output and errors are kept apart and nothing is changed
-    in them.
+    If both ends are a terminal, the session gets a terminal too; otherwise input, output and errors stay separate and
+    unchanged.
 
     Returns:
         The exit code of the command.
@@ -45,7 +45,7 @@ def talk(stream_url: str, token: str) -> int:
 
 @dataclass
 class _Link:
-    """The connection, and what has been received of the next frame."""
+    """The connection, and the received part of the next frame."""
 
     socket: socket.socket
     chunks: bytearray = field(default_factory=bytearray)
@@ -56,7 +56,7 @@ class _Link:
         self.socket.sendall(f"{len(frame):x}\r\n".encode() + frame + b"\r\n")
 
     def received(self, data: bytes) -> Iterator[tuple[str, bytes]]:
-        """The frames that are whole now."""
+        """The complete frames."""
         self.chunks += data
         while (end := self.chunks.find(b"\r\n")) >= 0:
             size = int(self.chunks[:end], 16)
@@ -124,7 +124,7 @@ def _raw(terminal: bool) -> Iterator[None]:
 def _pump(link: _Link, terminal: bool) -> int:
     with _resizing(link, terminal), selectors.DefaultSelector() as selector:
         selector.register(link.socket, selectors.EVENT_READ)
-        with contextlib.suppress(PermissionError):  # a plain file is always ready, and epoll does not take it
+        with contextlib.suppress(PermissionError):  # a plain file is always ready, and epoll refuses it
             selector.register(_STDIN, selectors.EVENT_READ)
         if _STDIN not in selector.get_map():
             _send_file(link)

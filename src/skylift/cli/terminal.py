@@ -1,7 +1,7 @@
-"""What a person sees: one line that says what is being done now and for how long, and lines that stay.
+"""Output for people: one live line with the current step and its duration, and lines that stay.
 
-On a terminal the line moves; in a file or a CI log each new stage is one plain line. Colours follow rich's rules:
-only on a terminal, never with ``NO_COLOR``.
+On a terminal the line is updated in place; in a file or a CI log each new stage is one plain line. Colours follow
+rich's rules: only on a terminal, never with ``NO_COLOR``.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 
 BESIDE = 14
-"""Columns that spinner and clock take beside the text of the live line."""
+"""Columns of the live line that the spinner and the clock take."""
 
 DETAIL_SECONDS = 3.0
-"""In a file or a CI log, at most one line about the details of one subject in so long."""
+"""In a file or a CI log: seconds between two lines of details about the same subject."""
 
 
 class ForPeople(Console):
-    """A console on which each command of ours stands as it can be typed."""
+    """A console that prints each of our commands as it can be typed."""
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """As rich's."""
+        """Like rich's."""
         super().print(*(as_typed(one) if isinstance(one, str) else one for one in objects), **how)
 
 
 class Left(Exception):
-    """Ctrl-C, where something goes on without the command. Its text says what, and how to come back; empty: nothing to
-    say."""
+    """Ctrl-C while something continues without the command. Its text says what, and how to return to it; may be
+    empty."""
 
 
 @contextmanager
@@ -57,8 +57,7 @@ YES_OPTION = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 def agree(question: str, yes: bool, otherwise: str) -> None:
-    """Asks, unless that was answered beforehand or nobody sits there (standard input is no terminal): a script means
-    what it says.
+    """Asks for confirmation, but not with ``--yes`` or when standard input is no terminal, as in a script.
 
     Args:
         otherwise: what to say when the answer is no.
@@ -74,7 +73,7 @@ def agree(question: str, yes: bool, otherwise: str) -> None:
 
 
 def out() -> Console:
-    """The console for results (standard output). No line is cut or wrapped: what is copied from it is whole."""
+    """The console for results (standard output). It neither cuts nor wraps lines, so they can be copied."""
     return ForPeople(highlight=False, soft_wrap=True)
 
 
@@ -84,7 +83,7 @@ def err() -> Console:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Prints a table with whole cells, also where the terminal is narrower: an id that is cut is no id."""
+    """Prints a table with complete cells, even when the terminal is narrower: a shortened id is useless."""
     needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     before = console.width
     console.width = max(before, needed)
@@ -119,7 +118,7 @@ class Stages:
             self._line = self._live.add_task("starting")
 
     def now(self, text: str) -> None:
-        """Says what is being done now. The same text again says nothing; without a terminal, details come not too
+        """Shows the current step. Repeating a text shows nothing new; without a terminal, details are printed less
         often."""
         if text == self._now:
             return
@@ -131,15 +130,15 @@ class Stages:
             self._console.print(f"[{seconds(self.elapsed)}] {text}", markup=False)
 
     def done(self, text: str) -> None:
-        """Says for good that something is done, with the time since the beginning."""
+        """Prints that something is done, with the time since the beginning."""
         self._keep("[green]✓[/]", text)
 
     def failed(self, text: str) -> None:
-        """Says for good that something has failed, with the time since the beginning."""
+        """Prints that something has failed, with the time since the beginning."""
         self._keep("[bold red]✗[/]", text)
 
     def note(self, text: str) -> None:
-        """Says for good what the user should know, though nothing has failed."""
+        """Prints something that the user should know, although nothing has failed."""
         self._console.print(f"[yellow]![/] {plain(text)}")
 
     def _keep(self, mark: str, text: str) -> None:
@@ -147,7 +146,7 @@ class Stages:
         self._console.print(f"{mark} {plain(text)} [dim]({seconds(self.elapsed)})[/]")
 
     def _is_news(self, text: str) -> bool:
-        """Whether a plain line is worth it: another subject (all before the last colon), or some time has passed."""
+        """Whether to print a plain line: the subject (before the last colon) is new, or some time has passed."""
         subject, now = text.rpartition(": ")[0] or text, self._clock()
         if subject == self._subject and now - self._printed < DETAIL_SECONDS:
             return False
@@ -172,5 +171,5 @@ class Stages:
 
 
 def plain(text: str) -> str:
-    """The text as rich's markup: what looks like markup in it is none."""
+    """The text with rich's markup escaped."""
     return escape(text)

@@ -1,4 +1,4 @@
-"""Words that are no commands of skylift, and the commands that they stand for: what other tools call the same thing."""
+"""Words that other tools use for our commands, and the commands that they mean."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ MEANT = {
     "image": {"ls": "list", "rm": "remove", "delete": "remove", "new": "add", "create": "add", "tag": "add"},
     "fault": {"ls": "list", "rm": "clear", "remove": "clear", "delete": "clear", "add": "set", "create": "set"},
 }
-"""By group: a word that people try first, and the command that does it."""
+"""By group: a word that people may try first, and our command for it."""
 
 
 class Commands(click.Group):
-    """A group that leads from a wrong word to the right command."""
+    """A group that suggests the right command for a wrong word."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Like click's; ``help`` in the place of a command asks for the help of what follows."""
+        """Like click's; ``help`` in place of a command shows the help of what follows."""
         if args[:1] == ["help"] and "help" not in self.commands:
             args = [*args[1:], "--help"]
         return super().parse_args(ctx, args)
@@ -94,7 +94,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Like click's; a word that is no command is refused with the one that was probably meant."""
+        """Like click's; a word that is no command is refused, with the command that was probably meant."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -105,7 +105,7 @@ class Commands(click.Group):
 
 
 def suggestions(group: str, said: str, known: Iterable[str]) -> list[str]:
-    """Commands of a group that a wrong word may mean, the likeliest first.
+    """Commands of a group that a wrong word may mean, the most likely first.
 
     Args:
         group: its name; "" for skylift itself.

@@ -1,1 +1,1 @@
-"""One file per command. Each says what it does and leaves the doing to the files beside this folder."""
+"""One file per command. Each declares its options and calls the files next to this folder."""

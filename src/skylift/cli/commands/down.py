@@ -59,6 +59,6 @@ def _agree(home: Home, yes: bool) -> None:
 
 
 def _end_leftovers(home: Home, stages: Stages) -> None:
-    """Only a server knows how to end its containers in good order, so one takes them over first."""
+    """Only a server can end its containers in order, so a new one takes them over first."""
     daemon.start(home, None, stages.now)
     daemon.stop(home, stages.now)

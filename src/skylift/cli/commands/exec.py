@@ -15,17 +15,17 @@ from skylift.core.errors import Refused
 
 ROUTE = "/_skylift/exec"
 CLUSTER = "skylift"
-"""In which environments run (the control plane's default)."""
+"""The cluster in which environments run (the control plane's default)."""
 SHELL = ("/bin/sh",)
 COMPONENT = "scheduler"
 
 
 class AnyOrder(click.Command):
-    """Takes its own options before and after the first word; what follows the next word, or ``--``, is the
-    command's."""
+    """Takes its own options before and after the first word; everything after the next word, or after ``--``, belongs
+    to the command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Like click's, with our options brought to the front."""
+        """Like click's, with our options moved to the front."""
         return super().parse_args(ctx, _options_first(args, self._takes_value(ctx)))
 
     def _takes_value(self, ctx: click.Context) -> dict[str, bool]:
@@ -34,7 +34,7 @@ class AnyOrder(click.Command):
 
 
 def _options_first(args: list[str], takes_value: dict[str, bool]) -> list[str]:
-    """``where [our options] [--] [command]``, in whatever order, as ``[our options] -- where [command]``. Pure."""
+    """Reorders ``where [our options] [--] [command]`` to ``[our options] -- where [command]``. Pure."""
     options: list[str] = []
     where: list[str] = []
     left = list(args)
@@ -88,10 +88,10 @@ def _is_task(where: str) -> bool:
 
 
 def find_task(here: Connection, where: str, component: str) -> str:
-    """The ECS task that is meant: by ARN, by id, or the newest of an environment's component.
+    """Finds the ECS task: by ARN, by id, or the newest of an environment's component.
 
     Raises:
-        Refused: it is neither.
+        Refused: nothing was found.
     """
     if _is_task(where):
         return where

@@ -1,4 +1,4 @@
-"""``skylift fault``: makes the local cloud misbehave as AWS does. Options come from the table of kinds."""
+"""``skylift fault``: makes the local cloud fail in the ways that AWS does. Its options come from the table of kinds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def set_() -> None:
 
 
 def faults() -> list[dict[str, Any]]:
-    """The faults that are set on the server that this process is turned to."""
+    """The faults on the server that this process talks to."""
     return list(signed.call("GET", ROUTE, region=REGION)["faults"])
 
 

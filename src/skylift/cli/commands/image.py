@@ -1,4 +1,4 @@
-"""``skylift image``: images of one's own, each a virtual environment on this machine under an image's name."""
+"""``skylift image``: the user's own images. Each is a virtual environment on this machine with an image's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``skylift logs`` and ``skylift env logs``: what components and Airflow tasks say, from CloudWatch Logs."""
+"""``skylift logs`` and ``skylift env logs``: the logs of components and Airflow tasks, from CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OPTIONS = (
 
 
 def log_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What ``skylift logs`` and ``skylift env logs`` have in common."""
+    """The options that ``skylift logs`` and ``skylift env logs`` share."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -73,8 +73,8 @@ def show(
     lines: int | None,
     show_secrets: bool,
 ) -> None:
-    """Shows what was asked for, with *** for what looks like a secret. Raises ``click.UsageError`` for options that do
-    not go together."""
+    """Shows the requested log, with *** for what looks like a secret. Raises ``click.UsageError`` for options that
+    exclude each other."""
     if dag is None and any(one is not None for one in (run, task, number, map_index)):
         raise click.UsageError("--run, --task, --try and --map-index select a log of a DAG: give --dag too.")
     if dag is not None and component != TASK:

@@ -52,7 +52,7 @@ def shellenv(shell: str) -> None:
 
 
 def render(home: Home, port: int, shell: str, environ: Mapping[str, str]) -> str:
-    """The shell's lines. What would lead to a real account (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) is unset.
+    """The shell's lines. Variables that would lead to a real account (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) are unset.
 
     Args:
         environ: the shell's, to find the variables whose names are not known beforehand.

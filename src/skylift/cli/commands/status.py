@@ -49,7 +49,7 @@ def _describe(here: Connection) -> dict[str, Any]:
     except SkyliftError:
         if not state.damaged:
             raise
-        found = []  # the damage is why; it is shown
+        found = []  # because of the damage, which is shown
     return {
         "running": True,
         "home": str(here.home.folder),

@@ -62,12 +62,12 @@ def up(
                 flight.wait_for_all(here, stages)
             return 0
         flown = _fly(here, project, run_it, dag_id, stages)
-    # Only now: results on standard output would run into the live line.
+    # Not earlier: results on standard output would mix with the live line.
     return _show(here, project, *flown)
 
 
 def start(home: Home, port: int | None, stages: Stages, runner: str | None = None) -> Connection:
-    """The running server, started when there was none."""
+    """The running server; starts one if there is none."""
     with goes_on(
         "skylift is still starting in the background. See the progress: skylift status; to end it: skylift down"
     ):
@@ -85,7 +85,7 @@ def start(home: Home, port: int | None, stages: Stages, runner: str | None = Non
 
 
 def check_disk(home: Home) -> None:
-    """Raises ``Refused`` if so little disk is free that a database or a bucket could break half-way."""
+    """Raises ``Refused`` if so little disk space is free that a database or a bucket could break half-way."""
     free = free_disk(home.folder)
     if free < LEAST_DISK:
         raise Refused(

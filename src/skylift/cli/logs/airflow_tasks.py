@@ -1,5 +1,5 @@
-"""The logs of Airflow task instances in CloudWatch Logs: one stream for each try, found by DAG, run, Airflow task, map
-index and try."""
+"""The logs of Airflow task instances in CloudWatch Logs: one stream for each try. A stream is found by DAG, run,
+Airflow task, map index and try."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Which:
-    """Which tries are wanted; ``None``: the newest run, every Airflow task, every map index, the last try of each."""
+    """The wanted tries; ``None``: the newest run, every Airflow task, every map index, the last try of each."""
 
     dag: str
     run: str | None = None
@@ -68,7 +68,7 @@ def command(dag_id: str, run_id: str, task_id: str, number: int, map_index: int,
 
 
 def parsed(stream: str, begun: int = 0) -> Try | None:
-    """The try whose log a stream has; ``None`` for a stream of another name."""
+    """The try that a stream's name stands for; ``None`` for other streams."""
     found = STREAM.fullmatch(stream)
     if found is None:
         return None
@@ -80,7 +80,7 @@ def tries(logs: Any, group: str, which: Which) -> list[Try]:
     """The wanted tries that have a log, in the order in which they began.
 
     Raises:
-        Refused: there is none; the text says what there is.
+        Refused: there is none; the text lists what exists.
     """
     prefix = f"dag_id={which.dag}/" + (f"run_id={_in_stream(which.run)}/" if which.run else "")
     with calling(f"logs DescribeLogStreams {group}"):
@@ -95,7 +95,7 @@ def tries(logs: Any, group: str, which: Which) -> list[Try]:
 
 
 def chosen(found: Sequence[Try], which: Which) -> list[Try]:
-    """The wanted ones among the tries of a DAG. Pure. Raises ``Refused`` as ``tries``."""
+    """The wanted ones among the tries of a DAG. Pure. Raises ``Refused`` like ``tries``."""
     if not found:
         of = f" run {which.run} of" if which.run else ""
         raise Refused(

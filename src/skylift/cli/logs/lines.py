@@ -1,7 +1,7 @@
-"""One line of Airflow's logs for people. Airflow writes the logs of its tasks as JSON, one object a line, tracebacks
-included.
+"""Formats one line of Airflow's logs for people. Airflow writes the logs of its tasks as JSON, one object per line,
+tracebacks included.
 
-Pure, but for the source lines of a traceback, which are read from the files that it names.
+Pure, except that the source lines of a traceback are read from the files that it names.
 """
 
 from __future__ import annotations
@@ -34,31 +34,30 @@ CONTEXT = frozenset(
         "bundle_version",
     }
 )
-"""Members that say where a line comes from, which the reader has asked for, and those that are shown in another
-form."""
+"""Members that repeat what the reader asked for, and those that are shown in another form."""
 
 GROUP, END_OF_GROUP = "::group::", "::endgroup::"
 LONGEST_VALUE = 200
 MIRROR = re.compile(r"[^\s\"'()\[\]]*/dag_bundles/dags/dags(?=/)")
-"""Where a container has its copy of an environment's ``dags/`` (``runtime.bundle``)."""
+"""Where a container keeps its copy of an environment's ``dags/`` (``runtime.bundle``)."""
 
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z ")
-"""With which Airflow's components begin their lines; CloudWatch has the time, too."""
+"""How the lines of Airflow's components begin; CloudWatch has the time, too."""
 
 Rename = Callable[[str], str]
-"""Text with paths in containers -> with the user's own."""
+"""Replaces paths in containers with the user's own."""
 
 
 def of_project(folder: Path | None) -> Rename:
-    """Names the files of a project where the user has them; without a project, as they are named in the bucket."""
+    """Names a project's files with the user's paths; without a project, with their keys in the bucket."""
     place = "dags" if folder is None else str(folder / "dags")
     return lambda text: MIRROR.sub(lambda _: place, text) if "/dag_bundles/" in text else text
 
 
 def readable(message: str, rename: Rename = str) -> str | None:
-    """A message as text, several lines where it has a traceback; ``None`` for one that only ends a group.
+    """A message as text, several lines if it has a traceback; ``None`` for a message that only ends a group.
 
-    What is not Airflow's JSON stays as it is.
+    A line that is not Airflow's JSON stays unchanged.
     """
     record = _record(message)
     if record is None:
@@ -78,8 +77,8 @@ def readable(message: str, rename: Rename = str) -> str | None:
 
 
 def reason(messages: Sequence[str]) -> str:
-    """Why an Airflow task failed, in one line: its last exception, else the last thing that it called an error; "" for
-    neither."""
+    """Why an Airflow task failed, in one line: its last exception, otherwise its last error message, otherwise
+    empty."""
     fallback = ""
     for message in reversed(messages):
         record = _record(message) or {}
@@ -92,12 +91,12 @@ def reason(messages: Sequence[str]) -> str:
 
 
 def when(milliseconds: int) -> str:
-    """A moment as logs show it (UTC)."""
+    """A time in the format of the logs (UTC)."""
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def traceback_lines(detail: Sequence[Mapping[str, Any]], rename: Rename = str, indent: str = "") -> list[str]:
-    """Airflow's ``error_detail`` as Python prints a traceback: the first cause on top, the exception that was raised
+    """Airflow's ``error_detail`` in the form of a Python traceback: the first cause on top, the raised exception
     last."""
     lines: list[str] = []
     for number, one in reversed(list(enumerate(detail))):

@@ -25,7 +25,7 @@ COMPONENTS = {
     "worker": ("WorkerLogs", ""),
     "task": ("TaskLogs", ""),
 }
-"""Component: module of its log group, and the word that its streams' names hold where two share a group."""
+"""From component to the module of its log group, and a word in its streams' names where two share a group."""
 
 FOLLOW_SECONDS = 1.0
 
@@ -39,10 +39,10 @@ def show_component(
     write: Callable[[str], None],
     rename: Rename = str,
 ) -> None:
-    """Writes the newest lines of a component, oldest first; with ``follow`` goes on for ever.
+    """Writes the newest lines of a component, oldest first; with ``follow`` it never ends.
 
     Args:
-        rename: for paths in containers (``logline.of_project``).
+        rename: for paths in containers (``lines.of_project``).
 
     Raises:
         Refused: the environment has no such log group.
@@ -65,7 +65,7 @@ def show_component(
         if not follow:
             return
         time.sleep(FOLLOW_SECONDS)
-        # Lines of several containers arrive out of order: look back a little, and skip what was shown.
+        # Lines of several containers arrive out of order: look back a little, and skip those already shown.
         look = partial(_events, logs, group, word, max(0, since - 10_000))
         events = patiently(look, _nothing, "CloudWatch Logs", limit=math.inf)
 
@@ -79,10 +79,10 @@ def show_tries(
     write: Callable[[str], None],
     rename: Rename,
 ) -> None:
-    """Writes the logs of tries of Airflow tasks, each under a heading of its own; with ``follow`` goes on for ever.
+    """Writes the logs of tries of Airflow tasks, each under its own heading; with ``follow`` it never ends.
 
     Args:
-        lines: at most so many of each, the newest; ``None``: all.
+        lines: at most this many of each, the newest; ``None``: all.
 
     Raises:
         Refused: the environment has no such log group, or there is no such try.
@@ -110,10 +110,10 @@ def show_tries(
 
 
 def follow_file(path: Path, lines: int, follow: bool, write: Callable[[str], None]) -> None:
-    """Writes the last lines of a file; with ``follow`` goes on for ever.
+    """Writes the last lines of a file; with ``follow`` it never ends.
 
     Raises:
-        Refused: the file is not there.
+        Refused: the file does not exist.
     """
     if not path.exists():
         raise Refused(f"There is no log yet ({path}): skylift has not run here. Start it with: skylift up")
@@ -127,7 +127,7 @@ def follow_file(path: Path, lines: int, follow: bool, write: Callable[[str], Non
                 write(begun.rstrip("\n"))
                 begun = ""
             elif path.exists() and path.stat().st_size < file.tell():
-                file.seek(0)  # the server has cut its log
+                file.seek(0)  # the server has emptied its log
             else:
                 time.sleep(FOLLOW_SECONDS / 4)
 

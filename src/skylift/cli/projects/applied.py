@@ -1,5 +1,5 @@
-"""Which saved files of a project its environment does not run with: those that an environment pins to one version when
-it is made."""
+"""Finds saved files of a project that its environment does not run with: an environment uses the version of these files
+from when it was created or last updated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from skylift.core.errors import Refused, Unavailable
 
 
 def not_applied(s3: Any, project: Project, environment: dict[str, Any]) -> list[str]:
-    """Files whose content in the project's bucket differs from that of the version that the environment runs with.
+    """Files whose content in the project's bucket differs from the version that the environment runs with.
 
     Args:
-        environment: as GetEnvironment shows it.
+        environment: as from GetEnvironment.
 
     Raises:
-        Refused, Unavailable: S3 would not say.
+        Refused, Unavailable: from S3.
     """
     if environment["Status"] in {"CREATE_FAILED", "DELETING"}:
         return []
@@ -36,9 +36,9 @@ def not_applied(s3: Any, project: Project, environment: dict[str, Any]) -> list[
 
 
 def of_environment(here: Connection, environment: dict[str, Any]) -> tuple[list[str], str]:
-    """What is not applied to an environment, and the notice for people; empty for one that follows no project.
+    """The files that an environment does not run with, and the notice for people; empty for one without a project.
 
-    A store that does not answer now is no reason to say nothing else: then nothing is said of it.
+    When S3 does not answer, both are empty, so that the caller can show everything else.
     """
     one = buckets.followed(here.home).get(environment["Name"])
     if one is None:
@@ -61,7 +61,7 @@ def notice(project: Project, files: list[str]) -> str:
 
 
 def _same(s3: Any, bucket: str, key: str, pinned: str, current: str) -> bool:
-    """Whether two versions have the same content: a change that was taken back is none."""
+    """Whether two versions have the same content, e.g. after a change was undone."""
     if not pinned or not current:
         return False
     tags = [_etag(s3, bucket, key, version) for version in (pinned, current)]

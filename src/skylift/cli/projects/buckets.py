@@ -1,4 +1,4 @@
-"""Brings a project's files into its bucket, only what changed; remembers which keys came from the folder."""
+"""Copies a project's changed files to its bucket, and remembers which keys came from the folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from skylift.localcloud.damage import json_object, read_state
 
 @dataclass(frozen=True)
 class Followed:
-    """A project that the server follows, as ``projects.json`` keeps it."""
+    """A project that the server follows, as stored in ``projects.json``."""
 
     project: Project
     keys: tuple[str, ...]
 
 
 def followed(home: Home) -> dict[str, Followed]:
-    """The projects on record, by environment."""
+    """The stored projects, by environment."""
     try:
         return read_state(
             home.projects,
@@ -47,7 +47,7 @@ def _followed(text: str) -> dict[str, Followed]:
 
 
 def remember(home: Home, project: Project, keys: list[str]) -> None:
-    """Records (or renews) a project.
+    """Stores (or updates) a project.
 
     Raises:
         Refused: another environment's name maps to the same bucket, or the name belongs to another folder.
@@ -64,7 +64,7 @@ def remember(home: Home, project: Project, keys: list[str]) -> None:
 
 
 def forget(home: Home, name: str) -> None:
-    """Drops a project from the record; its folder and bucket stay."""
+    """Removes a project from ``projects.json``; its folder and bucket stay."""
     with _recording(home):
         record = read_json(home.projects)
         if record.pop(name, None) is not None:
@@ -72,10 +72,10 @@ def forget(home: Home, name: str) -> None:
 
 
 def sync(s3: Any, home: Home, project: Project) -> Sync:
-    """Makes the bucket hold the folder's files. Returns what was done.
+    """Makes the bucket contain the folder's files. Returns what was done.
 
     Raises:
-        Refused, Unavailable: S3 would not.
+        Refused, Unavailable: from S3.
     """
     known = followed(home).get(project.name)
     if known is not None and known.project.folder != project.folder and known.project.folder.exists():
@@ -92,8 +92,8 @@ def sync(s3: Any, home: Home, project: Project) -> Sync:
 
 
 def sync_paths(s3: Any, home: Home, project: Project, paths: Iterable[Path]) -> Sync:
-    """Brings only these files and folders (changed, new or gone) into the bucket, without reading others. As ``sync``
-    otherwise."""
+    """Copies only these files and folders (changed, new or gone) to the bucket, without reading others. Otherwise like
+    ``sync``."""
     known = followed(home).get(project.name)
     keys = set(known.keys) if known else set()
     local = changed_contents(project, paths, keys)
@@ -119,7 +119,7 @@ def listing(s3: Any, bucket: str) -> dict[str, str]:
 
 
 def version_of(s3: Any, bucket: str, key: str) -> str:
-    """The current version id of an object; empty if it is not there."""
+    """The current version id of an object; empty if it does not exist."""
     with calling(f"s3 ListObjectVersions {bucket}/{key}"):
         answer = s3.list_object_versions(Bucket=bucket, Prefix=key)
     for item in answer.get("Versions", []):
@@ -130,7 +130,7 @@ def version_of(s3: Any, bucket: str, key: str) -> str:
 
 @contextmanager
 def _recording(home: Home) -> Iterator[None]:
-    """One writer at a time: a command and the server's follower may both bring files over."""
+    """One writer at a time: a command and the server's follower may both copy files."""
     with home.projects.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

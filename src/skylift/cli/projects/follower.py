@@ -1,7 +1,7 @@
 """Follows project folders while the server runs: a saved file is in the environment's bucket within a second.
 
-watchfiles (inotify) tells which paths changed; editors that save by renaming appear as one change of the final name,
-because a change is looked up on disk again when it is handled. What was edited while skylift was down is brought over
+watchfiles (inotify) reports the changed paths. An editor that saves by renaming appears as one change of the final
+name, because the path is read from disk again when the change is handled. Edits made while skylift was down are copied
 at start.
 """
 
@@ -20,8 +20,8 @@ from skylift.cli.projects.project import SINGLES, Project, belongs
 from skylift.core.errors import SkyliftError
 
 STEP_MILLISECONDS = 50
-"""How long watchfiles waits for further changes before it tells: with its default (1600 ms at most) a second is
-missed."""
+"""How long watchfiles waits for further changes before it reports: its default (up to 1600 ms) is more than a second.
+"""
 
 DEBOUNCE_MILLISECONDS = 200
 LOOK_SECONDS = 0.5
@@ -29,11 +29,11 @@ RETRY_SECONDS = 2.0
 
 
 class Follower:
-    """Follows every project on record; notices when the record changes.
+    """Follows every stored project; notices when ``projects.json`` changes.
 
     Args:
-        say: told what was done.
-        warn: what there is to say of a project after one of the files changed that an environment pins; "": nothing.
+        say: called with what was done.
+        warn: returns a warning after a change of a file that the environment pins to one version; empty: none.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Follower:
         self._following: dict[str, tuple[Path, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
-        """Runs until ``stop``. Problems of one project are said and tried again; they end nothing."""
+        """Runs until ``stop``. Problems of one project are reported and retried; they end nothing."""
         while not self._stop.is_set():
             self._adjust(self._record())
             try:
@@ -86,10 +86,10 @@ class Follower:
             watch_filter=lambda _, path: belongs(project, Path(path)),
             step=STEP_MILLISECONDS,
             debounce=DEBOUNCE_MILLISECONDS,
-            # Its own: awatch sets the event when it is cancelled, and others must go on.
+            # An event of its own: awatch sets it when cancelled, and the other followers must continue.
             stop_event=asyncio.Event(),
         )
-        # The first step sets the watch up, so that nothing is missed between bringing all over and listening.
+        # The first step sets up the watch, so that no change is missed between copying everything and listening.
         upcoming = asyncio.ensure_future(anext(changes))
         await asyncio.sleep(0)
         try:
@@ -98,7 +98,7 @@ class Follower:
                 changed = await upcoming
                 upcoming = asyncio.ensure_future(anext(changes))
                 await self._until_done(project, {Path(path) for _, path in changed})
-        # The user can act (inotify's limits are reached, say): told, begun again
+        # The user can act (for example, inotify's limits are reached): report it and start again.
         except Exception as error:  # noqa: BLE001
             self._say(f"{project.name}: its files cannot be followed, trying again: {error!r}")
             await asyncio.sleep(RETRY_SECONDS)
@@ -106,7 +106,7 @@ class Follower:
             upcoming.cancel()
 
     async def _until_done(self, project: Project, paths: set[Path] | None) -> None:
-        """Brings paths over (``None``: all), again and again while S3 or the disk refuses."""
+        """Copies paths (``None``: all), again and again while S3 or the disk refuses."""
         while not self._stop.is_set():
             try:
                 if paths is None:

@@ -1,7 +1,7 @@
-"""A project: a folder with the layout that MWAA users have, and how its files map to keys of its bucket.
+"""A project: a folder with MWAA's layout, and how its files map to keys of its bucket.
 
 ``dags/`` (required), ``plugins/`` or ``plugins.zip``, ``requirements.txt``, ``startup.sh``, and optional ``data/``.
-Keys are the relative paths; ``plugins/`` travels as ``plugins.zip``, made the same bytes for the same files, so that an
+Keys are the relative paths. ``plugins/`` is copied as ``plugins.zip``; the same files always give the same bytes, so an
 unchanged folder never looks changed.
 """
 
@@ -31,7 +31,7 @@ TEMPORARY = re.compile(
     r" | \.goutputstream-.*",
     re.VERBOSE,
 )
-"""Names that editors and desktops leave for moments: vim (4913, .swp), emacs, JetBrains, gedit, macOS."""
+"""Names of temporary files of editors and desktops: vim (4913, .swp), emacs, JetBrains, gedit, macOS."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Sync:
-    """What to do so that the bucket holds the project."""
+    """The steps after which the bucket equals the project."""
 
     put: tuple[str, ...]
     remove: tuple[str, ...]
@@ -82,13 +82,12 @@ def open_project(folder: Path, name: str = "") -> Project:
 
 
 def default_name(folder: Path) -> str:
-    """The environment's name where none is given: the folder's, in letters that MWAA allows."""
+    """The environment's default name: the folder's, in letters that MWAA allows."""
     return re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
 
 
 def up_line() -> str:
-    """A command that makes an environment from where the user is: of this folder, if it is a project, else of our
-    example."""
+    """A command that creates an environment: from the current folder if it is a project, otherwise from our example."""
     if Path("dags").is_dir():
         return "skylift up ."
     example = Path(__file__).parents[4] / "examples" / "quickstart"
@@ -99,7 +98,7 @@ def up_line() -> str:
 
 
 def up_command(project: Project, run_it: bool = False, dag_id: str | None = None) -> str:
-    """The command that brings this project up again, or to its end what was begun."""
+    """The command that starts this project again, or continues what was begun."""
     words = ["skylift", "up", str(project.folder)]
     words += ["--name", project.name] if project.name != default_name(project.folder) else []
     words += ["--run"] if run_it else []
@@ -121,12 +120,11 @@ def contents(project: Project) -> dict[str, bytes]:
 
 
 def changed_contents(project: Project, paths: Iterable[Path], known: Iterable[str] = ()) -> dict[str, bytes | None]:
-    """Keys and bytes of what changed; ``None`` for a key whose file is gone. Paths that do not travel are left out.
+    """Keys and bytes of what changed; ``None`` for a key whose file is gone. Paths that are not copied are left out.
 
     Args:
-        paths: files and folders. A folder that comes or goes as a whole (``mv``, ``git checkout``) is one change: its
-            own.
-        known: keys that came from the folder earlier, to know what was below a folder that is gone.
+        paths: files and folders. A folder that appears or vanishes as a whole (``mv``, ``git checkout``) is one change.
+        known: keys that came from the folder earlier, to know what was in a folder that is gone.
     """
     found: dict[str, bytes | None] = {}
     for path in paths:
@@ -147,13 +145,14 @@ def changed_contents(project: Project, paths: Iterable[Path], known: Iterable[st
 
 
 def walk(folder: Path) -> Iterable[Path]:
-    """Files of a folder that belong to a project, in order of name. One with a name that no container could have is
-    told of."""
+    """Files of a folder that belong to a project, sorted by name. A file whose name no container could have is
+    reported.
+    """
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
         for name in sorted(files):
             path = Path(parent) / name
-            if TEMPORARY.fullmatch(name) or not path.is_file():  # a pipe would be read for ever
+            if TEMPORARY.fullmatch(name) or not path.is_file():  # reading a pipe would never end
                 continue
             if reason := unfit(path.relative_to(folder).as_posix()):
                 LOG.warning("%s is left out, and nothing else: its name %s", ascii(str(path)), reason)
@@ -162,7 +161,7 @@ def walk(folder: Path) -> Iterable[Path]:
 
 
 def belongs(project: Project, path: Path) -> bool:
-    """Whether a changed path is one that travels to the bucket."""
+    """Whether a changed path is one that is copied to the bucket."""
     try:
         parts = path.relative_to(project.folder).parts
     except ValueError:
@@ -187,12 +186,12 @@ def zip_folder(folder: Path) -> bytes:
 
 
 def plan_sync(local: Mapping[str, bytes], remote: Mapping[str, str], ours: Iterable[str]) -> Sync:
-    """What to put and remove.
+    """The keys to put and to remove.
 
     Args:
-        local: keys with bytes, as the folder has them.
-        remote: keys with ETags (MD5, as S3 gives for single-part puts), as the bucket has them.
-        ours: keys that came from the folder earlier; only those are removed, what others put stays.
+        local: keys with bytes, as in the folder.
+        remote: keys with ETags (MD5, as S3 gives for single-part puts), as in the bucket.
+        ours: keys that came from the folder earlier; only those are removed, others' objects stay.
     """
     put = tuple(key for key, body in local.items() if remote.get(key, "") != digest(body))
     remove = tuple(sorted(key for key in set(ours) if key in remote and key not in local))
@@ -200,7 +199,7 @@ def plan_sync(local: Mapping[str, bytes], remote: Mapping[str, str], ours: Itera
 
 
 def digest(body: bytes) -> str:
-    """MD5 in hex: what S3 calls the ETag of an object put in one part."""
+    """MD5 in hex: S3's ETag of an object put in one part."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
@@ -208,8 +207,8 @@ def _read_into(found: dict[str, bytes], key: str, path: Path) -> None:
     try:
         found[key] = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        # Editors replace files: gone between listing and reading, it is back with the next change. So are files that
-        # became folders, and the reverse.
+        # Editors replace files: one that vanished between listing and reading is back with the next change. The same
+        # goes for files that became folders, and the reverse.
         return
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}.") from error

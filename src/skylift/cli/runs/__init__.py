@@ -1,1 +1,1 @@
-"""A DAG run from the command line: started, followed, told."""
+"""A DAG run from the command line: starts it, follows it, reports the result."""

@@ -1,6 +1,6 @@
-"""Airflow's own REST API (``/api/v2``, Airflow 3), as far as the command line needs it: DAGs, runs, task instances.
+"""A client of Airflow's REST API (``/api/v2``, Airflow 3), for the command line: DAGs, runs, task instances.
 
-With the standard library's HTTP: one caller, small answers, nothing to install.
+It uses the standard library's HTTP: there is one caller, the answers are small, and nothing must be installed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from skylift.core.errors import Broken, Refused, Unavailable
 
 
 class Conflict(Refused):
-    """What was to be made is there already."""
+    """The object to create exists already."""
 
 
 @dataclass(frozen=True)
 class TaskLine:
-    """One Airflow task instance as the table shows it. Times in seconds; ``None`` where it never happened."""
+    """One Airflow task instance as in the table. Times in seconds; ``None`` where it never happened."""
 
     task_id: str
     map_index: int
@@ -42,10 +42,10 @@ class TaskLine:
 
 
 class AirflowApi:
-    """A client of one environment's API server. Signs in on the first call, and again when the token has expired.
+    """A client of one environment's API server. Logs in at the first call, and again when the token has expired.
 
     Args:
-        url: of the API server; a bare host, as MWAA gives it, is taken as plain http.
+        url: of the API server; a bare host, as from MWAA, means plain http.
         timeout: seconds for one call.
     """
 
@@ -58,7 +58,7 @@ class AirflowApi:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def unhealthy(self) -> list[str]:
-        """Names of Airflow's components that are not healthy; needs no signing in.
+        """Names of Airflow's components that are not healthy; needs no login.
 
         Raises:
             Unavailable: the API server does not answer yet.
@@ -71,7 +71,7 @@ class AirflowApi:
         return {dag["dag_id"]: dag for dag in self._pages("/api/v2/dags", "dags")}
 
     def import_errors(self) -> list[tuple[str, str]]:
-        """File and trace of each DAG file that does not import."""
+        """File and traceback of each DAG file that cannot be imported."""
         found = self._pages("/api/v2/importErrors", "import_errors")
         return [(error["filename"], error["stack_trace"]) for error in found]
 
@@ -80,7 +80,7 @@ class AirflowApi:
         self._call("PATCH", f"/api/v2/dags/{_quoted(dag_id)}", {"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any], logical_date: datetime | None = None) -> str:
-        """Starts a DAG run; returns its id. May be repeated: where a run of this id is there already, nothing happens.
+        """Starts a DAG run; returns its id. It can be repeated: if a run with this id exists already, nothing happens.
 
         Its logical date is now, as in Airflow's UI: templates with ``ds`` need one.
         """
@@ -96,7 +96,7 @@ class AirflowApi:
         return str(self._call("GET", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}")["state"])
 
     def task_lines(self, dag_id: str, run_id: str) -> list[TaskLine]:
-        """Every task instance of a run, mapped ones each on its own."""
+        """Every task instance of a run; mapped ones separately."""
         path = f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}/taskInstances"
         return [_line(one) for one in self._pages(path, "task_instances")]
 

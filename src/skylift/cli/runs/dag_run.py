@@ -22,21 +22,21 @@ from skylift.core.errors import Refused
 from skylift.core.names import tag_value
 
 LONG_SECONDS = 600.0
-"""Time for a DAG to be parsed whose file is there."""
+"""Time limit until an existing DAG file is parsed."""
 
 PARSE_SECONDS = LONG_SECONDS
-"""Time for the first DAG file to be parsed after the environment became available, where we cannot see whether there is
-one."""
+"""Time limit until the first DAG file is parsed after the environment became available, when we cannot see whether
+there is one."""
 
 EMPTY_SECONDS = 60.0
-"""The same, where the project's folder has no file that looks like one."""
+"""The same, when no file in the project's folder looks like one."""
 
 PATIENCE_SECONDS = 8.0
-"""Time for one more DAG file to be parsed where others already are: it may have been saved a moment ago."""
+"""Time limit until one more DAG file is parsed when others are already: it may have been saved a moment ago."""
 
 POLL_SECONDS = 0.5
 AIRFLOW = "Airflow"
-"""Who is asked, for people."""
+"""The name, for people, of the service that is asked."""
 FINAL = frozenset({"success", "failed"})
 COLOURS = {"success": "green", "failed": "red", "upstream_failed": "yellow", "skipped": "magenta", "running": "cyan"}
 
@@ -61,15 +61,15 @@ def choose_dag(
     folder: Path | None = None,
     ask: Ask = patiently,
 ) -> str:
-    """The id of the DAG to run: the one wanted, else the only one. Waits until it is parsed.
+    """The id of the DAG to run: the wanted one, otherwise the only one. Waits until it is parsed.
 
     Args:
         limit: seconds.
-        folder: of the project, where the user has the files that import errors are about.
+        folder: of the project, to show import errors with the user's paths.
         ask: as for ``run_dag``.
 
     Raises:
-        Refused: it does not import (with the import error), is not there, or there are several.
+        Refused: it cannot be imported (with the import error), does not exist, or there are several.
     """
     begun = time.monotonic()
     if folder is not None and not _is_saved(folder, None, set()):
@@ -79,7 +79,7 @@ def choose_dag(
         if wanted in dags or (wanted is None and dags and not errors):
             break
         waited = time.monotonic() - begun
-        # On a busy machine a file may wait long for its turn: one that is there is waited for.
+        # On a busy machine a file may wait long to be parsed; we wait for a file that exists.
         patience = LONG_SECONDS if _is_saved(folder, wanted, {name for name, _ in errors}) else PATIENCE_SECONDS
         if errors and (wanted is None or waited >= min(limit, patience)):
             raise Refused(_import_error_text(errors, wanted, folder))
@@ -96,7 +96,7 @@ def choose_dag(
 
 
 def _is_saved(folder: Path | None, wanted: str | None, broken: Container[str]) -> bool:
-    """Whether a project has a DAG file that imports, as far as is known, and in which the wanted DAG is named."""
+    """Whether a project has a DAG file without a known import error that contains the wanted DAG's name."""
     if folder is None:
         return False
     dags = folder / "dags"
@@ -130,9 +130,9 @@ def run_dag(
 
     Args:
         cluster: the ECS cluster in which the environment's Airflow tasks run.
-        say: told how far the run is.
-        ask: asks again where nobody answers: the run is there whatever becomes of one call.
-        run_id: for the run; "" makes one.
+        say: called with the run's progress.
+        ask: repeats a call that gets no answer: the run exists, whatever happens to one call.
+        run_id: of the run; empty: a new one.
     """
     begun = time.monotonic()
     run_id = run_id or new_run_id()
@@ -151,10 +151,10 @@ def follow_run(
     ask: Ask = patiently,
     begun: float | None = None,
 ) -> RunResult:
-    """Follows a run that was started to its end. As ``run_dag``.
+    """Follows a started run to its end. Like ``run_dag``.
 
     Args:
-        begun: when the following began (``time.monotonic``); default now.
+        begun: when following began (``time.monotonic``); default now.
     """
     begun = time.monotonic() if begun is None else begun
     while True:
@@ -168,7 +168,7 @@ def follow_run(
 
 
 def describe(lines: list[TaskLine]) -> str:
-    """How far a run is: ``5 of 9 tasks done, 3 running``."""
+    """A run's progress: ``5 of 9 tasks done, 3 running``."""
     done = sum(line.state in {"success", "failed", "skipped", "upstream_failed", "removed"} for line in lines)
     live = sum(line.state == "running" for line in lines)
     waiting = sum(line.state == "queued" for line in lines)

@@ -1,5 +1,4 @@
-"""Why a DAG run failed: for each Airflow task that failed, its exception in one line, and the command that shows its
-log."""
+"""Shows why a DAG run failed: for each failed Airflow task its exception in one line, and the command for its log."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ from skylift.core.secrecy import hide_in
 
 MOST_EXPLAINED = 5
 LOG_SECONDS = 20.0
-"""So long the last lines of a log may take to arrive: the container sends them after Airflow has been told of the
-failure."""
+"""Time limit for the last lines of a log: the container sends them after it has reported the failure to Airflow."""
 
 POLL_SECONDS = 0.5
 

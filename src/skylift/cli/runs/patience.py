@@ -1,5 +1,5 @@
-"""Asking again where nobody answers: what is followed goes on without us, so one call that fails must not end the
-following."""
+"""Repeats a call that gets no answer: the run that a command follows continues, so one failed call must not end the
+command."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """Asks until there is an answer: ``patiently``, or what knows more of when that is hopeless."""
+    """Asks until there is an answer: ``patiently``, or a function that knows better when to give up."""
 
     def __call__(self, look: Callable[[], T], say: Callable[[str], None], what: str) -> T:
-        """As ``patiently``."""
+        """Like ``patiently``."""
         ...
 
 
 QUIET_SECONDS = 5.0
-"""A silence that is shorter is not worth a word."""
+"""A shorter silence is not reported."""
 
 PATIENCE_SECONDS = 600.0
-"""So long nobody may answer before a command gives up. An API server that restarts on a busy machine takes minutes."""
+"""Silence after which a command gives up. An API server that restarts on a busy machine takes minutes."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
@@ -39,19 +39,19 @@ def patiently(
     clock: Clock = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """What ``look`` gives; as long as it raises ``Unavailable``, it is asked again.
+    """Returns the result of ``look``; calls it again as long as it raises ``Unavailable``.
 
     Args:
         look: a call that may be repeated.
-        say: told when nobody answers.
+        say: called when nobody answers.
         what: who is asked, for people, e.g. ``Airflow``.
         limit: seconds without an answer.
         clock: seconds.
-        sleep: waits for so many of them.
+        sleep: waits for this many seconds.
 
     Raises:
-        Unavailable: nobody answered for so long; the last error's text.
-        Refused: as ``look``.
+        Unavailable: nobody answered within the limit; the last error's text.
+        Refused: from ``look``.
     """
     begun = clock()
     pause = FIRST_PAUSE

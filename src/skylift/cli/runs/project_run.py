@@ -1,4 +1,4 @@
-"""From a project folder to an environment that can be used, and from there to a finished DAG run: what ``up`` does."""
+"""What ``up`` does: from a project folder to a working environment, and from there to a finished DAG run."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Landed:
 
 
 def bring_up(here: Connection, project: Project, options: dict[str, str], stages: Stages, again: str = "") -> Landed:
-    """Makes the project's environment, or finds it, and waits until it is available.
+    """Creates the project's environment, or finds it, and waits until it is available.
 
     Args:
-        again: the command that comes back to it after Ctrl-C; default: ``skylift up`` of the project.
+        again: the command that continues after Ctrl-C; default: ``skylift up`` of the project.
 
     Raises:
-        Refused: it cannot be made; the text is the service's own reason.
+        Refused: it cannot be created; the text is the service's own reason.
     """
     again = again or up_command(project)
     mwaa, s3 = here.client("mwaa"), here.client("s3")
@@ -73,7 +73,7 @@ def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stag
     """Waits until the environment's Airflow is healthy.
 
     Raises:
-        Refused: the environment is in a state in which it never will be.
+        Refused: the environment is in a state in which it never becomes healthy.
         Unavailable: it takes too long.
     """
     if environment["Status"] in {"CREATE_FAILED", "DELETING"} or not environments.web_url(environment):
@@ -89,10 +89,10 @@ def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stag
 
 
 def wait_for_all(here: Connection, stages: Stages) -> None:
-    """Waits until every environment that was AVAILABLE serves: its containers begin anew with the server.
+    """Waits until every environment that was AVAILABLE is healthy: its containers start again with the server.
 
     Raises:
-        Refused, Unavailable: as ``wait_for_airflow``.
+        Refused, Unavailable: from ``wait_for_airflow``.
     """
     mwaa = here.client("mwaa")
     for name in environments.names(mwaa):
@@ -111,10 +111,10 @@ def run_project_dag(
     stages: Stages,
     run_id: str | None = None,
 ) -> dagrun.RunResult:
-    """Triggers a DAG (``None``: the only one), follows it to its end.
+    """Triggers a DAG (``None``: the only one) and follows it to its end.
 
     Args:
-        run_id: of a run that was started before, to follow instead.
+        run_id: of a run that was started earlier, to follow instead.
     """
     name = environment["Name"]
     project = buckets.followed(here.home).get(name)
@@ -150,14 +150,14 @@ def explain(console: Console, here: Connection, environment: str, result: dagrun
 
 
 def tell_end(stages: Stages, result: dagrun.RunResult) -> None:
-    """Says for good how a run has ended."""
+    """Prints how a run has ended."""
     (stages.done if result.state == "success" else stages.failed)(
         f"run {result.run_id} of {result.dag_id}: {result.state}"
     )
 
 
 def print_addresses(console: Console, here: Connection, environment: dict[str, Any]) -> None:
-    """Where things are, how to log in, how to stop."""
+    """Prints the addresses, how to log in, and how to stop."""
     name = environment["Name"]
     rows = [
         ("Airflow UI", environments.web_url(environment)),
@@ -172,7 +172,7 @@ def print_addresses(console: Console, here: Connection, environment: dict[str, A
 
 
 def print_outdated(console: Console, project: Project, outdated: tuple[str, ...]) -> None:
-    """Says plainly that changed requirements are not applied, and how to apply them."""
+    """Prints that changed requirements are not applied, and how to apply them."""
     if outdated:
         console.print(f"[yellow]Note:[/] {plain(environments.outdated_text(project, outdated))}")
 

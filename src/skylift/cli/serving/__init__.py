@@ -1,1 +1,1 @@
-"""The server: started, found, put together, stopped."""
+"""The server: how it is put together, started, found and stopped."""

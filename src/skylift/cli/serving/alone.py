@@ -1,4 +1,4 @@
-"""Runs the local cloud alone until Ctrl-C: puts home, keys, images and the server's record together."""
+"""Runs the local cloud alone until Ctrl-C: connects home, keys, images and ``server.json``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def run_alone(home: Home, port: int, say: Callable[[str], None]) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Args:
-        home: for all state; made if need be.
-        port: 0: any free one.
-        say: shows a line to people.
+        home: for all state; created if missing.
+        port: 0 means any free one.
+        say: prints a line for people.
 
     Raises:
         Refused: another server has this home or this port.

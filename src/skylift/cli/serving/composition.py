@@ -1,6 +1,6 @@
-"""The one place where the local cloud and the control plane meet: in one process, and yet only over HTTP.
+"""Connects the local cloud and the control plane. They run in one process, but talk only over HTTP.
 
-Nothing here decides anything; it makes the parts, hands each what it needs, and says in which order they begin and end.
+Nothing is decided here: it creates the parts, passes each what it needs, and starts and stops them in order.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ from skylift.wire.signing.keys import DerivedKeys, Key, Keyrings, StaticKeys
 SETTINGS = ControlSettings(
     region=REGION,
     account=ACCOUNT,
-    # Only the machine limits the local cloud, and what it has no room for waits there.
+    # Only the machine limits the local cloud; ECS tasks that do not fit wait there.
     launches_per_second=500,
     # Free here: a figure for each ECS task.
     container_insights="enhanced",
     service_metrics_namespace="AWS/MWAA",
     metrics_seconds=15,
-    # Containers start in a blink here. It costs 2 % of a core, PostgreSQL's part included.
+    # Containers start very fast here. This costs 2 % of a core, including PostgreSQL.
     scheduler_idle_milliseconds=500,
 )
 """The control plane's, on the local cloud."""
@@ -114,7 +114,7 @@ class Server:
         stack.push_async_callback(self._end_postgres)
         try:
             await asyncio.to_thread(self._postgres.start)
-        except Damaged as error:  # environments cannot be served without it; everything else can
+        except Damaged as error:  # environments do not work without it; everything else does
             self._cloud.add_damage(error.damage)
         else:
             self._guard(stack)
@@ -137,7 +137,7 @@ class Server:
         stack.push_async_callback(end_guard)
 
     async def start_control(self, stack: AsyncExitStack) -> None:
-        """Starts the control plane and the follower. HTTP must serve already: they talk to it."""
+        """Starts the control plane and the follower. HTTP must be running already: they call it."""
         self._stage("starting the control plane")
         try:
             await asyncio.to_thread(self._publish_database)
@@ -161,7 +161,7 @@ class Server:
         stack.push_async_callback(end_follower)
 
     def _publish_database(self) -> None:
-        """Puts PostgreSQL's address and password where the control plane looks for them: in Secrets Manager."""
+        """Writes PostgreSQL's address and password to Secrets Manager, where the control plane reads them."""
         value = json.dumps(
             {
                 "host": "127.0.0.1",
@@ -196,17 +196,17 @@ class Server:
 
 
 def _unapplied(s3: Any, mwaa: Any, project: Project) -> str:
-    """What an environment does not run with though it was saved; "" if there is no such thing."""
+    """The saved files that an environment does not run with, as a text; empty if there are none."""
     found = find(mwaa, project.name)
     files = not_applied(s3, project, found) if found else []
     return as_typed(notice(project, files)) if files else ""
 
 
 class WatchedImages:
-    """Images that tell how far a build is: the one step of a first start that takes long.
+    """Images that report the progress of a build, the only slow step of a first start.
 
     Attributes:
-        doing: what is being built now, for people; empty if nothing is.
+        doing: what is being built, for people; empty if nothing is.
     """
 
     def __init__(self, images: AnyImages, note: Callable[[str], None]) -> None:
@@ -216,15 +216,15 @@ class WatchedImages:
 
     @property
     def asks(self) -> bool:
-        """As those that it watches."""
+        """Like the images that it wraps."""
         return self._images.asks
 
     def find(self, reference: str) -> Image | None:
-        """The image, when it is there."""
+        """The image, if it exists."""
         return self._images.find(reference)
 
     def build(self, reference: str, progress: Callable[[str], None]) -> Image:
-        """Builds the image. Errors as ``BuiltImages.build``."""
+        """Builds the image. Raises like ``BuiltImages.build``."""
 
         def tell(line: str) -> None:
             self.doing = f"{reference}: {line}"

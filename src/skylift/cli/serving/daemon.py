@@ -1,6 +1,6 @@
-"""Starts and stops the background process (``skylift serve``), seen from the command that does it.
+"""Starts and stops the background process (``skylift serve``); runs in the command's process.
 
-The process gets a session of its own, so that closing the terminal does not end it. How far it is, it writes into its
+The background process gets its own session, so that closing the terminal does not end it. It writes its progress to its
 log as lines ``stage: ...``; the command that waits shows the newest one.
 """
 
@@ -25,11 +25,11 @@ from skylift.localcloud.containers.oci import PROCESS
 from skylift.localcloud.damage import damaged
 
 START_SECONDS = 900.0
-"""Most that a start may take: the first one may download PostgreSQL's and others' files, and the machine may be busy. A
-server that ends is noticed at once."""
+"""Time limit of a start: the first one may download PostgreSQL and other files, and the machine may be busy. A server
+that ends is noticed at once."""
 
 STOP_SECONDS = 90.0
-"""Time for a graceful stop: containers get ECS's 30 s between SIGTERM and SIGKILL, then state is flushed."""
+"""Time limit of a stop: containers get ECS's 30 s between SIGTERM and SIGKILL, then state is written."""
 
 STAGE = "stage: "
 LOG_BYTES = 10_000_000
@@ -42,17 +42,17 @@ def start(
     note: Callable[[str], None] | None = None,
     runner: str | None = None,
 ) -> tuple[RunningServer, bool]:
-    """The home's server, started when there was none. Returns it, and whether it was started now.
+    """The home's server; starts one if there is none. Returns it, and whether it was started now.
 
     Args:
-        port: the port asked for; ``None``: the one used before, else 4747, else, where that is taken, another.
-        say: told how far the start is.
-        note: told what the user should know afterwards; default ``say``.
-        runner: what is to run containers; ``None``: as before.
+        port: the requested port; ``None``: the last one, otherwise 4747; if that is taken, another.
+        say: called with the progress.
+        note: called with what the user should know afterwards; default ``say``.
+        runner: what runs the containers; ``None``: the same as before.
 
     Raises:
-        Refused: the port is taken, a running server has other options, or the server gave up; the text has the cause.
-        Unavailable: a server runs and does not answer.
+        Refused: the port is taken, a running server has other options, or the server failed; the text has the cause.
+        Unavailable: a server runs but does not answer.
     """
     while True:
         found = _settled(home, say)
@@ -67,7 +67,7 @@ def start(
         try:
             process, log_start = _spawn(home, port)
         except Held:
-            continue  # another command was quicker: its server is waited for
+            continue  # another command was faster: wait for its server
         return _await_ready(home, process, log_start, say), True
 
 
@@ -96,7 +96,7 @@ def stop(home: Home, say: Callable[[str], None]) -> bool:
 
 
 def _settled(home: Home, say: Callable[[str], None]) -> RunningServer | None:
-    """The running server, or none; waits while another command's server is still on its way up or down."""
+    """The running server, or ``None``; waits while another command's server is starting or stopping."""
     deadline = time.monotonic() + START_SECONDS
     while (found := running(home)) is None:
         left = recorded(home)
@@ -111,7 +111,7 @@ def _settled(home: Home, say: Callable[[str], None]) -> RunningServer | None:
 
 
 def _refuse_other_options(home: Home, found: RunningServer, port: int | None, runner: str | None) -> None:
-    """What cannot be given to a server that runs is refused, not ignored."""
+    """Refuses options that a running server cannot take, instead of ignoring them."""
     if found.alone:
         raise Refused(
             f"In {home.folder} runs the local cloud alone (pid {found.pid}), without environments. "
@@ -138,7 +138,7 @@ def runner_of(home: Home) -> str:
 
 
 def silent_text(home: Home) -> str:
-    """What to do about a server that lives and does not answer."""
+    """What to do about a server that runs but does not answer."""
     left = recorded(home)
     pid = left.pid if left is not None and alive(left) else holder(home)
     return (
@@ -172,8 +172,7 @@ def last_port(home: Home) -> int:
 
 
 def _port_for(home: Home, note: Callable[[str], None]) -> int:
-    """The port of the last start, or, where somebody else has it, the next free one: nobody named one, so none is
-    insisted on."""
+    """The port of the last start, or, if that is taken, the next free one: the user asked for no particular port."""
     wanted = last_port(home)
     if port_is_free(wanted):
         return wanted
@@ -186,7 +185,7 @@ def _port_for(home: Home, note: Callable[[str], None]) -> int:
 
 
 def check_port(port: int) -> None:
-    """Raises ``Refused``, with who has it and what is free, when the port cannot be listened on."""
+    """Raises ``Refused`` when the port is taken; the text says who has it and which port is free."""
     if port_is_free(port):
         return
     other = health(port)
@@ -201,7 +200,7 @@ def check_port(port: int) -> None:
 
 
 def user_of(port: int) -> str:
-    """Who has a port, for people."""
+    """The process that listens on a port, for people."""
     other = health(port)
     if other is None:
         return "another program"
@@ -224,7 +223,7 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Some port that is free now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -237,7 +236,7 @@ def newest_stage(log: Path, begin: int) -> str:
 
 
 def failure(log: Path, begin: int) -> str:
-    """Why a server gave up: its own last words after a position in the log."""
+    """Why a server failed: its last lines after a position in the log."""
     lines = [line for line in _read_from(log, begin).splitlines() if line.strip() and not line.startswith(STAGE)]
     for line in reversed(lines):
         if line.startswith("skylift: "):
@@ -254,11 +253,11 @@ def _spawn(home: Home, port: int) -> tuple[subprocess.Popen[bytes], int]:
     if _size(home.server_log) > LOG_BYTES:
         home.server_log.replace(home.server_log.with_suffix(".log.1"))
     begin = _size(home.server_log)
-    # Bytecode: with PYTHONDONTWRITEBYTECODE every start of every container would compile Airflow anew.
+    # Bytecode: with PYTHONDONTWRITEBYTECODE, every start of a container would compile Airflow again.
     dropped = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONSTARTUP"}
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k not in dropped}
     environment |= {"SKYLIFT_HOME": str(home.folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-    # Each thread that builds or answers would have glibc keep an arena of its own.
+    # Otherwise glibc keeps an arena for each thread that builds or answers.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     with home.server_log.open("ab") as log, taken(home) as lock:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""``GET /_skylift/health``: the one route that answers whoever asks, and so tells no more than that skylift is here."""
+"""``GET /_skylift/health``: the only route that needs no signature, so it only says that skylift runs here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skylift.wire.asgi import Answer, Asgi, Receive, Scope, Send, send_answer
 
 
 def health_route(server: RunningServer) -> Asgi:
-    """An ASGI app that tells ``status`` (``ok``), ``version`` and ``pid``."""
+    """An ASGI app that returns ``status`` (``ok``), ``version`` and ``pid``."""
 
     async def health(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(send, {"status": "ok", "version": server.version, "pid": server.pid})

@@ -1,8 +1,8 @@
-"""The background process: puts PostgreSQL, the local cloud and the control plane together on one loopback port.
+"""The background process: runs PostgreSQL, the local cloud and the control plane on one loopback port.
 
-Order of start: lock, port, PostgreSQL, local cloud, HTTP, what the control plane needs of AWS, control plane; only then
-does ``server.json`` appear. The way down is the reverse, and HTTP stays until the last container is gone, because
-containers still call it while they end.
+Order of start: lock, port, PostgreSQL, local cloud, HTTP, the AWS resources of the control plane, control plane; then
+``server.json`` is written. It stops in reverse order. HTTP stays until the last container is gone, because containers
+call it while they end.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from skylift.wire.serve import HttpServer as WebServer
 from skylift.wire.serve import listen
 
 SETTLE_SECONDS = 10.0
-"""After the start, before the first look at ourselves."""
+"""Seconds from the start to the first check of our own memory and log."""
 
 LOOK_SECONDS = 60.0
-"""Between two looks at our memory and the length of our own log."""
+"""Seconds between two checks of our memory and the length of our log."""
 
 
 def serve_forever(home: Home, port: int) -> None:
@@ -46,12 +46,12 @@ def serve_forever(home: Home, port: int) -> None:
     with alone_in(home):
         check_port(port)
         aim(home, port)
-        clients.forget()  # what it reads of AWS's models is small, and read once
+        clients.forget()  # the AWS models that it reads are small, and read once
         asyncio.run(_serve(home, port, listen(port)))
 
 
 def stage(text: str) -> None:
-    """Writes how far the server is, for the command that waits."""
+    """Writes the server's progress, for the command that waits."""
     print(f"{STAGE}{text}", flush=True)  # noqa: T201 - standard output is the server's log
 
 
@@ -72,7 +72,7 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
         web = WebServer(server.app, listener)
         serving = asyncio.create_task(web.run(), name="http")
         stack.push_async_callback(_end_web, web, serving)
-        # Ended before HTTP: containers still call it while they end.
+        # Ended before HTTP: containers call it while they end.
         stack.push_async_callback(server.end_cloud)
         await server.start_control(stack)
         record(home, identity)
@@ -86,7 +86,7 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
             raise Broken("the HTTP server ended by itself")
         note("stopping")
     stage("stopped")
-    # Everything is saved and ended; a thread that still builds an image would hold the process for minutes.
+    # Everything is saved and ended; a thread that builds an image would keep the process alive for minutes.
     os._exit(0)
 
 
@@ -99,17 +99,17 @@ async def _tend(log: Path) -> None:
 
 
 def give_back() -> None:
-    """Gives memory back that was freed, and that glibc keeps: 20 MB after the start, more after a busy time."""
+    """Returns freed memory that glibc keeps to the system: 20 MB after the start, more after a busy time."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def bound_log(path: Path, descriptor: int, most: int = LOG_BYTES) -> bool:
-    """Moves the log's text to ``{path}.1`` and goes on with an empty file, if it is long and ours; whether it did.
+    """Moves the log's text to ``{path}.1`` and empties the file, if it is long and ours. Returns whether it did.
 
     Args:
-        descriptor: where we write. Opened for appending (``daemon``), so that it goes on at the new end.
+        descriptor: where we write. Opened for appending (``daemon``), so that writing continues at the new end.
         most: bytes.
     """
     try:
@@ -118,7 +118,7 @@ def bound_log(path: Path, descriptor: int, most: int = LOG_BYTES) -> bool:
             return False
         shutil.copyfile(path, path.with_suffix(".log.1"))
         os.truncate(path, 0)
-    except OSError as error:  # gone, or a full disk: the next look may succeed
+    except OSError as error:  # gone, or a full disk: the next check may succeed
         note(f"the log cannot be cut: {error}")
         return False
     return True
@@ -131,7 +131,7 @@ async def _end_web(web: WebServer, serving: asyncio.Task[None]) -> None:
 
 @contextmanager
 def alone_in(home: Home) -> Iterator[None]:
-    """Holds the home's lock (see ``lock``). The kernel frees it when the process ends, however it ends."""
+    """Holds the home's lock (see ``lock``). The kernel releases it when the process ends, even if it is killed."""
     try:
         with taken(home) as lock:
             sign(lock, os.getpid())

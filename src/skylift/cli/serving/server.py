@@ -1,6 +1,6 @@
-"""Who serves a home, seen from outside: the record that the server leaves, and whether it is true.
+"""Finds the running server of a home: reads ``server.json``, and checks whether it is still true.
 
-A pid alone proves nothing (pids are reused), so the record also has the process's start time, and a server counts as
+A pid alone proves nothing (pids are reused), so the file also has the process's start time, and a server counts as
 running only when it answers with that pid.
 """
 
@@ -22,10 +22,10 @@ from skylift.cli.home import LOCK, Home, endpoint, read_json, write_private
 HEALTH = "/_skylift/health"
 """Unsigned: status, version, pid."""
 IMAGE = "/_skylift/image"
-"""Signed: what is being done for an image."""
+"""Signed: the progress of an image build."""
 
 PATIENCE_SECONDS = 20.0
-"""So long a server that lives may take to answer."""
+"""How long a server that is alive may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RunningServer:
         port: of its one loopback port.
         version: of skylift that it runs.
         home: the folder that it serves.
-        alone: whether it is the local cloud only (``skylift cloud``): no environments.
+        alone: whether it is only the local cloud (``skylift cloud``), without environments.
     """
 
     pid: int
@@ -55,10 +55,10 @@ class RunningServer:
 
 
 def running(home: Home, patience: float = PATIENCE_SECONDS) -> RunningServer | None:
-    """The server of this home, when it is alive and answers.
+    """The server of this home, if it is alive and answers.
 
     Args:
-        patience: seconds in which one that lives may answer: on a busy machine the first try may come to nothing.
+        patience: seconds in which a living one may answer: on a busy machine the first try may fail.
     """
     deadline = time.monotonic() + patience
     while (server := recorded(home)) is not None and alive(server):
@@ -72,7 +72,7 @@ def running(home: Home, patience: float = PATIENCE_SECONDS) -> RunningServer | N
 
 
 def recorded(home: Home) -> RunningServer | None:
-    """What ``server.json`` says, true or not; none when the file is missing or of another form."""
+    """The content of ``server.json``, true or not; ``None`` when the file is missing or has another form."""
     try:
         return RunningServer(**read_json(home.server_file))
     except TypeError:
@@ -80,7 +80,7 @@ def recorded(home: Home) -> RunningServer | None:
 
 
 def record(home: Home, server: RunningServer) -> None:
-    """Tells others that this server is ready."""
+    """Writes ``server.json``: this server is ready."""
     write_private(home.server_file, json.dumps(asdict(server), indent=2) + "\n")
 
 
@@ -95,8 +95,8 @@ def package_version() -> str:
 
 
 def home_of(pid: int) -> str:
-    """The home that a server serves: the folder of the lock that it holds open, else its working folder if that is a
-    home; empty if it is another user's, or gone."""
+    """The home of a server: the folder of its open lock file, otherwise its working folder if that is a home; empty if
+    the process is another user's, or gone."""
     try:
         entries = [*Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
@@ -116,7 +116,7 @@ def _target(link: Path) -> str:
 def start_time(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; none when it is gone or only waits to be reaped."""
     try:
-        # The command name, in brackets, may itself hold blanks and brackets: fields count from the last one.
+        # The command name, in brackets, may itself contain blanks and brackets: count fields from the last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
@@ -124,7 +124,7 @@ def start_time(pid: int) -> int | None:
 
 
 def health(port: int, timeout: float = 2.0) -> dict[str, Any] | None:
-    """What a skylift on this port says of itself (``version``, ``pid``); none when none answers there."""
+    """The health answer of a skylift on this port (``version``, ``pid``); ``None`` when none answers."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(endpoint(port) + HEALTH, timeout=timeout) as answer:
