@@ -96,13 +96,13 @@ class Verdict(StrEnum):
 
     UNDERWAY = "underway"
     FINISHED = "finished"
-    """Ended in order: whatever there was to say, Airflow has been told."""
+    """It ended, and Airflow knows the result."""
     DIED = "died"
-    """It began (or somebody stopped it on purpose) and ended without a word to Airflow."""
+    """It began (or somebody stopped it on purpose) and ended without telling Airflow."""
     LOST = "lost"
-    """It never began: ours to repeat."""
+    """It never began, so we repeat it."""
     GONE = "gone"
-    """It began once and the compute forgot it: only Airflow's own heartbeat can tell."""
+    """It began, and the compute no longer knows it: only Airflow's own heartbeat can tell whether it still runs."""
 
 
 ENDINGS = dict.fromkeys(Exit, Verdict.LOST) | {

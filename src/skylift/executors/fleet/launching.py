@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Launching:
     """Launches attempts.
 
-    A throttle concerns all launches: they slow down and keep their order. Lack of capacity concerns one attempt:
-    it waits and lets others pass, because another instance type or queue may have capacity.
+    A throttle concerns all launches: all slow down. Lack of capacity concerns one attempt: it waits longer and lets
+    others pass, because another instance type or queue may have capacity.
     """
 
     def __init__(self, context: FleetContext, watching: Watching, landing: Landing) -> None:
@@ -96,7 +96,7 @@ class Launching:
 
     def _submitted(self, page: Sequence[Flight], result: list[Submission] | SkyliftError) -> None:
         if isinstance(result, SkyliftError):
-            # It must not raise; a broken promise does not tell whether there is a container now.
+            # ``submit`` must not raise; when it does, we do not know whether there is a container.
             text = str(result)
             answer = Submission(later=text) if isinstance(result, Unavailable) else Submission(refused=text)
             result = [answer] * len(page)
@@ -124,8 +124,8 @@ class Launching:
         self._watching.placed(flight)
 
     def _later(self, flight: Flight, answer: Submission, waits: dict[str, float]) -> None:
-        """Tries again with the same token, which finds a container that was made without an answer; groups stay
-        together."""
+        """Queues it again, with the same token: if AWS made a container but the answer was lost, the token finds it.
+        Groups stay together."""
         now = self._context.clock()
         text = answer.later or "the compute gave no answer"
         if answer.shortage:
