@@ -10,6 +10,7 @@ from tests.unit.executor_tower import ByHand, Tower, ended
 from skylift.core.attempt import Exit, Observation, Phase
 from skylift.core.errors import Unavailable
 from skylift.executors import exit_words
+from skylift.executors.fleet.confirming import MOST_TRIES
 from skylift.executors.fleet.flight import AirflowState, Order, Stage
 from skylift.executors.fleet.settle import Event
 
@@ -118,10 +119,20 @@ def test_a_database_that_stays_away_is_not_waited_for_for_ever() -> None:
     tower.fly(1)
     tower.compute.run("fake:x.1")
     tower.fly(1)
-    database.down = 10_000
+    database.down, database.questions = 10_000, 0
     tower.compute.exit("fake:x.1", KILLED, "because")
     tower.fly(600)
     assert ended(tower.news) == [("x", Event.FAILED)]
+    assert database.questions == MOST_TRIES == 5
+    database.down = 0
+    tower.order("y")
+    tower.fly(1)
+    tower.compute.run("fake:y.1")
+    tower.fly(1)
+    database.down = MOST_TRIES - 1
+    tower.compute.exit("fake:y.1", KILLED, "because")
+    tower.fly(600)
+    assert tower.compute.alive() == ["fake:y.2"], "one that answers in the end says that it never began"
 
 
 def test_news_and_revocation_while_airflow_is_asked() -> None:

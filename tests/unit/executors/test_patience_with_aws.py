@@ -201,7 +201,9 @@ def test_after_the_deadline_it_fails_with_the_reason() -> None:
     tower = Tower(capacity=600)
     tower.order()
     tower.compute.refusals["submit"] = [Submission(later="RESOURCE:GPU", shortage=True)] * 10_000
-    tower.fly(700)
+    tower.fly(570)
+    assert ended(tower.news) == []
+    tower.fly(130)
     assert ended(tower.news) == [("x", Event.FAILED)]
     assert "RESOURCE:GPU" in tower.news[-1].reason
     assert "capacity_seconds" in tower.news[-1].reason
