@@ -275,6 +275,30 @@ def test_batch_jobs(tmp_path: Path) -> None:
     compared(_without(told, moments), FILES / "batch_jobs.json")
 
 
+def test_events(tmp_path: Path) -> None:
+    """EventBridge's events of one Batch job and of the ECS task that is its attempt, in full."""
+
+    async def scenario(world: batch_world.World, told: dict[str, Any]) -> None:
+        world.prepare()
+        job = world.submit(tags={"a": "b"})
+        (await world.runs(job)).end(3)
+        await world.ends(job)
+        ended = {"STOPPED", "FAILED"}
+        await batch_world.until(lambda: {_status(event) for event in world.bus.heard} >= ended)
+        for event in sorted(world.bus.heard, key=lambda event: (event["detail-type"], _status(event))):
+            told[f"{event['detail-type']} {_status(event)}"] = event
+
+    moments = {"createdAt", "startedAt", "stoppedAt", "updatedAt", "time", "connectivityAt", "pullStartedAt"}
+    moments |= {"pullStoppedAt", "stoppingAt", "executionStoppedAt"}
+    told = _without(batch_story(tmp_path, scenario), moments)
+    assert len(told) > 5
+    compared(told, FILES / "events.json")
+
+
+def _status(event: dict[str, Any]) -> str:
+    return str(event["detail"].get("lastStatus") or event["detail"].get("status"))
+
+
 def _without(value: Any, names: set[str]) -> Any:
     """Moments are kept as what they are, milliseconds, and not as which."""
     if isinstance(value, dict):
