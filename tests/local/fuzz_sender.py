@@ -87,8 +87,8 @@ def _send(
 
 
 def wrong(sent: Iterable[Sent]) -> Iterator[Sent]:
-    """Those that were not answered as AWS answers bad input: anything from 500 up but "not served", in AWS's form; or
-    nothing."""
+    """Requests whose answer is not what AWS answers to bad input: none at all, or a status of 500 or more (except "not
+    supported", in AWS's form)."""
     for one in sent:
         not_served = one.status == 501 and b"NotImplemented" in one.body
         if (one.status >= 500 and not not_served) or not one.status:

@@ -232,7 +232,7 @@ class WireApp:
     ) -> None:
         """``start``: the body's beginning, as far as it is known."""
         if self._fallback is None:
-            text = f"The service {signed_request.service} is not served here."
+            text = f"The service {signed_request.service} is not supported here."
             raise Rejection("UnknownService", text, 501, signed_request.dialect)
         interception = await self._interception(signed_request, start)
         try:

@@ -74,7 +74,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "create_compute_environment",
         environment(eksConfiguration={"eksClusterArn": "a", "kubernetesNamespace": "n"}),
-        "EKS are not served",
+        "EKS are not supported",
     ),
     ("create_compute_environment", environment(tags={"aws:x": "y"}), "reserved"),
     ("update_compute_environment", {"computeEnvironment": "none"}, "does not exist"),
@@ -96,7 +96,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("create_job_queue", queue("new", "q-ce", "on-ec2"), "cannot mix"),
     ("create_job_queue", queue("new", "q-ce", f"{ARN}:compute-environment/q-ce"), "once only"),
     ("create_job_queue", queue(priority=-1), "priority must be between"),
-    ("create_job_queue", queue(schedulingPolicyArn="a"), "schedulingPolicyArn is not served"),
+    ("create_job_queue", queue(schedulingPolicyArn="a"), "schedulingPolicyArn is not supported"),
     ("create_job_queue", queue(computeEnvironmentOrder=[]), "1 to 3 compute environments"),
     ("create_job_queue", queue(jobQueueType="ECS"), "does not match"),
     ("update_job_queue", {"jobQueue": "none"}, "JobQueue none not found"),
@@ -108,8 +108,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("delete_job_queue", {"jobQueue": "q"}, "state must be DISABLED"),
     ("get_job_queue_snapshot", {"jobQueue": "none"}, "not found"),
     ("register_job_definition", work(image=""), "image should not be null"),
-    ("register_job_definition", work(mountPoints=[MOUNT]), "mountPoints is not served"),
-    ("register_job_definition", work(logConfiguration={"logDriver": "splunk"}), "splunk is not served"),
+    ("register_job_definition", work(mountPoints=[MOUNT]), "mountPoints is not supported"),
+    ("register_job_definition", work(logConfiguration={"logDriver": "splunk"}), "splunk is not supported"),
     (
         "register_job_definition",
         work(environment=[{"name": "A", "value": "1"}], secrets=[{"name": "A", "valueFrom": "arn"}]),

@@ -219,10 +219,12 @@ ERRORS: dict[str, tuple[Call, str, int, str]] = {
         "1 validation error detected: Value '65536' at 'port' failed to satisfy constraint: "
         "Member must have value less than or equal to 65535",
     ),
-    "json, not served": (lambda to: to("ecs").list_tasks(), "UnknownOperationException", 400, "ListTasks of ecs is "
-                                                                                              "not served here."),
-    "query, not served": (lambda to: to("elbv2").describe_rules(), "InvalidAction", 400, "DescribeRules of elbv2 is "
-                                                                                         "not served here."),
+    "json, not supported": (
+        lambda to: to("ecs").list_tasks(), "UnknownOperationException", 400, "ListTasks of ecs is not supported here."
+    ),
+    "query, not supported": (
+        lambda to: to("elbv2").describe_rules(), "InvalidAction", 400, "DescribeRules of elbv2 is not supported here."
+    ),
     "refused deeper down": (
         lambda to: to("ecs").delete_service(service="s"), "InvalidParameterException", 400, "scale it to 0 first",
     ),

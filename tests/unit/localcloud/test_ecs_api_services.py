@@ -73,9 +73,9 @@ CASES = [
     made("no room", INVALID, "will block deployments", deploymentConfiguration={"maximumPercent": 100}),
     made("odd percent", INVALID, "not be more than 100", deploymentConfiguration={"minimumHealthyPercent": 101}),
     made("small percent", INVALID, "at least 100", deploymentConfiguration={"maximumPercent": 50}),
-    made("blue and green", INVALID, "BLUE_GREEN is not served", deploymentConfiguration={"strategy": "BLUE_GREEN"}),
+    made("blue and green", INVALID, "BLUE_GREEN is not supported", deploymentConfiguration={"strategy": "BLUE_GREEN"}),
     made("grace", INVALID, "healthCheckGracePeriodSeconds", healthCheckGracePeriodSeconds=-1),
-    made("registries", INVALID, "serviceRegistries is not served", serviceRegistries=[{"registryArn": "x"}]),
+    made("registries", INVALID, "serviceRegistries is not supported", serviceRegistries=[{"registryArn": "x"}]),
     made("connect", INVALID, "Service Connect", serviceConnectConfiguration={"enabled": True}),
     made(
         "unknown container", INVALID, "does not exist in the task definition", loadBalancers=balancer(containerName="x")

@@ -96,10 +96,10 @@ REFUSED = {
         definition({"logConfiguration": {"logDriver": "awslogs", "options": {}}}, executionRoleArn=ROLE),
         "awslogs-group, awslogs-region, awslogs-stream-prefix",
     ),
-    "other log driver": (definition({"logConfiguration": {"logDriver": "splunk"}}), "not served"),
+    "other log driver": (definition({"logConfiguration": {"logDriver": "splunk"}}), "not supported"),
     "mounts": (
         definition({"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]}),
-        "mountPoints is not served",
+        "mountPoints is not supported",
     ),
     "unknown dependency": (definition({"dependsOn": [{"containerName": "x", "condition": "START"}]}), "does not exist"),
     "waits for an essential one": (

@@ -317,7 +317,7 @@ def test_all_that_is_wrong_is_listed() -> None:
 
 def test_an_operation_without_a_method_is_not_served() -> None:
     answer = served(Serving({}), operation="DescribeTasks")
-    said = {"__type": "UnknownOperationException", "message": "DescribeTasks of ecs is not served here."}
+    said = {"__type": "UnknownOperationException", "message": "DescribeTasks of ecs is not supported here."}
     assert (answer.status, json.loads(answer.body)) == (400, said)
 
 

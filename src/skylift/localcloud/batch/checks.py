@@ -37,7 +37,7 @@ def check_definition(request: Document) -> None:
     if not NAME.fullmatch(request["jobDefinitionName"]):
         raise executing("Job definition name should match valid pattern")
     if request["type"] != "container":
-        raise refused("Multi-node parallel jobs are not served by skylift's local cloud.")
+        raise refused("Multi-node parallel jobs are not supported by skylift's local cloud.")
     _check_unserved(request, _UNSERVED_DEFINITION)
     if len(json.dumps(request, separators=(",", ":"))) > MOST_DEFINITION_BYTES:
         raise refused("The size of the job definition must not exceed 24 KiB.")
@@ -59,7 +59,7 @@ def check_definition(request: Document) -> None:
 def _check_unserved(request: Mapping[str, Any], members: tuple[str, ...]) -> None:
     for member in members:
         if request.get(member):
-            raise refused(f"{member} is not served by skylift's local cloud.")
+            raise refused(f"{member} is not supported by skylift's local cloud.")
 
 
 def _check_container(container: Document) -> None:
@@ -71,7 +71,7 @@ def _check_container(container: Document) -> None:
     if size.memory < LEAST_MEMORY:
         raise executing(f"Container memory should be at least {LEAST_MEMORY} MiB.")
     if any(one["type"] == "GPU" for one in container.get("resourceRequirements", ())):
-        raise refused("GPUs are not served by skylift's local cloud.")
+        raise refused("GPUs are not supported by skylift's local cloud.")
 
 
 def _check_fargate(definition: Document) -> None:

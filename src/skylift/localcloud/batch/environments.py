@@ -43,11 +43,11 @@ class EnvironmentOperations(BatchOperations):
         if name in self.store.environments:
             raise executing("Object already exists")
         if request["type"] != "MANAGED":
-            raise refused("UNMANAGED compute environments are not served by skylift's local cloud.")
+            raise refused("UNMANAGED compute environments are not supported by skylift's local cloud.")
         if "computeResources" not in request:
             raise executing("computeResources must be provided for a MANAGED compute environment")
         if "eksConfiguration" in request:
-            raise refused("Compute environments on EKS are not served by skylift's local cloud.")
+            raise refused("Compute environments on EKS are not supported by skylift's local cloud.")
         _check_resources(request["computeResources"])
         ident = str(uuid.uuid4())
         cluster = f"AWSBatch-{name}-{ident}"[:_LONGEST_CLUSTER]
@@ -121,7 +121,7 @@ def _environments_of(queue: Document) -> list[str]:
 def _check_resources(resources: Mapping[str, Any]) -> None:
     kind = resources["type"]
     if kind not in _SERVED:
-        raise refused(f"Compute resources of type {kind} are not served by skylift's local cloud.")
+        raise refused(f"Compute resources of type {kind} are not supported by skylift's local cloud.")
     if resources["maxvCpus"] < 1:
         raise executing("maxvCpus must be greater than 0.")
     if not resources.get("subnets"):

@@ -100,7 +100,7 @@ class QueueOperations(BatchOperations):
         """``computeEnvironmentOrder`` with ARNs. Raises ``ClientException``."""
         for name in _UNSERVED:
             if request.get(name):
-                raise refused(f"{name} is not served by skylift's local cloud.")
+                raise refused(f"{name} is not supported by skylift's local cloud.")
         order = request.get("computeEnvironmentOrder", [])
         if not 1 <= len(order) <= _MOST_ENVIRONMENTS:
             raise executing(f"computeEnvironmentOrder must have 1 to {_MOST_ENVIRONMENTS} compute environments.")

@@ -76,7 +76,7 @@ class SubmissionOperations(BatchOperations):
         if len(sources) != 1:
             raise executing("Exactly one of jobQueue, arrayJobId, multiNodeJobId must be specified.")
         if "multiNodeJobId" in request:
-            raise refused("Multi-node parallel jobs are not served by skylift's local cloud.")
+            raise refused("Multi-node parallel jobs are not supported by skylift's local cloud.")
         size, after = page_size(request), position(request)
         status = JobState(request.get("jobStatus", JobState.RUNNING))
         if "arrayJobId" in request:

@@ -58,7 +58,7 @@ def balancer(request: Request, arn: str, now: float, address: str, region: str) 
     """A load balancer as DescribeLoadBalancers shows it. Raises ``AwsError``."""
     kind = request.get("Type", "application")
     if kind not in PROTOCOLS:
-        raise not_here(f"Load balancers of type '{kind}' are not served: use application or network")
+        raise not_here(f"Load balancers of type '{kind}' are not supported: use application or network")
     subnets = request.get("Subnets") or [one.get("SubnetId", "") for one in request.get("SubnetMappings", [])]
     least = 2 if kind == "application" else 1
     if len(set(subnets)) < least:
@@ -84,10 +84,10 @@ def group(request: Request, arn: str) -> Request:
     """A target group as DescribeTargetGroups shows it. Raises ``AwsError``."""
     kind = request.get("TargetType", "instance")
     if kind != "ip":
-        raise not_here(f"Targets of type '{kind}' are not served: use TargetType ip, as Fargate needs it")
+        raise not_here(f"Targets of type '{kind}' are not supported: use TargetType ip, as Fargate needs it")
     protocol = request.get("Protocol", "")
     if protocol not in PROTOCOLS.values():
-        raise not_here(f"Target groups for '{protocol}' are not served: use HTTP or TCP")
+        raise not_here(f"Target groups for '{protocol}' are not supported: use HTTP or TCP")
     if "Port" not in request:
         raise invalid("A port must be specified")
     shown = {
@@ -110,7 +110,7 @@ def group(request: Request, arn: str) -> Request:
 def check_health(shown: Request) -> None:
     """Refuses health checks that AWS refuses. Raises ``AwsError``."""
     if shown["HealthCheckProtocol"] not in PROTOCOLS.values():
-        raise not_here(f"Health checks by '{shown['HealthCheckProtocol']}' are not served: use HTTP or TCP")
+        raise not_here(f"Health checks by '{shown['HealthCheckProtocol']}' are not supported: use HTTP or TCP")
     if shown["HealthCheckTimeoutSeconds"] >= shown["HealthCheckIntervalSeconds"] and shown["Protocol"] == "HTTP":
         raise invalid("Health check interval must be greater than the timeout.")
     port = shown["HealthCheckPort"]
@@ -155,12 +155,12 @@ def listener(request: Request, arn: str, kind: str, protocols: dict[str, str]) -
     protocol = request.get("Protocol", "")
     if protocol != wanted:
         text = f"Listeners of {kind} load balancers here have protocol {wanted}, not '{protocol}'"
-        raise AwsError("UnsupportedProtocol", f"{text} (TLS is not served by skylift's local cloud)")
+        raise AwsError("UnsupportedProtocol", f"{text} (TLS is not supported by skylift's local cloud)")
     if "Port" not in request:
         raise invalid("A port must be specified")
     for action in request["DefaultActions"]:
         if action["Type"] != "forward":
-            raise not_here(f"Actions of type '{action['Type']}' are not served: use forward")
+            raise not_here(f"Actions of type '{action['Type']}' are not supported: use forward")
     for name, spoken in protocols.items():
         if spoken != wanted:
             raise AwsError("IncompatibleProtocols", f"Target group '{name}' speaks {spoken}, the listener {wanted}")

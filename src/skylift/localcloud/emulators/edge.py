@@ -148,7 +148,7 @@ async def _unpacked(scope: Message, head: Head, body: bytes) -> tuple[Message, H
         return scope, head, body
     if packings != ["gzip"]:
         raise AwsError(
-            "SerializationException", f"Content-Encoding {', '.join(packings)[:80]!r} is not served: use gzip.", 415
+            "SerializationException", f"Content-Encoding {', '.join(packings)[:80]!r} is not supported: use gzip.", 415
         )
     whole = await asyncio.to_thread(_gunzip, body)
     headers = [pair for pair in scope["headers"] if pair[0].lower() not in {b"content-encoding", b"content-length"}]

@@ -187,7 +187,7 @@ class ServiceOperations(EcsOperations):
                     "defined."
                 )
             if "targetGroupArn" not in balancer:
-                raise invalid("Classic load balancers are not served: name a targetGroupArn.")
+                raise invalid("Classic load balancers are not supported: name a targetGroupArn.")
 
     def _document(self, caller: Caller, request: Request, cluster: Document, definition: Document) -> Document:
         now, name = self.clock(), request["serviceName"]

@@ -137,7 +137,7 @@ def _check_unserved(container: Document) -> None:
     """Refuses what ECS has but this local cloud does not; does not silently ignore it."""
     for member in ("mountPoints", "volumesFrom", "environmentFiles", "links", "firelensConfiguration"):
         if container.get(member):
-            raise client_error(f"Container '{container['name']}': {member} is not served by skylift's local cloud.")
+            raise client_error(f"Container '{container['name']}': {member} is not supported by skylift's local cloud.")
 
 
 def _check_secrets(container: Document, definition: Mapping[str, Any]) -> None:
@@ -161,7 +161,7 @@ def _check_logging(container: Document, fargate: bool, definition: Mapping[str, 
         return
     if configuration["logDriver"] != "awslogs":
         raise client_error(
-            f"Log driver {configuration['logDriver']} is not served by skylift's local cloud: use awslogs."
+            f"Log driver {configuration['logDriver']} is not supported by skylift's local cloud: use awslogs."
         )
     options = configuration.get("options", {})
     needed = ["awslogs-group", "awslogs-region", *(["awslogs-stream-prefix"] if fargate else [])]
@@ -242,7 +242,7 @@ def check_overrides(overrides: Document, definition: Document) -> None:
                 "Override for container named {} is not a container in the TaskDefinition.".format(override.get("name"))
             )
         if override.get("environmentFiles"):
-            raise invalid("environmentFiles is not served by skylift's local cloud.")
+            raise invalid("environmentFiles is not supported by skylift's local cloud.")
     if "FARGATE" in definition.get("requiresCompatibilities", ()):
         cpu = cpu_units(overrides.get("cpu") or definition["cpu"])
         memory = memory_mib(overrides.get("memory") or definition["memory"])

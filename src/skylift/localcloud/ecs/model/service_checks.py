@@ -27,10 +27,10 @@ def check_service(request: Mapping[str, Any]) -> None:
     if request.get("desiredCount", 0) < 0:
         raise invalid("desiredCount must not be negative.")
     if (request.get("serviceConnectConfiguration") or {}).get("enabled"):
-        raise invalid("Service Connect is not served by skylift's local cloud.")
+        raise invalid("Service Connect is not supported by skylift's local cloud.")
     for member in ("serviceRegistries", "volumeConfigurations", "vpcLatticeConfigurations"):
         if request.get(member):
-            raise invalid(f"{member} is not served by skylift's local cloud.")
+            raise invalid(f"{member} is not supported by skylift's local cloud.")
     _check_grace(request)
     check_deployment(request.get("deploymentConfiguration") or {})
 
@@ -51,8 +51,8 @@ def check_deployment(configuration: Mapping[str, Any]) -> None:
     if least >= most:
         raise invalid("Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments")
     if configuration.get("strategy", "ROLLING") != "ROLLING":
-        raise invalid(f"The deployment strategy {configuration['strategy']} is not served by skylift's local cloud.")
+        raise invalid(f"The deployment strategy {configuration['strategy']} is not supported by skylift's local cloud.")
     if configuration.get("lifecycleHooks"):
-        raise invalid("Lifecycle hooks are not served by skylift's local cloud.")
+        raise invalid("Lifecycle hooks are not supported by skylift's local cloud.")
     if (configuration.get("alarms") or {}).get("enable"):
-        raise invalid("Deployment alarms are not served by skylift's local cloud.")
+        raise invalid("Deployment alarms are not supported by skylift's local cloud.")
