@@ -110,6 +110,31 @@ def test_a_target_that_is_sick_is_replaced_after_the_grace_time(tmp_path: Path) 
     played(tmp_path, scenario)
 
 
+def test_one_that_is_being_stopped_does_not_keep_a_sick_one_alive(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        balancers = [{"targetGroupArn": GROUP, "containerName": "c", "containerPort": 80}]
+        sick: set[str] = set()
+        world.outside.health = lambda _group, address, _port: "unhealthy" if address in sick else "healthy"  # type: ignore[method-assign]
+        world.runner.deaf = True
+        world.serve(loadBalancers=balancers, desiredCount=2)
+        await until(lambda: world.service["runningCount"] == 2 and len(world.outside.targets) == 2)
+        (service,) = world.ecs.store.services.values()
+        stopping, other = world.ecs.scheduler.tasks_of(service)
+        world.ecs.stop_task(ME, {"task": stopping.id})
+        await until(lambda: world.task(stopping.document["taskArn"])["desiredStatus"] == "STOPPED")
+        sick |= {address for _, address, _ in world.outside.targets if address == other.address}
+        assert sick
+        world.clock.advance(61)
+        world.ecs.scheduler.ring(service.key)
+        await until(lambda: world.task(other.document["taskArn"])["desiredStatus"] == "STOPPED")
+        assert world.task(stopping.document["taskArn"])["lastStatus"] != "STOPPED"
+        world.runner.deaf = False
+        for container in list(world.runner.running):
+            container.end(0)
+
+    played(tmp_path, scenario)
+
+
 def test_the_protected_are_spared_until_it_ends(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         world.serve(desiredCount=2)
