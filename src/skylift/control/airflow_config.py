@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 
 from skylift.control.api.validation import CLASSES
-from skylift.control.blueprint import BATCH_EXECUTOR, executors
+from skylift.control.blueprint import BATCH_EXECUTOR, EXECUTOR_ROLE, executors
 from skylift.control.part_context import PartContext, batch_place
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import arn, log_group, s3_url
@@ -39,6 +39,10 @@ SECRET_OPTIONS = {
 DATABASE_OPTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """Airflow derives the async URL itself (``postgresql+psycopg2`` becomes ``postgresql+asyncpg``,
 airflow/settings.py)."""
+
+
+OF_THE_WORKER = ("supervisor", "airflow.sdk.execution_time.execute_workload")
+"""Loggers of the process that watches over an Airflow task: what MWAA's workers log."""
 
 
 def variable(option: str) -> str:
@@ -90,8 +94,11 @@ def _names_instance(options: Mapping[str, str]) -> bool:
     return not {"api.instance_name", "webserver.instance_name"}.isdisjoint(option.lower() for option in options)
 
 
-def opinions_of(role: str) -> dict[str, str]:
+def opinions_of(context: PartContext, role: str) -> dict[str, str]:
     """As ``opinions``, for the containers of one role."""
+    if role == EXECUTOR_ROLE:
+        level = context.spec.logging["WorkerLogs"].level
+        return {"AIRFLOW__LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}={level}" for name in OF_THE_WORKER)}
     if role != Command.API_SERVER:
         return {}
     # As many connections as with Airflow's numbers (5, and 10 that are closed after each use), all of which are kept: a
@@ -117,7 +124,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         # One user, whose password comes from Secrets Manager (the runtime's entrypoint sets it).
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(context),
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": spec.logging[module].level,
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": _level(context, module),
         # What DAG files print while they are parsed; in files inside the container nobody could read it.
         "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET": "stdout",
         **_task_logs(context, module),
@@ -160,6 +167,13 @@ def _task_logs(context: PartContext, module: str) -> dict[str, str]:
         # Empty: the container's own role, no Airflow connection to look up (and none to forget).
         "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "",
     }
+
+
+def _level(context: PartContext, module: str) -> str:
+    """The level of a module's component. In the executor's containers it is that of the Airflow tasks' own logs; what
+    the container prints beside them has the worker's (``opinions_of``)."""
+    logging = context.spec.logging
+    return logging["TaskLogs" if module == "WorkerLogs" and logging["TaskLogs"].enabled else module].level
 
 
 def _metrics(context: PartContext) -> dict[str, str]:

@@ -31,6 +31,17 @@ MODULES = {
 }
 """Log module of each role. MWAA has no module for the triggerer; it rides with the scheduler there."""
 
+INSTALL_LOGS = {
+    Command.API_SERVER: ("WebserverLogs",),
+    Command.SCHEDULER: ("SchedulerLogs",),
+    Command.TRIGGERER: ("SchedulerLogs",),
+    Command.DAG_PROCESSOR: ("SchedulerLogs",),
+    # On MWAA each of these containers installs the requirements, and says so in its own group.
+    Command.BUILD_LAYER: ("WorkerLogs", "SchedulerLogs", "WebserverLogs"),
+}
+"""Log modules whose groups also get the logs of startup.sh and of the requirements' installation, under MWAA's stream
+names. Airflow tasks are left out: there may be thousands, and each stream would have the same lines."""
+
 AWS_MAX_ATTEMPTS = "12"
 """boto3's own three attempts are over in a third of a second; these take half a minute, in which an AWS that is away
 comes back.
@@ -97,6 +108,8 @@ def variables(context: PartContext, role: str) -> dict[str, str]:
     ours = {containers.ENVIRONMENT.env: spec.name, "AWS_MAX_ATTEMPTS": AWS_MAX_ATTEMPTS}
     # The builder, too: requirements may name a constraints file among the DAGs.
     ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_prefix)
+    if groups := _install_log_groups(context, role):
+        ours[containers.INSTALL_LOG_GROUPS.env] = ",".join(groups)
     if role == Command.BUILD_LAYER:
         return ours
     if role == Command.MIGRATE:
@@ -106,7 +119,7 @@ def variables(context: PartContext, role: str) -> dict[str, str]:
     ours[containers.STARTUP_SCRIPT.env] = context.fact("source.startup_script") if spec.startup_script else ""
     merged = (
         airflow_config.opinions(context)
-        | airflow_config.opinions_of(role)
+        | airflow_config.opinions_of(context, role)
         | airflow_config.essentials(context, MODULES.get(role, "DagProcessingLogs"))
     )
     # ECS refuses a name that is both a variable and a secret.
@@ -129,6 +142,13 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
         for name in airflow_config.user_options(context):
             wanted[name] = f"{context.fact('secrets.options')}:{name}::{version}"
     return wanted
+
+
+def _install_log_groups(context: PartContext, role: str) -> list[str]:
+    spec = context.spec
+    runs = spec.startup_script or (role == Command.BUILD_LAYER and spec.requirements)
+    modules = INSTALL_LOGS.get(Command(role), ()) if runs and role in set(Command) else ()
+    return [log_group(spec.name, module) for module in modules if spec.logging[module].enabled]
 
 
 def _logs(context: PartContext, role: str) -> dict[str, Any]:

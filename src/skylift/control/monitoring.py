@@ -71,7 +71,7 @@ class Values(Protocol):
 
 
 class EnvironmentMonitor:
-    """Looks at all environments again and again.
+    """Looks at all environments once a minute.
 
     Args:
         environments: names of those that are there.

@@ -72,6 +72,13 @@ SERVING_STARTUP_SCRIPT = Setting(
 STARTUP_SECONDS = Setting(
     "startup_seconds", whole_number(1, 295), 295, "Seconds that startup.sh may take (MWAA: 5 minutes less 5 seconds)."
 )
+INSTALL_LOG_GROUPS = Setting(
+    "install_log_groups",
+    str,
+    "",
+    "Log groups, separated by commas, that also get the logs of startup.sh and of the installation of requirements, "
+    "under MWAA's stream names.",
+)
 METRICS_SECONDS = Setting(
     "metrics_seconds",
     whole_number(0, 3600),
@@ -97,6 +104,7 @@ CONTAINER_SETTINGS = (
     SERVING_LAYER,
     SERVING_STARTUP_SCRIPT,
     STARTUP_SECONDS,
+    INSTALL_LOG_GROUPS,
     METRICS_SECONDS,
     ADMIN_PASSWORD,
 )

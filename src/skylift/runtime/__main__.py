@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 from skylift.core.containers import LAYER, LAYER_CACHE, STARTUP_SCRIPT, STARTUP_SECONDS, Command
 from skylift.core.errors import Broken, SkyliftError, Unavailable
 from skylift.runtime import startup
 from skylift.runtime.components import Component, component_of, home_of, program_for
 from skylift.runtime.layer import LayerFailed, prepared, with_layer
+from skylift.runtime.logs import install_logs
 
 STARTUP_FAILED = 81
 """Exit code: startup.sh failed."""
@@ -55,7 +58,11 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
     script = STARTUP_SCRIPT.read(environ)
     if script and word != Command.MIGRATE:  # as on MWAA, not for the migration
         seconds = STARTUP_SECONDS.read(environ)
-        ready = startup.with_startup(script, ready, component_of(word), cache=cache, seconds=seconds)
+        with (
+            tempfile.TemporaryDirectory(prefix="skylift-startup-") as folder,
+            install_logs.recorded(install_logs.STARTUP, Path(folder) / "startup.log", environ),
+        ):
+            ready = startup.with_startup(script, ready, component_of(word), cache=cache, seconds=seconds)
     layer = LAYER.read(environ)
     return with_layer(ready, prepared(layer, cache)) if layer else ready
 

@@ -35,6 +35,7 @@ from skylift.core.names import split_s3_url
 from skylift.runtime import layer, requirements, startup
 from skylift.runtime.archive import ArchiveFailed, pack_tar, unpack_zip
 from skylift.runtime.components import component_of, home_of
+from skylift.runtime.logs import install_logs
 
 CHECK_SECONDS = 900
 """Time limit for importing all requirements and plugins once: it takes seconds, on a busy machine minutes."""
@@ -80,17 +81,26 @@ def _built(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> Path:
     text = _text(REQUIREMENTS.read(environ), s3)
     _plugins(PLUGINS.read(environ), content, folder, s3)
     if text.strip():
-        _dag_files_named_in(text, environ, folder, s3)
-        try:
-            requirements.install(text, folder, packages, ready)
-        except requirements.RegistryUnreachable as error:
-            raise LayerRefused(LayerFault.REGISTRY_UNREACHABLE, str(error)) from error
-        except requirements.RequirementsFailed as error:
-            raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, str(error)) from error
-    _check(content, text, ready, folder)
+        with install_logs.recorded(install_logs.REQUIREMENTS, folder / "requirements.log", environ):
+            _install(text, environ, folder, packages, ready, s3)
+            _check(content, text, ready, folder)
+    else:
+        _check(content, text, ready, folder)
     archive = folder / LAYER_ARCHIVE
     pack_tar(content, archive)
     return archive
+
+
+def _install(
+    text: str, environ: Mapping[str, str], folder: Path, packages: Path, ready: Mapping[str, str], s3: S3Objects
+) -> None:
+    _dag_files_named_in(text, environ, folder, s3)
+    try:
+        requirements.install(text, folder, packages, ready)
+    except requirements.RegistryUnreachable as error:
+        raise LayerRefused(LayerFault.REGISTRY_UNREACHABLE, str(error)) from error
+    except requirements.RequirementsFailed as error:
+        raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, str(error)) from error
 
 
 def _after_startup(environ: Mapping[str, str], record: Path) -> dict[str, str]:
@@ -99,14 +109,15 @@ def _after_startup(environ: Mapping[str, str], record: Path) -> dict[str, str]:
     if not script:
         return ready
     try:
-        return startup.with_startup(
-            script,
-            ready,
-            component_of(Command.BUILD_LAYER),
-            cache=LAYER_CACHE.read(environ),
-            seconds=STARTUP_SECONDS.read(environ),
-            record=record,
-        )
+        with install_logs.recorded(install_logs.STARTUP, record.with_name("startup-copied.log"), environ):
+            return startup.with_startup(
+                script,
+                ready,
+                component_of(Command.BUILD_LAYER),
+                cache=LAYER_CACHE.read(environ),
+                seconds=STARTUP_SECONDS.read(environ),
+                record=record,
+            )
     except startup.StartupFailed as error:
         raise LayerRefused(LayerFault.STARTUP_SCRIPT_FAILED, str(error)) from error
 

@@ -20,6 +20,20 @@ from tests.stack import QUICKSTART, ROOT, SKYLIFT, Stack
 pytestmark = [pytest.mark.local, pytest.mark.timeout(1800)]
 
 NAME = "monitored"
+LEVELS = """
+import logging
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def levels():
+    @task
+    def talk():
+        for level in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger("mine"), level)("said at %s", level)
+    talk()
+
+levels()
+"""
 PAGE = (ROOT / "docs" / "monitoring.md").read_text()
 
 
@@ -28,7 +42,10 @@ def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """One whose DAG has run once: six Airflow tasks, all of them with success."""
     folder = tmp_path_factory.mktemp("projects") / NAME
     shutil.copytree(QUICKSTART, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    stack.must("up", str(folder), "--run", seconds=1500)
+    (folder / "startup.sh").write_text("echo hello from startup\n")
+    (folder / "dags" / "levels.py").write_text(LEVELS)
+    stack.must("up", str(folder), seconds=1500)
+    stack.must("env", "run", "quickstart", "--env", NAME, seconds=600)
     yield NAME
     stack.must("env", "delete", NAME)
 
@@ -74,7 +91,7 @@ def test_every_component_tells_of_itself(stack: Stack, environment: str) -> None
     of = {"Environment": environment}
     assert awaited(stack, None, "AmazonMWAA", "SchedulerHeartbeat", "Sum", Function="Scheduler", **of) > 0
     assert awaited(stack, None, "AmazonMWAA", "TriggerHeartbeat", "Sum", Function="Triggerer", **of) > 0
-    assert awaited(stack, None, "AmazonMWAA", "DagBagSize", "Maximum", Function="DAG Processing", **of) == 1
+    assert awaited(stack, None, "AmazonMWAA", "DagBagSize", "Maximum", Function="DAG Processing", **of) == 2
     assert awaited(stack, None, "AmazonMWAA", "PoolOpenSlots", "Maximum", Pool="default_pool", **of) == 128
 
 
@@ -166,3 +183,52 @@ def test_all_metrics_of_airflow_name_their_environment(stack: Stack, environment
     found = dimensions_of(stack, "AmazonMWAA", Environment=environment)
     assert len({one["Name"] for one in found}) > 20
     assert all("Environment" in one for one in dimensions_of(stack, "AmazonMWAA"))
+
+
+def lines_of(stack: Stack, module: str, since: float = 0.0) -> list[tuple[str, str]]:
+    """Stream and message of a module's log lines."""
+    pages = (
+        stack.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=f"airflow-{NAME}-{module}", startTime=int(since * 1000))
+    )
+    return [(one["logStreamName"], one["message"]) for page in pages for one in page["events"]]
+
+
+@pytest.mark.parametrize("module", ["Scheduler", "WebServer", "Worker"])
+def test_logs_of_startup_and_requirements_have_mwaas_streams(stack: Stack, environment: str, module: str) -> None:
+    found = lines_of(stack, module)
+    started = [text for stream, text in found if re.fullmatch(r"startup_script_execution_\S+_\d+\.log", stream)]
+    assert set(started) == {"hello from startup"}
+    installed = [text for stream, text in found if re.fullmatch(r"requirements_install_\S+_\d+\.log", stream)]
+    assert any("pygal" in text for text in installed)
+
+
+@pytest.mark.long
+def test_each_module_of_logs_has_its_own_level(stack: Stack, environment: str) -> None:
+    mwaa = stack.client("mwaa")
+    wanted = {
+        "TaskLogs": "ERROR",
+        "WorkerLogs": "DEBUG",
+        "SchedulerLogs": "WARNING",
+        "WebserverLogs": "ERROR",
+        "DagProcessingLogs": "DEBUG",
+    }
+    logging = {module: {"Enabled": True, "LogLevel": level} for module, level in wanted.items()}
+    mwaa.update_environment(Name=environment, LoggingConfiguration=logging)
+    deadline = time.monotonic() + 900
+    while (status := mwaa.get_environment(Name=environment)["Environment"]["Status"]) == "UPDATING":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert status == "AVAILABLE"
+    began = time.time()
+    stack.must("env", "run", "levels", "--env", environment, seconds=900)
+    while not (said := [text for _, text in lines_of(stack, "Task", began) if "said at" in text]):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert len(said) == 1
+    assert "said at error" in said[0]
+    assert any('"level":"debug"' in text for _, text in lines_of(stack, "Worker", began))
+    assert any("[debug" in text for _, text in lines_of(stack, "DAGProcessing", began))
+    quiet = [text for module in ("Scheduler", "WebServer") for _, text in lines_of(stack, module, began)]
+    assert [text for text in quiet if "[info" in text or "[debug" in text or "INFO" in text] == []

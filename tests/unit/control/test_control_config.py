@@ -151,3 +151,75 @@ def test_short_names_stay_different() -> None:
     assert len(short_name(long, "skylift-", 32)) <= 32
     assert short_name(long, "skylift-", 32) != short_name(long[:-1] + "b", "skylift-", 32)
     assert short_name("my_env", "skylift-", 32) != short_name("my-env", "skylift-", 32)
+
+
+LEVELS = {
+    "TaskLogs": "DEBUG",
+    "WorkerLogs": "ERROR",
+    "SchedulerLogs": "WARNING",
+    "WebserverLogs": "CRITICAL",
+    "DagProcessingLogs": "INFO",
+}
+
+
+def levels(**more: bool) -> dict[str, str]:
+    """Airflow's level in each role's containers, when each module has another."""
+    asked = {module: {"Enabled": more.get(module, True), "LogLevel": level} for module, level in LEVELS.items()}
+    place = context(spec(LoggingConfiguration=asked))
+    return {
+        str(role): variables(place, role)["AIRFLOW__LOGGING__LOGGING_LEVEL"] for role in (*COMPONENTS, EXECUTOR_ROLE)
+    }
+
+
+def test_each_module_of_logs_has_its_level() -> None:
+    assert levels() == {
+        "api-server": "CRITICAL",
+        "scheduler": "WARNING",
+        "dag-processor": "INFO",
+        "triggerer": "WARNING",
+        EXECUTOR_ROLE: "DEBUG",
+    }
+
+
+def test_what_the_executors_container_prints_has_the_workers_level() -> None:
+    asked = {module: {"Enabled": True, "LogLevel": level} for module, level in LEVELS.items()}
+    place = context(spec(LoggingConfiguration=asked))
+    told = variables(place, EXECUTOR_ROLE)["AIRFLOW__LOGGING__NAMESPACE_LEVELS"]
+    assert told == "supervisor=ERROR airflow.sdk.execution_time.execute_workload=ERROR"
+    assert "AIRFLOW__LOGGING__NAMESPACE_LEVELS" not in variables(place, Command.SCHEDULER)
+
+
+def test_without_logs_of_airflow_tasks_the_workers_level_is_the_containers() -> None:
+    assert levels(TaskLogs=False)[EXECUTOR_ROLE] == "ERROR"
+
+
+STATSD = "AIRFLOW__METRICS__STATSD_"
+
+
+def test_metrics_go_to_cloudwatch_whatever_the_user_says_of_statsd() -> None:
+    options = {"metrics.statsd_host": "mine", "metrics.statsd_custom_client_path": "mine.Client"}
+    place = context(spec(AirflowConfigurationOptions=options))
+    for role in (*COMPONENTS, EXECUTOR_ROLE):
+        told = variables(place, role)
+        assert told[f"{STATSD}ON"] == "True"
+        assert told[f"{STATSD}CUSTOM_CLIENT_PATH"] == "skylift.runtime.metrics.client.CloudWatchStats"
+        assert told[f"{STATSD}HOST"] == "localhost"
+        assert not {name for name in secrets(place, role) if name.startswith("AIRFLOW__METRICS__")}
+
+
+@pytest.mark.parametrize(("said", "on"), [("False", "False"), ("false", "False"), ("True", "True"), ("", "True")])
+def test_the_user_can_switch_metrics_off(said: str, on: str) -> None:
+    place = context(spec(AirflowConfigurationOptions={"metrics.statsd_on": said} if said else {}))
+    assert variables(place, Command.SCHEDULER)[f"{STATSD}ON"] == on
+
+
+def test_the_users_choice_of_metrics_reaches_airflow() -> None:
+    options = {"metrics.metrics_allow_list": "^ti_", "metrics.metrics_block_list": "dag", "metrics.otel_on": "True"}
+    place = context(spec(AirflowConfigurationOptions=options))
+    for role in (*COMPONENTS, EXECUTOR_ROLE):
+        ours = {name for name in secrets(place, role) if name.startswith("AIRFLOW__METRICS__")}
+        assert ours == {
+            "AIRFLOW__METRICS__METRICS_ALLOW_LIST",
+            "AIRFLOW__METRICS__METRICS_BLOCK_LIST",
+            "AIRFLOW__METRICS__OTEL_ON",
+        }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
+from tests.control_scenes import context
 
 from skylift.control import airflow_config
 from skylift.core.containers import Command
@@ -15,7 +16,7 @@ from skylift.runtime.database_pool import FEW, QUIET, PoolWatch, tend_soon
 
 pytestmark = pytest.mark.unit
 
-SIZE = int(airflow_config.opinions_of(Command.API_SERVER)["AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE"])
+SIZE = int(airflow_config.opinions_of(context(), Command.API_SERVER)["AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE"])
 
 
 @pytest.fixture
@@ -83,4 +84,4 @@ def test_a_pool_that_keeps_nothing(tmp_path: Path) -> None:
 def test_only_an_api_server_has_it() -> None:
     assert tend_soon(["scheduler"]) is None
     assert tend_soon([]) is None
-    assert airflow_config.opinions_of(Command.SCHEDULER) == {}
+    assert airflow_config.opinions_of(context(), Command.SCHEDULER) == {}

@@ -2,11 +2,11 @@
 
 ``AWS/ECS`` has percentages of each service, always. ``ECS/ContainerInsights`` has amounts for each cluster, service and
 family of task definitions where the cluster's setting ``containerInsights`` is ``enabled``, and percentages of each
-single ECS task where it is ``enhanced``, as on AWS. The watch over memory limits looks at all processes about once a
-second anyway, so an ECS task that only lives for seconds is measured too.
+single ECS task where it is ``enhanced``, as on AWS. The watch over memory limits reads all processes about once a
+second anyway, so ECS tasks that live for only a few seconds are measured too.
 
-Memory is the proportional share (PSS): pages that containers share, as those forked from one template do, are divided
-among them. Only of an ECS task that has ended before its share was read, it is the most that was resident.
+Memory is the proportional share (PSS): pages that containers share, as forks of one template do, are divided among
+them. For an ECS task that ended before its share was read, it is the most memory that was resident.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Logs that are kept under the names that MWAA has for them."""
