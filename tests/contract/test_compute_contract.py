@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from tests.local import batch_cloud
-from tests.local.ecs_cloud import LOG_GROUP, NETWORK, Cloud, definition
+from tests.local.ecs_cloud import NETWORK, Cloud, definition, furnished
 from tests.unit.executor_airflow import batch_conf, ecs_conf
 
 from skylift.aws.batch.jobs import BatchJobs
@@ -129,13 +129,8 @@ class BatchWorld(EcsWorld):
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    with furnished(tmp_path_factory.mktemp("cloud")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

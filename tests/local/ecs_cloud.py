@@ -264,10 +264,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 20, tell: Callabl
         time.sleep(0.02)
 
 
-async def _main(home: Path, port: int) -> None:
+async def serve(home: Path, port: int, slots: int, template: str = "") -> None:
+    """Serves until SIGTERM, as a process of its own."""
     listening = listen(port)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    cloud = make(home, url, TinyImages(home / "image"), lambda kind, doc: None, SLOTS.read(os.environ))
+    cloud = make(home, url, TinyImages(home / "image", template), lambda kind, doc: None, slots)
     server = HttpServer(app_of(cloud), listening, grace=1.0)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     await cloud.start()
@@ -276,4 +277,4 @@ async def _main(home: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), SLOTS.read(os.environ)))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import ACCOUNT, OWNER, REGION, definition
+from tests.local.drivers import aws_variables, ecs_section
+from tests.local.ecs_cloud import ACCOUNT, REGION, definition
 
 from skylift.aws.clients import forget
 from skylift.core.attempt import Observation
@@ -24,7 +25,7 @@ NEVER: dict[str, float] = {"young": 3600, "old": 3600, "reconcile": 3600}
 """A rhythm in which nobody looks before a test is over."""
 
 
-class Watched:
+class CountedLooks:
     """A compute whose looks are counted; all the rest is its own."""
 
     def __init__(self, compute: Any) -> None:
@@ -45,7 +46,7 @@ class Scheduler:
 
     def __init__(self, **rhythm: float) -> None:
         executor = AwsEcsExecutor(parallelism=32)
-        self.compute = Watched(executor.compute)
+        self.compute = CountedLooks(executor.compute)
         source = executor.make_source()
         numbers: Any = {"most_attempts": 1, "eventful": source is not None, **rhythm}
         self.threads = FleetThreads(self.compute, Timing(**numbers), source, most_seconds_to_end=5)
@@ -78,15 +79,8 @@ class Scheduler:
 def aim(monkeypatch: pytest.MonkeyPatch, url: str, **options: str) -> None:
     """Airflow's configuration and AWS's, for this cloud."""
     wanted = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": OWNER.access_key,
-        "AWS_SECRET_ACCESS_KEY": OWNER.secret,
-        "AWS_REGION": REGION,
-        "AIRFLOW__AWS_ECS_EXECUTOR__CLUSTER": "default",
-        "AIRFLOW__AWS_ECS_EXECUTOR__CONTAINER_NAME": "main",
-        "AIRFLOW__AWS_ECS_EXECUTOR__TASK_DEFINITION": "work",
-        "AIRFLOW__AWS_ECS_EXECUTOR__REGION_NAME": REGION,
-        "AIRFLOW__AWS_ECS_EXECUTOR__SUBNETS": "subnet-1",
+        **aws_variables(url),
+        **ecs_section(),
         "AIRFLOW__SKYLIFT__EVENTS_QUEUE": QUEUE,
         "AIRFLOW__SKYLIFT__LAST_LINES": "0",
         **options,

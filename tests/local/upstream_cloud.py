@@ -3,19 +3,15 @@ trace."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
-from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud
+from tests.local.drivers import aws_variables
+from tests.local.ecs_cloud import LOG_GROUP, REGION, Cloud
 
 BATCH_LOGS = "/aws/batch/job"
 # The words of an Airflow executor's command are: python -m MODULE --json-string PAYLOAD. It says what it got, and one
@@ -73,10 +69,7 @@ def environ(url: str, home: Path, **values: str) -> dict[str, str]:
     unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return clean | {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": OWNER.access_key,
-        "AWS_SECRET_ACCESS_KEY": OWNER.secret,
-        "AWS_REGION": REGION,
+        **aws_variables(url),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
@@ -85,23 +78,6 @@ def environ(url: str, home: Path, **values: str) -> dict[str, str]:
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
         **values,
     }
-
-
-def driven(
-    driver: str, *words: str, variables: Mapping[str, str], answer: Path, seconds: float = 280
-) -> dict[str, Any]:
-    """Runs a driver of this folder as a process; its answer, and what it logged as ``log``."""
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name(driver)), *words, str(answer)],
-        env=dict(variables),
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.fail(done.stdout[-4000:] + done.stderr[-6000:])
-    return {"log": done.stdout + done.stderr, **json.loads(answer.read_text())}
 
 
 def shell_variables(shellenv: str) -> dict[str, str]:

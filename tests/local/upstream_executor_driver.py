@@ -76,7 +76,7 @@ def drive(executor: Any, workloads: list[ExecuteTask]) -> dict[str, Any]:
 
 
 def main() -> None:
-    kind, count, answer = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    answer, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     module, name = EXECUTORS[kind]
     executor = getattr(importlib.import_module(module), name)(parallelism=PARALLELISM)
     answer.write_text(json.dumps(drive(executor, [workload(number) for number in range(count)])))

@@ -15,7 +15,8 @@ import boto3
 import psutil
 import pytest
 from tests.control_scenes import request
-from tests.local.control.test_control_store import CALLER, OneSecret
+from tests.local.control.test_control_store import CALLER
+from tests.local.control_postgres import OneSecret
 from tests.local.ecs_cloud import OWNER, Cloud
 from tests.local.small_disk import SmallDisk, needs_mounts, small_disk
 

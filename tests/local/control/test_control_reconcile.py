@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from tests.control_scenes import spec
-from tests.local.control.test_control_store import OneSecret
+from tests.local.control_postgres import serving_postgres
 
 from skylift.control.blueprint import Part, blueprint
 from skylift.control.part_context import PartContext
@@ -22,7 +22,6 @@ from skylift.control.store import EnvironmentStore, Row
 from skylift.core.clock import ManualClock
 from skylift.core.environment import Status
 from skylift.core.errors import Unavailable
-from skylift.localcloud.postgres.server import Postgres as Server
 
 pytestmark = pytest.mark.local
 SETTINGS = ControlSettings()
@@ -31,12 +30,8 @@ MOVING = SETTINGS.moving_milliseconds / 1000
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresAdmin]:
-    server = Server(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    try:
-        yield PostgresAdmin(OneSecret(server), "skylift/postgres")  # type: ignore[arg-type]
-    finally:
-        server.stop()
+    with serving_postgres(tmp_path_factory.mktemp("postgres")) as admin:
+        yield admin
 
 
 class Rounds:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.control_scenes import SETTINGS, request, spec
+from tests.local.control_postgres import serving_postgres
 
 from skylift.aws.secrets import Secret
 from skylift.control.api.provider import MwaaProvider
@@ -18,7 +19,6 @@ from skylift.control.store import EnvironmentStore, LastUpdate
 from skylift.core.clock import ManualClock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused, Unavailable
-from skylift.localcloud.postgres.server import Postgres as Server
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -27,26 +27,10 @@ CALLER = Caller("key", "arn:aws:iam::000000000000:root", "000000000000", "us-eas
 ARN = "arn:aws:airflow:us-east-1:000000000000:environment/flight"
 
 
-class OneSecret:
-    """Where the server is: what Secrets Manager would answer."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-
-    def read(self, name: str) -> Secret:
-        value = {"host": "127.0.0.1", "port": str(self.server.port)}
-        value |= {"username": self.server.superuser, "password": self.server.password}
-        return Secret(name, "1", value)
-
-
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresAdmin]:
-    server = Server(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    try:
-        yield PostgresAdmin(OneSecret(server), "skylift/postgres")  # type: ignore[arg-type]
-    finally:
-        server.stop()
+    with serving_postgres(tmp_path_factory.mktemp("postgres")) as admin:
+        yield admin
 
 
 @pytest.fixture

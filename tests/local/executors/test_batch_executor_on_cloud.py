@@ -3,16 +3,14 @@ one by one."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.local import batch_cloud
-from tests.local.ecs_cloud import OWNER, REGION, Cloud
+from tests.local.drivers import aws_variables, batch_section, driven
+from tests.local.ecs_cloud import Cloud
 from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
 pytestmark = pytest.mark.local
@@ -45,30 +43,12 @@ def define(cloud: Cloud, api: ExecutionApi, name: str) -> None:
 def drive(cloud: Cloud, api: ExecutionApi, answer: Path, definition: str, **own: str) -> dict[str, Any]:
     """Queues, ends, adopts and kills as the driver says; its answer."""
     define(cloud, api, definition)
-    environ = api.environ | {
-        "AWS_ENDPOINT_URL": cloud.url,
-        "AWS_ACCESS_KEY_ID": OWNER.access_key,
-        "AWS_SECRET_ACCESS_KEY": OWNER.secret,
-        "AWS_REGION": REGION,
-        "AIRFLOW__AWS_BATCH_EXECUTOR__JOB_QUEUE": "q",
-        "AIRFLOW__AWS_BATCH_EXECUTOR__JOB_DEFINITION": definition,
+    variables = api.environ | aws_variables(cloud.url) | batch_section(definition)
+    variables |= {
         "AIRFLOW__AWS_BATCH_EXECUTOR__JOB_NAME": definition,
-        "AIRFLOW__AWS_BATCH_EXECUTOR__REGION_NAME": REGION,
-        "PYTHONPATH": str(Path(__file__).parents[3] / "src"),
         **{f"AIRFLOW__SKYLIFT__{name.upper()}": value for name, value in own.items()},
     }
-    driver = Path(__file__).parents[1].joinpath("executor_driver.py")
-    done = subprocess.run(
-        [sys.executable, str(driver), str(answer), "skylift.executors.batch.AwsBatchExecutor"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    result: dict[str, Any] = json.loads(answer.read_text())
-    return result
+    return driven("executor_driver.py", "skylift.executors.batch.AwsBatchExecutor", variables=variables, answer=answer)
 
 
 def check(answer: dict[str, Any]) -> None:

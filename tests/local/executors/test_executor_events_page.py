@@ -8,18 +8,17 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.configuration import conf
+from tests.local.events_threads import CountedLooks
 from tests.local.executors.test_own_aws import BLOCK, Shell, until
 from tests.local.localcloud.test_cloud_alone import Alone
 from tests.local.upstream_cloud import shell_variables
 
 from skylift.aws.clients import client, forget
-from skylift.core.attempt import Observation
 from skylift.executors.batch import AwsBatchExecutor
 from skylift.executors.ecs import AwsEcsExecutor
 from skylift.executors.executor import SkyliftExecutor
@@ -68,22 +67,6 @@ def shell(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Shell:
         shell.run(text)
     alone.must("image", "add", IMAGE, sys.prefix)
     return shell
-
-
-class Sightless:
-    """A compute that counts looks, and does all the rest as it is."""
-
-    def __init__(self, compute: Any) -> None:
-        self._compute = compute
-        self.looks = 0
-
-    def observe(self, refs: Sequence[str]) -> list[Observation]:
-        self.looks += 1
-        found: list[Observation] = self._compute.observe(refs)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._compute, name)
 
 
 def prepare_ecs() -> None:
@@ -138,7 +121,7 @@ def test_an_end_is_heard_of_without_a_look(
     (prepare_ecs if kind is AwsEcsExecutor else prepare_batch)()
     assert conf.get("skylift", "events_queue").endswith(":airflow-events")
     executor = kind(parallelism=1)
-    compute = Sightless(executor.compute)
+    compute = CountedLooks(executor.compute)
     seldom = Timing(young=3600, old=3600, reconcile=3600, most_attempts=1, eventful=True)
     threads = FleetThreads(compute, seldom, executor.make_source(), most_seconds_to_end=5)
     threads.start()

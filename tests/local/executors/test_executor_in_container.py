@@ -23,18 +23,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.local.executor_api import ExecutionApi, execution_api
+from tests.local.executor_api import ExecutionApi
 
 from skylift.core.attempt import Exit
 from skylift.executors.in_container import programs
 
 pytestmark = pytest.mark.local
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
-    with execution_api(tmp_path_factory.mktemp("execution") / "home") as running:
-        yield running
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
-from tests.local.executor_api import ExecutionApi, execution_api, for_containers
+from tests.local.drivers import aws_variables, driven, ecs_section
+from tests.local.ecs_cloud import Cloud, definition
+from tests.local.executor_api import ExecutionApi, for_containers
 
 pytestmark = pytest.mark.local
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
-        started.client("s3").create_bucket(Bucket="workloads")
-        yield started
-    finally:
-        started.stop()
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
-    with execution_api(tmp_path_factory.mktemp("execution") / "home") as running:
-        yield running
 
 
 def register(cloud: Cloud, api: ExecutionApi) -> None:
@@ -40,32 +20,12 @@ def register(cloud: Cloud, api: ExecutionApi) -> None:
 
 
 def drive(cloud: Cloud, api: ExecutionApi, answer: Path) -> dict[str, Any]:
-    environ = api.environ | {
-        "AWS_ENDPOINT_URL": cloud.url,
-        "AWS_ACCESS_KEY_ID": OWNER.access_key,
-        "AWS_SECRET_ACCESS_KEY": OWNER.secret,
-        "AWS_REGION": REGION,
-        "AIRFLOW__AWS_ECS_EXECUTOR__CLUSTER": "default",
-        "AIRFLOW__AWS_ECS_EXECUTOR__CONTAINER_NAME": "main",
-        "AIRFLOW__AWS_ECS_EXECUTOR__TASK_DEFINITION": "work",
-        "AIRFLOW__AWS_ECS_EXECUTOR__REGION_NAME": REGION,
-        "AIRFLOW__AWS_ECS_EXECUTOR__SUBNETS": "subnet-1",
+    variables = api.environ | aws_variables(cloud.url) | ecs_section()
+    variables |= {
         "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": "FARGATE",
         "AIRFLOW__SKYLIFT__PAYLOAD_URL": "s3://workloads/test",
-        "PYTHONPATH": str(Path(__file__).parents[3] / "src"),
     }
-    driver = Path(__file__).parents[1].joinpath("executor_driver.py")
-    done = subprocess.run(
-        [sys.executable, str(driver), str(answer), "skylift.executors.ecs.AwsEcsExecutor"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    result: dict[str, Any] = json.loads(answer.read_text())
-    return result
+    return driven("executor_driver.py", "skylift.executors.ecs.AwsEcsExecutor", variables=variables, answer=answer)
 
 
 def test_tasks_end_as_they_should_and_a_restart_loses_nothing(cloud: Cloud, api: ExecutionApi, tmp_path: Path) -> None:

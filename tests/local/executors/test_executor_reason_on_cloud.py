@@ -3,14 +3,12 @@ where people look."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.local.drivers import aws_variables, driven, ecs_section
 from tests.local.ecs_cloud import ACCOUNT, OWNER, REGION, Cloud, definition
 from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
@@ -117,37 +115,16 @@ def register(cloud: Cloud, api: ExecutionApi, ready: Path) -> None:
 
 
 def drive(cloud: Cloud, api: ExecutionApi, home: Path) -> dict[str, Any]:
-    environ = api.environ | remote_logs()
-    environ |= {
+    variables = api.environ | remote_logs() | aws_variables(cloud.url) | ecs_section()
+    variables |= {
         "READY": str(home / "ready"),
-        "AWS_ENDPOINT_URL": cloud.url,
-        "AWS_ACCESS_KEY_ID": OWNER.access_key,
-        "AWS_SECRET_ACCESS_KEY": OWNER.secret,
-        "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__AWS_ECS_EXECUTOR__CLUSTER": "default",
-        "AIRFLOW__AWS_ECS_EXECUTOR__CONTAINER_NAME": "main",
-        "AIRFLOW__AWS_ECS_EXECUTOR__TASK_DEFINITION": "work",
-        "AIRFLOW__AWS_ECS_EXECUTOR__REGION_NAME": REGION,
-        "AIRFLOW__AWS_ECS_EXECUTOR__SUBNETS": "subnet-1",
         "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": "FARGATE",
         "AIRFLOW__AWS_ECS_EXECUTOR__MAX_RUN_TASK_ATTEMPTS": "2",
         "AIRFLOW__SKYLIFT__PAYLOAD_URL": "s3://workloads/test",
-        "PYTHONPATH": str(Path(__file__).parents[3] / "src"),
     }
-    driver = Path(__file__).parents[1].joinpath("reason_driver.py")
-    done = subprocess.run(
-        [sys.executable, str(driver), str(home / "answer.json")],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=360,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    result: dict[str, Any] = json.loads((home / "answer.json").read_text())
-    return result
+    return driven("reason_driver.py", variables=variables, answer=home / "answer.json", seconds=360)
 
 
 ROWS = {

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from tests.local import batch_cloud
 from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
-from tests.local.executor_api import ExecutionApi, execution_api, for_containers
+from tests.local.executor_api import ExecutionApi, for_containers
 
 from skylift.core.attempt import Attempt, Exit, Observation, Phase
 from skylift.executors.batch import AwsBatchExecutor
@@ -21,12 +21,6 @@ from skylift.executors.executor import SkyliftExecutor
 
 pytestmark = pytest.mark.local
 LONG = 50_000
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
-    with execution_api(tmp_path_factory.mktemp("execution") / "home") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

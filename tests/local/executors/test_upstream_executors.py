@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from tests.local.batch_cloud import define, prepare
+from tests.local.drivers import driven
 from tests.local.ecs_cloud import LOG_GROUP, REGION, Cloud, definition
-from tests.local.upstream_cloud import BATCH_LOGS, driven, environ, messages, no_mistakes, upstream_cloud
+from tests.local.upstream_cloud import BATCH_LOGS, environ, messages, no_mistakes, upstream_cloud
 
 pytestmark = [pytest.mark.local, pytest.mark.long]
 WORKLOADS = 500
@@ -39,7 +40,7 @@ def run(cloud: Cloud, folder: Path, kind: str, **settings: str) -> dict[str, Any
         answer = driven(
             "upstream_executor_driver.py", kind, str(WORKLOADS), variables=variables, answer=folder / "answer.json"
         )
-    assert "health check has succeeded" in answer["log"]
+    assert "health check has succeeded" in answer["logged"]
     return answer
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tests.local.batch_cloud import define, prepare
+from tests.local.drivers import driven
 from tests.local.ecs_cloud import LOG_GROUP, definition
-from tests.local.upstream_cloud import BATCH_LOGS, driven, environ, messages, no_mistakes, upstream_cloud
+from tests.local.upstream_cloud import BATCH_LOGS, environ, messages, no_mistakes, upstream_cloud
 
 pytestmark = [pytest.mark.local, pytest.mark.long]
 
@@ -38,8 +39,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 def test_run_task_operator_fetches_logs_and_gives_the_last_line(answers: dict[str, Any]) -> None:
     assert answers["ecs_logs"]["ended"] == "gave two"
     assert answers["ecs_logs"]["arn"].startswith("arn:aws:ecs:us-east-1:000000000000:task/default/")
-    assert "] one" in answers["log"]
-    assert "] two" in answers["log"]
+    assert "] one" in answers["logged"]
+    assert "] two" in answers["logged"]
 
 
 def test_deferrable_operators_and_sensors_wait_in_their_triggers(answers: dict[str, Any]) -> None:
@@ -87,7 +88,7 @@ def test_batch_operator_ends_well(answers: dict[str, Any]) -> None:
     for scene in ("batch_waited", "batch_polled", "batch_parameters"):
         assert answers[scene].startswith("gave "), answers[scene]
     assert {"batch says override", "it was parameter"} <= set(answers["batch_lines"])
-    assert "] batch says override" in answers["log"], "BatchOperator did not fetch the log"
+    assert "] batch says override" in answers["logged"], "BatchOperator did not fetch the log"
 
 
 def test_batch_operator_fails_with_the_reason(answers: dict[str, Any]) -> None:

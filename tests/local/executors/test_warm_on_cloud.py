@@ -4,12 +4,12 @@ ends by itself."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import boto3
 import pytest
-from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition, wait_for
-from tests.local.executor_api import ExecutionApi, execution_api, for_containers
+from tests.local.ecs_cloud import OWNER, REGION, Cloud, definition, wait_for
+from tests.local.executor_api import ExecutionApi, for_containers
 from tests.local.executors.test_iam_policy import allowed, called
 
 from skylift.aws.clients import client
@@ -24,24 +24,6 @@ from skylift.executors.options.ecs import EcsOptions
 pytestmark = pytest.mark.local
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}}
 STAY = 6.0
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
-        started.client("s3").create_bucket(Bucket="workloads")
-        yield started
-    finally:
-        started.stop()
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutionApi]:
-    with execution_api(tmp_path_factory.mktemp("execution") / "home") as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,24 +15,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.local.ecs_cloud import Cloud, definition, furnished, run, until
+from tests.local.ecs_cloud import definition, run, until
 
 from skylift.localcloud.containers.program import InteractiveProgram, Program
 
 pytestmark = pytest.mark.local
 
 TALK = "import sys; from skylift.cli.shell import talk; sys.exit(talk(sys.argv[1], sys.argv[2]))"
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with furnished(tmp_path_factory.mktemp("cloud")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def ecs(cloud: Cloud) -> Any:
-    return cloud.client()
 
 
 @pytest.fixture(scope="module")

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import IMAGE, NETWORK, Cloud, definition, described, furnished, run, until, wait_for
+from tests.local.ecs_cloud import IMAGE, NETWORK, definition, described, run, until, wait_for
 
 from skylift.cli.shell import talk
 
 pytestmark = pytest.mark.local
 
 QUICK = {"interval": 5, "timeout": 2, "retries": 1}
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with furnished(tmp_path_factory.mktemp("cloud")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def ecs(cloud: Cloud) -> Any:
-    return cloud.client()
 
 
 def test_a_check_runs_inside_and_others_wait_for_it(ecs: Any) -> None:

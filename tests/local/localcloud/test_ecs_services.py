@@ -7,12 +7,11 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.local.ecs_cloud import NETWORK, Cloud, definition, furnished, wait_for
+from tests.local.ecs_cloud import NETWORK, Cloud, definition, wait_for
 
 pytestmark = pytest.mark.local
 
@@ -28,17 +27,6 @@ class Web(BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 ThreadingHTTPServer((task["Networks"][0]["IPv4Addresses"][0], 8080), Web).serve_forever()
 """
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with furnished(tmp_path_factory.mktemp("cloud")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def ecs(cloud: Cloud) -> Any:
-    return cloud.client()
 
 
 def service_of(ecs: Any, name: str) -> dict[str, Any]:

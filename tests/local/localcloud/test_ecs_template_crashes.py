@@ -18,10 +18,8 @@ from pathlib import Path
 
 import pytest
 from tests.local.crash_ledger import CODES, Ledger
-from tests.local.ecs_cloud import LOG_GROUP, NETWORK, TinyImages, app_of, definition, make, wait_for
+from tests.local.ecs_cloud import LOG_GROUP, NETWORK, definition, serve, wait_for
 from tests.local.localcloud.test_ecs_crashes import ROOT, SEED, answers
-
-from skylift.wire.serve import HttpServer, listen
 
 pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(400)]
 
@@ -144,16 +142,5 @@ def begin(home: Path, port: int) -> subprocess.Popen[bytes]:
     return server
 
 
-async def serve(home: Path, port: int) -> None:
-    listening = listen(port)
-    images = TinyImages(home / "image", template="tiny_template")
-    cloud = make(home, f"http://127.0.0.1:{port}", images, lambda kind, doc: None, 12)
-    server = HttpServer(app_of(cloud), listening, grace=1.0)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
-    await cloud.start()
-    await server.run()
-    await cloud.stop()
-
-
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), 12, "tiny_template"))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.local import batch_cloud
-from tests.local.ecs_cloud import LOG_GROUP, OWNER, REGION, Cloud, definition
+from tests.local.drivers import aws_variables, batch_section, driven, ecs_section
+from tests.local.ecs_cloud import Cloud, definition
 from tests.local.executor_api import execution_api, for_containers
 
 pytestmark = [pytest.mark.local, pytest.mark.long, pytest.mark.timeout(3000)]
@@ -77,16 +75,10 @@ d()
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    started = Cloud(tmp_path_factory.mktemp("cloud")).start()
-    try:
-        started.client().create_cluster()
-        started.client("logs").create_log_group(logGroupName=LOG_GROUP)
-        batch_cloud.prepare(started.client("batch"))
-        started.client("s3").create_bucket(Bucket="workloads")
-        yield started
-    finally:
-        started.stop()
+def both(cloud: Cloud) -> Cloud:
+    """The cloud, with a job queue of Batch."""
+    batch_cloud.prepare(cloud.client("batch"))
+    return cloud
 
 
 def config(kind: str, home: Path, name: str, step: str, skip: int = 0) -> dict[str, Any]:
@@ -97,7 +89,7 @@ def config(kind: str, home: Path, name: str, step: str, skip: int = 0) -> dict[s
 
 @pytest.mark.parametrize(("kind", "warm"), [("Ecs", 0), ("Batch", 0), ("Ecs", 60)])
 def test_what_never_began_is_made_again_wherever_it_is_killed(
-    cloud: Cloud, tmp_path: Path, kind: str, warm: int
+    both: Cloud, tmp_path: Path, kind: str, warm: int
 ) -> None:
     configs = {name: config(kind, tmp_path, name, name) for name in (*STEPS, "task")}
     handed = {
@@ -118,38 +110,18 @@ def test_what_never_began_is_made_again_wherever_it_is_killed(
         environment = for_containers(api.environ, PYTHONPATH=path, KILL_API_PORT=port)
         name = f"killed-{kind}-{warm}"
         if kind == "Batch":
-            batch_cloud.define(cloud.client("batch"), "true", name=name, environment=environment)
+            batch_cloud.define(both.client("batch"), "true", name=name, environment=environment)
         else:
-            cloud.client().register_task_definition(**definition("true", environment=environment) | {"family": name})
-        answer = tmp_path / "answer.json"
-        words = [str(answer), f"skylift.executors.{kind.lower()}.Aws{kind}Executor", *STEPS, "task", *handed]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.local.start_driver", *words, "--", *(f"{name}_next" for name in handed)],
-            env=api.environ
-            | {
-                "AWS_ENDPOINT_URL": cloud.url,
-                "AWS_ACCESS_KEY_ID": OWNER.access_key,
-                "AWS_SECRET_ACCESS_KEY": OWNER.secret,
-                "AWS_REGION": REGION,
-                "AIRFLOW__AWS_ECS_EXECUTOR__CLUSTER": "default",
-                "AIRFLOW__AWS_ECS_EXECUTOR__CONTAINER_NAME": "main",
-                "AIRFLOW__AWS_ECS_EXECUTOR__TASK_DEFINITION": name,
-                "AIRFLOW__AWS_ECS_EXECUTOR__REGION_NAME": REGION,
-                "AIRFLOW__AWS_ECS_EXECUTOR__SUBNETS": "subnet-1",
-                "AIRFLOW__AWS_BATCH_EXECUTOR__JOB_QUEUE": "q",
-                "AIRFLOW__AWS_BATCH_EXECUTOR__JOB_DEFINITION": name,
-                "AIRFLOW__AWS_BATCH_EXECUTOR__REGION_NAME": REGION,
-                "AIRFLOW__SKYLIFT__PAYLOAD_URL": f"s3://workloads/{name}",
-                "AIRFLOW__SKYLIFT__WARM_SECONDS": str(warm),
-                "PYTHONPATH": f"{source}:{source / 'src'}",
-            },
-            capture_output=True,
-            text=True,
-            timeout=1500,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    found = json.loads(answer.read_text())
+            both.client().register_task_definition(**definition("true", environment=environment) | {"family": name})
+        words = [f"skylift.executors.{kind.lower()}.Aws{kind}Executor", *STEPS, "task", *handed]
+        words += ["--", *(f"{name}_next" for name in handed)]
+        variables = api.environ | aws_variables(both.url) | ecs_section(name) | batch_section(name)
+        variables |= {
+            "AIRFLOW__SKYLIFT__PAYLOAD_URL": f"s3://workloads/{name}",
+            "AIRFLOW__SKYLIFT__WARM_SECONDS": str(warm),
+        }
+        found = driven("start_driver.py", *words, variables=variables, answer=tmp_path / "answer.json", seconds=1500)
+    del found["logged"]
     task = found.pop("task")
     assert task["state"] == "failed", task
     assert any("exit code 137" in line for line in task["log"]), task
