@@ -169,7 +169,11 @@ def test_the_lists_of_arrays_are_read_by_one_thread_for_all() -> None:
         def array(self, name: str) -> tuple[str, ...]:
             return ("e.1", "other.1")
 
-    arrays = Arrays(Payloads(), lambda queue, name: "job")  # type: ignore[arg-type]
+    class Jobs:
+        def newest(self, queue: str, name: str) -> str:
+            return "job"
+
+    arrays = Arrays(Payloads(), Jobs())  # type: ignore[arg-type]
     found = at_once(*[lambda: arrays.search(["q"], "e")] * 3)
     assert found == [[("e.1", "job:0")]] * 3, "each array is in the index once"
     assert place.visits == 1

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
+from skylift.aws.batch.jobs import BatchJobs
 from skylift.core.clock import Clock
 from skylift.executors.in_container.payload import AT_ONCE, Payloads
 
@@ -35,13 +36,13 @@ class Arrays:
 
     Args:
         payloads: where the lists are.
-        job_named: the id of the Batch job with a queue and an array's name; "" if there is none.
+        jobs: finds an array by its name.
         clock: seconds.
     """
 
-    def __init__(self, payloads: Payloads, job_named: Callable[[str, str], str], clock: Clock = time.monotonic) -> None:
+    def __init__(self, payloads: Payloads, jobs: BatchJobs, clock: Clock = time.monotonic) -> None:
         self._payloads = payloads
-        self._job_named = job_named
+        self._batch = jobs
         self._clock = clock
         # Several threads call, and the two dicts must agree. One thread reads the lists for all of them (it takes
         # seconds).
@@ -88,7 +89,7 @@ class Arrays:
             job_id = self._jobs.get(name, "")
             absent = self._clock() - self._absent.get(name, float("-inf")) < ABSENT
         if not job_id and not absent:
-            job_id = next(filter(None, (self._job_named(queue, name) for queue in queues)), "")
+            job_id = next(filter(None, (self._batch.newest(queue, name) for queue in queues)), "")
             if job_id:
                 self.submitted(name, job_id)
             else:

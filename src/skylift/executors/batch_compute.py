@@ -82,7 +82,7 @@ class BatchCompute(Compute):
         self._labels = labels or {}
         self.explainer = explainer
         self._clock = clock
-        self._arrays = Arrays(payloads, self._job_named, clock)
+        self._arrays = Arrays(payloads, jobs, clock)
         self._names = options.containers()
         # Where our own attempts are, so that two calls with one token give one job.
         self._placed: OrderedDict[str, str] = OrderedDict()
@@ -226,7 +226,7 @@ class BatchCompute(Compute):
         else:
             name = job_name(self._of(attempt), attempt)
             ref = self._arrays.find(queues, token) or next(
-                filter(None, (self._job_named(one, name) for one in queues)), ""
+                filter(None, (self._jobs.newest(one, name) for one in queues)), ""
             )
         if ref:
             self._doubts.pop(token, None)
@@ -271,9 +271,6 @@ class BatchCompute(Compute):
         """Job queues in which its jobs may be."""
         wished = attempt.executor_config.get("jobQueue") if isinstance(attempt.executor_config, Mapping) else None
         return [wished] if wished and isinstance(wished, str) else self._options.of(attempt.queue).places()
-
-    def _job_named(self, queue: str, name: str) -> str:
-        return next((job_id for _, job_id in self._jobs.named(queue, name)), "")
 
 
 def _advice(text: str) -> str:

@@ -124,6 +124,10 @@ class BatchJobs:
         with classified("batch TerminateJob"):
             self._client.terminate_job(jobId=job_id, reason=why[:MOST_REASON] or "no reason given")
 
+    def newest(self, queue: str, name: str) -> str:
+        """The id of the newest job of a queue with this name; "" if there is none. Raises as ``describe``."""
+        return next((job_id for _, job_id in self.named(queue, name)), "")
+
     def named(self, queue: str, name: str) -> list[tuple[str, str]]:
         """(name, id) of all jobs of a queue with this name, in whatever state, the newest first; arrays by their
         parents.

@@ -60,7 +60,7 @@ class EcsProvider(
         """Opens ``cloud.db`` in the cloud's folder; nothing runs yet. Without ``events`` none are sent."""
         cloud.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         events = events or Events(cloud, NoBus(), clock)
-        store = EcsStore(cloud.database, events.ring)
+        store = EcsStore(cloud.database, events)
         self._runner = runner or TemplateRunner(
             ProcessRunner(), cloud.folder / "templates", most=TEMPLATES.read(os.environ)
         )

@@ -11,14 +11,14 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.errors import DiskFull, Unavailable
 from skylift.localcloud.ecs.model.lazy import LazyMapping
 from skylift.localcloud.ecs.model.lifecycle import TaskState
-from skylift.localcloud.events import INSERT, OUTBOX
+from skylift.localcloud.events import INSERT, OUTBOX, Events
 from skylift.localcloud.ports import Document
 
 Row = tuple[str, str, str]
@@ -126,8 +126,8 @@ class EcsStore:
     ``by_token`` finds them by cluster ARN and client token.
     """
 
-    def __init__(self, path: Path, told: Callable[[], None] = lambda: None) -> None:
-        """Reads the stored state. ``told`` is called after each transaction with events."""
+    def __init__(self, path: Path, events: Events) -> None:
+        """Reads what is there. ``events`` are rung after each transaction with events."""
         self.clusters: dict[str, Document] = {}
         self.definitions: dict[str, Document] = {}
         self.tasks: LazyMapping[EcsTask] = LazyMapping(lambda text: EcsTask(**json.loads(text)))
@@ -148,7 +148,7 @@ class EcsStore:
         self._late: dict[str, EcsTask] = {}
         self._ends: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._told = told
+        self._events = events
         self._path = path
         self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._disk.execute("PRAGMA journal_mode=WAL")
@@ -325,7 +325,7 @@ class EcsStore:
         self._owed_events.clear()
         self._late.clear()
         if texts:
-            self._told()
+            self._events.ring()
 
     def _refused(self, error: sqlite3.OperationalError) -> DiskFull:
         return DiskFull(f"ECS cannot write to {self._path}: {error}. Free some space; then it goes on.")
