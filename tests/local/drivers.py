@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2]
 
 
 def driven(
-    driver: str, *words: str, variables: Mapping[str, str], answer: Path, seconds: float = 280
+    driver: str, *words: str, variables: Mapping[str, str], answer: Path, seconds: float = 1100
 ) -> dict[str, Any]:
     """Runs a driver as a process; its answer, and what it logged as ``logged``."""
     done = subprocess.run(

@@ -37,7 +37,7 @@ def started() -> SkyliftExecutor:
     return executor
 
 
-def loop(executor: SkyliftExecutor, until: Callable[[], bool], seconds: float = 120) -> float:
+def loop(executor: SkyliftExecutor, until: Callable[[], bool], seconds: float = 400) -> float:
     """Goes round until it is so; the longest heartbeat in seconds."""
     deadline = time.monotonic() + seconds
     longest = 0.0

@@ -13,7 +13,7 @@ from tests.local.drivers import aws_variables, batch_section, driven
 from tests.local.ecs_cloud import Cloud
 from tests.local.executor_api import ExecutionApi, execution_api, for_containers
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 TASKS = {"good", "bad", "killed", "again", "late"}
 

@@ -11,7 +11,7 @@ from tests.local.drivers import aws_variables, driven, ecs_section
 from tests.local.ecs_cloud import Cloud, definition
 from tests.local.executor_api import ExecutionApi, for_containers
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 
 def register(cloud: Cloud, api: ExecutionApi) -> None:

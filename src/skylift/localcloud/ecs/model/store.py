@@ -127,7 +127,7 @@ class EcsStore:
     """
 
     def __init__(self, path: Path, events: Events) -> None:
-        """Reads what is there. ``events`` are rung after each transaction with events."""
+        """Reads the stored state. ``events`` are rung after each transaction with events."""
         self.clusters: dict[str, Document] = {}
         self.definitions: dict[str, Document] = {}
         self.tasks: LazyMapping[EcsTask] = LazyMapping(lambda text: EcsTask(**json.loads(text)))
