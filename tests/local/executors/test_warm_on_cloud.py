@@ -31,7 +31,7 @@ def compute(cloud: Cloud, api: ExecutionApi, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.url)
     session = boto3.Session(OWNER.access_key, OWNER.secret, region_name=REGION)
     environment = for_containers(api.environ)
-    cloud.client().register_task_definition(**definition("true", environment=environment))
+    cloud.client().register_task_definition(**definition("true", environment=environment, stopTimeout=120))
     options = EcsOptions(
         request={"taskDefinition": "work", "launchType": "FARGATE", "networkConfiguration": NETWORK},
         container="main",
