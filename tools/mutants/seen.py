@@ -245,7 +245,7 @@ def _statement(file: str, line: int) -> tuple[int, int, set[str] | None]:
             names, body = {node.name}, node.body
         elif names is not None and isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            return first, last, {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            return first, last, names | {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
         else:
             body = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
             for handler in getattr(node, "handlers", ()):
