@@ -1,8 +1,8 @@
 """How an environment's Airflow is configured: environment variables, each with its reason. Pure.
 
-Precedence from low to high, as in MWAA: our opinions, the user's options (``AirflowConfigurationOptions``), what must
-be. The user's options are sensitive in MWAA's model, so they travel as ECS ``secrets`` and not as plain variables.
-Option names are those of Airflow 3.3's ``config.yml``; a test compares this table with it.
+Precedence from low to high, as in MWAA: our defaults, the user's options (``AirflowConfigurationOptions``), and what
+the environment needs. MWAA's model marks the user's options as sensitive, so they are ECS ``secrets``, not plain
+variables. Option names are those of Airflow 3.3's ``config.yml``; a test compares this table with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROTECTED = frozenset(
         "AIRFLOW__CELERY__RESULT_BACKEND",
     }
 )
-"""Options that MWAA restores when a user sets them and that we have no value of our own for."""
+"""Options that MWAA resets when a user sets them, and for which we have no value."""
 
 SECRET_OPTIONS = {
     "AIRFLOW__CORE__FERNET_KEY": "fernet_key",
@@ -52,17 +52,17 @@ def variable(option: str) -> str:
 
 
 def opinions(context: PartContext) -> dict[str, str]:
-    """What we think best; the user may override it."""
+    """Our defaults; the user may override them."""
     spec = context.spec
     slots = CLASSES[spec.environment_class].tasks_per_worker * spec.max_workers
     return {
-        # How often the bundle is asked whether S3 has something new (docs/decisions/0002-dag-latency.md).
+        # How often the bundle checks S3 for changes (docs/decisions/0002-dag-latency.md).
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # A table in the log each 30 s is noise.
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "300",
         # MWAA's MaxWorkers promises a number of Airflow tasks at once; here each is its own ECS task.
         "AIRFLOW__CORE__PARALLELISM": str(slots),
-        # A container may first have to be placed and its image pulled; MWAA's own value.
+        # A container may have to wait for capacity and for its image; MWAA's own value.
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
         # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
@@ -73,13 +73,13 @@ def opinions(context: PartContext) -> dict[str, str]:
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
         # How fast containers may be launched depends on where they run.
         "AIRFLOW__SKYLIFT__LAUNCHES_PER_SECOND": str(context.settings.launches_per_second),
-        # How late the scheduler sees new work; one check costs 12 ms of CPU.
+        # How long new work may wait until the scheduler sees it; one check costs 12 ms of CPU.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(context.settings.scheduler_idle_milliseconds / 1000),
         # One process is enough behind one load balancer target; each costs 200 MB.
         "AIRFLOW__API__WORKERS": "1",
         # AWS's models are read once in a process, not once in each session: 35 ms of CPU in each Airflow task.
         "AIRFLOW__AWS__SESSION_FACTORY": "skylift.runtime.aws_sessions.SessionFactory",
-        # The provider's way to CloudWatch, and its names, with half of the calls.
+        # The provider's names in CloudWatch, with half of the calls.
         "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "skylift.runtime.task_logs.LOGGING_CONFIG",
         # Which environment is this? Airflow's UI shows it in its title and its navigation.
         **({} if _names_instance(spec.options) else {"AIRFLOW__API__INSTANCE_NAME": spec.name}),
@@ -89,13 +89,13 @@ def opinions(context: PartContext) -> dict[str, str]:
 
 
 def _names_instance(options: Mapping[str, str]) -> bool:
-    """Whether the user has named it, under its present name or the one before Airflow 3.1, which ours would
-    overrule."""
+    """Whether the user has set the instance's name, under the current option or the one before Airflow 3.1, which our
+    default would override."""
     return not {"api.instance_name", "webserver.instance_name"}.isdisjoint(option.lower() for option in options)
 
 
 def opinions_of(context: PartContext, role: str) -> dict[str, str]:
-    """As ``opinions``, for the containers of one role."""
+    """Like ``opinions``, for the containers of one role."""
     if role == EXECUTOR_ROLE:
         level = context.spec.logging["WorkerLogs"].level
         return {"AIRFLOW__LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}={level}" for name in OF_THE_WORKER)}
@@ -107,7 +107,7 @@ def opinions_of(context: PartContext, role: str) -> dict[str, str]:
 
 
 def essentials(context: PartContext, module: str) -> dict[str, str]:
-    """What must be, whatever the user sets.
+    """What the environment needs, whatever the user sets.
 
     Args:
         module: the log module whose level applies, e.g. ``SchedulerLogs``.
@@ -117,7 +117,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": ",".join(executors(spec)),
         # Examples would appear in every environment's DAG list.
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Where Airflow tasks report; the load balancer's name stays when API servers come and go.
+        # Where Airflow tasks report; the load balancer's name stays the same when API servers are replaced.
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web_url(context)}/execution/",
         "AIRFLOW__API__BASE_URL": f"{web_url(context)}/",
         "AIRFLOW__API__PORT": str(WEB_PORT),
@@ -125,7 +125,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(context),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": _level(context, module),
-        # What DAG files print while they are parsed; in files inside the container nobody could read it.
+        # What DAG files print while they are parsed; nobody could read files inside the container.
         "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET": "stdout",
         **_task_logs(context, module),
         **_metrics(context),
@@ -170,16 +170,16 @@ def _task_logs(context: PartContext, module: str) -> dict[str, str]:
 
 
 def _level(context: PartContext, module: str) -> str:
-    """The level of a module's component. In the executor's containers it is that of the Airflow tasks' own logs; what
-    the container prints beside them has the worker's (``opinions_of``)."""
+    """The log level of a module's component. The executor's containers use the level of the Airflow tasks' own logs;
+    what else the container prints has the worker's level (``opinions_of``)."""
     logging = context.spec.logging
     return logging["TaskLogs" if module == "WorkerLogs" and logging["TaskLogs"].enabled else module].level
 
 
 def _metrics(context: PartContext) -> dict[str, str]:
-    """Airflow's metrics go to CloudWatch. As on MWAA, a user may switch that off (``metrics.statsd_on``), and choose
-    among them (``metrics_allow_list``, ``metrics_block_list``), and all else of StatsD is ours. OpenTelemetry is the
-    user's."""
+    """Sends Airflow's metrics to CloudWatch. As on MWAA, a user may switch that off (``metrics.statsd_on``), and select
+    metrics (``metrics_allow_list``, ``metrics_block_list``); we set the other StatsD options. The user may set
+    OpenTelemetry's."""
     off = context.spec.options.get("metrics.statsd_on", "").strip().lower() in {"false", "f", "0"}
     return {
         "AIRFLOW__METRICS__STATSD_ON": str(not off),

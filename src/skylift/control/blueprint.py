@@ -1,4 +1,4 @@
-"""The parts that a Spec asks for, each after what it needs. Pure."""
+"""The parts that a Spec needs, ordered by their dependencies. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skylift.core.environment import S3Object, Spec
 
 
 class PartKind(StrEnum):
-    """What a part is; each kind has one file in ``control/parts``."""
+    """The kind of a part; each kind has one file in ``control/parts``."""
 
     SOURCE = "source"
     LOGS = "logs"
@@ -40,13 +40,13 @@ COMPONENTS = (Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Comm
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that an environment needs.
+    """One resource that an environment needs.
 
     Attributes:
         kind: what it is.
         role: which one of its kind, e.g. ``scheduler``; empty where there is only one.
         needs: names of the parts that must be ready first.
-        doing: what is being done while it is not ready, for people: "migrating the database".
+        doing: what is being done until it is ready, for people: "migrating the database".
     """
 
     kind: PartKind
@@ -67,7 +67,7 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
     """Every part of one environment. Layer and migration do not wait for each other, nor does the load balancer.
 
     Args:
-        proving: an update is under way: what runs user code moves only after a container has proven that it will work.
+        proving: an update is in progress: parts that run user code change only after a trial in a container.
     """
     layered = has_layer(spec)
     ground: tuple[str, ...] = ("logs", "secrets", "database", "balancer", "events") + (
@@ -96,7 +96,7 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
             Part(PartKind.PROOF, "", (*ground, f"definition/{Command.PROVE}"), "proving that Airflow starts with it"),
         ]
     parts += [Part(PartKind.DEFINITION, role, ground, f"describing {role}") for role in COMPONENTS]
-    # Airflow tasks are started from the newest revision: it must not be there before it is proven.
+    # Airflow tasks start from the newest revision, so it must not exist before the trial has succeeded.
     ground += ("proof",) if proving else ()
     parts.append(Part(PartKind.DEFINITION, EXECUTOR_ROLE, ground, f"describing {EXECUTOR_ROLE}"))
     needs = [f"definition/{EXECUTOR_ROLE}", "migration"]
@@ -122,7 +122,7 @@ def removal_blueprint(spec: Spec) -> Blueprint:
 
 
 def executors(spec: Spec) -> tuple[str, ...]:
-    """The environment's executors, the default first: what ``core.executor`` says, as far as it names ours.
+    """The environment's executors, the default first: those of ours that ``core.executor`` names.
 
     MWAA runs its own executor whatever the option says; so does skylift with anything but its own.
     """

@@ -29,7 +29,7 @@ MODULES = {
     Command.DAG_PROCESSOR: "DagProcessingLogs",
     EXECUTOR_ROLE: "WorkerLogs",
 }
-"""Log module of each role. MWAA has no module for the triggerer; it rides with the scheduler there."""
+"""Log module of each role. MWAA has no module for the triggerer; there it belongs to the scheduler."""
 
 INSTALL_LOGS = {
     Command.API_SERVER: ("WebserverLogs",),
@@ -43,10 +43,8 @@ INSTALL_LOGS = {
 names. Airflow tasks are left out: there may be thousands, and each stream would have the same lines."""
 
 AWS_MAX_ATTEMPTS = "12"
-"""boto3's own three attempts are over in a third of a second; these take half a minute, in which an AWS that is away
-comes back.
-Locally that is a server that was killed and started again: user code that reads S3 meanwhile waits instead of
-failing."""
+"""boto3's own three attempts are over in 0.3 s; these take 30 s, in which an unreachable AWS may come back. Locally
+this covers a server that was killed and started again: user code that reads S3 meanwhile waits instead of failing."""
 
 WITHOUT_DATABASE = frozenset({EXECUTOR_ROLE, Command.BUILD_LAYER, Command.PROVE})
 """Roles that never see the database or Airflow's keys: user code runs there, and Airflow 3 gives it an API instead.
@@ -73,7 +71,7 @@ def definition(context: PartContext, role: str) -> dict[str, Any]:
         "environment": [{"name": name, "value": value} for name, value in sorted(variables(context, role).items())],
         "secrets": [{"name": name, "valueFrom": source} for name, source in sorted(secrets(context, role).items())],
         "logConfiguration": _logs(context, role),
-        # Longer than Fargate's 30 s, so that a task that is stopped can tell Airflow.
+        # Longer than Fargate's 30 s, so that a stopped task can still report to Airflow.
         "stopTimeout": 120,
     }
     if role != EXECUTOR_ROLE:
@@ -137,7 +135,7 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
     if role == Command.API_SERVER:
         wanted[containers.ADMIN_PASSWORD.env] = context.fact("secrets.admin_password")
     if role in MODULES or role == Command.PROVE:
-        # The version, so that what serves keeps its values while an update is tried.
+        # With the version, so that running containers keep their values while an update is tried.
         version = context.fact("secrets.options_version")
         for name in airflow_config.user_options(context):
             wanted[name] = f"{context.fact('secrets.options')}:{name}::{version}"

@@ -1,4 +1,4 @@
-"""Decides an environment's status from what is seen of its parts. Pure."""
+"""Decides an environment's status from the state of its parts. Pure."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class StatusDecision:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a pass has seen, for the decision on the status.
+    """What a pass has observed, for the decision on the status.
 
     Attributes:
         seen: how each part of the blueprint stands, by name.
-        age: seconds since the wish was made.
+        age: seconds since the request.
         limit: seconds after which a create or an update that has not ended fails.
         refused: what AWS refused in this pass, if anything.
     """
@@ -55,7 +55,7 @@ class Observed:
 
     @property
     def progress(self) -> str:
-        """What is on its way now."""
+        """What is in progress."""
         return progress_of(self.parts, self.seen)
 
 
@@ -75,7 +75,7 @@ def _updating(observed: Observed) -> StatusDecision:
 
 
 def _under_way(observed: Observed, failed: Status, advice: str) -> StatusDecision:
-    """AVAILABLE once all parts are as wanted; failed with the first failure, or when it takes too long."""
+    """AVAILABLE once all parts are as wanted; failed at the first failure, or when it takes too long."""
     fault = observed.failure
     if fault is None and observed.ready:
         return StatusDecision(Status.AVAILABLE, None, "available")
@@ -97,9 +97,9 @@ def _rolling_back(observed: Observed) -> StatusDecision:
 
 
 def _serving(observed: Observed) -> StatusDecision:
-    """UNAVAILABLE only while no API server serves and none is on its way: Terraform ends an apply on a status that it
-    does not know, and one that starts, however slowly, is no reason for that. AVAILABLE again once all of Airflow is
-    well; UPDATE_FAILED stays, until the next update, while its UI serves."""
+    """UNAVAILABLE only while no API server serves and none is starting: Terraform aborts an apply on a status that it
+    does not know, and a slow start is no reason for that. AVAILABLE again once all of Airflow is healthy;
+    UPDATE_FAILED stays until the next update, while its UI serves."""
     before, seen, refused = observed.before, observed.seen, observed.refused
     well = Status.UPDATE_FAILED if before is Status.UPDATE_FAILED else Status.AVAILABLE
     if observed.ready:
@@ -128,14 +128,14 @@ RULES: Mapping[Status, Callable[[Observed], StatusDecision]] = {
     Status.UNAVAILABLE: _serving,
     Status.DELETING: _deleting,
 }
-"""How each status is left. One that is not here is left by a wish only."""
+"""How each status is left. A status that is not in this table is left only by a request."""
 
 SERVING = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED, Status.UNAVAILABLE})
-"""Statuses of an environment that was ready once, and of which nothing else is wanted now."""
+"""Statuses of an environment that was ready once, and that nobody is changing."""
 
 
 def condition_of(seen: Mapping[str, Seen]) -> str:
-    """What is not well with an environment that was ready once, in a few words; "" if all is.
+    """What is wrong with an environment that was ready once, in a few words; empty if nothing is.
 
     "UI not answering, 3 restarts", "scheduler not running".
     """
@@ -152,7 +152,7 @@ def condition_of(seen: Mapping[str, Seen]) -> str:
 
 
 def progress_of(parts: Blueprint, seen: Mapping[str, Seen]) -> str:
-    """One sentence: what is on its way now. "building layer: resolving requirements, migrating database"."""
+    """One sentence on what is in progress, e.g. "building layer: resolving requirements, migrating database"."""
     moving = [
         part.doing + (f": {seen[part.name].note}" if seen[part.name].note else "")
         for part in parts
@@ -162,7 +162,7 @@ def progress_of(parts: Blueprint, seen: Mapping[str, Seen]) -> str:
 
 
 def removal_of(parts: Blueprint, seen: Mapping[str, Seen]) -> str:
-    """One sentence: what is still there while an environment is deleted."""
+    """One sentence on what still exists while an environment is deleted."""
     standing = [part.name for part in reversed(parts) if seen[part.name].phase is not PartPhase.ABSENT]
     return "removing " + ", ".join(standing)
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SECONDS = 60.0
 LOOK_BACK = timedelta(minutes=10)
-"""How old a value of ECS's may be: CloudWatch has them some minutes late."""
+"""How old ECS's values may be: CloudWatch has them some minutes late."""
 
 CLUSTERS = {
     Command.SCHEDULER: "Scheduler",
@@ -49,7 +49,7 @@ Data = list[dict[str, Any]]
 
 
 class Services(Protocol):
-    """What is asked of ECS about services (``aws.ecs.services``)."""
+    """The calls to ECS about services (``aws.ecs.services``)."""
 
     def describe(self, names: Sequence[str]) -> dict[str, DescribedService]: ...
 
@@ -57,7 +57,7 @@ class Services(Protocol):
 
 
 class Tasks(Protocol):
-    """What is asked of ECS about ECS tasks (``aws.ecs.tasks``)."""
+    """The calls to ECS about ECS tasks (``aws.ecs.tasks``)."""
 
     def describe(self, arns: Sequence[str]) -> dict[str, DescribedTask]: ...
 
@@ -71,10 +71,10 @@ class Values(Protocol):
 
 
 class EnvironmentMonitor:
-    """Looks at all environments once a minute.
+    """Measures all environments once a minute.
 
     Args:
-        environments: names of those that are there.
+        environments: names of the existing ones.
         cluster: ECS cluster in which they run.
         namespace: where the metrics go.
     """
@@ -137,7 +137,7 @@ class EnvironmentMonitor:
         return data
 
     def _uses(self, name: str) -> Data:
-        """CPU and memory: ECS's newest values that were not told yet."""
+        """CPU and memory: ECS's newest values that were not sent yet."""
         wanted = [
             (cluster, metric, Series("AWS/ECS", metric, self._of(ServiceName=family(name, role))))
             for role, cluster in CLUSTERS.items()

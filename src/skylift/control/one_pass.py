@@ -22,7 +22,7 @@ from skylift.core.errors import Refused, Unavailable
 NOTHING: Mapping[str, Seen] = MappingProxyType({})
 
 NOT_OURS = frozenset({PartKind.SOURCE, PartKind.HEALTH})
-"""Kinds that are only observed: nothing of them is ever left."""
+"""Kinds that are only observed: a deletion has nothing to remove."""
 
 
 MAKING = frozenset({Status.CREATING, Status.UPDATING, Status.MAINTENANCE})
@@ -54,12 +54,12 @@ def one_pass(
     pool: Executor,
     known: Mapping[str, Seen] = NOTHING,
 ) -> Outcome:
-    """Looks at all parts, does what is to be done now (all at the same time), and judges.
+    """Observes all parts, does the next steps (all at the same time), and decides the status.
 
     Args:
         before: status in the row.
         age: seconds since the wish was made.
-        known: parts that were seen a moment ago and need not be asked about again.
+        known: parts that were observed a moment ago and need not be observed again.
     """
     context = replace(context, leaving=before is Status.DELETING)
     seen, facts, silent = look(context, parts, world, known)
@@ -72,7 +72,7 @@ def one_pass(
 def look(
     context: PartContext, parts: Blueprint, world: Parts, known: Mapping[str, Seen] = NOTHING
 ) -> tuple[dict[str, Seen], dict[str, str], str]:
-    """How all parts stand, the facts known now, and what did not answer ("" when all did).
+    """The state of all parts, the facts known now, and what did not answer (empty when all did).
 
     Facts that one part shows are known to those that need it in the same pass.
     """
@@ -108,7 +108,7 @@ def _askable(kin: tuple[Part, ...], seen: dict[str, Seen], leaving: bool) -> Ite
 
 
 def _hopeless(before: Status, seen: Mapping[str, Seen]) -> bool:
-    # The create or the update has failed: what is not there yet need not be made.
+    # The create or the update has failed: missing parts need not be created.
     return before in MAKING and any(one.phase is PartPhase.FAILED for one in seen.values())
 
 

@@ -1,4 +1,4 @@
-"""What a part needs to be observed and put: one environment's identity, spec and known facts."""
+"""What the parts' verbs get: one environment's identity, spec and known facts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class PartContext:
 
     Attributes:
         incarnation: tells two environments apart that had the same name one after the other (creation time).
-        facts: what passes so far have learnt, by ``part.fact`` name. Never a secret.
-        leaving: the environment is being deleted: what is asked is what of it is left.
+        facts: what earlier passes have recorded, by ``part.fact`` name. Never a secret.
+        leaving: the environment is being deleted: ``observe`` asks what is left of it.
         served: Spec and facts from before the update under way; None if there is none.
     """
 
@@ -32,7 +32,7 @@ class PartContext:
     served: tuple[Spec, Mapping[str, str]] | None = None
 
     def fact(self, name: str) -> str:
-        """A fact, or "" when it is not known yet."""
+        """A fact; empty when it is not known yet."""
         return self.facts.get(name, "")
 
     def before(self) -> PartContext | None:
@@ -48,7 +48,7 @@ class PartContext:
         return hide_in(text, secrets_of(self.spec.options))
 
     def token(self, *more: str) -> str:
-        """A client token (64 hexadecimal characters) for one deed in this environment's life."""
+        """A client token (64 hexadecimal characters) for one action in this environment's life."""
         return digest(environment_arn(self.spec.name, self.settings), self.incarnation, *more)
 
 

@@ -1,4 +1,4 @@
-"""What to do now so that seen becomes wanted. Pure: takes parts and what is seen of them, returns steps.
+"""Decides the next steps towards the wanted state. Pure: takes parts and their observed state, returns steps.
 
 The plan is data: the reconciler executes it, a dry run prints it.
 """
@@ -16,21 +16,21 @@ class PartPhase(StrEnum):
     """The state of a part."""
 
     ABSENT = "absent"
-    DIFFERENT = "different"  # there, but not as wanted
-    MOVING = "moving"  # on its way; nothing to do but to look again
+    DIFFERENT = "different"  # exists, but not as wanted
+    MOVING = "moving"  # changing; nothing to do but to observe again
     READY = "ready"
     FAILED = "failed"  # will not become ready by itself
-    BLOCKED = "blocked"  # not looked at: something that it needs is not ready
+    BLOCKED = "blocked"  # not observed: something that it needs is not ready
 
 
 SILENT = "the API server does not answer yet"
 NO_ANSWER = "waiting for an answer"
-"""Notes: what Airflow, and what AWS, leaves open."""
+"""Notes for answers that Airflow or AWS did not give."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something cannot be: a code for programs, and cause plus advice for people (cut to 1024 by the store)."""
+    """Why something failed: a code for programs, and cause plus advice for people (the store cuts it to 1024)."""
 
     code: str
     message: str
@@ -38,11 +38,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known about a part now.
+    """What is known about a part.
 
     Attributes:
-        facts: what others need of it (addresses, ARNs). Never a secret.
-        note: more than the part's ``doing`` tells, for people.
+        facts: what other parts need to know (addresses, ARNs). Never a secret.
+        note: details beyond the part's ``doing``, for people.
         fault: set when FAILED.
         running: how many of a service's tasks run.
         restarts: how many of them ECS had to replace since Airflow was last well.
@@ -65,7 +65,7 @@ class StepVerb(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do, and why."""
+    """One action, and its reason."""
 
     verb: StepVerb
     part: Part
@@ -81,7 +81,7 @@ def ready(part: Part, seen: Mapping[str, Seen]) -> bool:
 
 
 def plan(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
-    """Steps towards having all parts. All of them may be done at the same time."""
+    """The steps that create or change parts. All of them may be done at the same time."""
     return tuple(
         Step(StepVerb.PUT, part, seen[part.name].note or f"is {seen[part.name].phase}")
         for part in parts
@@ -90,7 +90,7 @@ def plan(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
 
 
 def plan_removal(parts: Blueprint, seen: Mapping[str, Seen]) -> tuple[Step, ...]:
-    """Steps towards having no parts: first those that nothing else depends on."""
+    """The steps that remove parts: first those that nothing else depends on."""
     standing = {name for name, one in seen.items() if one.phase is not PartPhase.ABSENT}
     needed = {need for part in parts if part.name in standing for need in part.needs}
     return tuple(

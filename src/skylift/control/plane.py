@@ -1,5 +1,4 @@
-"""The control plane as one object: a provider for the wire, a reconciler in a thread, and answers about
-both."""
+"""The control plane as one object: a provider for the wire, a reconciler in a thread, and questions about both."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ name, status, steps."""
 
 
 class ControlPlane:
-    """Everything of ``control``, composed.
+    """Connects everything in ``control``.
 
     Credentials, region and endpoint of the AWS calls come from the usual places (``AWS_ENDPOINT_URL`` and so on), so
     the same object manages the local cloud and AWS.
@@ -56,7 +55,7 @@ class ControlPlane:
         }
 
     def start(self) -> None:
-        """Starts the reconciler. AWS and PostgreSQL may still be on their way: it waits for them."""
+        """Starts the reconciler. AWS and PostgreSQL may still be starting: it waits for them."""
         self._thread = threading.Thread(
             target=self._reconciler.run, args=(self._stopping,), name="skylift-reconciler", daemon=True
         )
@@ -67,7 +66,7 @@ class ControlPlane:
             ).start()
 
     def stop(self) -> None:
-        """Ends the reconciler after the pass that it is in. Environments run on."""
+        """Ends the reconciler after its current pass. Environments keep running."""
         self._stopping.set()
         self._bell.set()
         if self._thread is not None:
@@ -76,7 +75,7 @@ class ControlPlane:
     def progress(self, name: str) -> dict[str, Any] | None:
         """An environment's status, what is being done, and each part; None if there is no such environment.
 
-        Keys: name, status, doing (one sentence), condition (what is not well, in a few words; empty if all is),
+        Keys: name, status, doing (one sentence), condition (what is wrong, in a few words; empty if nothing is),
         parts [{name, doing, phase, note}].
         """
         row = self._store.get(name)
@@ -93,7 +92,7 @@ class ControlPlane:
     def cancel(self, name: str) -> dict[str, Any] | None:
         """Deletes an environment, also one that is still being created; None if there is no such environment.
 
-        MWAA refuses until the creation has ended. Whoever has left a creation behind need not wait for that.
+        MWAA refuses this until the creation has ended. Here nobody has to wait for that.
 
         Raises:
             Refused: it was changed at the same time.
@@ -110,7 +109,7 @@ class ControlPlane:
         """The dry run for people: name, status, condition, steps [{verb, part, why}]; None if there is no such
         environment.
 
-        An environment that failed has no steps: it is left as it is until somebody deletes it.
+        An environment that failed has no steps: it stays unchanged until somebody deletes it.
         """
         row = self._store.get(name)
         if row is None:
@@ -133,13 +132,13 @@ class ControlPlane:
         )
 
     def _condition(self, row: Row) -> str:
-        # What was true before a restart says nothing: containers have ended since.
+        # The state from before a restart says nothing: containers have ended since.
         if row.status in SERVING and not self._reconciler.has_looked(row.name):
             return "not looked at yet"
         return str(row.progress.get("condition", ""))
 
     def plan_of(self, name: str) -> tuple[Step, ...]:
-        """The dry run: what the next pass would do. Looks, and changes nothing.
+        """The dry run: what the next pass would do. It only observes.
 
         Raises:
             Refused: there is no such environment.

@@ -23,7 +23,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where PostgreSQL is, and its administrator."""
+    """The address of PostgreSQL, and its administrator."""
 
     host: str
     port: int
@@ -38,15 +38,15 @@ class PostgresAdmin:
         self._secrets = secrets
         self._secret = secret
         self._server: ServerAddress | None = None
-        # The secret is read once for all threads that ask at the same time: passes, requests, the progress route.
+        # The secret is read once for all threads that need it at the same time: passes, requests, the progress route.
         self._lock = threading.Lock()
 
     def server(self) -> ServerAddress:
-        """Where it is.
+        """The server's address.
 
         Raises:
-            Unavailable: the secret is not there yet.
-            Refused: it lacks a key, or is not as it should be.
+            Unavailable: the secret does not exist yet.
+            Refused: it lacks a key, or has the wrong form.
         """
         with self._lock:
             if self._server is None:
@@ -79,11 +79,11 @@ class PostgresAdmin:
             with connection:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable) as error:
-            # Without its table: between the database's making and the table's, at the very first start.
+            # Without its table: at the very first start, between the creation of the database and of the table.
             raise Unavailable(f"PostgreSQL at {server.host}:{server.port}: {error}") from error
 
     def make_database(self, name: str) -> None:
-        """Makes a database of the administrator's; an existing one is not an error."""
+        """Creates a database owned by the administrator; an existing one is not an error."""
         with self.connect(autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -1,6 +1,6 @@
-"""The loop that makes environments what they should be. A bell without a message, and a timer, wake it.
+"""The loop that brings environments to their wanted state. An event without content (``bell``), and a timer, wake it.
 
-It takes no input: each round reads the rows and handles those that are due. A pass records what it learnt only
+It takes no input: each round reads the rows and handles those that are due. A pass records its results only
 if the generation is still the same.
 """
 
@@ -28,15 +28,14 @@ from skylift.core.errors import SkyliftError, Unavailable
 LOG = logging.getLogger(__name__)
 
 ATTENDED = frozenset(RULES)
-"""A failed create stays as it is, as evidence, until somebody deletes it."""
+"""A failed create is kept for inspection until somebody deletes it."""
 
 MOST_BROKEN = 5
-"""After so many passes in a row that end with our own bug, a create fails."""
+"""After this many passes in a row that end with our own bug, a create fails."""
 
 KNOWN_SECONDS = 5.0
-"""So long a part that was ready is not asked about again while others are on their way. Locally the asking costs the
-very
-processors that Airflow is starting on: a pass over everything is fifteen calls."""
+"""For this long, a ready part is not observed again while others are changing. A full pass makes fifteen calls, which
+locally use the same processors on which Airflow is starting."""
 
 MAY_DIE = frozenset({PartKind.SERVICE, PartKind.HEALTH})
 """Kinds that every pass observes, because they are what users wait for."""
@@ -45,13 +44,12 @@ LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
 
 ROUND_SECONDS = 3.0
-"""A round waits this long for its passes. A longer one (an AWS call that hangs) goes on beside the next
-rounds."""
+"""A round waits this long for its passes. A longer pass (an AWS call that hangs) continues during the next rounds."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """When an environment is due next, how many passes in a row went wrong, and what is known of it.
+    """When an environment is due next, how many passes in a row failed, and what is known of it.
 
     Attributes:
         known: parts that were ready when all were last observed.
@@ -96,10 +94,10 @@ class Reconciler:
                 quiet = self.round()
                 pause = 0.2
             except SkyliftError as error:
-                # PostgreSQL or AWS is down (or not up yet). Whoever runs them can act; we try again.
+                # PostgreSQL or AWS is down (or not up yet). Their operators can act; we try again.
                 LOG.warning("the reconciler waits %.1f s: %s", pause, error)
                 quiet, pause = pause, min(pause * 2, LONGEST_PAUSE)
-            except Exception:  # our bug, or a secret that nobody can read: without this thread every environment hangs
+            except Exception:  # our bug, or an unreadable secret: without this thread every environment would hang
                 LOG.exception("a round of the reconciler broke; the next one comes in %.1f s", pause)
                 quiet, pause = pause, min(pause * 2, LONGEST_PAUSE)
             self._bell.wait(quiet)
@@ -108,7 +106,7 @@ class Reconciler:
         self._steps.shutdown(cancel_futures=True)
 
     def doing(self, name: str) -> str:
-        """What happens to an environment before its first pass has ended, for people."""
+        """What is being done for an environment before its first pass has ended, for people."""
         if name in self._attended:
             return "looking at its bucket, role and network"
         others = ", ".join(sorted(self._attended.copy()))
@@ -133,8 +131,8 @@ class Reconciler:
         return max(0.0, min(times) - self._clock()) if times else float(self._settings.steady_seconds)
 
     def _collect(self) -> None:
-        """Takes over what the passes that have ended say. Raises the first error of one that could not even say
-        that."""
+        """Takes over the results of the passes that have ended. Raises the first error of a pass that could not even
+        record its own."""
         ended = {name: self._late.pop(name) for name, one in list(self._late.items()) if one.done()}
         for name, one in ended.items():
             if one.exception() is None and name in self._next:
@@ -165,7 +163,7 @@ class Reconciler:
         except Unavailable as error:
             LOG.warning("environment %s: %s", row.name, error)
             return self._later(row, stumbles + 1)
-        except Exception as error:  # our bug: nobody but us can act, so the row must say so
+        except Exception as error:  # our bug: only we can act, so the row must say so
             LOG.exception("environment %s: a pass broke", row.name)
             self._broken(row, error, stumbles + 1)
             return self._later(row, stumbles + 1)
@@ -199,7 +197,7 @@ class Reconciler:
         if settled:
             return float(self._settings.steady_seconds)
         pause = self._settings.moving_milliseconds / 1000
-        # What was just put may already be ready; what was just removed seldom is gone.
+        # A part that was just put may be ready already; one that was just removed is seldom gone.
         put = any(step.verb is StepVerb.PUT for step in outcome.steps)
         return min(pause, 0.1) if put else pause
 
@@ -246,7 +244,7 @@ FAILED_STATUS = {
     Status.UPDATING: Status.ROLLING_BACK,
     Status.MAINTENANCE: Status.ROLLING_BACK,
 }
-"""What a status in progress becomes if it cannot end well."""
+"""What a status in progress becomes on failure."""
 
 
 def parts_of(row: Row) -> Blueprint:
@@ -257,13 +255,14 @@ def parts_of(row: Row) -> Blueprint:
 
 
 def _refusal(outcome: Outcome) -> str:
-    # A delete cannot fail: it is retried, more and more slowly, until somebody removes the obstacle.
+    # A delete cannot fail: it is retried, ever more slowly, until somebody removes the obstacle.
     fault = outcome.verdict.fault
     return fault.message if fault and outcome.verdict.status is Status.DELETING else ""
 
 
 def last_update(row: Row, verdict: StatusDecision, now: float) -> LastUpdate:
-    """``LastUpdate`` after a pass: it changes when the wish has ended, in the same write as the status."""
+    """``LastUpdate`` after a pass: it changes when the create, update or delete has ended, in the same write as the
+    status."""
     if verdict.status is row.status or row.status in SERVING:
         return row.last_update
     if verdict.status not in {Status.AVAILABLE, Status.CREATE_FAILED, Status.ROLLING_BACK}:

@@ -25,12 +25,12 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LastUpdate:
-    """MWAA's ``LastUpdate``: how the last wish went.
+    """MWAA's ``LastUpdate``: the result of the last request.
 
     Attributes:
         status: SUCCESS, PENDING or FAILED.
         at: seconds since the epoch.
-        source: what made the wish, e.g. ``CreateEnvironment``.
+        source: the operation, e.g. ``CreateEnvironment``.
     """
 
     status: str
@@ -43,10 +43,10 @@ class LastUpdate:
 
 @dataclass(frozen=True)
 class ServedState:
-    """What an environment was before the update under way: what a rollback goes back to.
+    """The environment before the update in progress; a rollback restores it.
 
     Attributes:
-        facts: as they were known when the update was asked for.
+        facts: those known when the update was requested.
     """
 
     spec: Spec
@@ -75,7 +75,7 @@ class Row:
 
     @property
     def incarnation(self) -> str:
-        """Tells it from an earlier environment of the same name."""
+        """Distinguishes it from an earlier environment with the same name."""
         return self.created_at.isoformat()
 
 
@@ -89,7 +89,7 @@ class EnvironmentStore:
         self._unreadable: set[str] = set()
 
     def prepare(self) -> None:
-        """Makes database and table where they are missing."""
+        """Creates database and table if they are missing."""
         self._postgres.make_database(self._database)
         with self._postgres.connect(self._database) as connection:
             connection.execute(_statement("schema"))
@@ -106,24 +106,24 @@ class EnvironmentStore:
         return _row(found[0]) if found else None
 
     def all(self) -> list[Row]:
-        """Every row that can be read, by name. One that cannot (another release wrote it) stops no other."""
+        """Every readable row, by name. An unreadable one (another release wrote it) does not affect the others."""
         return list(self._readable(self._rows("select", name=None)))
 
     def names(self, after: str, most: int) -> list[str]:
-        """At most so many names, alphabetically, that come after a name."""
+        """At most ``most`` names, alphabetically, that come after a name."""
         return [str(one[0]) for one in self._rows("names", after=after, most=most)]
 
     def wish_delete(self, row: Row) -> bool:
-        """DELETING, generation plus one. False when somebody else's wish came first."""
+        """DELETING, generation plus one. False when somebody else's change came first."""
         last = Jsonb(asdict(LastUpdate("PENDING", self._clock(), "DeleteEnvironment")))
         return self._changed("wish_delete", name=row.name, generation=row.generation, at=self._now(), last_update=last)
 
     def wish_update(self, row: Row, source: str, replacement: str = "") -> bool:
-        """UPDATING, generation plus one. False when somebody else's wish came first.
+        """UPDATING, generation plus one. False when somebody else's change came first.
 
         Args:
-            row: as it is wanted: the new Spec, the facts that still hold, and in ``served`` what serves until now.
-            source: what made the wish, e.g. ``UpdateEnvironment``.
+            row: the wanted row: the new Spec, the facts that still hold, and in ``served`` the configuration until now.
+            source: the operation, e.g. ``UpdateEnvironment``.
         """
         last = LastUpdate("PENDING", self._clock(), source, replacement=replacement)
         return self._changed(
@@ -138,8 +138,8 @@ class EnvironmentStore:
         )
 
     def wish_back(self, row: Row, last_update: LastUpdate) -> bool:
-        """The Spec and the facts from before the update, ROLLING_BACK, with the reason: one write. False when somebody
-        else's wish came first."""
+        """Restores the Spec and the facts from before the update, sets ROLLING_BACK and the reason, in one write.
+        False when somebody else's change came first."""
         if row.served is None:
             raise Broken(f"environment {row.name} has nothing to go back to")
         return self._changed(
@@ -178,7 +178,7 @@ class EnvironmentStore:
         for columns in found:
             try:
                 row = _row(columns)
-            except Exception:  # whatever stands in it: ours to mend, once told; its neighbours are read all the same
+            except Exception:  # logged, so that we can repair it; others are still read
                 if columns[0] not in self._unreadable:
                     LOG.exception("environment %s: its row cannot be read, so it is left alone", columns[0])
                     self._unreadable.add(columns[0])

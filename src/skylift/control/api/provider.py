@@ -51,7 +51,7 @@ class MwaaProvider:
         self._cloudwatch = CloudWatch(settings.region)
 
     def create_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """One new row. Bucket, role and objects are looked at later (see ``validation``)."""
+        """Creates one row. Bucket, role and objects are checked later (see ``validation``)."""
         _refuse_nul(request)
         try:
             spec = spec_of(request, self._settings)
@@ -64,7 +64,7 @@ class MwaaProvider:
         return {"Arn": environment_arn(spec.name, self._settings)}
 
     def get_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """The environment as it stands; 404 once it is deleted."""
+        """The environment's current state; 404 once it is deleted."""
         return {"Environment": environment(self._row(request["Name"]), self._settings)}
 
     def list_environments(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class MwaaProvider:
         return {"Environments": names[:most], **more}
 
     def delete_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Wants nothing of it any more."""
+        """Starts the deletion."""
         row = self._row(request["Name"])
         _refuse_status(row, DELETABLE, "deleted")
         with _serving():
@@ -101,14 +101,14 @@ class MwaaProvider:
         return {}
 
     def untag_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Takes tags away; those that are not there are no error."""
+        """Removes tags; missing ones are no error."""
         row = self._tagged(request["ResourceArn"])
         with _serving():
             self._store.tag(row.name, {}, request["tagKeys"])
         return {}
 
     def publish_metrics(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Values for CloudWatch, of an environment that is there."""
+        """Sends values of an existing environment to CloudWatch."""
         with _serving():
             known = self._store.get(request["EnvironmentName"])
         if known is None:  # the operation has no other error for it
@@ -117,7 +117,7 @@ class MwaaProvider:
         return {}
 
     def update_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Wants the environment otherwise. What cannot be is told later, as ``LastUpdate.Error``."""
+        """Changes an environment. A failure after this call is reported in ``LastUpdate.Error``."""
         _refuse_nul(request)
         row = self._row(request["Name"])
         _refuse_status(row, UPDATABLE, "updated")
@@ -160,7 +160,7 @@ class MwaaProvider:
 
 
 def update_of(row: Row, request: Mapping[str, Any], settings: ControlSettings) -> Row:
-    """The row as an UpdateEnvironment request wants it; what served until now stands in ``served``.
+    """The row that an UpdateEnvironment request asks for; ``served`` has the configuration until now.
 
     Raises:
         AwsError: a rule is broken.
@@ -170,14 +170,14 @@ def update_of(row: Row, request: Mapping[str, Any], settings: ControlSettings) -
     except Invalid as error:
         raise AwsError("ValidationException", str(error)) from error
     served = ServedState(pinned(row.spec, row.facts), row.facts)
-    # Objects that the request names are looked up again: one without a version is the one that is current now.
+    # Objects that the request names are looked up again: without a version, the current one is used.
     anew = any(name in request for name in LOOKED_UP)
     facts = {name: value for name, value in row.facts.items() if not (anew and name == "source.checked")}
     return replace(row, spec=spec, facts=facts, served=served)
 
 
 def _refuse_status(row: Row, allowed: frozenset[Status], done: str) -> None:
-    """MWAA's two texts: for what is under way, and for what has failed."""
+    """MWAA's two texts: for an operation in progress, and for a failed environment."""
     if row.status in allowed:
         return
     if row.status is Status.CREATE_FAILED:
@@ -199,7 +199,7 @@ def _serving() -> Iterator[None]:
 
 
 def _refuse_nul(value: Any) -> None:
-    """PostgreSQL keeps any text but one with the character of code 0; the model's patterns let it pass."""
+    """PostgreSQL cannot store the character with code 0, but the model's patterns allow it."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             _refuse_nul(key)

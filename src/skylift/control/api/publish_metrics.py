@@ -1,4 +1,4 @@
-"""PublishMetrics, with which MWAA's own parts report: values go to CloudWatch, as the environment's.
+"""PublishMetrics, the operation with which MWAA's own parts report: sends values to CloudWatch for the environment.
 
 AWS calls it deprecated and for internal use. Execution roles of MWAA's users still allow it, so scripts may call it.
 """

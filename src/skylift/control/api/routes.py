@@ -3,8 +3,8 @@ be done next, as JSON. ``DELETE .../{name}``: deletes it, even while it is being
 the first two, and refuses the third.
 
 This is a separate route, not a tag or a member of an answer, because SDKs parse only what they know, and tags belong to
-the user. It needs a signed request (``wire.app``: signed routes), and yet tells only names and states: no facts, no
-reasons, no ARNs.
+the user. It needs a signed request (``wire.app``: signed routes), and still returns only names and states: no facts,
+no reasons, no ARNs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ProgressRoute:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Answers 200, 404, 409 (AWS refuses the looking) or 503."""
+        """Answers 200, 404, 409 (AWS refuses a read) or 503."""
         name, _, rest = unquote(str(scope["path"]).removeprefix(self._prefix)).strip("/").partition("/")
         tell = self._tells.get((str(scope["method"]), rest), _nothing)
         try:

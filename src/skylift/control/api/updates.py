@@ -1,7 +1,7 @@
-"""UpdateEnvironment's rules beyond the model, as one pure function: the Spec as it is and a request in, a Spec out.
+"""UpdateEnvironment's rules beyond the model, as one pure function from the current Spec and a request to a new Spec.
 
 A member that is absent stays as it is; an empty one is cleared (``AirflowConfigurationOptions`` ``{}``,
-``RequirementsS3Path`` ``""``). What is merged must be lawful as a whole, so it goes through CreateEnvironment's rules.
+``RequirementsS3Path`` ``""``). The result must be valid as a whole, so CreateEnvironment's rules check it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def updated(spec: Spec, facts: Mapping[str, str], request: Mapping[str, Any], se
 
     Args:
         spec: as it is now.
-        facts: what is known of the environment; versions of S3 objects that were pinned when they were last looked at.
+        facts: what is known of the environment, including the pinned versions of its S3 objects.
 
     Raises:
         Invalid: a rule is broken, or the member cannot be changed.
@@ -44,7 +44,7 @@ def updated(spec: Spec, facts: Mapping[str, str], request: Mapping[str, Any], se
     now = pinned(spec, facts) if merged["SourceBucketArn"] == spec.bucket_arn else spec
     for what, attribute in OBJECTS.items():
         merged |= _object(what, getattr(now, attribute), given)
-    # The version is not for the request to change, so it need not be one that is offered today.
+    # The request cannot change the Airflow version, so it need not be one that is offered today.
     return replace(
         spec_of(merged, settings),
         airflow_version=spec.airflow_version,
@@ -53,7 +53,7 @@ def updated(spec: Spec, facts: Mapping[str, str], request: Mapping[str, Any], se
 
 
 def pinned(spec: Spec, facts: Mapping[str, str]) -> Spec:
-    """The Spec with each S3 object at the version that serves: what an update does not name must not move."""
+    """The Spec with each S3 object at its current version: what an update does not name must not change."""
     known: dict[str, Any] = {
         attribute: S3Object(one.key, one.version or facts.get(f"source.{attribute}.version", ""))
         for attribute in OBJECTS.values()
@@ -87,7 +87,7 @@ def _as_request(spec: Spec) -> dict[str, Any]:
 
 
 def _object(what: str, now: S3Object | None, given: Mapping[str, Any]) -> dict[str, str]:
-    """The two members of one S3 object. A path without a version means the version that is current now, also when the
+    """The two members of one S3 object. A path without a version means the bucket's current version, also when the
     path is the same."""
     path, version = f"{what}S3Path", f"{what}S3ObjectVersion"
     if path in given:

@@ -1,9 +1,8 @@
-"""CreateEnvironment's rules beyond the model, as one pure function: request in, Spec out.
+"""CreateEnvironment's rules beyond the model, as one pure function from a request to a Spec.
 
-Types, lengths, patterns and enums are the wire's (from botocore's model). Here are the rules that MWAA's prose adds,
-and its defaults (docs: API_CreateEnvironment). What needs a look at other services (bucket, role) is no part of the
-request:
-it ends as CREATE_FAILED with a reason, because Terraform repeats a ValidationException for two minutes.
+The wire checks types, lengths, patterns and enums (from botocore's model). Here are the rules that MWAA's documentation
+adds, and its defaults (API_CreateEnvironment). What needs other services (bucket, role) is not checked during the
+request. It ends as CREATE_FAILED with a reason, because Terraform repeats a ValidationException for two minutes.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def _counts(request: Mapping[str, Any], settings: ControlSettings, micro: bool) 
 
 
 def _webservers(request: Mapping[str, Any], settings: ControlSettings, pick: Any) -> int:
-    # A bound that is left out must not contradict the one that was given.
+    # A missing bound must not contradict the given one.
     given = [int(request[name]) for name in ("MinWebservers", "MaxWebservers") if name in request]
     return int(pick([settings.default_webservers, *given]))
 

@@ -1,4 +1,4 @@
-"""All kinds of parts behind one ``Parts``: a table, and the AWS clients that they share."""
+"""All kinds of parts as one ``Parts``: a table, and the AWS clients that they share."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ from skylift.control.postgres import PostgresAdmin
 from skylift.control.settings import ControlSettings
 
 WORKLOAD_DAYS = 1
-"""Days that an executor's workload stays in the control-plane bucket at most: S3's shortest. It is fetched within
-minutes."""
+"""Most days that an executor's workload stays in the control-plane bucket: S3's minimum. It is read within minutes."""
 
 
 class AwsParts:
@@ -72,10 +71,10 @@ class AwsParts:
         }
 
     def prepare(self) -> None:
-        """Makes what all environments share: the control-plane bucket and the cluster."""
+        """Creates what all environments share: the control-plane bucket and the cluster."""
         if not self._s3.bucket_exists(self._settings.bucket):
             self._s3.make_bucket(self._settings.bucket)
-        # Workloads hold tokens. Their containers delete them; this is for those whose container never came to it.
+        # Workloads contain tokens. Containers delete theirs; this rule is for those whose container never did.
         self._s3.expire(self._settings.bucket, "workloads/", WORKLOAD_DAYS)
         self._services.make_cluster(self._settings.container_insights)
 

@@ -57,7 +57,7 @@ class BalancerParts:
             )
         address = balancer.dns_name if port == 80 else f"{balancer.dns_name}:{port}"
         facts = {"web.address": address, "web.target_group": group}
-        # A name that AWS has given is final; that it does not serve yet stops nobody from using it.
+        # AWS never changes the name that it has assigned, so others may use it before the load balancer is active.
         return Seen(PartPhase.READY, facts)
 
 

@@ -30,7 +30,7 @@ class BatchParts:
         return {part.name: self._leaving(context) if context.leaving else self._look(context) for part in parts}
 
     def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
-        """See ``Parts``. The queue comes a look later, when its compute environment is VALID."""
+        """See ``Parts``. The queue is created in a later pass, when its compute environment is VALID."""
         name = batch_place(context.spec.name)
         environment, request = self._places.environment(name), job_definition(context)
         if environment is None:
@@ -44,7 +44,7 @@ class BatchParts:
         return {}
 
     def remove(self, context: PartContext, part: Part) -> None:
-        """See ``Parts``. Batch deletes in steps, each of which a look comes after; with the queue go its jobs."""
+        """See ``Parts``. Batch deletes in steps, one per pass; deleting the queue also deletes its jobs."""
         name = batch_place(context.spec.name)
         self._places.deregister(name)
         if self._places.queue(name):
@@ -81,7 +81,7 @@ class BatchParts:
 
 
 def resources(context: PartContext) -> dict[str, Any]:
-    """Of the compute environment: room for as many Airflow tasks as MaxWorkers promises."""
+    """The compute environment's resources: capacity for as many Airflow tasks as MaxWorkers promises."""
     spec = context.spec
     size = CLASSES[spec.environment_class]
     return {
@@ -100,7 +100,7 @@ def _same(environment: BatchResource, context: PartContext) -> bool:
 
 
 def job_definition(context: PartContext) -> dict[str, Any]:
-    """The request for RegisterJobDefinition: the executor's ECS task definition in Batch's words.
+    """The request for RegisterJobDefinition: the executor's ECS task definition in Batch's format.
 
     Batch has no ``entryPoint``; the image's own is the same.
     """

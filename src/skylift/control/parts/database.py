@@ -30,7 +30,7 @@ class DatabaseParts:
         return {part.name: self._look(context) for part in parts}
 
     def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
-        """See ``Parts``. The secret first: a role whose password nobody knows would be of no use."""
+        """See ``Parts``. The secret first: a role with an unknown password would be useless."""
         name = database_name(context.spec.name)
         server = self._postgres.server()
         found = self._store.read(secret_name(context.spec.name))
@@ -52,7 +52,7 @@ class DatabaseParts:
         return {}
 
     def remove(self, context: PartContext, part: Part) -> None:
-        """See ``Parts``. Whoever is still connected is thrown out."""
+        """See ``Parts``. Ends open connections."""
         name = sql.Identifier(database_name(context.spec.name))
         with self._postgres.connect(autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))

@@ -31,7 +31,7 @@ class DefinitionParts:
         """See ``Parts``. Each registration makes a new revision, so one that is as wanted is looked for first."""
         request = definition(context, part.role)
         arn = self._find(request["family"], request) or self._services.register_definition(request)
-        if part.role == EXECUTOR_ROLE:  # what was the newest is so no more
+        if part.role == EXECUTOR_ROLE:  # the cached newest revision is no longer the newest
             self._known = {key: one for key, one in self._known.items() if key[0] != request["family"]}
         self._known[(request["family"], digest_of(request))] = arn
         return {f"definition.{part.role}": arn}
@@ -59,14 +59,14 @@ class DefinitionParts:
         return Seen(PartPhase.READY, {f"definition.{part.role}": self._known[key]})
 
     def _remembered(self, context: PartContext, part: Part, request: Mapping[str, Any]) -> str:
-        """The revision that a service runs from, if it is as wanted: a rollback must not replace what never moved.
+        """The revision that a service runs, if it is as wanted: a rollback must not replace what never changed.
 
-        Airflow tasks, though, are started from the newest revision, so theirs must be that.
+        Airflow tasks, however, start from the newest revision, so theirs must be that one.
         """
         arn = context.fact(f"definition.{part.role}")
         return self._find(arn, request) if arn and part.role != EXECUTOR_ROLE else ""
 
     def _find(self, name: str, request: Mapping[str, Any]) -> str:
-        """ARN of a revision (of a family's newest), if it is as wanted; else ""."""
+        """ARN of a revision (or of a family's newest), if it is as wanted; otherwise empty."""
         found = self._services.describe_definition(name)
         return str(found["taskDefinitionArn"]) if found and digest_of(found) == digest_of(request) else ""

@@ -1,4 +1,4 @@
-"""The queue in which the executor hears how its ECS tasks go, and the EventBridge rule that fills it.
+"""The queue with the state changes of the executor's ECS tasks, and the EventBridge rule that fills it.
 
 The queue's own policy lets the environment's role read it, so an execution role made for MWAA needs no new permission.
 """
@@ -18,13 +18,13 @@ from skylift.control.plan import PartPhase, Seen
 from skylift.core.names import arn
 
 KEPT_SECONDS = 3600
-"""Events that no scheduler fetched for so long tell nothing that a new scheduler does not look up itself."""
+"""How long events are kept: a new scheduler looks up the current states itself, so older events are useless."""
 
 READ = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage")
-"""What ``SqsSource`` calls; the batch operations are allowed by these."""
+"""The operations that ``SqsSource`` calls; these permissions include the batch operations."""
 
 NOT_YET = ("PROVISIONING", "PENDING", "ACTIVATING")
-"""Statuses of an ECS task that say nothing new to whoever has started it."""
+"""Statuses of an ECS task that tell its starter nothing new."""
 
 
 class EventParts:
@@ -52,7 +52,7 @@ class EventParts:
         found = self._queues.find(queue_name(context.spec.name))
         if found is None:
             return Seen(PartPhase.ABSENT)
-        # SQS may write a policy in other words; the two names are what can be wrong in it.
+        # SQS may return a policy in another form; only the two names can be wrong in it.
         allowed = all(name in found.policy for name in (_rule_arn(context), context.spec.execution_role))
         if not (allowed and found.fills and found.pattern == pattern(context)):
             return Seen(PartPhase.DIFFERENT, note="queue or rule are not as wanted")

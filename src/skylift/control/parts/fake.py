@@ -1,4 +1,4 @@
-"""Parts in memory, a fake that ships for tests: it fulfils the contract, and fails or is slow if told to."""
+"""Parts in memory, a fake for tests: it fulfils the contract, and fails or is slow on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Airflow says that it is well: the target behind the load balancer, and ``GET /api/v2/monitor/health``."""
+"""Whether Airflow is healthy: the load balancer's target, and ``GET /api/v2/monitor/health``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WANTED = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 """Members of Airflow's health answer, each ``{"status": "healthy"}`` (airflow/api/common/airflow_health.py)."""
 
 SECONDS = 10.0
-"""Patience for one answer."""
+"""Time limit for one answer."""
 
 
 class HealthParts(LookedAtParts):
@@ -39,13 +39,13 @@ class HealthParts(LookedAtParts):
             return Seen(PartPhase.MOVING, note=SILENT)
         if missing := unwell(answer):
             return Seen(PartPhase.MOVING, note="no heartbeat of " + ", ".join(missing))
-        # From here restarts count anew.
+        # Restarts are counted from zero again.
         told = {role: context.facts.get(failed_fact(role)) for role in COMPONENTS}
         return Seen(PartPhase.READY, {calm_fact(role): number for role, number in told.items() if number is not None})
 
 
 def unwell(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of Airflow's parts that the answer does not call healthy."""
+    """Names of Airflow's components that are not healthy according to the answer."""
     return tuple(name for name in WANTED if (answer.get(name) or {}).get("status") != "healthy")
 
 

@@ -37,7 +37,7 @@ TEMPORARY = 75
 MOST_TRIES = 3
 
 CODE = "LAYER_FAILED"
-"""The builder ended without a result: not for anything that the user has written."""
+"""The builder ended without a result: the user's files are not the cause."""
 
 
 class LayerParts:

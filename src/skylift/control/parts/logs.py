@@ -1,6 +1,6 @@
 """Log groups: those of MWAA's modules that are switched on, and one of our own for everything else.
 
-Deleting an environment leaves the user's groups, as MWAA does, because logs outlive what wrote them. Ours is deleted.
+Deleting an environment keeps the user's groups, as on MWAA, because logs are needed longer. Ours is deleted.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 

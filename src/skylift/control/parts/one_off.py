@@ -13,22 +13,22 @@ from skylift.core.containers import CONTAINER_NAME
 
 IMAGE_FAILED = "IMAGE_FAILED"
 NO_IMAGE = ("CannotPull", "CannotInspectContainerError", "ImagePull")
-"""In ECS's reasons: the image is not there, or cannot be had (ECS's page on stopped tasks' error codes)."""
+"""In ECS's reasons: the image does not exist, or cannot be pulled (ECS's page on stopped tasks' error codes)."""
 
 
 class Once:
-    """Starts and looks at one-off ECS tasks."""
+    """Starts and describes one-off ECS tasks."""
 
     def __init__(self, tasks: EcsTasks, logs: LogGroups) -> None:
         self._tasks = tasks
         self._logs = logs
 
     def start(self, context: PartContext, definition: str, token: str, environment: Mapping[str, str]) -> str:
-        """Starts a task, or answers with the one that this token has started already; its ARN.
+        """Starts an ECS task, or finds the one that this token has already started; returns its ARN.
 
         Args:
             definition: ARN of the task definition.
-            token: 64 hexadecimal characters, the same for the same deed.
+            token: 64 hexadecimal characters, the same for the same action.
             environment: variables on top of the definition's.
         """
         overrides = [{"name": name, "value": value} for name, value in sorted(environment.items())]
@@ -44,11 +44,11 @@ class Once:
         )
 
     def look(self, arn: str) -> DescribedTask | None:
-        """The task, or None if ECS has forgotten it."""
+        """The ECS task, or None if ECS no longer knows it."""
         return self._tasks.describe([arn]).get(arn)
 
     def stop(self, arn: str, why: str) -> None:
-        """Asks for its end."""
+        """Requests a stop."""
         self._tasks.stop(arn, why)
 
     def fault(self, context: PartContext, one: DescribedTask, role: str, code: str, what: str) -> Failure:
@@ -58,7 +58,7 @@ class Once:
             code: the fault's code, unless its image is to blame.
             what: the first words, e.g. "The migration failed".
         """
-        if exit_code(one) is None:  # it never ran, so nothing that it was to do is to blame, and it logged nothing
+        if exit_code(one) is None:  # it never ran, so its program is not to blame, and there is no log
             return Failure(code_of_start(one, code), f"{what}: {failure_text(one, ())}")
         lines = self._logs.last_lines(service_log_group(context.spec.name), stream_of(one, role))
         return Failure(code, context.hide(f"{what}: {failure_text(one, lines)}"))
@@ -76,7 +76,7 @@ def network(context: PartContext) -> dict[str, Any]:
 
 
 def interrupted(one: DescribedTask) -> bool:
-    """Whether the place where it ran was taken away, which says nothing about the deed: it may be done again."""
+    """Whether its capacity was taken away. This says nothing about the action, so it may be repeated."""
     return one.stop_code in {"TerminationNotice", "SpotInterruption", "InfrastructureHealth"}
 
 
@@ -99,7 +99,7 @@ def exit_code(one: DescribedTask) -> int | None:
 
 
 def failure_text(one: DescribedTask, lines: tuple[str, ...]) -> str:
-    """One text from what ECS and the log tell about a stopped task."""
+    """One text from what ECS and the log say about a stopped task."""
     container = one.container(CONTAINER_NAME)
     words = [one.stopped_reason, container.reason if container else ""]
     code = exit_code(one)

@@ -1,8 +1,8 @@
-"""The proof: before an update moves anything, one container starts Airflow with the new layer, options and startup
+"""The proof: before an update changes anything, one container starts Airflow with the new layer, options and startup
 script, loads the plugins, and parses every DAG.
 
-What serves has proven itself, so there is nothing to do while all that matters is as it was. A proof is named by the
-digest of what it proves; its result lies in the control-plane bucket.
+The running configuration works already, so nothing is done unless something relevant changes. A proof is named by the
+digest of what it tests; its result is in the control-plane bucket.
 """
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
@@ -89,7 +89,8 @@ class ProofParts:
 
 
 def proof_digest(context: PartContext) -> str:
-    """The proof's name: what user code runs in, as a container of the executor's role sees it."""
+    """The proof's name: a digest of everything that user code runs in, as a container of the executor's role sees
+    it."""
     told = {**variables(context, Command.PROVE), **secrets(context, Command.PROVE)}
     image = context.settings.image_of(context.spec.airflow_version)
     return digest(image, *(f"{name}={value}" for name, value in sorted(told.items()) if name not in LIVE))

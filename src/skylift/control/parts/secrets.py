@@ -1,4 +1,4 @@
-"""Secrets of an environment: Airflow's own keys, made once and never changed, and the user's (sensitive) options."""
+"""Secrets of an environment: Airflow's own keys, created once and never changed, and the user's sensitive options."""
 # ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SecretParts:
         return {part.name: self._look(context) for part in parts}
 
     def put(self, context: PartContext, part: Part) -> Mapping[str, str]:
-        """See ``Parts``. Keys that are there stay: what is encrypted with them must stay readable."""
+        """See ``Parts``. Existing keys stay: data encrypted with them must stay readable."""
         if self._store.read(keys_name(context.spec.name)) is None:
             self._store.write(keys_name(context.spec.name), new_keys())
         if self._store.read_text(password_name(context.spec.name)) is None:
@@ -33,7 +33,8 @@ class SecretParts:
         if options:
             serving = context.fact("secrets.options_version")
             if serving and self._store.read(name, serving) is not None:
-                # It becomes the version before, which is kept: containers that serve may have to start again from it.
+                # The old value becomes the previous version and is kept: running containers may have to start again
+                # with it.
                 self._store.make_current(name, serving)
             self._store.write(name, options)
         return {}
@@ -58,7 +59,7 @@ class SecretParts:
         return Seen(PartPhase.READY, facts)
 
     def _options(self, context: PartContext, wanted: Mapping[str, str]) -> Secret | None:
-        """The version that serves, else the current one, if its value is as wanted."""
+        """The version in use, otherwise the current one, if its value is as wanted."""
         name = options_name(context.spec.name)
         for version in dict.fromkeys((context.fact("secrets.options_version"), "")):
             found = self._store.read(name, version)

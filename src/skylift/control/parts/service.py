@@ -18,7 +18,7 @@ from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import log_group
 
 MOST_FAILURES = 3
-"""So many stopped tasks of one deployment mean: it will not come up by itself."""
+"""After this many stopped ECS tasks of one deployment, it will not start by itself any more."""
 
 CODE = "COMPONENT_FAILED"
 
@@ -115,7 +115,7 @@ def restarts(context: PartContext, role: str, found: DescribedService) -> int:
 
 
 def wanted_grace(role: str, again: int) -> int:
-    """Twice as long after each restart: what was too short on this machine once will be too short again."""
+    """Twice as long after each restart: a time that was too short on this machine will be too short again."""
     if role != Command.API_SERVER:
         return 0
     return int(min(GRACE_SECONDS * 2 ** min(again, 10), MOST_GRACE_SECONDS))
@@ -134,7 +134,7 @@ def _request(context: PartContext, role: str) -> dict[str, Any]:
         "desiredCount": desired_count(context, role),
         "launchType": context.settings.launch_type,
         "networkConfiguration": network(context),
-        # A scheduler may run beside its successor for a moment; the API server must (no gap for the user).
+        # A scheduler may overlap with its successor for a moment; the API server must (no gap for the user).
         "deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 200},
         "clientToken": context.token("service", role),
     }
@@ -146,6 +146,6 @@ def _request(context: PartContext, role: str) -> dict[str, Any]:
                 "containerPort": WEB_PORT,
             }
         ]
-        # Until it has started, ECS must not kill what the load balancer calls unhealthy.
+        # Until it has started, ECS must not replace it because the load balancer finds it unhealthy.
         request["healthCheckGracePeriodSeconds"] = wanted_grace(role, 0)
     return request

@@ -1,4 +1,4 @@
-"""What the user provides: bucket, execution role, requirements, plugins, startup script. Checked, never changed.
+"""The user's resources: bucket, execution role, requirements, plugins, startup script. Checked, never changed.
 
 An object without a version is pinned here to its current one, as MWAA does.
 """
@@ -14,17 +14,17 @@ from skylift.core.environment import S3Object
 from skylift.core.names import s3_url
 
 CODE = "INCORRECT_CONFIGURATION"
-"""MWAA's code for what the user has to put right."""
+"""MWAA's code for what the user has to correct."""
 
 
 class SourceParts(LookedAtParts):
-    """Parts of kind SOURCE: the user's own things."""
+    """Parts of kind SOURCE: the user's resources."""
 
     def __init__(self, s3: S3) -> None:
         self._s3 = s3
 
     def look(self, context: PartContext) -> Seen:
-        """What was found good for this wish is not looked at again."""
+        """Resources that passed the check for this generation are not checked again."""
         spec = context.spec
         checked = digest(spec.bucket, spec.execution_role, *(repr(one) for one in _objects(context).values() if one))
         if context.fact("source.checked") == checked:
