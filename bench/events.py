@@ -41,9 +41,9 @@ def main(number: int) -> None:
         show("asking every ten seconds (one that ran for minutes)", lateness(cloud, number, 1, young=10.0, old=10.0))
 
 
-def lateness(cloud: Cloud, number: int, schedulers: int, **rhythm: float) -> list[float]:
+def lateness(cloud: Cloud, number: int, schedulers: int, **intervals: float) -> list[float]:
     """Seconds from the end of each container to its news, in ascending order."""
-    started = [Scheduler(**rhythm) for _ in range(schedulers)]
+    started = [Scheduler(**intervals) for _ in range(schedulers)]
     try:
         names = [scheduler.order(number // schedulers) for scheduler in started]
         while not all(set(own) <= set(scheduler.ended) for own, scheduler in zip(names, started, strict=True)):

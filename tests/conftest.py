@@ -10,12 +10,12 @@ import pytest
 
 from tests.stack import Stack, running
 
-# Before any test file imports Airflow: its home of a person is neither read nor written.
+# Before any test file imports Airflow: the user's own Airflow home is neither read nor written.
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="skylift-airflow-"))
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One skylift for the whole session: building its image once is most of the cost."""
+    """One skylift for the whole session, because building its image is most of the cost."""
     with running(tmp_path_factory.mktemp("skylift") / "home") as started:
         yield started

@@ -18,11 +18,11 @@ from tests.stack import Stack
 ROLE = "arn:aws:iam::000000000000:role/flight"
 SETTINGS = ControlSettings()
 VERSION = "11111111-1111-1111-1111-111111111111"
-"""Id of the version of a secret that serves."""
+"""Version id of the secret in use."""
 
 
 def request(**members: Any) -> dict[str, Any]:
-    """The least CreateEnvironment request that is lawful, and more."""
+    """The smallest valid CreateEnvironment request, plus ``members``."""
     return {
         "Name": "flight",
         "ExecutionRoleArn": ROLE,
@@ -39,7 +39,7 @@ def spec(**members: Any) -> Spec:
 
 
 def context(wanted: Spec | None = None, **facts: str) -> PartContext:
-    """A scene in which everything that others need is known. ``facts`` names have ``__`` for a dot."""
+    """A context in which every fact that parts need is known. In ``facts``, ``__`` stands for a dot."""
     known = {
         "web.address": "127.66.0.1:8080",
         "web.target_group": "arn:tg",
@@ -56,15 +56,15 @@ def context(wanted: Spec | None = None, **facts: str) -> PartContext:
 
 
 def without(one: PartContext, *names: str) -> PartContext:
-    """The scene without some facts."""
+    """The context without some facts."""
     return replace(one, facts={name: value for name, value in one.facts.items() if name not in names})
 
 
 def aim(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turns this process's AWS settings to a running skylift, as ``eval "$(skylift shellenv)"`` does."""
+    """Points this process's AWS settings at a running skylift, like ``eval "$(skylift shellenv)"``."""
     for line in stack.must("shellenv").splitlines():
         if line.startswith("export "):
             name, _, value = shlex.split(line.removeprefix("export "))[0].partition("=")
             monkeypatch.setenv(name, value)
-    # boto3's default session remembers the files of whoever made it first, perhaps an earlier test.
+    # boto3's default session keeps the files of whoever created it, perhaps an earlier test.
     boto3.setup_default_session()

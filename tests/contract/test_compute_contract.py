@@ -249,7 +249,8 @@ def test_an_end_of_which_nobody_found_more_out_is_explained_by_nothing(world: Wo
 
 
 def test_kin_may_go_together_and_no_more_than_fit(world: World) -> None:
-    """What a compute puts together, it can submit together; one that submits alone has no kin."""
+    """Attempts with equal group keys can be submitted together; a compute that submits one at a time has no group
+    keys."""
     one, other = attempt(), attempt()
     assert world.compute.most_per_submit == 1
     assert (world.compute.group_key(one), world.compute.group_key(other)) == (None, None)

@@ -1,4 +1,4 @@
-"""The image tier's store and image: built once a session, or found in the cache."""
+"""The image tier's store and image: built once per session, or found in the cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tests.image.engine import CannotRun, Store, build_base, build_image, open_s
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[Store]:
-    """podman with our image. Where podman cannot run the tier is skipped, and says why; where it must run, it fails."""
+    """podman with our image. Where podman cannot run, the tests are skipped with the reason; where it must run, they
+    fail."""
     try:
         made = open_store()
     except CannotRun as error:
@@ -20,8 +21,8 @@ def store() -> Iterator[Store]:
             raise
         pytest.skip(f"podman does not run here: {error}")
     with (made.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one session at a time has the store
-        made.engine.run_now("rm", "--all", "--force")  # of a session that was killed
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one session at a time uses the store
+        made.engine.run_now("rm", "--all", "--force")  # left by a killed session
         build_image(made, build_base(made))
         yield made
         left = made.engine.run_now("ps", "--all", "--format", "{{.Names}}").out.split()

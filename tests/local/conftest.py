@@ -1,4 +1,4 @@
-"""Fixtures of several files of this tier; a file that needs another cloud makes its own under the same name."""
+"""Fixtures that several files share; a file that needs another cloud defines its own fixture with the same name."""
 
 from __future__ import annotations
 

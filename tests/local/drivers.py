@@ -1,4 +1,4 @@
-"""Runs the drivers of this folder (``*_driver.py``): processes with an Airflow of their own, and what they answer."""
+"""Runs the drivers in this folder (``*_driver.py``), processes with their own Airflow, and returns their answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parents[2]
 def driven(
     driver: str, *words: str, variables: Mapping[str, str], answer: Path, seconds: float = 1100
 ) -> dict[str, Any]:
-    """Runs a driver as a process; its answer, and what it logged as ``logged``."""
+    """Runs a driver as a process; returns its answer, with its log as ``logged``."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(driver)), str(answer), *words],
         env={"PYTHONPATH": f"{SOURCE}:{SOURCE / 'src'}", **variables},
@@ -33,7 +33,7 @@ def driven(
 
 
 def aws_variables(url: str) -> dict[str, str]:
-    """What a process needs to reach a local cloud."""
+    """The environment variables with which a process reaches a local cloud."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": OWNER.access_key,

@@ -22,7 +22,7 @@ from skylift.executors.fleet.timing import Timing
 
 QUEUE = "heard"
 NEVER: dict[str, float] = {"young": 3600, "old": 3600, "reconcile": 3600}
-"""A rhythm in which nobody looks before a test is over."""
+"""Intervals so long that nothing is polled before a test is over."""
 
 
 class CountedLooks:
@@ -44,11 +44,11 @@ class CountedLooks:
 class Scheduler:
     """What one scheduler has of ours."""
 
-    def __init__(self, **rhythm: float) -> None:
+    def __init__(self, **intervals: float) -> None:
         executor = AwsEcsExecutor(parallelism=32)
         self.compute = CountedLooks(executor.compute)
         source = executor.make_source()
-        numbers: Any = {"most_attempts": 1, "eventful": source is not None, **rhythm}
+        numbers: Any = {"most_attempts": 1, "eventful": source is not None, **intervals}
         self.threads = FleetThreads(self.compute, Timing(**numbers), source, most_seconds_to_end=5)
         self.ended: dict[str, tuple[float, News]] = {}
         self.threads.start()

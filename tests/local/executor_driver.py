@@ -1,6 +1,6 @@
-"""A scheduler's loop around the real executor, run as a process of its own with Airflow's environment; prints JSON.
+"""A scheduler's loop around the real executor, run as a separate process with Airflow's environment; prints JSON.
 
-Only the parts of Airflow's scheduler that meet an executor: queue, heartbeat, events, event log, adoption.
+It has only the parts of Airflow's scheduler that use an executor: queue, heartbeat, events, event log, adoption.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def started() -> SkyliftExecutor:
 
 
 def loop(executor: SkyliftExecutor, until: Callable[[], bool], seconds: float = 400) -> float:
-    """Goes round until it is so; the longest heartbeat in seconds."""
+    """Runs the loop until the condition is true; returns the longest heartbeat in seconds."""
     deadline = time.monotonic() + seconds
     longest = 0.0
     while not until():
@@ -66,7 +66,7 @@ def state(task_id: str) -> str:
 
 
 def wanted() -> list[str]:
-    """The task instances that Airflow's database still wants to begin, and some that it does not."""
+    """The task instances that should still begin according to Airflow's database, and some that should not."""
     with create_session() as session:
         rows = [(str(ti.id), ti.external_executor_id or "", ti.task_id) for ti in session.scalars(select(TaskInstance))]
     asked = {key: external_id for key, external_id, _ in rows}
@@ -111,6 +111,6 @@ def main() -> dict[str, Any]:
 
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text(json.dumps(main()))
-    # Airflow's own threads may not hold up the end of a test.
+    # Airflow's own threads must not delay the end of a test.
     sys.stdout.flush()
     os._exit(0)

@@ -1,7 +1,7 @@
-"""A scheduler's loop around the real executor for Airflow tasks whose containers die, run as a process of its own;
+"""A scheduler's loop around the real executor for Airflow tasks whose containers die, run as a separate process;
 prints JSON.
 
-What is told of each: the event's info, the task instance's event log, and its log as Airflow's API gives it.
+For each it prints the event's info, the task instance's event log, and its log from Airflow's API.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REGION = os.environ["AWS_REGION"]
 
 
 class Loop:
-    """The scheduler's part, and a person who stops and takes away."""
+    """The scheduler's part, and a person who stops containers and takes capacity away."""
 
     def __init__(self, executor: AwsEcsExecutor) -> None:
         self.executor = executor
@@ -67,7 +67,7 @@ class Loop:
             SchedulerJobRunner._process_task_event_logs(self.executor._task_event_logs, session)
 
     def _ready(self, task_id: str) -> bool:
-        """Whether the Airflow task itself is at work: it says so by a file."""
+        """Whether the Airflow task itself is running: it creates a file."""
         return Path(os.environ["READY"], task_id).exists()
 
     def _strike(self, task_id: str) -> None:
@@ -86,7 +86,7 @@ class Loop:
         raise LookupError(task_id)
 
     def _watch(self) -> None:
-        """What Airflow's UI is given while ``spot`` runs."""
+        """What Airflow's UI gets while ``spot`` runs."""
         if self.watched or not self._ready("spot"):
             return
         with create_session() as session:
@@ -101,7 +101,7 @@ def instance(session: Any, task_id: str) -> Any:
 
 
 def shown(client: TestClient, run_id: str, task_id: str) -> str:
-    """The log of the first try as Airflow's API gives it to the UI."""
+    """The log of the first try, as the UI gets it from Airflow's API."""
     path = f"/api/v2/dags/d/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
     answer = client.get(path, params={"full_content": "true"}, headers={"Accept": "application/json"})
     assert answer.status_code == 200, answer.text
@@ -137,6 +137,6 @@ def main() -> dict[str, Any]:
 
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text(json.dumps(main()))
-    # Airflow's own threads may not hold up the end of a test.
+    # Airflow's own threads must not delay the end of a test.
     sys.stdout.flush()
     os._exit(0)

@@ -1,7 +1,7 @@
 """A scheduler's loop around the real executor, for containers that are killed while they start; prints JSON.
 
-Arguments: the file for the answer, the executor, the ids of the Airflow tasks to queue; those after ``--`` come when
-the others are over.
+Arguments: the file for the answer, the executor, the ids of the Airflow tasks to queue; those after ``--`` are queued
+when the others are over.
 """
 
 from __future__ import annotations
@@ -43,6 +43,6 @@ def main() -> dict[str, Any]:
 
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text(json.dumps(main()))
-    # Airflow's own threads may not hold up the end of a test.
+    # Airflow's own threads must not delay the end of a test.
     sys.stdout.flush()
     os._exit(0)

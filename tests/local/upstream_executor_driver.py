@@ -1,4 +1,4 @@
-"""A loop around one of the amazon provider's own executors, as a process of its own; prints what came of each workload
+"""A loop around one of the amazon provider's own executors, as a separate process; prints the result of each workload
 as JSON.
 
 Use: ``upstream_executor_driver.py ecs|batch WORKLOADS ANSWER``. Nothing of skylift is imported here.
@@ -52,7 +52,7 @@ def workload(number: int) -> ExecuteTask:
 
 
 def drive(executor: Any, workloads: list[ExecuteTask]) -> dict[str, Any]:
-    """Everything from queueing to the last event, as a scheduler sees it."""
+    """Runs everything from queueing to the last event, like a scheduler."""
     executor.job_id = 1
     executor.start()  # Raises when its health check does not pass.
     begun = time.monotonic()
@@ -84,6 +84,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    # Airflow's own threads may not hold up the end of a test.
+    # Airflow's own threads must not delay the end of a test.
     sys.stdout.flush()
     os._exit(0)

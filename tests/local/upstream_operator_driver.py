@@ -1,5 +1,5 @@
-"""The amazon provider's operators, sensors and Batch waiters, each run as a worker would run it; prints what came of
-each as JSON.
+"""The amazon provider's operators, sensors and Batch waiters, each run as a worker would run it; prints the results as
+JSON.
 
 Use: ``upstream_operator_driver.py ANSWER``. Nothing of skylift is imported here; the scenes run at the same time, in
 threads.
@@ -43,7 +43,7 @@ PACE = {"poll_interval": 1, "max_retries": 100}
 
 
 class Instance:
-    """As much of a task instance as these operators ask for."""
+    """The parts of a task instance that these operators use."""
 
     dag_id, run_id, map_index, try_number = "d", "r", -1, 1
 
@@ -61,7 +61,7 @@ def surroundings(operator: Any) -> dict[str, Any]:
 
 
 def ended(operator: Any, context: dict[str, Any] | None = None) -> str:
-    """What ``execute`` gave, or how it failed."""
+    """The result of ``execute``, or how it failed."""
     try:
         return f"gave {operator.execute(context or surroundings(operator))}"
     except Exception as error:  # noqa: BLE001 - the test judges it
@@ -92,7 +92,7 @@ def batch(task_id: str, *command: str, **options: Any) -> BatchOperator:
 
 
 def waiters() -> BatchWaitersHook:
-    """The provider's waiters, asking more often than they do by default."""
+    """The provider's waiters, polling more often than by default."""
     config = BatchWaitersHook(region_name="us-east-1").default_config
     for one in config["waiters"].values():
         one["delay"] = 1
@@ -106,7 +106,7 @@ def logs_and_xcom() -> dict[str, Any]:
 
 
 def reattached() -> dict[str, Any]:
-    """A first operator starts it and goes away, a second one with the same key finds it, and is killed."""
+    """A first operator starts it and ends; a second one with the same key finds it, and is killed."""
     sleeper = {"overrides": {"containerOverrides": [{"name": "main", "command": ["sleep", "600"]}]}}
     first, second = (ecs("same", reattach=True, wait_for_completion=False, **sleeper) for _ in range(2))
     said = [ended(first), ended(second)]
@@ -123,14 +123,14 @@ def reattached() -> dict[str, Any]:
 
 
 async def first_event(trigger: BaseTrigger) -> Any:
-    """What the trigger tells first, as the triggerer hears it."""
+    """The trigger's first event, as the triggerer gets it."""
     async for event in trigger.run():
         return event.payload
     raise AssertionError("the trigger told nothing")
 
 
 def asked_to_wait(operator: Any) -> TaskDeferred | None:
-    """What the operator asks the triggerer to wait for; ``None``: it ended without."""
+    """What the operator asks the triggerer to wait for; ``None`` if it ended without waiting."""
     try:
         operator.execute(surroundings(operator))
     except TaskDeferred as asked:

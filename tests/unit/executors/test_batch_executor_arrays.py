@@ -26,7 +26,7 @@ def attempts(count: int, **fields: Any) -> list[Attempt]:
 
 
 def flown(world: World, many: Sequence[Attempt], **how: Any) -> tuple[dict[str, str], BatchCompute]:
-    """As the fleet does: by kin, again what is asked for later; a new process adopts what a killed one had."""
+    """Submits like the fleet: by group key, again those answered with ``later``; a new process adopts a killed one's."""
     compute, left, refs = world.compute(**how), {one.token: one for one in many}, dict[str, str]()
     for _ in range(40):
         if not left:

@@ -122,7 +122,7 @@ def test_without_events_a_crowd_of_ends_is_seen_soon_and_a_few_hasten_nothing() 
         if number % 50 == 0:
             tower.compute.exit(f"fake:x{number}.1", Exit.DONE)
     tower.fly(60)
-    assert len(tower.compute.looks) - before <= 80, "two ends in a look are no crowd"
+    assert len(tower.compute.looks) - before <= 80, "two ends in one poll do not cause extra polls"
     assert tower.flights() == 3920
     before = len(tower.compute.looks)
     for ref in tower.compute.alive():

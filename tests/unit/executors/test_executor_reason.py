@@ -138,7 +138,7 @@ class Log:
 
 
 class Desk:
-    """A scribe without a thread, on a clock that a test moves."""
+    """A log writer without a thread, on a clock that a test sets."""
 
     def __init__(self) -> None:
         self.log = Log()

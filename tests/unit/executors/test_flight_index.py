@@ -1,5 +1,5 @@
-"""The roster finds flights by key, ref and external id, and keeps nothing of those that are over beyond what it
-says."""
+"""The flight index finds flights by key, ref and external id, and keeps only the documented part of those that are
+over."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def seen(ref: str, external_id: str = "", version: int = 0) -> Observation:
 
 
 def sizes(index: FlightIndex) -> dict[str, int]:
-    """Of everything that the roster holds, so that nothing leaks unseen."""
+    """The sizes of everything in the flight index, so that no leak goes unnoticed."""
     return {name: len(held) for name, held in vars(index).items() if held}
 
 

@@ -1,4 +1,4 @@
-"""After its holes were filled, a process's forks copy few of its pages when they make new objects."""
+"""After a process has filled its free heap blocks, its forks copy few pages when they create objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import gc, os, resource, sys
 from skylift.runtime import heap_fill
 gc.disable()
 kept = [bytes(size) for _ in range(40_000) for size in (20, 60, 150)]
-kept = [one for number, one in enumerate(kept) if number % 20]  # a hole in every page
+kept = [one for number, one in enumerate(kept) if number % 20]  # a free block in every page
 large = [bytes(900 + number % 700) for number in range(20_000)]
 large = [one for number, one in enumerate(large) if number % 10]
 gc.collect()
@@ -57,6 +57,6 @@ def test_what_was_there_stays() -> None:
 
 
 def _measured(what: str) -> tuple[int, int, int]:
-    """Holes before, holes after, page faults of the fork."""
+    """Free blocks before and after, and the fork's page faults."""
     before, after, faults = subprocess.check_output([sys.executable, "-c", FORK, what]).split()
     return int(before), int(after), int(faults)
