@@ -60,6 +60,28 @@ def test_a_connection_that_is_not_there_stops_the_start_with_one_line_that_names
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "team", "said"),
+    [
+        ("{", None, "does not exist, or its backend fails (Airflow's log says so)"),
+        (
+            '{"conn_type": "aws", "extra": {"config_kwargs": {"no_such_setting": 1}}}',
+            None,
+            "cannot be used: TypeError: ",
+        ),
+        ("aws://", "blue", "cannot be read: ValueError: Multi-team mode is not configured"),
+    ],
+)
+def test_a_connection_that_is_wrong_stops_the_start_with_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, team: str | None, said: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", text)
+    with pytest.raises(Refused) as refused:
+        session_of("odd", "us-east-1", team=team)
+    whose = " of team 'blue'" if team else ""
+    assert str(refused.value).startswith(f"[aws_ecs_executor] conn_id{whose}: the connection 'odd' {said}")
+
+
 EXTRA = (
     '{"conn_type": "aws", "login": "k", "password": "s", "extra": {"region_name": "eu-west-1", "verify": "/ca.pem", '
     '"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"read_timeout": 1, "tcp_keepalive": true}, '
