@@ -1,9 +1,6 @@
-"""The executors on every Airflow that skylift supports: their tests in that version's environment, then a real
-scheduler of it.
-
-``make test-airflow`` builds the environments from the locks of this folder. The version that is in skylift's own
-environment has the other tiers; here it shows that the same test holds there, too.
-"""
+"""The executors on every supported Airflow version: their tests in that version's environment, then its real scheduler.
+``make test-airflow`` builds the environments from the locks in this folder. The other tiers use the version in
+skylift's own environment; the test here shows that it passes on the others, too."""
 
 from __future__ import annotations
 

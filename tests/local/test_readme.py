@@ -1,5 +1,4 @@
-"""The README keeps its word: its Python block runs as a user would run it, its commands are there, and so is AWS's own
-CLI."""
+"""The README is true: its Python block runs as a user would run it, its commands exist, and AWS's own CLI works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``.ci/run``: all tiers run whatever fails; a test that is green only at its second try is called flaky, and fails
+"""``.ci/run``: all tiers run whatever fails; a test that passes only at its second try is reported as flaky, and fails
 the run."""
 
 from __future__ import annotations

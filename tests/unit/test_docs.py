@@ -1,4 +1,4 @@
-"""The generated pages are those of the code; the written ones point at pages and commands that are there."""
+"""The generated pages match the code; the written ones link to pages and commands that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whose mistake an exception is: an emulator's is told to the caller, ours and the machine's stay what they are."""
+"""Whose bug an exception is: an emulator's becomes an error for the caller, ours and the machine's stay what they
+are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house is tested: which layer may import which, which foreign libraries, no cycles, no imports in functions,
+"""Rules for the code: which layer may import which, which foreign libraries, no cycles, no imports in functions,
 sizes."""
 
 from __future__ import annotations

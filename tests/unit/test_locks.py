@@ -1,5 +1,5 @@
-"""What each lock is for, with threads: what it holds apart takes a moment here, so that without the lock two would meet
-in it."""
+"""What each lock protects, with threads: the protected step is slow here, so that without the lock two threads would
+overlap."""
 
 from __future__ import annotations
 

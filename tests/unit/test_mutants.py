@@ -1,4 +1,4 @@
-"""``make mutants``: which mistakes it makes, and which tests it tries them on."""
+"""``make mutants``: which mutants it makes, and which tests it runs for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walks of ``docs/walks.md``: each step exists and leads to the next, and no walk is through more than 20 modules."""
+"""The lists in ``docs/walks.md``: each step exists and leads to the next, and no list has more than 20 modules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Clients that were made before a fork: each is handed out once, where it was made for, with the credentials of the
-container."""
+"""AWS clients created before a fork: each is used once, for its own endpoint, with the container's credentials."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a server that runs is asked: stops that cut something off, options that come too late, ports that others
-have."""
+"""Questions to a running server: stops that would interrupt work, options that come too late, ports that are taken."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What the command line shows while it waits comes from signed routes; a server that does not answer is not an
-error."""
+"""What the command line shows while it waits comes from signed routes; a server that does not answer is no error."""
 
 from __future__ import annotations
 

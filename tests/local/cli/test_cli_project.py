@@ -1,5 +1,5 @@
-"""A project's way: quickstart flown with the real command, its folder followed, and every kind of bad input refused in
-words."""
+"""A project from start to end: the quickstart run with the real command, its folder followed, and every kind of bad
+input refused with a clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The background process as a user meets it: started once, found again, refused where it must be, gone without loss."""
+"""The background process as a user sees it: started once, found again, refused where necessary, stopped without
+loss."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The control plane as one object, on a real PostgreSQL and the rest of AWS: what it says of its environments, what a
-deletion of a creation does, and that nothing acknowledged is lost where the disk is full."""
+"""The control plane as one object, on a real PostgreSQL and the emulated services: what it reports about environments,
+how it cancels a creation, and that a full disk loses nothing acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reconciler's rounds over rows in a real PostgreSQL and parts in memory, on a clock that a test moves."""
+"""The reconciler's rounds, with rows in a real PostgreSQL, parts in memory, and a clock that the test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates in rounds, over rows in a real PostgreSQL and parts in memory: proven first, then moved, undone by itself."""
+"""Updates, with rows in a real PostgreSQL and parts in memory: tried first, then applied, rolled back on failure."""
 
 from __future__ import annotations
 

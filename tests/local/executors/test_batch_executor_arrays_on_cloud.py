@@ -1,5 +1,5 @@
-"""On Batch and S3 of the local cloud, without Airflow: each child finds its own workload, ends and is stopped for
-itself."""
+"""On Batch and S3 of the local cloud, without Airflow: each array child finds its own workload, and ends and is stopped
+separately."""
 
 from __future__ import annotations
 

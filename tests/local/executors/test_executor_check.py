@@ -1,4 +1,4 @@
-"""``python -m skylift.executors.check`` beside a real Airflow database that the amazon provider's executor has left."""
+"""``python -m skylift.executors.check`` with a real Airflow database that the amazon provider's executor has used."""
 
 from __future__ import annotations
 

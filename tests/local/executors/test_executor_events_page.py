@@ -1,5 +1,5 @@
-"""``docs/events.md``: its blocks with the AWS CLI against the local cloud; then both executors hear of ends that they
-never look for."""
+"""``docs/events.md``: its AWS CLI commands against the local cloud; then both executors learn of ends by events
+alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container's command against Airflow's real execution API: which exit code tells what."""
+"""The container's command against Airflow's real execution API: what each exit code means."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Bad input, queues, fallbacks, tags and connections of ``AwsEcsExecutor`` on the local cloud's ECS: what AWS says
-reaches the author."""
+"""Bad input, queues, fallbacks, tags and connections of ``AwsEcsExecutor`` on the local cloud's ECS: the author sees
+AWS's error."""
 
 from __future__ import annotations
 

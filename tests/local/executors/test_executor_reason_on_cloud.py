@@ -1,5 +1,5 @@
-"""With Airflow's real scheduler code, database and log API, on ECS of the local cloud: why a container died is told
-where people look."""
+"""With Airflow's real scheduler code, database and log API, on ECS of the local cloud: people see why a container
+died."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What ``skylift iam-policy`` allows is what is really called: the executors' verbs and real containers, heard by the
-local cloud."""
+"""``skylift iam-policy`` allows exactly what is called: the calls of the executors' verbs and of real containers,
+recorded by the local cloud."""
 
 from __future__ import annotations
 

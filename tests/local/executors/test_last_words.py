@@ -1,4 +1,4 @@
-"""Last words on the local cloud: what is found out about real containers, and Airflow's own readers of remote logs that
+"""Last words on the local cloud: what is found out about real containers, and how Airflow's own readers of remote logs
 show it."""
 
 from __future__ import annotations

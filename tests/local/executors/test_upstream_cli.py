@@ -1,4 +1,4 @@
-"""AWS's own command line, with nothing but what ``skylift shellenv`` prints."""
+"""AWS's own command line, configured only by what ``skylift shellenv`` prints."""
 
 from __future__ import annotations
 

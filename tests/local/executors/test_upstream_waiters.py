@@ -1,4 +1,4 @@
-"""boto3's own waiters for ECS, on ECS tasks and services that are really on their way."""
+"""boto3's own waiters for ECS, on ECS tasks and services that really change."""
 
 from __future__ import annotations
 

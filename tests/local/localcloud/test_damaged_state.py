@@ -1,6 +1,8 @@
-"""Damaged state: each file that the local cloud reads at its start, damaged in each way. It is named with what to do,
-what it held is refused, everything else is served, and not a byte of it is changed; put back, or moved aside, all is
-well again."""
+"""Damaged state: every file that the local cloud reads at its start, damaged in every way.
+
+The message names it and says what to do; what it contained is refused, everything else works, and the file is not
+changed. After it is restored or moved away, everything works again.
+"""
 
 from __future__ import annotations
 

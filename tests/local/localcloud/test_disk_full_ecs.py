@@ -1,5 +1,5 @@
-"""A full disk: ECS, Batch and load balancers refuse what they cannot write, and are then as they were; containers' ends
-are not lost."""
+"""A full disk: ECS, Batch and load balancers refuse what they cannot write and stay unchanged; containers' ends are not
+lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A full disk: each emulated service either has on the disk what it acknowledged, or says in AWS's words that it could
-not, and forgets it. Everything is looked at three times: while the disk is full, after ``kill -9``, and after a second
-attempt with room again."""
+"""A full disk: each emulated service has on the disk what it acknowledged, or answers with an AWS error and forgets the
+change. Each is checked three times: while the disk is full, after ``kill -9``, and after a second try with free
+space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ExecuteCommand and what ``skylift exec`` talks: a program in a running container, through pipes and through a
+"""ExecuteCommand and the protocol of ``skylift exec``: a program in a running container, through pipes and through a
 terminal."""
 
 from __future__ import annotations

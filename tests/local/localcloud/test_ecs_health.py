@@ -1,4 +1,5 @@
-"""Containers' health with real programs: checks run inside, dependsOn waits for them, services replace what is sick."""
+"""Containers' health with real programs: checks run inside, dependsOn waits for them, services replace unhealthy ECS
+tasks."""
 
 from __future__ import annotations
 

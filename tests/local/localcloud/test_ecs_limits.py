@@ -1,4 +1,4 @@
-"""What a container may use and see: memory, processors, a place on the machine, files, and nothing of the server's."""
+"""What a container may use and see: memory, processors, a slot on the machine, files, and nothing of the server."""
 
 from __future__ import annotations
 

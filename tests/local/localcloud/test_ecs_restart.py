@@ -1,5 +1,5 @@
-"""The local cloud ends and begins again, politely or by ``kill -9``: nothing accepted is lost, nothing runs twice or
-unseen."""
+"""The local cloud stops and starts again, in order or by ``kill -9``: nothing accepted is lost, nothing runs twice or
+unnoticed."""
 
 from __future__ import annotations
 

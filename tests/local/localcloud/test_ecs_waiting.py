@@ -1,4 +1,4 @@
-"""Work waits when the machine is full: in order, reachable by a stop, and without a hand on the processor."""
+"""Work waits when the machine is full: in order, stoppable, and without using the processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes through a load balancer: real boto3 makes it, real sockets use it."""
+"""Bytes through a load balancer: created by real boto3, used by real sockets."""
 
 from __future__ import annotations
 

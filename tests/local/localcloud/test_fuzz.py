@@ -1,9 +1,5 @@
-"""No input of anybody's is a bug of ours: every operation of every service, as its model has it and spoilt in many
-ways.
-
-Bounded, and the same each time: the seed and the counts are below. What is wrong is shown with the request that shows
-it.
-"""
+"""No input may trigger a bug of ours: every operation of every service, with valid requests and many kinds of damaged
+ones. Bounded and repeatable: seed and counts are below. A failure shows its request."""
 
 from __future__ import annotations
 

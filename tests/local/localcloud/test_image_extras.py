@@ -1,4 +1,4 @@
-"""What users add to the image can be added: the lock leaves room for the extras and providers that people use most."""
+"""Users can add packages to the image: the lock leaves room for the extras and providers that people use most."""
 
 from __future__ import annotations
 

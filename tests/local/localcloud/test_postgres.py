@@ -1,4 +1,4 @@
-"""The real PostgreSQL under our runner: rows survive, strangers stay out, and root needs no open folders."""
+"""The real PostgreSQL under our runner: rows survive, strangers have no access, and root needs no open folders."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Bad input to the emulated services over real sockets: refused in AWS's words for the protocol, nothing kept, nobody
-held up."""
+"""Bad input to the emulated services over real sockets: refused with the protocol's AWS error, nothing stored, nobody
+delayed."""
 
 from __future__ import annotations
 

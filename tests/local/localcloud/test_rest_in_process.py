@@ -1,4 +1,4 @@
-"""What ECS asks of the rest of AWS without HTTP: log lines in, secrets out; and that one home follows another in a
+"""ECS's calls to the emulated services without HTTP: log lines in, secrets out; and one home after another in a
 process."""
 
 from __future__ import annotations

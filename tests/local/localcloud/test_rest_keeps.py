@@ -1,4 +1,4 @@
-"""What the rest of AWS still knows after a kind end, and after ``kill -9``."""
+"""What the emulated services still know after a normal stop, and after ``kill -9``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQS's long polls on the rest of AWS: they end with the first message, whatever brings it, and not before."""
+"""Long polls of the emulated SQS: they end with the first message, however it arrives, and not before."""
 
 from __future__ import annotations
 

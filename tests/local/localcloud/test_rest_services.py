@@ -1,4 +1,4 @@
-"""The rest of AWS in use: real boto3 over the real wire, for each service that skylift or its users lean on."""
+"""The emulated services in use: real boto3 over the real wire, for each service that skylift or its users need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does not exist here is not claimed: refused with advice, or told in the field in which people look for a
+"""What does not work here is not claimed: it is refused with advice, or the answer says so where people look for a
 reason."""
 
 from __future__ import annotations

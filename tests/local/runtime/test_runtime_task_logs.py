@@ -1,4 +1,4 @@
-"""Airflow's logs in CloudWatch by our way there: the provider's content and names, fewer calls."""
+"""Airflow's logs in CloudWatch, sent by our code: the provider's content and names, with fewer calls."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Airflow in a fork of a template: it is configured as it would be after a plain start, and remembers nothing of the
-template's folders."""
+"""Airflow in a fork of a template: configured as after a plain start, without the template's folders."""
 
 from __future__ import annotations
 

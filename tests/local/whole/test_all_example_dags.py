@@ -1,4 +1,4 @@
-"""All example DAGs that the image has end under our executor as under LocalExecutor, Airflow task by Airflow task."""
+"""All example DAGs in the image end under our executor as under LocalExecutor, Airflow task by Airflow task."""
 
 from __future__ import annotations
 

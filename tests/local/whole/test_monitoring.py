@@ -1,5 +1,5 @@
-"""A DAG run as CloudWatch tells of it, read with the real client; the commands of ``docs/monitoring.md`` do what it
-says."""
+"""The metrics of a DAG run in CloudWatch, read with the real client; the commands of ``docs/monitoring.md`` do what the
+page says."""
 
 from __future__ import annotations
 

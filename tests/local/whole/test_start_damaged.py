@@ -1,5 +1,5 @@
-"""A whole home in which PostgreSQL's data or the secrets are damaged: the start says what and what to do, serves the
-rest, changes nothing; with the file put back, everything is as it was, runs and passwords included."""
+"""A whole home with damaged PostgreSQL data or secrets: the start says what is wrong and what to do, serves the rest,
+changes nothing. After the file is restored, everything works as before, including runs and passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""SIGKILL at each step of a container's start: what never began in Airflow's database is made again."""
+"""SIGKILL at each step of a container's start: work that never began according to Airflow's database is started
+again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between Airflow versions is the same behind ``airflow_compat``; make test-airflow runs this on each of
+"""What differs between Airflow versions is the same through ``airflow_compat``; make test-airflow runs this on each of
 them."""
 
 from __future__ import annotations

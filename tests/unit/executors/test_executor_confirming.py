@@ -1,4 +1,4 @@
-"""An end is settled by how Airflow's database has it: what never began is repeated, whatever the exit code."""
+"""An end is settled by the state in Airflow's database: what never began is repeated, whatever the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose AWS credentials, region and endpoints the executor takes: the connection's, or those of AWS's own chain."""
+"""Which AWS credentials, region and endpoints the executor uses: the connection's, or those of AWS's default chain."""
 
 from __future__ import annotations
 

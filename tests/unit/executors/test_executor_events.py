@@ -1,4 +1,4 @@
-"""What a feed makes of a source that works, fails, lies and comes back; what a queue's messages mean."""
+"""What a feed does with a source that works, fails, delivers nonsense and comes back; what a queue's messages mean."""
 
 from __future__ import annotations
 

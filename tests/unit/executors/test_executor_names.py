@@ -1,4 +1,5 @@
-"""Executors by other names: the amazon provider's class paths as an alias, one's own aliases, class names, teams."""
+"""Executors by other names: the amazon provider's class paths as an alias, the user's own aliases, class names,
+teams."""
 
 from __future__ import annotations
 

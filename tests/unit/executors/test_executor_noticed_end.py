@@ -1,4 +1,5 @@
-"""The supervisor's wait ends when its child ends: Airflow asks a moment too early and would sleep for five seconds."""
+"""The supervisor's wait ends with its child: without our change Airflow asks a moment too early and sleeps for five
+seconds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Every documented option, beside what the amazon provider makes of it; queues; fallbacks; nothing that is given
-is changed."""
+"""Every documented option compared with the amazon provider; queues; fallbacks; arguments are never modified."""
 
 from __future__ import annotations
 

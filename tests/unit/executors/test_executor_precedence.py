@@ -1,4 +1,4 @@
-"""What goes before what, for every option: the section, a team, a queue, ``executor_config``."""
+"""The precedence of every option: the section, a team, a queue, ``executor_config``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What is composed of an end, how it is written, when it is told, and what the UI gets
-meanwhile."""
+"""How the reason of an end is composed, written and reported, and what the UI gets meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an observation means, and what Airflow's scheduler hears of it: the two tables."""
+"""What an observation means, and what Airflow's scheduler gets: the two tables."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is found out about an ECS task or a Batch job that ended, from answers as AWS gives them, where there is a
-console to link to."""
+"""What is found out about an ECS task or a Batch job that ended, from AWS's answers, with links where there is a
+console."""
 
 from __future__ import annotations
 

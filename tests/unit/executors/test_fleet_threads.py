@@ -1,5 +1,5 @@
-"""The threads behind a fleet: the one that decides lives on whatever happens in a step, and the end waits for launches
-on their way."""
+"""The threads of a fleet: the deciding thread survives any error in a step, and the end waits for launches in
+progress."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A service that does not know yet, that throttles, that has no room: work waits for it and nothing
-fails."""
+"""A service that does not know something yet, throttles, or has no capacity: work waits and nothing fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``[skylift] payload_url`` and ``warm_seconds``: wrong ones stop the start with one line that names them."""
+"""``[skylift] payload_url`` and ``warm_seconds``: wrong values stop the start with one line that names them."""
 
 from __future__ import annotations
 

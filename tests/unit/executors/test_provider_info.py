@@ -1,4 +1,4 @@
-"""What our distribution tells Airflow of itself: everything that it names is there."""
+"""What our distribution tells Airflow about itself: everything that it names exists."""
 
 from __future__ import annotations
 

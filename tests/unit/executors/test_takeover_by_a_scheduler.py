@@ -1,5 +1,4 @@
-"""A scheduler takes over what another left, without asking AWS in its loop; one that goes launches nothing
-more."""
+"""A scheduler takes over another's work without asking AWS in its loop; a stopping one launches nothing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However long a container waits, the token that it starts with is valid; alike attempts go in one call."""
+"""However long a container waits, the token that it starts with is valid; attempts with equal keys go in one call."""
 
 from __future__ import annotations
 

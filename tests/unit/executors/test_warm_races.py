@@ -1,4 +1,4 @@
-"""Warm containers when things happen at once: stops, lost answers, ends that two look at, containers of a dead
+"""Warm containers when things happen at once: stops, lost answers, an end seen twice, containers of a dead
 scheduler."""
 
 from __future__ import annotations

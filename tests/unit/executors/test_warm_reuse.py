@@ -1,4 +1,4 @@
-"""Warm reuse: what it brings with a cold start of a minute, and that no workload is lost or runs twice by it."""
+"""Warm reuse: what it saves with a cold start of a minute, and that it neither loses a workload nor runs one twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch's pure decisions: what is refused, what an attempt's end means, what a container becomes, whose turn it is."""
+"""Batch's pure decisions: what is refused, what an attempt's end means, what a container gets, which job is next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The awslogs driver's eyes: lines are whole, in order, and none is lost."""
+"""How the awslogs driver reads logs: lines are complete, in order, and none is lost."""
 
 from __future__ import annotations
 

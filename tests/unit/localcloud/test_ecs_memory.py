@@ -1,4 +1,4 @@
-"""Which container is over its limit, when one must look, and who runs when not all can."""
+"""Which container is over its limit, when to check, and which run when not all can."""
 
 from __future__ import annotations
 

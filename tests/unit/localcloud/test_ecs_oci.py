@@ -1,4 +1,4 @@
-"""Decisions of the runner with an engine: which engine, which variable goes which way, how a container ended."""
+"""Decisions of the runner with a container engine: which engine, how variables are passed, how a container ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ECS tasks use, as metrics: how CPU time becomes percent, whose memory it is, and what is reported of whom."""
+"""The resources that ECS tasks use, as metrics: how CPU time becomes percent, whose memory it is, what is reported."""
 
 from __future__ import annotations
 

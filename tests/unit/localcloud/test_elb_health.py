@@ -1,4 +1,4 @@
-"""When a target is healthy: the pure judgement over probes."""
+"""When a target is healthy: the pure decision from its probes."""
 
 from __future__ import annotations
 

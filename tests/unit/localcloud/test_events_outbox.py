@@ -1,4 +1,5 @@
-"""The outbox on a fake bus: order, delivery again after a crash, nothing while nobody listens; and the lazy history."""
+"""The outbox on a fake bus: order, delivery again after a crash, nothing while there are no rules; and the lazy
+history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics in SQLite: what ministack asks of its dict, what becomes coarse, what goes."""
+"""Metrics in SQLite: what ministack calls on its dict, what is aggregated, what is deleted."""
 
 from __future__ import annotations
 

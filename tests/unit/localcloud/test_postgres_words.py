@@ -1,4 +1,4 @@
-"""What PostgreSQL's last words mean, and what its pid file tells."""
+"""What PostgreSQL's last log lines mean, and what its pid file says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts wait for processors, one behind the other, but never long."""
+"""Starts wait for processors, one after the other, but never long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values between two sendings: what adds up, what stays, what is kept apart; and the calls that carry them."""
+"""Values between two sends: what is added, what is kept, what stays separate; and the calls that send them."""
 
 from __future__ import annotations
 

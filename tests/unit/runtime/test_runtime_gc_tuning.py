@@ -1,4 +1,4 @@
-"""Python's search for cycles in components of Airflow: seldom, and never through what they are made of."""
+"""Python's garbage collection in components of Airflow: seldom, and never over long-lived objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial's report means for an update, and what of a traceback is told."""
+"""What a trial's report means for an update, and which part of a traceback is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service wants though its model does not say so is refused before a provider is asked."""
+"""Requests that a service refuses although its model allows them are refused before the provider is called."""
 
 from __future__ import annotations
 
