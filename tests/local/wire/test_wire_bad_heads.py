@@ -1,5 +1,5 @@
-"""Requests that nobody signed, byte by byte over real sockets: whatever stands in their heads is refused in AWS's
-words, and no bug."""
+"""Unsigned requests, byte by byte over real sockets: whatever their heads contain, they get an AWS error and trigger no
+bug."""
 
 from __future__ import annotations
 

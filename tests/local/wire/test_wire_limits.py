@@ -1,4 +1,5 @@
-"""Callers who say nothing, too much, or too slowly, over real sockets: they are let go, and nobody else notices."""
+"""Clients that send nothing, too much, or too slowly, over real sockets: they are disconnected, and nobody else
+notices."""
 
 from __future__ import annotations
 

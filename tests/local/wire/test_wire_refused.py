@@ -1,5 +1,7 @@
-"""What must not get through, over real sockets: unsigned, wrongly signed, tampered with, late. Each in its service's
-own words."""
+"""Requests that must be refused, over real sockets: unsigned, wrongly signed, tampered with, late.
+
+Each gets its service's own error.
+"""
 
 from __future__ import annotations
 

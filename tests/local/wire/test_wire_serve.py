@@ -1,4 +1,4 @@
-"""The server: loopback only, clear words when a port cannot be had, started and stopped from anywhere."""
+"""The server: loopback only, a clear message when a port is taken, started and stopped from any thread."""
 
 from __future__ import annotations
 

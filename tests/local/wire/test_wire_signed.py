@@ -1,5 +1,5 @@
-"""Signed routes and the interceptor over real sockets: who gets in, what a cut connection looks like, what was done
-behind it."""
+"""Signed routes and the interceptor over real sockets: who is admitted, what a cut connection looks like, and what was
+done before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of AWS's services are read once in a process, and sessions share nothing else."""
+"""Models of AWS's services are read once per process, and sessions share nothing else."""
 
 from __future__ import annotations
 

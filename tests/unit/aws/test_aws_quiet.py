@@ -1,4 +1,4 @@
-"""AWS's libraries complain in one line a minute: no tracebacks at every call, and nothing that is lost."""
+"""AWS's libraries log one line a minute: no traceback at every call, and no lost message."""
 
 from __future__ import annotations
 

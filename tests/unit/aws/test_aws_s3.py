@@ -1,4 +1,4 @@
-"""S3 for the control plane: what is not there, and what merely cannot be seen with these credentials."""
+"""S3 for the control plane: what does not exist, and what these credentials cannot see."""
 
 from __future__ import annotations
 

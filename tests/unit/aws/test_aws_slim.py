@@ -1,4 +1,4 @@
-"""Models of AWS's services without their documentation are the same in all else."""
+"""Models of AWS's services without their documentation are otherwise the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was saved and is not applied: told by content, for every kind of file that an environment pins."""
+"""What was saved and is not applied: found by content, for every kind of file that an environment pins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project's environment is told of its bucket: the version of requirements and plugins that is current."""
+"""The versions that a project's environment gets: the current ones of requirements and plugins in its bucket."""
 
 from __future__ import annotations
 

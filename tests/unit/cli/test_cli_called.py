@@ -1,5 +1,4 @@
-"""What is printed can be typed as it stands: the program's word, the commands in texts, and where a wrong word
-leads."""
+"""What is printed can be typed as it is: the program's name, the commands in texts, and what a wrong word suggests."""
 
 from __future__ import annotations
 

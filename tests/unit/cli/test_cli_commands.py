@@ -1,4 +1,4 @@
-"""The command line's frame: exit codes, messages instead of tracebacks, what is asked before anything starts."""
+"""The command line as a whole: exit codes, messages instead of tracebacks, checks before anything starts."""
 
 from __future__ import annotations
 

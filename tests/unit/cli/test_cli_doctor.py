@@ -1,4 +1,4 @@
-"""What measured facts mean: each unfit machine has one line that says what to do."""
+"""What measured facts mean: each problem of a machine has one line that says what to do."""
 
 from __future__ import annotations
 

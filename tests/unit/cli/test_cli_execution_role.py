@@ -1,4 +1,4 @@
-"""The roles: each grants every call that is made with it, on what is theirs and nothing else."""
+"""The roles: each allows every call that is made with it, on its own resources only."""
 
 from __future__ import annotations
 

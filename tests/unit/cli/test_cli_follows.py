@@ -1,4 +1,4 @@
-"""What is followed is not lost for one call that fails, and who leaves with Ctrl-C is told what goes on."""
+"""A command that follows a run survives a failed call, and after Ctrl-C it says what continues."""
 
 from __future__ import annotations
 

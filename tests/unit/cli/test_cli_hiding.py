@@ -1,4 +1,4 @@
-"""What people see of an environment: no secrets, and everything else as the API gives it."""
+"""What people see of an environment: no secrets, and everything else as in the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State in one private folder; credentials made once; the shell's lines without secrets."""
+"""State in one private folder; credentials created once; the shell's lines without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow's JSON logs as text, the reason of a failure, and which tries are meant by what was typed."""
+"""Airflow's JSON logs as text, the reason of a failure, and which tries the options select."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project folder: what travels to the bucket, what does not, what is refused."""
+"""A project folder: what is copied to the bucket, what is not, what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: whole table cells, plain lines where there is no terminal."""
+"""What a person sees: complete table cells, plain lines where there is no terminal."""
 
 from __future__ import annotations
 

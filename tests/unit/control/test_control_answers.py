@@ -1,5 +1,5 @@
-"""GetEnvironment shows each input of CreateEnvironment as it was given: Terraform compares, and a difference is one for
-ever."""
+"""GetEnvironment returns each input of CreateEnvironment unchanged: Terraform compares them, and would report a
+difference forever."""
 
 from __future__ import annotations
 

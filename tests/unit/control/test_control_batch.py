@@ -1,5 +1,4 @@
-"""An environment whose Airflow tasks run as Batch jobs: what it has more than others, and that it is the same
-container."""
+"""An environment whose Airflow tasks run as Batch jobs: its additional parts, and that its container is the same."""
 
 from __future__ import annotations
 

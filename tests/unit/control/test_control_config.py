@@ -1,4 +1,4 @@
-"""What the containers are told: options that Airflow knows, no secret in a task definition, the user's options on
+"""How containers are configured: options that Airflow knows, no secret in a task definition, the user's options on
 top."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The queue of an environment: what makes it as wanted, what is mended, how it is named."""
+"""The queue of an environment: how it is created, repaired and named."""
 
 from __future__ import annotations
 

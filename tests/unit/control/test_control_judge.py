@@ -1,4 +1,4 @@
-"""The judge is pure: which status follows, with which reason."""
+"""The judge is a pure function: which status results, with which reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of parts whose answer depends on how an ECS task or service went: each turn of it, without ECS."""
+"""Kinds of parts whose state depends on an ECS task or service: every case, without ECS."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What stands around an environment's Airflow, turn by turn: bucket and objects, load balancer, Batch, log groups, and
-the requests of ECS tasks that run once. AWS is in memory."""
+"""The parts around an environment's Airflow, case by case: bucket and objects, load balancer, Batch, log groups, and
+the requests of one-off ECS tasks. AWS is in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passes over the shipped fake: a create, its failures, a crash between any two steps, a delete."""
+"""Passes over the fake: a create, its failures, a crash between any two steps, a delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The proof of an update: needed only where something that matters changed, told apart from what went wrong itself."""
+"""The proof of an update: it runs only when something relevant changed, and its own failures are told apart from the
+update's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""MWAA's operations on rows in memory: what they answer, what they write, when the reconciler is woken, who is refused
-how."""
+"""MWAA's operations on rows in memory: their answers, what they write, when they wake the reconciler, what they
+refuse."""
 
 from __future__ import annotations
 

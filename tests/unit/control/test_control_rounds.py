@@ -1,5 +1,5 @@
-"""The reconciler's rounds over rows and parts in memory, on a clock that only the test moves: who is attended when, what
-is asked again, what is written, and what a round does about errors."""
+"""The reconciler's rounds over rows and parts in memory, on a clock that only the test sets: which environment is
+handled when, what is observed again, what is written, and what a round does about errors."""
 
 from __future__ import annotations
 

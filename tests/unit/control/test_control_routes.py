@@ -1,4 +1,4 @@
-"""The route about one environment: what is told, what would be done, its deletion; which answer each has."""
+"""The route for one environment: its state, its plan, its deletion, and the status of each answer."""
 
 from __future__ import annotations
 

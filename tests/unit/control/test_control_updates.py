@@ -1,4 +1,4 @@
-"""UpdateEnvironment's rules: what a request makes of a Spec, and what must not move."""
+"""UpdateEnvironment's rules: what a request changes in a Spec, and what must not change."""
 
 from __future__ import annotations
 

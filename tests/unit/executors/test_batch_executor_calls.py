@@ -1,4 +1,4 @@
-"""Calls to Batch: errors by who can act, lists, and what the executor refuses to start with."""
+"""Calls to Batch: errors sorted by who can act, lists, and settings with which the executor refuses to start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Batch says of a job and what that means: one table, with documents as DescribeJobs gives them."""
+"""What Batch reports about a job and what it means: one table, with documents in the form of DescribeJobs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""State by events. Calls do not grow with what runs; lost, doubled and shuffled events come to the same end as none
-at all."""
+"""State by events.
+
+The number of calls does not grow with the number of containers; lost, doubled and shuffled events give the same result
+as none.
+"""
 
 from __future__ import annotations
 

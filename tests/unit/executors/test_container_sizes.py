@@ -1,4 +1,4 @@
-"""Sizes as authors write them: vCPUs and memory, at the edges of what ECS and Fargate take, and what is said beyond."""
+"""Sizes as authors write them: vCPUs and memory, at the limits of ECS and Fargate, and the errors beyond them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue of events that an executor listens to: whose region, which events, what it makes of them."""
+"""The queue of events that an executor reads: its region, its events, and what they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events lost, doubled and shuffled give the same ends as none; with them, looks are few; without a queue,
+"""Lost, doubled and shuffled events give the same ends as none; with events there are few polls, without a queue
 enough."""
 
 from __future__ import annotations

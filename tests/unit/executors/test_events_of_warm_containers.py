@@ -1,5 +1,5 @@
-"""The two sources about warm containers: ends of workloads, which no service knows of, and a container's events, read
-as of the workload that is in it."""
+"""The two sources for warm containers: ends of workloads, which no AWS service knows, and the container's own events,
+assigned to its current workload."""
 
 from __future__ import annotations
 

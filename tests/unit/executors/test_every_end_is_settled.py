@@ -1,5 +1,4 @@
-"""What began is never launched again; every end is resolved and frees its slot; what nobody wants is
-stopped."""
+"""What began is never launched again; every end is settled and frees its slot; unwanted work is stopped."""
 
 from __future__ import annotations
 

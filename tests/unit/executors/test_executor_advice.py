@@ -1,5 +1,5 @@
-"""What a refused RunTask says to people: AWS's words, the option that they are about with its value and its place, and
-what to do."""
+"""What people read about a refused RunTask: AWS's message, the option that it concerns with its value and its source,
+and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program of a container is made once, also when the first launches of a scheduler ask for it at the same time."""
+"""The program of a container is built once, even when a scheduler's first launches need it at the same time."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The fleet on the fake compute and a clock that stands still: launches, looks, ends, repeats, throttles,
-revocations."""
+"""The fleet on the fake compute with a fixed clock: launches, polls, ends, repeats, throttles, revocations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server asks of an ASGI app beside requests, and who may be served at all."""
+"""What a server asks of an ASGI app besides requests, and which clients may be served."""
 
 from __future__ import annotations
 
