@@ -139,7 +139,7 @@ def flown(threads: FleetThreads, external_id: str) -> list[News]:
     """All the news of one order."""
     threads.fleet.order(Order("key", WorkloadKind.TASK, external_id, lambda: '{"type": "Nothing"}'))
     news: list[News] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not any(one.stage is Stage.ENDED for one in news):
         assert time.monotonic() < deadline, news
         news += threads.fleet.drain()

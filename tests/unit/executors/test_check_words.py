@@ -176,4 +176,4 @@ def test_a_word_too_many_is_answered_with_the_usage(
     words: list[str], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == code
-    assert capsys.readouterr().out.startswith("usage: python -m skylift.executors.check\n\nIt is run where the")
+    assert capsys.readouterr().out.startswith("usage: python -m skylift.executors.check\n\nRun it where the")
