@@ -69,7 +69,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[py
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest) -> ControlSettings:
-    return ControlSettings(control_database=f"plane_{abs(hash(request.node.name))}", moving_milliseconds=50)
+    return ControlSettings(
+        control_database=f"plane_{abs(hash(request.node.name))}", moving_milliseconds=50, steady_seconds=3600
+    )
 
 
 @pytest.fixture
@@ -81,6 +83,8 @@ def plane(aws: object, settings: ControlSettings) -> Iterator[ControlPlane]:
         yield made
     finally:
         made.stop()
+        assert made._thread is not None
+        assert not made._thread.is_alive(), "also while there was nothing to do for an hour"
 
 
 def _answers(plane: ControlPlane) -> bool:
