@@ -122,6 +122,26 @@ class Connection:
         found: dict[str, Any] = signed.call("GET", path, region=REGION, timeout=60)
         return found
 
+    def plan_update(self, environment: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What an UpdateEnvironment request would do: name, status, changes, steps, untouched, restarts, notes.
+
+        Raises:
+            Refused, Unavailable: as ``signed.call``.
+        """
+        path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}/plan"
+        found: dict[str, Any] = signed.call("POST", path, dict(request), region=REGION, timeout=60)
+        return found
+
+    def events(self, environment: str) -> list[dict[str, Any]]:
+        """What happened to environments of a name, oldest first: [{id, at, status, text, seconds}].
+
+        Raises:
+            Refused, Unavailable: as ``signed.call``.
+        """
+        path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}/events"
+        found: list[dict[str, Any]] = signed.call("GET", path, region=REGION, timeout=60)["events"]
+        return found
+
     def image_progress(self) -> str:
         """The progress of an image build; empty if none is being built."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ WAIT_SECONDS = 1200.0
 """Time limit until an environment is AVAILABLE, or deleted; MWAA itself takes 20 to 30 minutes."""
 
 POLL_SECONDS = 0.25
+USABLE = frozenset({"AVAILABLE", "UPDATE_FAILED"})
+"""Statuses of an environment that serves. After an update that failed it serves as it did before."""
+
 HOPELESS = frozenset({"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"})
 """Statuses that do not become AVAILABLE by waiting."""
 
@@ -126,12 +129,50 @@ def outdated(environment: dict[str, Any], versions: dict[str, str]) -> list[str]
     ]
 
 
-def outdated_text(project: Project, files: Iterable[str]) -> str:
-    """A text that changed files are not applied, and how to apply them."""
+def update(
+    mwaa: Any, name: str, request: Mapping[str, Any], say: Callable[[str], None], progress: Callable[[str], str]
+) -> None:
+    """Asks for an update and waits for its end. Errors and arguments as ``wait_updated``."""
+    with calling(f"mwaa UpdateEnvironment {name}"):
+        mwaa.update_environment(Name=name, **request)
+    wait_updated(mwaa, name, say, progress)
+
+
+def wait_updated(
+    mwaa: Any, name: str, say: Callable[[str], None], progress: Callable[[str], str], limit: float = WAIT_SECONDS
+) -> None:
+    """Waits until an update has ended well.
+
+    Args:
+        say, progress: as ``wait_available``.
+        limit: seconds.
+
+    Raises:
+        Refused: it failed; the text is the service's own reason.
+        Unavailable: it took longer than the limit.
+    """
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        found = patiently(lambda: get(mwaa, name), say, "the control plane")
+        status, last = found["Status"], found["LastUpdate"]
+        if status not in {"UPDATING", "ROLLING_BACK", "MAINTENANCE"}:
+            if last["Status"] == "FAILED":
+                raise Refused(update_failure(found))
+            return
+        say(f"environment {name}: {progress(name) or status}")
+        time.sleep(POLL_SECONDS)
+    raise Unavailable(f"The update of {name} has not ended after {limit:.0f} s. See: skylift env events {name}")
+
+
+def update_failure(environment: dict[str, Any]) -> str:
+    """Why the last update failed, and what the environment is now."""
+    error = environment["LastUpdate"].get("Error", {})
+    now = (
+        "goes on as it was before" if environment["Status"] != "UNAVAILABLE" else "could not go back: it is UNAVAILABLE"
+    )
     return (
-        f"{', '.join(files)} changed since the environment {project.name} was made, and it still runs with what it "
-        "had.\n  This release cannot update an environment (UpdateEnvironment comes with a later one). To apply the "
-        f"change now, giving up its run history:\n  skylift env delete {project.name} && {up_command(project)}"
+        f"The update of {environment['Name']} failed, and the environment {now}. {error.get('ErrorCode', 'No code')}: "
+        f"{error.get('ErrorMessage', 'no reason given')}"
     )
 
 
@@ -161,7 +202,7 @@ def wait_available(
     while time.monotonic() < deadline:
         found = patiently(lambda: get(mwaa, name), say, "the control plane")
         status = found["Status"]
-        if status == "AVAILABLE":
+        if status in USABLE:
             return found
         if status in HOPELESS and (status != "UNAVAILABLE" or looked_at(name)):
             raise Refused(failure_text(found))

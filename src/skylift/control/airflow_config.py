@@ -54,15 +54,12 @@ def variable(option: str) -> str:
 def opinions(context: PartContext) -> dict[str, str]:
     """Our defaults; the user may override them."""
     spec = context.spec
-    slots = CLASSES[spec.environment_class].tasks_per_worker * spec.max_workers
     return {
         # How often the bundle checks S3 for changes (docs/decisions/0002-dag-latency.md).
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # A table in the log each 30 s is noise.
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "300",
-        # MWAA's MaxWorkers promises a number of Airflow tasks at once; here each is its own ECS task.
-        "AIRFLOW__CORE__PARALLELISM": str(slots),
-        # A container may have to wait for capacity and for its image; MWAA's own value.
+        # A container may have to be placed and pulled first; MWAA's own value.
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
         # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
@@ -99,6 +96,11 @@ def opinions_of(context: PartContext, role: str) -> dict[str, str]:
     if role == EXECUTOR_ROLE:
         level = context.spec.logging["WorkerLogs"].level
         return {"AIRFLOW__LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}={level}" for name in OF_THE_WORKER)}
+    if role == Command.SCHEDULER:
+        slots = CLASSES[context.spec.environment_class].tasks_per_worker * context.spec.max_workers
+        # MWAA's promise for MaxWorkers is so many Airflow tasks at once; here each is an ECS task of its own. Only the
+        # scheduler reads it, so nothing else restarts for another number.
+        return {"AIRFLOW__CORE__PARALLELISM": str(slots)}
     if role != Command.API_SERVER:
         return {}
     # As many connections as with Airflow's numbers (5, and 10 that are closed after each use), all of which are kept: a

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from skylift.aws.clients import client
@@ -11,8 +13,9 @@ from skylift.aws.ecs.services import EcsServices
 from skylift.aws.ecs.tasks import EcsTasks
 from skylift.aws.metrics import CloudWatch
 from skylift.aws.secrets import SecretsManager
-from skylift.control.api.provider import MwaaProvider
+from skylift.control.api.provider import MwaaProvider, check_update, update_of
 from skylift.control.api.routes import ProgressRoute
+from skylift.control.blueprint import PartKind, blueprint
 from skylift.control.judge import SERVING
 from skylift.control.monitoring import EnvironmentMonitor
 from skylift.control.one_pass import look
@@ -21,11 +24,13 @@ from skylift.control.plan import Step, plan, plan_removal
 from skylift.control.postgres import PostgresAdmin
 from skylift.control.reconcile import ATTENDED, Reconciler, parts_of
 from skylift.control.settings import ControlSettings
-from skylift.control.store import EnvironmentStore, Row
+from skylift.control.store import EnvironmentStore, Row, ServedState
+from skylift.control.update_plan import plan_update
 from skylift.core.clock import Clock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused
 from skylift.wire.asgi import Asgi
+from skylift.wire.errors import AwsError
 
 PROGRESS_ROUTE = "/_skylift/environments"
 """``GET /_skylift/environments/{name}``: name, status, doing and parts as JSON (see ``routes``). ``.../{name}/plan``:
@@ -51,7 +56,12 @@ class ControlPlane:
         self._monitor = self._monitoring(clock)
         self.provider = MwaaProvider(self._store, settings, self._bell.set)
         self.signed_routes: dict[str, Asgi] = {
-            PROGRESS_ROUTE: ProgressRoute(self.progress, self.planned, PROGRESS_ROUTE, self.cancel)
+            PROGRESS_ROUTE: ProgressRoute(
+                {"": self.progress, "plan": self.planned, "events": self.events},
+                PROGRESS_ROUTE,
+                self.cancel,
+                self.planned_update,
+            )
         }
 
     def start(self) -> None:
@@ -118,18 +128,38 @@ class ControlPlane:
         shown = [{"verb": str(step.verb), "part": step.part.name, "why": step.why} for step in steps]
         return {"name": row.name, "status": str(row.status), "condition": self._condition(row), "steps": shown}
 
-    def _monitoring(self, clock: Clock) -> EnvironmentMonitor:
-        settings = self._settings
-        ecs = client("ecs", region=settings.region)
-        return EnvironmentMonitor(
-            lambda: [row.name for row in self._store.all()],
-            EcsServices(ecs, settings.cluster),
-            EcsTasks(ecs, settings.cluster),
-            CloudWatch(settings.region),
-            settings.cluster,
-            settings.service_metrics_namespace,
-            clock,
-        )
+    def planned_update(self, name: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What an UpdateEnvironment request would do: looks, and changes nothing. None when there is no such
+        environment.
+
+        Keys: name, status, changes [{member, before, after}], steps [{part, effect, what, why}], untouched, restarts,
+        notes.
+
+        Raises:
+            Refused: the request breaks a rule, or what it names is not there.
+        """
+        row = self._store.get(name)
+        if row is None:
+            return None
+        try:
+            check_update({**request, "Name": name})
+            wanted = update_of(row, request, self._settings)
+        except AwsError as error:
+            raise Refused(error.message) from error
+        served = wanted.served or ServedState(row.spec, row.facts)
+        now = replace(self._reconciler.context(row), spec=served.spec)
+        context = self._reconciler.context(wanted)
+        source = next(part for part in blueprint(wanted.spec) if part.kind is PartKind.SOURCE)
+        seen = self._parts.observe(context, [source])[source.name]
+        if seen.fault is not None:
+            raise Refused(seen.fault.message)
+        plan = plan_update(now, replace(context, facts={**wanted.facts, **seen.facts}))
+        return {"name": name, "status": str(row.status), "restarts": plan.restarts, **asdict(plan)}
+
+    def events(self, name: str) -> dict[str, Any]:
+        """What happened to environments of a name, also when it is gone: events [{id, at, status, text, seconds}],
+        oldest first."""
+        return {"name": name, "events": [one.as_json() for one in self._store.events(name)]}
 
     def _condition(self, row: Row) -> str:
         # The state from before a restart says nothing: containers have ended since.

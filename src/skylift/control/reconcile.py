@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skylift.control.blueprint import Blueprint, PartKind, blueprint, removal_blueprint
+from skylift.control.events import of_condition, of_status
 from skylift.control.judge import RULES, SERVING, StatusDecision, condition_of
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import World
 from skylift.control.plan import Failure, PartPhase, Seen, StepVerb
 from skylift.control.settings import ControlSettings
-from skylift.control.store import EnvironmentStore, LastUpdate, Row
+from skylift.control.store import EnvironmentStore, LastUpdate, Row, Told
 from skylift.core.clock import Clock
 from skylift.core.environment import ENVIRONMENT_LIFE, Generation, Status
 from skylift.core.errors import SkyliftError, Unavailable
@@ -209,11 +210,11 @@ class Reconciler:
         verdict = outcome.verdict
         ENVIRONMENT_LIFE.move(row.status, verdict.status)
         if verdict.status is Status.ROLLING_BACK and row.status is not Status.ROLLING_BACK:
-            self._store.wish_back(row, last_update(row, verdict, self._clock()))
+            self._store.wish_back(row, last_update(row, verdict, self._clock()), self._event(row, verdict, ""))
             return
         if verdict.status is Status.DELETED:
             self._parts.forget_payloads(row.name)
-            self._store.forget(row)
+            self._store.forget(row, self._event(row, verdict, ""))
             return
         after = replace(
             row,
@@ -224,7 +225,15 @@ class Reconciler:
             served=None if verdict.status in SERVING else row.served,
         )
         if after != row:
-            self._store.record(after)
+            changed = of_condition(str(row.progress.get("condition", "")), after.progress["condition"])
+            event = self._event(row, verdict, outcome.facts.get("proof.notes", ""), changed)
+            self._store.record(after, event if event[1] else None)
+
+    def _event(self, row: Row, verdict: StatusDecision, notes: str, condition: str = "") -> Told:
+        reason = f"{verdict.fault.code}: {verdict.fault.message}" if verdict.fault else ""
+        text = of_status(row.status, verdict.status, row.last_update.source, reason, notes)
+        took = None if row.status in SERVING else self._clock() - row.wished_at.timestamp()
+        return str(verdict.status), text or condition, took if text else None
 
     def _broken(self, row: Row, error: Exception, stumbles: int) -> None:
         failed = FAILED_STATUS.get(row.status)
@@ -233,10 +242,11 @@ class Reconciler:
         text = f"skylift itself failed ({type(error).__name__}: {error}). This is a bug: please report it."
         verdict = StatusDecision(failed, Failure("INTERNAL_FAILURE", text[:1024]), "failed")
         last = last_update(row, verdict, self._clock())
+        event = self._event(row, verdict, "")
         if failed is Status.ROLLING_BACK:
-            self._store.wish_back(row, last)
+            self._store.wish_back(row, last, event)
         else:
-            self._store.record(replace(row, status=failed, last_update=last))
+            self._store.record(replace(row, status=failed, last_update=last), event)
 
 
 FAILED_STATUS = {

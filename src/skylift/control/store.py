@@ -15,12 +15,17 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from skylift.control.events import MOST_EVENTS, EnvironmentEvent
 from skylift.control.postgres import PostgresAdmin
 from skylift.core.clock import Clock
 from skylift.core.environment import Generation, Spec, Status
 from skylift.core.errors import Broken
 
 LOG = logging.getLogger(__name__)
+
+
+Told = tuple[str, str, float | None]
+"""An event that is to be kept: status afterwards, text, seconds that it took."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ class EnvironmentStore:
         """A new row in CREATING, generation 1. False when the name is taken."""
         last = LastUpdate("PENDING", self._clock(), "CreateEnvironment")
         values = {"spec": Jsonb(spec.as_json()), "status": Status.CREATING, "tags": Jsonb(dict(tags))}
-        return self._changed("insert", name=spec.name, at=self._now(), last_update=Jsonb(asdict(last)), **values)
+        event = (str(Status.CREATING), "CreateEnvironment was asked for", None)
+        return self._changed("insert", event, name=spec.name, at=self._now(), last_update=Jsonb(asdict(last)), **values)
 
     def get(self, name: str) -> Row | None:
         """One row, or None."""
@@ -116,18 +122,23 @@ class EnvironmentStore:
     def wish_delete(self, row: Row) -> bool:
         """DELETING, generation plus one. False when somebody else's change came first."""
         last = Jsonb(asdict(LastUpdate("PENDING", self._clock(), "DeleteEnvironment")))
-        return self._changed("wish_delete", name=row.name, generation=row.generation, at=self._now(), last_update=last)
+        event = (str(Status.DELETING), "DeleteEnvironment was asked for", None)
+        return self._changed(
+            "wish_delete", event, name=row.name, generation=row.generation, at=self._now(), last_update=last
+        )
 
-    def wish_update(self, row: Row, source: str, replacement: str = "") -> bool:
-        """UPDATING, generation plus one. False when somebody else's change came first.
+    def wish_update(self, row: Row, source: str, what: str, replacement: str = "") -> bool:
+        """UPDATING, generation plus one. False when somebody else's wish came first.
 
         Args:
-            row: the wanted row: the new Spec, the facts that still hold, and in ``served`` the configuration until now.
-            source: the operation, e.g. ``UpdateEnvironment``.
+            row: as it is wanted: the new Spec, the facts that still hold, and in ``served`` what serves until now.
+            source: what made the wish, e.g. ``UpdateEnvironment``.
+            what: what it changes, for people.
         """
         last = LastUpdate("PENDING", self._clock(), source, replacement=replacement)
         return self._changed(
             "wish_update",
+            (str(Status.UPDATING), f"{source} was asked for: {what}", None),
             name=row.name,
             generation=row.generation,
             spec=Jsonb(row.spec.as_json()),
@@ -137,13 +148,14 @@ class EnvironmentStore:
             served=_served_json(row.served),
         )
 
-    def wish_back(self, row: Row, last_update: LastUpdate) -> bool:
-        """Restores the Spec and the facts from before the update, sets ROLLING_BACK and the reason, in one write.
-        False when somebody else's change came first."""
+    def wish_back(self, row: Row, last_update: LastUpdate, event: Told) -> bool:
+        """The Spec and the facts from before the update, ROLLING_BACK, with the reason: one write. False when somebody
+        else's wish came first."""
         if row.served is None:
             raise Broken(f"environment {row.name} has nothing to go back to")
         return self._changed(
             "wish_back",
+            event,
             name=row.name,
             generation=row.generation,
             spec=Jsonb(row.served.spec.as_json()),
@@ -152,10 +164,11 @@ class EnvironmentStore:
             last_update=Jsonb(asdict(last_update)),
         )
 
-    def record(self, row: Row) -> bool:
+    def record(self, row: Row, event: Told | None = None) -> bool:
         """Writes status, last update, facts, progress and what served, if the generation still matches."""
         return self._changed(
             "record",
+            event,
             name=row.name,
             generation=row.generation,
             status=row.status,
@@ -165,14 +178,22 @@ class EnvironmentStore:
             served=_served_json(row.served),
         )
 
-    def forget(self, row: Row) -> None:
-        """Deletes the row, if the generation still matches."""
-        with self._postgres.connect(self._database) as connection:
-            connection.execute(_statement("forget"), {"name": row.name, "generation": row.generation})
+    def forget(self, row: Row, event: Told) -> None:
+        """Deletes the row, if the generation still matches. Its events stay."""
+        self._changed("forget", event, name=row.name, generation=row.generation)
+
+    def events(self, environment: str, after: int = 0) -> list[EnvironmentEvent]:
+        """What happened to environments of a name, oldest first.
+
+        Args:
+            after: id of the last event that is known already.
+        """
+        rows = self._rows("event_select", environment=environment, after=after)
+        return [EnvironmentEvent(int(ident), at.astimezone(UTC), *rest) for ident, at, *rest in rows]
 
     def tag(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> bool:
         """Changes tags; False when there is no such environment."""
-        return self._changed("tag", name=name, add=Jsonb(dict(add)), remove=list(remove))
+        return self._changed("tag", None, name=name, add=Jsonb(dict(add)), remove=list(remove))
 
     def _readable(self, found: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
         for columns in found:
@@ -186,8 +207,16 @@ class EnvironmentStore:
                 self._unreadable.discard(row.name)
                 yield row
 
-    def _changed(self, statement: str, **values: Any) -> bool:
-        return bool(self._rows(statement, **values))
+    def _changed(self, statement: str, event: Told | None, **values: Any) -> bool:
+        """Runs a statement that answers what it changed; an event is kept in the same transaction if it did."""
+        with self._postgres.connect(self._database) as connection:
+            changed = bool(connection.execute(_statement(statement), values).fetchall())
+            if changed and event is not None:
+                status, text, seconds = event
+                told = {"environment": values["name"], "at": self._now(), "status": status, "text": text}
+                connection.execute(_statement("event_insert"), {**told, "seconds": seconds})
+                connection.execute(_statement("event_prune"), {"environment": values["name"], "most": MOST_EVENTS})
+        return changed
 
     def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         with self._postgres.connect(self._database) as connection:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from airflow.configuration import conf
 from airflow.executors.base_executor import BaseExecutor
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -64,6 +65,9 @@ class SkyliftExecutor(BaseExecutor):
     pre_assigns_external_executor_id: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not args:
+            # Airflow's default is what the option said when it was imported; a fork of a template has another one.
+            kwargs.setdefault("parallelism", conf.getint("core", "parallelism"))
         super().__init__(*args, **kwargs)
         self._live: dict[Any, list[Order]] = {}
         self._fleet: Fleet | None = None

@@ -54,7 +54,7 @@ def test_progress_is_told_to_the_owner_only(tmp_path: Path, monkeypatch: pytest.
         cancelled.extend([name] if progress(name) else [])
         return progress(name)
 
-    routes = {PROGRESS_ROUTE: ProgressRoute(progress, planned, PROGRESS_ROUTE, cancel), IMAGE: image}
+    routes = {PROGRESS_ROUTE: ProgressRoute({"": progress, "plan": planned}, PROGRESS_ROUTE, cancel), IMAGE: image}
     with serving(WireApp([], keys, signed_routes=routes)) as url:
         for path in (f"{PROGRESS_ROUTE}/mine", IMAGE):
             with pytest.raises(urllib.error.HTTPError) as refused:

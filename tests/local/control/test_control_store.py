@@ -81,9 +81,9 @@ def test_what_was_learnt_for_an_older_wish_is_dropped(store: EnvironmentStore) -
     assert now is not None
     assert (now.status, now.generation, now.facts) == (Status.DELETING, 2, {"web.address": "here"})
     assert now.created_at == row.created_at
-    store.forget(row)
+    store.forget(row, ("DELETED", "deleted", 1.0))
     assert store.get("flight") is not None
-    store.forget(now)
+    store.forget(now, ("DELETED", "deleted", 1.0))
     assert store.get("flight") is None
 
 

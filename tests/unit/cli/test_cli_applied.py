@@ -79,6 +79,6 @@ def test_nothing_is_said_of_what_is_not_made_from_the_project_or_goes_away() -> 
 
 def test_the_notice_says_what_to_type() -> None:
     assert notice(PROJECT, ["startup.sh", "plugins.zip"]) == (
-        "startup.sh, plugins.zip changed and are not applied to environment demo: it runs with what it was made with. "
-        "To apply it, giving up its run history: skylift env delete demo && skylift up /p/demo"
+        "startup.sh, plugins.zip changed and are not applied to environment demo. "
+        "To see what applying does, and to do it: skylift env update demo"
     )

@@ -20,7 +20,7 @@ from skylift.control.part_context import PartContext
 from skylift.control.parts.fake import FakeParts
 from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.control.reconcile import KNOWN_SECONDS, LONGEST_PAUSE, MOST_BROKEN, Reconciler, last_update, progress
-from skylift.control.store import LastUpdate, Row
+from skylift.control.store import LastUpdate, Row, Told
 from skylift.core.clock import ManualClock
 from skylift.core.environment import Generation, Spec, Status
 from skylift.core.errors import Refused, SkyliftError, Unavailable
@@ -39,6 +39,7 @@ class Table(Rows):
         self.clock, self.prepared, self.written = clock, 0, 0
         self.error: SkyliftError | None = None
         self.bug = False
+        self.events: list[Told] = []
 
     def prepare(self) -> None:
         self._serve()
@@ -58,16 +59,17 @@ class Table(Rows):
             raise KeyError("a bug")
         return [self.rows[name] for name in sorted(self.rows)]
 
-    def record(self, one: Row) -> bool:
+    def record(self, one: Row, event: Told | None = None) -> bool:
         if self.error is not None:
             raise self.error
         mine = one.name in self.rows and self.rows[one.name].generation == one.generation
         if mine:
             self.rows[one.name] = one
             self.written += 1
+            self.events += [event] if event else []
         return mine
 
-    def forget(self, one: Row) -> None:
+    def forget(self, one: Row, event: Told) -> None:
         if self.rows[one.name].generation == one.generation:
             del self.rows[one.name]
 

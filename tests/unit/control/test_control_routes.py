@@ -30,7 +30,7 @@ def told(what: str) -> Callable[[str], dict[str, Any] | None]:
 
 def asked(method: str, path: str, *, cancel: bool = True) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an answer."""
-    route = ProgressRoute(told("progress"), told("plan"), PREFIX, told("cancel") if cancel else None)
+    route = ProgressRoute({"": told("progress"), "plan": told("plan")}, PREFIX, told("cancel") if cancel else None)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

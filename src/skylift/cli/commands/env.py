@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from skylift.cli import environments
+from skylift.cli.commands.env_events import events
+from skylift.cli.commands.env_update import update
 from skylift.cli.commands.logs import log_options
 from skylift.cli.commands.logs import show as show_logs
 from skylift.cli.commands.up import check_disk
@@ -32,7 +34,7 @@ JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.group(cls=Commands)
 def env() -> None:
-    """List, show, create, delete and use environments."""
+    """List, show, create, update, delete and use environments."""
 
 
 @env.command("list")
@@ -96,7 +98,7 @@ def plan(name: str | None, as_json: bool) -> None:
     for step in found["steps"]:
         click.echo(f"{step['verb']:<7} {step['part']:<24} {step['why']}")
     if not found["steps"]:
-        under_way = found["status"] not in {"AVAILABLE", "CREATE_FAILED"}
+        under_way = found["status"] not in {*environments.USABLE, "CREATE_FAILED"}
         condition = found.get("condition") or (here.progress(found["name"]) if under_way else "")
         waits = f" ({condition}): nothing to do but wait" if condition else ": nothing to do"
         click.echo(f"{found['name']} is {found['status']}{waits}")
@@ -207,6 +209,10 @@ def run_dag(dag_id: str, name: str | None, conf: str | None, follow: str | None,
 def logs(component: str | None, **how: Any) -> None:
     """Show the log of one component (default: scheduler), or, with --dag, of an Airflow task."""
     show_logs(component or ("task" if how["dag"] else "scheduler"), **how)
+
+
+env.add_command(update)
+env.add_command(events)
 
 
 def _chosen(mwaa: Any, name: str | None) -> str:

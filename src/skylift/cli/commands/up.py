@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from skylift.cli.commands.env_events import happened, print_event
 from skylift.cli.connection import Connection, connection
 from skylift.cli.doctor import GIGABYTE, LEAST_DISK, free_disk
 from skylift.cli.home import Home, find_home
@@ -25,6 +26,12 @@ from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
 @click.argument("folder", metavar="[PROJECT]", required=False, type=click.Path(path_type=Path))
 @click.option("--run", "run_it", is_flag=True, help="Trigger the project's DAG, follow it, print its tasks.")
 @click.option("--dag", "dag_id", metavar="DAG_ID", help="With --run: which DAG, if there are several.")
+@click.option("-f", "--follow", is_flag=True, help="Stay, and print what happens to the environment until Ctrl-C.")
+@click.option(
+    "--apply/--no-apply",
+    default=None,
+    help="Whether a saved requirements.txt, plugin or startup.sh becomes an update. Remembered; at first --apply.",
+)
 @click.option("--name", help="Name of the environment; default: the folder's name.")
 @click.option(
     "--port",
@@ -39,15 +46,25 @@ from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
     help=f"What runs containers (or ${RUNNER.env}). Remembered; at first processes on this machine.",
 )
 def up(
-    folder: Path | None, run_it: bool, dag_id: str | None, name: str | None, port: int | None, runner: str | None
+    folder: Path | None,
+    run_it: bool,
+    dag_id: str | None,
+    name: str | None,
+    port: int | None,
+    runner: str | None,
+    follow: bool,
+    apply: bool | None,
 ) -> int:
     """Start skylift. With PROJECT, also create its environment and watch its files.
+
+    A saved DAG file is in the environment within a second. A saved requirements.txt, plugin or startup.sh becomes an
+    update, which is proven first and undone if it fails. With --follow you see this here.
 
     PROJECT is a folder with dags/, and optionally plugins/ or plugins.zip, requirements.txt, startup.sh and data/.
     You can run it again: it keeps what already runs. Exit code 0 only if everything worked, including a DAG run.
     """
-    if folder is None and (run_it or name or dag_id):
-        raise click.UsageError("--run, --dag and --name need a PROJECT.")
+    if folder is None and (run_it or name or dag_id or follow or apply is not None):
+        raise click.UsageError("--run, --dag, --name, --follow and --apply need a PROJECT.")
     if dag_id and not run_it:
         raise click.UsageError("--dag selects the DAG for --run: give --run too.")
     project = open_project(folder, name or "") if folder is not None else None
@@ -61,9 +78,15 @@ def up(
             with goes_on("skylift runs, and its environments are still starting. See the progress: skylift status"):
                 flight.wait_for_all(here, stages)
             return 0
-        flown = _fly(here, project, run_it, dag_id, stages)
-    # Not earlier: results on standard output would mix with the live line.
-    return _show(here, project, *flown)
+        known = max((event["id"] for event in here.events(project.name)), default=0) if follow else 0
+        flown = _fly(here, project, run_it, dag_id, stages, apply)
+    # Only now: results on standard output would run into the live line.
+    code = _show(here, project, *flown)
+    if follow:
+        with goes_on(f"Environment {project.name} goes on, and its files are watched. To stop it: skylift down"):
+            for event in happened(here, project.name, follow=True, after=known):
+                print_event(out(), event)
+    return code
 
 
 def start(home: Home, port: int | None, stages: Stages, runner: str | None = None) -> Connection:
@@ -96,9 +119,9 @@ def check_disk(home: Home) -> None:
 
 
 def _fly(
-    here: Connection, project: Project, run_it: bool, dag_id: str | None, stages: Stages
+    here: Connection, project: Project, run_it: bool, dag_id: str | None, stages: Stages, apply: bool | None
 ) -> tuple[flight.Landed, RunResult | None]:
-    landed = flight.bring_up(here, project, {}, stages, up_command(project, run_it, dag_id))
+    landed = flight.bring_up(here, project, {}, stages, up_command(project, run_it, dag_id), apply)
     if not run_it:
         return landed, None
     result = flight.run_project_dag(here, landed.environment, dag_id, {}, stages)

@@ -10,7 +10,7 @@ from skylift.cli.account import exists
 from skylift.cli.connection import Connection
 from skylift.cli.environments import VERSIONED
 from skylift.cli.projects import buckets
-from skylift.cli.projects.project import Project, up_command
+from skylift.cli.projects.project import Project
 from skylift.core.errors import Refused, Unavailable
 
 
@@ -35,6 +35,17 @@ def not_applied(s3: Any, project: Project, environment: dict[str, Any]) -> list[
     ]
 
 
+def files_request(s3: Any, project: Project, environment: dict[str, Any]) -> dict[str, Any]:
+    """The members of UpdateEnvironment that apply what is not applied; {} when all is. Errors as ``not_applied``."""
+    request: dict[str, Any] = {}
+    for key in not_applied(s3, project, environment):
+        version = buckets.version_of(s3, project.bucket, key)
+        request[f"{VERSIONED[key]}S3Path"] = key if version else ""
+        if version:
+            request[f"{VERSIONED[key]}S3ObjectVersion"] = version
+    return request
+
+
 def of_environment(here: Connection, environment: dict[str, Any]) -> tuple[list[str], str]:
     """The files that an environment does not run with, and the notice for people; empty for one without a project.
 
@@ -54,9 +65,8 @@ def notice(project: Project, files: list[str]) -> str:
     """One line for people: what is not applied, and how to apply it."""
     verb = "are" if len(files) > 1 else "is"
     return (
-        f"{', '.join(files)} changed and {verb} not applied to environment {project.name}: it runs with what it was "
-        "made "
-        f"with. To apply it, giving up its run history: skylift env delete {project.name} && {up_command(project)}"
+        f"{', '.join(files)} changed and {verb} not applied to environment {project.name}. To see what applying does, "
+        f"and to do it: skylift env update {project.name}"
     )
 
 

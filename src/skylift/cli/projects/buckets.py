@@ -20,10 +20,15 @@ from skylift.localcloud.damage import json_object, read_state
 
 @dataclass(frozen=True)
 class Followed:
-    """A project that the server follows, as stored in ``projects.json``."""
+    """A project that the server follows, as ``projects.json`` keeps it.
+
+    Attributes:
+        apply: whether saved files that an environment pins become an update.
+    """
 
     project: Project
     keys: tuple[str, ...]
+    apply: bool = True
 
 
 def followed(home: Home) -> dict[str, Followed]:
@@ -41,7 +46,7 @@ def followed(home: Home) -> dict[str, Followed]:
 
 def _followed(text: str) -> dict[str, Followed]:
     return {
-        name: Followed(Project(Path(entry["folder"]), name), tuple(entry["keys"]))
+        name: Followed(Project(Path(entry["folder"]), name), tuple(entry["keys"]), bool(entry.get("apply", True)))
         for name, entry in json_object(text).items()
     }
 
@@ -59,8 +64,24 @@ def remember(home: Home, project: Project, keys: list[str]) -> None:
                 raise Refused(
                     f"{project.name} and {name} would share the bucket {project.bucket}. Give another --name."
                 )
-        record[project.name] = {"folder": str(project.folder), "keys": sorted(keys)}
+        before = record.get(project.name, {})
+        record[project.name] = {**before, "folder": str(project.folder), "keys": sorted(keys)}
         write_private(home.projects, json.dumps(record, indent=2) + "\n")
+
+
+def applies(home: Home, project: Project) -> bool:
+    """Whether a project's saved files become updates of its environment."""
+    one = followed(home).get(project.name)
+    return one is None or one.apply
+
+
+def choose_apply(home: Home, project: Project, apply: bool) -> None:
+    """Records whether a project's saved files become updates; the project must be on record."""
+    with _recording(home):
+        record = read_json(home.projects)
+        if project.name in record and bool(record[project.name].get("apply", True)) != apply:
+            record[project.name]["apply"] = apply
+            write_private(home.projects, json.dumps(record, indent=2) + "\n")
 
 
 def forget(home: Home, name: str) -> None:

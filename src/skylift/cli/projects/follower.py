@@ -32,17 +32,21 @@ class Follower:
     """Follows every stored project; notices when ``projects.json`` changes.
 
     Args:
-        say: called with what was done.
-        warn: returns a warning after a change of a file that the environment pins to one version; empty: none.
+        say: told what was done.
+        changed: told when a file was brought over that an environment pins to one version.
     """
 
     def __init__(
-        self, home: Home, s3: Any, say: Callable[[str], None], warn: Callable[[Project], str] = lambda _project: ""
+        self,
+        home: Home,
+        s3: Any,
+        say: Callable[[str], None],
+        changed: Callable[[Project], None] = lambda _project: None,
     ) -> None:
         self._home = home
         self._s3 = s3
         self._say = say
-        self._warn = warn
+        self._changed = changed
         self._stop = asyncio.Event()
         self._following: dict[str, tuple[Path, asyncio.Task[None]]] = {}
 
@@ -121,13 +125,5 @@ class Follower:
                 for key in keys:
                     self._say(f"{project.name}: {verb} {key}")
             if not set(SINGLES).isdisjoint({*done.put, *done.remove}):
-                await self._tell(project)
+                self._changed(project)
             return
-
-    async def _tell(self, project: Project) -> None:
-        try:
-            warning = await asyncio.to_thread(self._warn, project)
-        except SkyliftError as error:
-            warning = f"whether {', '.join(SINGLES)} are applied cannot be said: {error}"
-        if warning:
-            self._say(f"{project.name}: {warning}")

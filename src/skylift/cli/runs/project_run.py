@@ -16,7 +16,7 @@ from skylift.cli.execution_role import EnvironmentScope
 from skylift.cli.hiding import secrets_in
 from skylift.cli.home import ACCOUNT, REGION
 from skylift.cli.projects import buckets
-from skylift.cli.projects.applied import not_applied
+from skylift.cli.projects.applied import files_request, not_applied, notice
 from skylift.cli.projects.project import Project, up_command
 from skylift.cli.runs import dag_run as dagrun
 from skylift.cli.runs.airflow_api import AirflowApi
@@ -36,11 +36,20 @@ class Landed:
     outdated: tuple[str, ...]
 
 
-def bring_up(here: Connection, project: Project, options: dict[str, str], stages: Stages, again: str = "") -> Landed:
-    """Creates the project's environment, or finds it, and waits until it is available.
+def bring_up(
+    here: Connection,
+    project: Project,
+    options: dict[str, str],
+    stages: Stages,
+    again: str = "",
+    apply: bool | None = None,
+) -> Landed:
+    """Makes the project's environment, or finds it, and waits until it is available.
 
     Args:
-        again: the command that continues after Ctrl-C; default: ``skylift up`` of the project.
+        again: the command that comes back to it after Ctrl-C; default: ``skylift up`` of the project.
+        apply: whether saved files that an environment pins become updates; remembered. ``None``: as it was chosen
+            before, at first yes.
 
     Raises:
         Refused: it cannot be created; the text is the service's own reason.
@@ -49,6 +58,8 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
     mwaa, s3 = here.client("mwaa"), here.client("s3")
     with goes_on(f"skylift runs on. To come back to environment {project.name}: {again}"):
         base = _lay_foundation(here, s3, project, stages)
+        if apply is not None:
+            buckets.choose_apply(here.home, project, apply)
         found = environments.find(mwaa, project.name)
         if found is not None and found["Status"] in {"CREATE_FAILED", "DELETING"}:
             stages.now(
@@ -66,7 +77,14 @@ def bring_up(here: Connection, project: Project, options: dict[str, str], stages
         ready = environments.wait_available(mwaa, project.name, stages.now, here.progress, here.looked_at)
         wait_for_airflow(here, ready, stages)
     stages.done(f"environment {project.name} is AVAILABLE")
-    return Landed(ready, tuple(not_applied(s3, project, ready)))
+    files = not_applied(s3, project, ready)
+    if files and buckets.applies(here.home, project):
+        stages.now(f"{', '.join(files)} changed: updating the environment")
+        with goes_on(f"The update of {project.name} goes on. See: skylift env events {project.name}"):
+            environments.update(mwaa, project.name, files_request(s3, project, ready), stages.now, here.progress)
+        stages.done(f"{', '.join(files)} applied")
+        ready, files = environments.get(mwaa, project.name), []
+    return Landed(ready, tuple(files))
 
 
 def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stages) -> None:
@@ -174,7 +192,7 @@ def print_addresses(console: Console, here: Connection, environment: dict[str, A
 def print_outdated(console: Console, project: Project, outdated: tuple[str, ...]) -> None:
     """Prints that changed requirements are not applied, and how to apply them."""
     if outdated:
-        console.print(f"[yellow]Note:[/] {plain(environments.outdated_text(project, outdated))}")
+        console.print(f"[yellow]Note:[/] {plain(notice(project, list(outdated)))}")
 
 
 def _lay_foundation(here: Connection, s3: Any, project: Project, stages: Stages) -> Foundation:

@@ -12,18 +12,15 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
-from skylift.cli.called import as_typed
 from skylift.cli.credentials import OWNER, ensure_credentials, usable_master_key
-from skylift.cli.environments import find
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
-from skylift.cli.projects.applied import not_applied, notice
+from skylift.cli.projects.applier import Applier
+from skylift.cli.projects.buckets import applies
 from skylift.cli.projects.follower import Follower
-from skylift.cli.projects.project import Project
 from skylift.cli.serving.health import health_route, send_json
 from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
 from skylift.control.plane import ControlPlane
@@ -151,12 +148,14 @@ class Server:
         stack.push_async_callback(self._end_control)
         await asyncio.to_thread(self._control.start)
         s3, mwaa = client("s3", region=REGION), client("mwaa", region=REGION)
-        follower = Follower(self._home, s3, self._note, partial(_unapplied, s3, mwaa))
+        applier = Applier(s3, mwaa, self._note, partial(applies, self._home))
+        follower = Follower(self._home, s3, self._note, applier.changed)
         following = asyncio.create_task(follower.run(), name="follower")
 
         async def end_follower() -> None:
             follower.stop()
             await asyncio.gather(following, return_exceptions=True)
+            await applier.stop()
 
         stack.push_async_callback(end_follower)
 
@@ -193,13 +192,6 @@ class Server:
     async def _end_postgres(self) -> None:
         self._stage("stopping PostgreSQL")
         await asyncio.to_thread(self._postgres.stop)
-
-
-def _unapplied(s3: Any, mwaa: Any, project: Project) -> str:
-    """The saved files that an environment does not run with, as a text; empty if there are none."""
-    found = find(mwaa, project.name)
-    files = not_applied(s3, project, found) if found else []
-    return as_typed(notice(project, files)) if files else ""
 
 
 class WatchedImages:

@@ -23,7 +23,9 @@ from skylift.control.settings import ControlSettings
 from skylift.control.store import EnvironmentStore, Row, ServedState
 from skylift.core.environment import Status
 from skylift.core.errors import Unavailable
+from skylift.wire.checks import Checks
 from skylift.wire.errors import AwsError
+from skylift.wire.models import model_of
 from skylift.wire.provider import Caller
 
 UPDATABLE = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED, Status.UNAVAILABLE})
@@ -123,7 +125,9 @@ class MwaaProvider:
         _refuse_status(row, UPDATABLE, "updated")
         replacement = request.get("WorkerReplacementStrategy", "FORCED")
         with _serving():
-            if not self._store.wish_update(update_of(row, request, self._settings), "UpdateEnvironment", replacement):
+            wanted = update_of(row, request, self._settings)
+            what = ", ".join(sorted(set(request) - {"Name"})) or "nothing"
+            if not self._store.wish_update(wanted, "UpdateEnvironment", what, replacement):
                 raise AwsError("ValidationException", CHANGED)
         self._ring()
         return {"Arn": environment_arn(row.name, self._settings)}
@@ -157,6 +161,20 @@ class MwaaProvider:
         if resource != environment_arn(name, self._settings):
             raise AwsError("ResourceNotFoundException", f"There is no environment {resource}", 404)
         return self._row(name)
+
+
+def check_update(request: Mapping[str, Any]) -> None:
+    """The model's rules for UpdateEnvironment, for a request that does not come through the wire.
+
+    Raises:
+        AwsError: one is broken.
+    """
+    shape = model_of("mwaa").operation_model("UpdateEnvironment").input_shape
+    unknown = sorted(set(request) - set(shape.members))
+    if unknown:
+        raise AwsError("ValidationException", f"UpdateEnvironment has no member {', '.join(unknown)}")
+    if failures := list(Checks().of(shape)(request, "")):
+        raise AwsError("ValidationException", "; ".join(failures))
 
 
 def update_of(row: Row, request: Mapping[str, Any], settings: ControlSettings) -> Row:

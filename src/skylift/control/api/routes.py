@@ -1,43 +1,75 @@
-"""``GET /_skylift/environments/{name}`` and ``.../{name}/plan``: what is happening to an environment, and what would
-be done next, as JSON. ``DELETE .../{name}``: deletes it, even while it is being created. MWAA's API has no members for
-the first two, and refuses the third.
+"""What MWAA's API has no members for, as JSON over ``/_skylift/environments/{name}``.
 
-This is a separate route, not a tag or a member of an answer, because SDKs parse only what they know, and tags belong to
-the user. It needs a signed request (``wire.app``: signed routes), and still returns only names and states: no facts,
-no reasons, no ARNs.
+``GET`` tells what is being done, ``GET .../plan`` what would be done next, ``GET .../events`` what happened. ``POST
+.../plan`` with UpdateEnvironment's request tells what that update would do. ``DELETE`` deletes the environment, also
+while it is being created, which MWAA refuses.
+
+A route of its own rather than a tag or a member of an answer: SDKs parse what they know, and tags belong to the user.
+It stands behind the gate (``wire.app``: signed routes).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from skylift.core.errors import Refused, Unavailable
-from skylift.wire.asgi import Answer, Receive, Scope, Send, send_answer
+from skylift.wire.asgi import Answer, BodyTooLong, Receive, Scope, Send, read_body, send_answer
 
 Tell = Callable[[str], dict[str, Any] | None]
 """Environment's name -> JSON object, or None if there is no such environment. Raises ``Unavailable`` or
 ``Refused``."""
 
 
-class ProgressRoute:
-    """An ASGI app over such functions: what is being done, what would be done, and (``cancel``) the deletion."""
+Foresee = Callable[[str, dict[str, Any]], dict[str, Any] | None]
+"""As ``Tell``, with UpdateEnvironment's request."""
 
-    def __init__(self, progress: Tell, plan: Tell, prefix: str, cancel: Tell | None = None) -> None:
-        self._tells = {("GET", ""): progress, ("GET", "plan"): plan}
+MOST_BODY = 8 * 1024 * 1024
+"""Bytes; options alone may be 65,536 characters each."""
+
+
+class ProgressRoute:
+    """An ASGI app over functions that tell of an environment.
+
+    Args:
+        tells: what ``GET`` answers, by the path behind the name.
+        prefix: the route's path.
+        cancel: what ``DELETE`` does.
+        plan_update: what ``POST .../plan`` answers.
+    """
+
+    def __init__(
+        self,
+        tells: Mapping[str, Tell],
+        prefix: str,
+        cancel: Tell | None = None,
+        plan_update: Foresee | None = None,
+    ) -> None:
+        self._tells = {("GET", rest): tell for rest, tell in tells.items()}
         if cancel is not None:
             self._tells["DELETE", ""] = cancel
+        self._plan_update = plan_update
         self._prefix = prefix
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Answers 200, 404, 409 (AWS refuses a read) or 503."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers 200, 400 (not JSON), 404, 409 (a rule is broken, or AWS refuses the looking) or 503."""
         name, _, rest = unquote(str(scope["path"]).removeprefix(self._prefix)).strip("/").partition("/")
-        tell = self._tells.get((str(scope["method"]), rest), _nothing)
+        method = str(scope["method"])
+        tell = self._tells.get((method, rest), _nothing)
         try:
-            found = await asyncio.to_thread(tell, name)
+            if self._plan_update is not None and (method, rest) == ("POST", "plan"):
+                request = json.loads(await read_body(receive, MOST_BODY))
+                if not isinstance(request, dict):
+                    raise ValueError("not a JSON object")
+                found = await asyncio.to_thread(self._plan_update, name, request)
+            else:
+                found = await asyncio.to_thread(tell, name)
+        except (ValueError, BodyTooLong) as error:
+            await _answer(send, 400, {"message": f"The body must be UpdateEnvironment's request as JSON: {error}"})
+            return
         except Unavailable:
             await _answer(send, 503, {"message": "The control plane's database, or AWS, does not answer. Try again."})
             return

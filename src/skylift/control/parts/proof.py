@@ -96,7 +96,7 @@ def proof_digest(context: PartContext) -> str:
     return digest(image, *(f"{name}={value}" for name, value in sorted(told.items()) if name not in LIVE))
 
 
-LIVE = frozenset({"AIRFLOW__LOGGING__LOGGING_LEVEL", "AIRFLOW__CORE__PARALLELISM"})
+LIVE = frozenset({"AIRFLOW__LOGGING__LOGGING_LEVEL"})
 """Variables that change nothing for user code."""
 
 

@@ -1,1 +1,2 @@
 DELETE FROM environments WHERE name = %(name)s AND generation = %(generation)s
+RETURNING name

@@ -14,3 +14,13 @@ CREATE TABLE IF NOT EXISTS environments (
 );
 -- Of a skylift that could not update environments.
 ALTER TABLE environments ADD COLUMN IF NOT EXISTS served jsonb;
+-- What happened, for people. It outlives the environment: why a deletion was asked for is told afterwards, too.
+CREATE TABLE IF NOT EXISTS environment_events (
+    id          bigserial PRIMARY KEY,
+    environment text NOT NULL,
+    at          timestamptz NOT NULL,
+    status      text NOT NULL,
+    text        text NOT NULL,
+    seconds     double precision
+);
+CREATE INDEX IF NOT EXISTS environment_events_of ON environment_events (environment, id);
