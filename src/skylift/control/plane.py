@@ -161,6 +161,19 @@ class ControlPlane:
         oldest first."""
         return {"name": name, "events": [one.as_json() for one in self._store.events(name)]}
 
+    def _monitoring(self, clock: Clock) -> EnvironmentMonitor:
+        settings = self._settings
+        ecs = client("ecs", region=settings.region)
+        return EnvironmentMonitor(
+            lambda: [row.name for row in self._store.all()],
+            EcsServices(ecs, settings.cluster),
+            EcsTasks(ecs, settings.cluster),
+            CloudWatch(settings.region),
+            settings.cluster,
+            settings.service_metrics_namespace,
+            clock,
+        )
+
     def _condition(self, row: Row) -> str:
         # The state from before a restart says nothing: containers have ended since.
         if row.status in SERVING and not self._reconciler.has_looked(row.name):
