@@ -15,7 +15,7 @@ import boto3
 import pytest
 from tests.local.runtime_cloud import environment, rest_of_aws
 
-from skylift.aws.metrics import CloudWatch
+from skylift.aws.metrics import CloudWatch, Series
 from skylift.core.errors import Unavailable
 
 pytestmark = pytest.mark.local
@@ -145,3 +145,21 @@ def test_an_error_of_boto3_is_the_houses(aws: dict[str, str]) -> None:
         pytest.raises(Unavailable, match="PutMetric"),
     ):
         CloudWatch().put("AmazonMWAA", data)
+
+
+def test_the_newest_value_of_each_metric_is_found(aws: dict[str, str]) -> None:
+    with environment(**aws):
+        cloudwatch = CloudWatch("us-east-1")
+        now = datetime.now(UTC)
+        for minutes, number in ((5, 1.0), (3, 7.0)):
+            metric = {"MetricName": "A", "Dimensions": [{"Name": "Of", "Value": "me"}], "Value": number}
+            cloudwatch.put("Newest", [{**metric, "Timestamp": now - timedelta(minutes=minutes)}])
+        wanted = [Series("Newest", "A", {"Of": "me"}), Series("Newest", "A", {"Of": "nobody"})]
+        found, none = cloudwatch.newest(wanted, now - timedelta(minutes=10))
+        assert found is not None
+        assert found[1] == 7
+        assert timedelta(minutes=2) < now - found[0] < timedelta(minutes=5)
+        assert none is None
+        assert cloudwatch.newest(wanted[:1], now - timedelta(minutes=1)) == [None]
+        many = [Series("Newest", "A", {"Of": f"number {number}"}) for number in range(501)]
+        assert cloudwatch.newest([*many, wanted[0]], now - timedelta(minutes=10))[-1] == found

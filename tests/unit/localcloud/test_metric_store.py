@@ -110,6 +110,24 @@ def test_after_two_weeks_they_are_gone(store: Store) -> None:
     assert [key[1] for key, _ in store.items()] == ["Other"]
 
 
+def test_a_full_disk_is_an_error_and_leaves_what_was_there(store: Store) -> None:
+    store.get(KEY).append(value(store, 1.0))
+    (pages,) = store._disk.execute("PRAGMA page_count").fetchone()
+    store._disk.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill() -> None:
+        with store.written():
+            for number in range(10_000):
+                store.get(("mine", f"M{number}", "")).append(value(store, 1.0))
+
+    with pytest.raises(OSError, match="metrics cannot be written: database or disk is full"):
+        fill()
+    assert [key for key, _ in store.items()] == [KEY]
+    store._disk.execute("PRAGMA max_page_count = 100000")
+    store.get(KEY).append(value(store, 2.0))
+    assert [point["Value"] for point in store.get(KEY)] == [1.0, 2.0]
+
+
 def test_metrics_of_single_ecs_tasks_go_soon(store: Store) -> None:
     store.get(("mine", "M", "TaskId=1")).append(value(store, 1.0) | {"Dimensions": {"TaskId": "1"}})
     store.get(KEY).append(value(store, 1.0))
