@@ -164,3 +164,9 @@ def _python(program: str, *words: str, **environ: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()[-1]
+
+
+def test_what_we_do_not_run_is_of_no_kind() -> None:
+    assert airflow_compat.kind_of(task_workload()) == "task"
+    assert airflow_compat.kind_of(object()) is None
+    assert airflow_compat.kind_of(None) is None
