@@ -91,8 +91,8 @@ def test_every_component_tells_of_itself(stack: Stack, environment: str) -> None
     of = {"Environment": environment}
     assert awaited(stack, None, "AmazonMWAA", "SchedulerHeartbeat", "Sum", Function="Scheduler", **of) > 0
     assert awaited(stack, None, "AmazonMWAA", "TriggerHeartbeat", "Sum", Function="Triggerer", **of) > 0
-    assert awaited(stack, None, "AmazonMWAA", "DagBagSize", "Maximum", Function="DAG Processing", **of) == 2
-    assert awaited(stack, None, "AmazonMWAA", "PoolOpenSlots", "Maximum", Pool="default_pool", **of) == 128
+    awaited(stack, 2, "AmazonMWAA", "DagBagSize", "Maximum", Function="DAG Processing", **of)
+    awaited(stack, 128, "AmazonMWAA", "PoolOpenSlots", "Maximum", Pool="default_pool", **of)
 
 
 @pytest.mark.parametrize("component", ["scheduler", "api-server", "dag-processor", "triggerer"])
