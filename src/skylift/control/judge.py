@@ -140,7 +140,12 @@ def condition_of(seen: Mapping[str, Seen]) -> str:
     "UI not answering, 3 restarts", "scheduler not running".
     """
     services = {name: one for name, one in seen.items() if name.startswith(f"{PartKind.SERVICE}/")}
-    down = [name for name, one in services.items() if one.phase is not PartPhase.READY and one.note != NO_ANSWER]
+    # One that is being replaced by its successor runs.
+    down = [
+        name
+        for name, one in services.items()
+        if one.phase is not PartPhase.READY and one.note != NO_ANSWER and not one.running
+    ]
     words = ["UI not answering"] if WEB in down or seen[PartKind.HEALTH].note == SILENT else []
     words += [f"{name.partition('/')[2]} not running" for name in down if name != WEB]
     if not words and seen[PartKind.HEALTH].phase is PartPhase.MOVING:

@@ -212,3 +212,10 @@ def test_an_update_that_failed_stays_so_while_the_ui_serves() -> None:
     assert verdict(moving, Status.UPDATE_FAILED).status is Status.UPDATE_FAILED
     dead = READY | {WEB: Seen(PartPhase.FAILED, fault=Failure("COMPONENT_FAILED", "it ends"), running=0)}
     assert verdict(dead, Status.UPDATE_FAILED).status is Status.UNAVAILABLE
+
+
+def test_what_is_replaced_by_its_successor_runs() -> None:
+    rolling = READY | {name: Seen(PartPhase.DIFFERENT, running=1) for name in (WEB, "service/scheduler")}
+    rolling |= {"health": Seen(PartPhase.BLOCKED)}
+    assert condition_of(rolling) == ""
+    assert condition_of(rolling | {"service/scheduler": Seen(PartPhase.MOVING)}) == "scheduler not running"

@@ -64,9 +64,9 @@ class ServiceParts:
             return Seen(PartPhase.MOVING, note="stopping")
         desired = desired_count(context, part.role)
         if (found.definition, found.desired) != (context.fact(f"definition.{part.role}"), desired):
-            return Seen(PartPhase.DIFFERENT, note="another revision or count is wanted")
+            return Seen(PartPhase.DIFFERENT, note="another revision or count is wanted", running=found.running)
         if found.security_groups != _groups(context):
-            return Seen(PartPhase.DIFFERENT, note="other security groups are wanted")
+            return Seen(PartPhase.DIFFERENT, note="other security groups are wanted", running=found.running)
         again = restarts(context, part.role, found)
         seen = Seen(PartPhase.READY, {failed_fact(part.role): str(found.failed)}, "", None, found.running, again)
         grace = wanted_grace(part.role, again)
