@@ -164,6 +164,15 @@ def wait_updated(
     raise Unavailable(f"The update of {name} has not ended after {limit:.0f} s. See: skylift env events {name}")
 
 
+def last_failure(environment: Mapping[str, Any]) -> str:
+    """Why the last update failed, one line; empty if it did not, or if the environment itself failed."""
+    error = environment.get("LastUpdate", {}).get("Error")
+    if environment["Status"] not in USABLE or not error:
+        return ""
+    first = str(error["ErrorMessage"]).splitlines()[:1]
+    return f"the last update failed, and was undone. {error['ErrorCode']}: {''.join(first)}"
+
+
 def update_failure(environment: dict[str, Any]) -> str:
     """Why the last update failed, and what the environment is now."""
     error = environment["LastUpdate"].get("Error", {})

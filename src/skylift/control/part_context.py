@@ -22,6 +22,7 @@ class PartContext:
         facts: what earlier passes have recorded, by ``part.fact`` name. Never a secret.
         leaving: the environment is being deleted: ``observe`` asks what is left of it.
         served: Spec and facts from before the update under way; None if there is none.
+        generation: counts what was asked for; what failed for one may be tried again for the next.
     """
 
     spec: Spec
@@ -30,6 +31,7 @@ class PartContext:
     facts: Mapping[str, str] = field(default_factory=dict)
     leaving: bool = False
     served: tuple[Spec, Mapping[str, str]] | None = None
+    generation: int = 1
 
     def fact(self, name: str) -> str:
         """A fact; empty when it is not known yet."""

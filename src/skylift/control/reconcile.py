@@ -184,7 +184,7 @@ class Reconciler:
     def context(self, row: Row, leaving: bool = False) -> PartContext:
         """An environment as its parts see it."""
         served = (row.served.spec, row.served.facts) if row.served else None
-        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving, served)
+        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving, served, row.generation)
 
     def has_looked(self, name: str) -> bool:
         """Whether an environment has been observed since this process began."""

@@ -141,6 +141,7 @@ def test_broken_requirements_touch_nothing_and_say_the_resolvers_line(stack: Sta
     found = stack.client("mwaa").get_environment(Name=NAME)["Environment"]
     assert (found["Status"], found["RequirementsS3ObjectVersion"]) == ("UPDATE_FAILED", before)
     assert found["LastUpdate"]["Error"]["ErrorCode"] == "REQUIREMENTS_FAILED"
+    assert "the last update failed, and was undone. REQUIREMENTS_FAILED: line 2" in stack.must("status")
 
 
 def test_a_dag_that_would_no_longer_parse_stops_an_update(stack: Stack, project: Path) -> None:

@@ -96,6 +96,13 @@ LAYERED = context(
 
 
 class TestLayer:
+    def test_tries_are_counted_for_each_layer_and_begin_anew_with_each_wish(self) -> None:
+        tired = knowing(LAYERED, {"layer.building": "another", "layer.tries": "9"})
+        assert self.parts.put(tired, self.part)["layer.tries"] == "1"
+        self.parts.put(replace(tired, generation=2), self.part)
+        tokens = [run["clientToken"] for run in self.world.runs]
+        assert len(set(tokens)) == 2, "ECS would answer with the task that failed"
+
     def setup_method(self) -> None:
         self.world = World()
         self.parts = LayerParts(self.world, Once(self.world, self.world))  # type: ignore[arg-type]

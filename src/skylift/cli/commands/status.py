@@ -81,6 +81,7 @@ def _environments(here: Connection) -> list[dict[str, Any]]:
                     "project": str(project.project.folder) if project else "",
                     "not_applied": files,
                     "notice": as_typed(notice),
+                    "last_update": environments.last_failure(one),
                 }
             )
     return found
@@ -104,6 +105,8 @@ def _print(shown: dict[str, Any]) -> None:
             f"environment {one['name']}: {one['status']}{condition}, {one['url'] or 'no address yet'}{project}",
             markup=False,
         )
+        if one["last_update"]:
+            console.print(f"  ! {one['last_update']}", markup=False)
         if one["notice"]:
             console.print(f"  ! {one['notice']}", markup=False)
     for one in shown["faults"]:

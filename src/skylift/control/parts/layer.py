@@ -55,8 +55,10 @@ class LayerParts:
         environment = {setting.env: context.fact(f"source.{key}") for key, setting in INPUTS.items()}
         environment[containers.LAYER_TARGET.env] = s3_url(context.settings.bucket, _folder(context, name))
         definition = context.fact(f"definition.{Command.BUILD_LAYER}")
-        tries = str(_tries(context) + 1)
-        arn = self._once.start(context, definition, context.token("layer", name, tries), environment)
+        tries = str(_tries(context, name) + 1)
+        arn = self._once.start(
+            context, definition, context.token("layer", name, str(context.generation), tries), environment
+        )
         return {"layer.builder": arn, "layer.building": name, "layer.tries": tries}
 
     def remove(self, context: PartContext, part: Part) -> None:
@@ -82,7 +84,7 @@ class LayerParts:
             return Seen(PartPhase.READY, {"layer.digest": name, "layer.url": _archive(context, name, result)})
         if builder is None:
             return Seen(PartPhase.ABSENT)
-        if (exit_code(builder) == TEMPORARY or interrupted(builder)) and _tries(context) < MOST_TRIES:
+        if (exit_code(builder) == TEMPORARY or interrupted(builder)) and _tries(context, name) < MOST_TRIES:
             return Seen(PartPhase.ABSENT, note="trying again")
         return Seen(PartPhase.FAILED, fault=self._fault(context, builder, result))
 
@@ -91,8 +93,8 @@ class LayerParts:
             reason = context.hide(str(result.get("reason", "")))
             return Failure(str(result.get("code") or LayerFault.REQUIREMENTS_FAILED), reason)
         what = "The container that installs requirements and plugins ended without a result"
-        if _tries(context) > 1:
-            what += f" ({_tries(context)} tries)"
+        if (tries := _tries(context, layer_digest(context))) > 1:
+            what += f" ({tries} tries)"
         return self._once.fault(context, builder, Command.BUILD_LAYER, CODE, what)
 
 
@@ -106,8 +108,8 @@ def _folder(context: PartContext, name: str) -> str:
     return f"layers/{context.spec.name}/{name}"
 
 
-def _tries(context: PartContext) -> int:
-    return int(context.fact("layer.tries") or 0)
+def _tries(context: PartContext, name: str) -> int:
+    return int(context.fact("layer.tries") or 0) if context.fact("layer.building") == name else 0
 
 
 def _archive(context: PartContext, name: str, result: Mapping[str, Any]) -> str:

@@ -52,7 +52,9 @@ class ProofParts:
         }
         tries = str(_tries(context, name) + 1)
         definition = context.fact(f"definition.{Command.PROVE}")
-        arn = self._once.start(context, definition, context.token("proof", name, tries), environment)
+        arn = self._once.start(
+            context, definition, context.token("proof", name, str(context.generation), tries), environment
+        )
         return {"proof.runner": arn, "proof.running": name, "proof.tries": tries}
 
     def remove(self, context: PartContext, part: Part) -> None:
