@@ -29,6 +29,13 @@ resource "aws_s3_object" "startup" {
   content = "export FROM_STARTUP=yes"
 }
 """
+REQUIREMENTS = """
+resource "aws_s3_object" "requirements" {
+  bucket  = aws_s3_bucket.dags.bucket
+  key     = "requirements.txt"
+  content = "nosuchpackage-xyz==9.9"
+}
+"""
 UNUSUAL = """
 resource "aws_mwaa_environment" "main" {
   dag_s3_path                     = "dags/"
@@ -83,9 +90,28 @@ def test_mwaa_environment(cloud_round: Future[None], stack: Stack, tmp_path: Pat
     assert found["DagS3Path"] == "dags/"
     airflow = stack.airflow("terraform")
     wait_for(lambda: set(airflow.dags()) == {"hello"}, 120)
+    _updates(stack, made)
     made.destroy()
     assert "terraform" not in stack.client("mwaa").list_environments()["Environments"]
     assert "terraform-airflow" not in [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]
+
+
+def _updates(stack: Stack, made: Terraform) -> None:
+    changed = UNUSUAL.replace("max_workers                     = 3", "max_workers                     = 4")
+    changed = changed.replace("TUE:03:30", "WED:04:00").replace('"ERROR"', '"WARNING"')
+    changed = changed.replace("  startup_script_s3_path          = aws_s3_object.startup.key\n", "")
+    (made.folder / "unusual_override.tf").write_text(changed)
+    made.apply()
+    found = stack.client("mwaa").get_environment(Name="terraform")["Environment"]
+    assert (found["MaxWorkers"], found["WeeklyMaintenanceWindowStart"]) == (4, "WED:04:00")
+    assert found["LoggingConfiguration"]["WebserverLogs"]["LogLevel"] == "WARNING"
+    assert "StartupScriptS3Path" not in found
+    (made.folder / "requirements.tf").write_text(REQUIREMENTS)
+    needs = "  requirements_s3_path            = aws_s3_object.requirements.key\n  kms_key "
+    (made.folder / "unusual_override.tf").write_text(changed.replace("  kms_key ", needs))
+    done = made.run("apply", "-auto-approve", "-no-color", "-input=false")
+    assert done.returncode != 0
+    assert "REQUIREMENTS_FAILED: line 1: nosuchpackage-xyz==9.9: No solution found" in " ".join(done.stderr.split())
 
 
 def test_ecs_batch_and_s3(cloud_round: Future[None]) -> None:
