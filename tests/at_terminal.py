@@ -37,7 +37,15 @@ class AtTerminal:
         os.write(self._terminal, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C, as the terminal gives it to the command."""
+        """Ctrl-C, as the terminal gives it to the command.
+
+        A person sees a question and then presses it: the command waits by then. A signal in the microseconds between
+        Python's last look at signals and its read of the terminal is not noticed before the next key.
+        """
+        deadline, asleep = time.monotonic() + 30, 0
+        while asleep < 5 and time.monotonic() < deadline:
+            asleep = asleep + 1 if _sleeps(self._process.pid) else 0
+            time.sleep(0.02)
         self._process.send_signal(signal.SIGINT)
 
     def end(self, seconds: float = 300) -> int:
@@ -84,3 +92,8 @@ def at_terminal(program: Path, *words: str, environ: Mapping[str, str]) -> Itera
             process.kill()
         process.wait()
         os.close(terminal)
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether a process waits for something (state S of proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
