@@ -157,7 +157,7 @@ def test_down_after_a_kill_ends_what_was_left(own: Stack) -> None:
     os.kill(pid, signal.SIGKILL)
     until(lambda: gone(pid))
     assert "leftovers: processes of an earlier run" in own.run("doctor").stdout
-    assert "had left is ended" in own.run("down").stderr
+    assert "ended the processes of a killed server" in own.run("down").stderr
     assert "leftovers: no process" in own.run("doctor").stdout
     own.must("up")
 

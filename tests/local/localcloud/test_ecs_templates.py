@@ -34,13 +34,13 @@ def test_containers_with_the_same_configuration_share_a_template(tmp_path: Path)
             first, *others = await asyncio.gather(*(maker(place, MINE=str(n)) for n in range(3)))
             assert first != 0
             assert set(others) == {first}
-            second = await maker(place, AIRFLOW__CORE__PARALLELISM="1")
+            second = await maker(place, AIRFLOW__CORE__DEFAULT_TIMEZONE="1")
             assert second not in {0, first}
             assert await maker(place, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG") == first
             # No room for a third, unless it is asked for again: then the one that was used least lately goes.
-            assert await maker(place, AIRFLOW__CORE__PARALLELISM="2") == 0
+            assert await maker(place, AIRFLOW__CORE__DEFAULT_TIMEZONE="2") == 0
             assert lives(second)
-            third = await maker(place, AIRFLOW__CORE__PARALLELISM="2")
+            third = await maker(place, AIRFLOW__CORE__DEFAULT_TIMEZONE="2")
             assert third not in {0, first, second}
             assert not lives(second)
             assert await maker(place) == first

@@ -75,6 +75,8 @@ def test_a_connection_that_is_not_there_stops_the_start_with_one_line_that_names
 def test_a_connection_that_is_wrong_stops_the_start_with_one_line_that_names_it(
     monkeypatch: pytest.MonkeyPatch, text: str, team: str | None, said: str
 ) -> None:
+    if team and "team_name" not in inspect.signature(Connection.get_connection_from_secrets).parameters:
+        pytest.skip("Airflow 3.1 has no connections of teams")
     monkeypatch.setenv("AIRFLOW_CONN_ODD", text)
     with pytest.raises(Refused) as refused:
         session_of("odd", "us-east-1", team=team)

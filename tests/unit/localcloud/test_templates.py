@@ -18,7 +18,12 @@ from skylift.runtime import run_python as acting
 from skylift.runtime.components import Component
 
 pytestmark = pytest.mark.unit
-AIRFLOW = {"AIRFLOW__CORE__EXECUTOR": "x", "AIRFLOW__CORE__PARALLELISM": "4", "PYTHONPATH": "/a", "LANG": "C.UTF-8"}
+AIRFLOW = {
+    "AIRFLOW__CORE__EXECUTOR": "x",
+    "AIRFLOW__CORE__DEFAULT_TIMEZONE": "4",
+    "PYTHONPATH": "/a",
+    "LANG": "C.UTF-8",
+}
 
 
 def launch(program: str = "/image/bin/python", module: str = "m", **environment: str) -> Launch:
@@ -36,7 +41,7 @@ def test_containers_that_differ_in_this_share_a_template(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "AIRFLOW__CORE__PARALLELISM",
+        "AIRFLOW__CORE__DEFAULT_TIMEZONE",
         "AIRFLOW_CONFIG",
         "PYTHONPATH",
         "PYTHONHASHSEED",

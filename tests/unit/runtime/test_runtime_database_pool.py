@@ -84,4 +84,4 @@ def test_a_pool_that_keeps_nothing(tmp_path: Path) -> None:
 def test_only_an_api_server_has_it() -> None:
     assert tend_soon(["scheduler"]) is None
     assert tend_soon([]) is None
-    assert airflow_config.opinions_of(context(), Command.SCHEDULER) == {}
+    assert airflow_config.opinions_of(context(), Command.DAG_PROCESSOR) == {}
