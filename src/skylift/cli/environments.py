@@ -173,6 +173,12 @@ def last_failure(environment: Mapping[str, Any]) -> str:
     return f"the last update failed, and was undone. {error['ErrorCode']}: {''.join(first)}"
 
 
+def state_text(environment: Mapping[str, Any]) -> str:
+    """One line on an environment that serves: its status, and what failed if its last update did."""
+    failed = last_failure(environment)
+    return f"environment {environment['Name']} is {environment['Status']}" + (f": {failed}" if failed else "")
+
+
 def update_failure(environment: dict[str, Any]) -> str:
     """Why the last update failed, and what the environment is now."""
     error = environment["LastUpdate"].get("Error", {})

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -207,3 +208,28 @@ def test_the_table_names_each_service_once() -> None:
     assert len([line for line in rows if line.startswith("| ")]) == len(TABLE) + 1
     assert any(row.startswith("| emr-serverless | moto | answers | nothing | no job runs") for row in rows)
     assert (Path(__file__).parents[3] / "docs" / "services.md").read_text() == page(), "make docs"
+
+
+def test_filter_log_events_by_the_prefix_of_streams(rest: Rest) -> None:
+    logs, now = rest.client("logs"), int(datetime.now(UTC).timestamp() * 1000)
+    logs.create_log_group(logGroupName="prefixed")
+    for stream in ("task/a/1", "task/a/2", "task/b/1"):
+        logs.create_log_stream(logGroupName="prefixed", logStreamName=stream)
+        event = {"timestamp": now, "message": stream}
+        logs.put_log_events(logGroupName="prefixed", logStreamName=stream, logEvents=[event])
+
+    def found(**request: Any) -> list[str]:
+        answer = logs.filter_log_events(logGroupName="prefixed", **request)
+        return sorted(event["message"] for event in answer["events"])
+
+    assert found(logStreamNamePrefix="task/a/") == ["task/a/1", "task/a/2"]
+    assert found(logStreamNamePrefix="task/a/2", filterPattern="task") == ["task/a/2"]
+    assert found(logStreamNamePrefix="nobody/") == []
+    assert found(logStreamNames=["task/b/1"]) == ["task/b/1"]
+    assert len(found()) == 3
+    with pytest.raises(ClientError) as caught:
+        found(logStreamNamePrefix="task/", logStreamNames=["task/b/1"])
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterException"
+    with pytest.raises(ClientError) as caught:
+        logs.filter_log_events(logGroupName="nowhere", logStreamNamePrefix="x")
+    assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"

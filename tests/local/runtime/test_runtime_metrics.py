@@ -163,3 +163,17 @@ def test_the_newest_value_of_each_metric_is_found(aws: dict[str, str]) -> None:
         assert cloudwatch.newest(wanted[:1], now - timedelta(minutes=1)) == [None]
         many = [Series("Newest", "A", {"Of": f"number {number}"}) for number in range(501)]
         assert cloudwatch.newest([*many, wanted[0]], now - timedelta(minutes=10))[-1] == found
+
+
+def test_neither_an_airflow_command_nor_a_task_s_log_tells_of_the_client(aws: dict[str, str], tmp_path: Path) -> None:
+    script = """
+import logging
+logging.basicConfig(level=logging.INFO, force=True)
+from airflow.observability.metrics import statsd_logger
+from airflow.sdk.observability.metrics import statsd_logger as in_task
+logging.getLogger("somebody").info("is heard")
+statsd_logger.get_statsd_logger(), in_task.get_statsd_logger()
+"""
+    said = run(aws, tmp_path, "quiet", script)
+    assert "is heard" in said
+    assert "StatsD client" not in said

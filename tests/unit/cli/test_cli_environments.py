@@ -15,6 +15,7 @@ from skylift.cli.environments import (
     creation,
     outdated,
     refuse_existing,
+    state_text,
     wait_available,
     wait_healthy,
     web_url,
@@ -160,3 +161,12 @@ def test_deleting_waits_until_it_is_gone() -> None:
     said: list[str] = []
     environments.delete(mwaa, "e", said.append)
     assert said == ["environment e: DELETING"]
+
+
+def test_an_environment_whose_update_failed_is_not_called_available() -> None:
+    available = {"Name": "e", "Status": "AVAILABLE", "LastUpdate": {"Status": "SUCCESS"}}
+    assert state_text(available) == "environment e is AVAILABLE"
+    error = {"ErrorCode": "REQUIREMENTS_FAILED", "ErrorMessage": "no such package\nmore"}
+    failed = {"Name": "e", "Status": "UPDATE_FAILED", "LastUpdate": {"Status": "FAILED", "Error": error}}
+    told = "the last update failed, and was undone. REQUIREMENTS_FAILED: no such package"
+    assert state_text(failed) == f"environment e is UPDATE_FAILED: {told}"

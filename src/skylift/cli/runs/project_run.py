@@ -76,7 +76,7 @@ def bring_up(
             environments.create(mwaa, environments.creation(project, base, options))
         ready = environments.wait_available(mwaa, project.name, stages.now, here.progress, here.looked_at)
         wait_for_airflow(here, ready, stages)
-    stages.done(f"environment {project.name} is AVAILABLE")
+    stages.done(environments.state_text(ready))
     files = not_applied(s3, project, ready)
     if files and buckets.applies(here.home, project):
         stages.now(f"{', '.join(files)} changed: updating the environment")
@@ -118,7 +118,7 @@ def wait_for_all(here: Connection, stages: Stages) -> None:
         if found is not None and found["Status"] not in {"CREATING", "CREATE_FAILED", "DELETING"}:
             found = environments.wait_available(mwaa, name, stages.now, here.progress, here.looked_at)
             wait_for_airflow(here, found, stages)
-            stages.done(f"environment {name} is AVAILABLE: {environments.web_url(found)}")
+            stages.done(f"{environments.state_text(found)}; its UI: {environments.web_url(found)}")
 
 
 def run_project_dag(

@@ -30,6 +30,7 @@ from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage, Damaged
 from skylift.localcloud.emulators.logs.journal import Change, JournalTime, replay
 from skylift.localcloud.emulators.logs.keeping import LogKeeping
+from skylift.localcloud.emulators.logs.prefixes import heed_prefixes
 from skylift.localcloud.emulators.logs.sizes import count_once
 from skylift.localcloud.emulators.long_polls import LongPolls
 from skylift.localcloud.emulators.metric_store import MetricStore, keep_metrics, keep_none
@@ -96,6 +97,7 @@ class Ministack:
             time.time,
         )
         count_once(self.service(LOGS))
+        heed_prefixes(self.service(LOGS))
         self._polls = LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
         self._watch = ChangeWatch(
             self._server, self._responses, self._states, self._saver, self._keeping, self._log_time

@@ -31,6 +31,17 @@ Put = Callable[[str, Sequence[Mapping[str, Any]]], None]
 REGULAR = frozenset({Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER})
 """Programs that live long, and so send repeatedly."""
 
+QUIET = (
+    "airflow.observability.metrics.statsd_logger",
+    "airflow.sdk.observability.metrics.statsd_logger",
+    "botocore.configprovider",
+)
+"""Loggers that tell of this client once in each process: in the output of Airflow's commands, and in the log of each
+Airflow task."""
+
+for quiet in QUIET:
+    logging.getLogger(quiet).setLevel(logging.WARNING)
+
 
 class Sender:
     """The metrics of one process.

@@ -1,1 +1,1 @@
-"""CloudWatch Logs: the journal, retention, sizes."""
+"""CloudWatch Logs: the journal, retention, sizes, what FilterLogEvents lacks."""
