@@ -68,6 +68,7 @@ class AloneCloud:
             signed_routes=self.cloud.signed_routes,
             interceptor=self.cloud.faults,
             account=account,
+            region=region,
         )
         self._web = HttpServer(self._app, listening, grace=1.0)
 

@@ -74,6 +74,7 @@ class WireApp:
             the ``Caller`` in the scope as ``skylift.caller``.
         interceptor: decides what becomes of calls that the gate has admitted.
         account: twelve digits: whose account this is.
+        region: the only one that is served.
         clock: seconds since the epoch.
     """
 
@@ -87,6 +88,7 @@ class WireApp:
         signed_routes: Mapping[str, Asgi] | None = None,
         interceptor: Interceptor | None = None,
         account: str = "000000000000",
+        region: str = "us-east-1",
         clock: Clock = time.time,
     ) -> None:
         self._services: dict[str, ServiceEntry] = {}
@@ -94,7 +96,7 @@ class WireApp:
             if service.signing_name in self._services:
                 raise Broken(f"two providers sign as {service.signing_name}")
             self._services[service.signing_name] = service
-        self._authenticator = Authenticator(keyring, account, clock)
+        self._authenticator = Authenticator(keyring, account, region, clock)
         self._fallback = fallback
         self._interceptor = interceptor
         self._routes = _longest_first(routes or {})

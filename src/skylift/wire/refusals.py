@@ -36,6 +36,7 @@ class SignatureFault(Enum):
     SKEWED = auto()
     EXPIRED_URL = auto()
     HEADER_NOT_SIGNED = auto()
+    WRONG_REGION = auto()
     WRONG_BODY = auto()
     TOO_LONG = auto()
     BROKEN = auto()
@@ -98,6 +99,11 @@ _WORDS: dict[SignatureFault, dict[Dialect, tuple[str, int, str]]] = {
             "There were headers present in the request which were not signed: ",
         ),
         Dialect.S3: ("AccessDenied", 403, "There were headers present in the request which were not signed: "),
+    },
+    SignatureFault.WRONG_REGION: {
+        Dialect.JSON: ("InvalidSignatureException", 403, "Credential should be scoped to a valid region. "),
+        Dialect.QUERY: ("SignatureDoesNotMatch", 403, "Credential should be scoped to a valid region. "),
+        Dialect.S3: ("AuthorizationHeaderMalformed", 400, "The authorization header is malformed; "),
     },
     SignatureFault.WRONG_BODY: {
         Dialect.JSON: ("InvalidSignatureException", 403, _MISMATCH),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).parents[3]
 SKYLIFT = Path(sys.executable).with_name("skylift")
@@ -54,6 +55,14 @@ class Alone:
         return self.process.returncode
 
 
+def _keys(alone: Alone) -> dict[str, str]:
+    """Arguments for boto3's clients, from ``skylift shellenv``."""
+    command = f'eval "$({SKYLIFT} shellenv)"; {sys.executable} -c "{_PRINT_KEYS}"'
+    done = subprocess.run(["bash", "-c", command], env=alone.environ, text=True, capture_output=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Alone]:
     started = Alone(tmp_path / "home", "--home", str(tmp_path / "home"))
@@ -67,6 +76,24 @@ def test_health_tells_no_more_than_it_must_and_the_rest_is_signed(alone: Alone) 
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{alone.url}/_skylift/faults")
     assert refused.value.code == 403
+
+
+def test_clients_of_another_region_are_told_which_one_to_use(alone: Alone) -> None:
+    keys = _keys(alone)
+    calls = {
+        "ecs": "list_clusters",
+        "sqs": "list_queues",
+        "iam": "list_roles",
+        "s3": "list_buckets",
+        "sts": "get_caller_identity",
+    }
+    for service, operation in calls.items():
+        getattr(boto3.client(service, region_name="us-east-1", **keys), operation)()
+        with pytest.raises(ClientError, match="set AWS_REGION=us-east-1"):
+            getattr(boto3.client(service, region_name="eu-west-1", **keys), operation)()
+    emulators = {**keys, "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    with pytest.raises(ClientError, match="skylift shellenv"):
+        boto3.client("ecs", region_name="us-east-1", **emulators).list_clusters()
 
 
 def test_faults_from_the_command_line(alone: Alone) -> None:
@@ -90,18 +117,7 @@ def test_faults_from_the_command_line(alone: Alone) -> None:
 def test_a_named_image_starts_without_a_restart(alone: Alone, tmp_path: Path) -> None:
     alone.must("image", "add", "my/app:1", sys.prefix, "--env", "GREETING=hello")
     assert alone.must("image", "list") == f"my/app:1\t{sys.prefix}\n"
-    ecs, keys = (
-        None,
-        json.loads(
-            subprocess.run(
-                ["bash", "-c", f'eval "$({SKYLIFT} shellenv)"; {sys.executable} -c "{_PRINT_KEYS}"'],
-                env=alone.environ,
-                text=True,
-                capture_output=True,
-                check=True,
-            ).stdout
-        ),
-    )
+    keys = _keys(alone)
     ecs = boto3.client("ecs", region_name="us-east-1", **keys)
     ecs.create_cluster(clusterName="default")
     code = "import os, sys; sys.exit(os.environ['GREETING'] != 'hello')"

@@ -22,6 +22,7 @@ from skylift.wire.signing.signature import Incomplete, is_signed_by, read_claim
 pytestmark = pytest.mark.unit
 
 EMPTY = hashlib.sha256(b"").hexdigest()
+ACCOUNT, REGION = "000000000000", "us-east-1"
 ADMIN = "arn:aws:iam::000000000000:user/admin"
 S3_KEY, S3_SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SUITE_SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -151,17 +152,22 @@ SESSION = Key("ASIAEXAMPLE", "another secret", ADMIN, session_token="a/token+wit
 
 
 def signed(
-    signer: str = "header", service: str = "ecs", url: str = "http://h/", key: Key = KEY, **more: object
+    signer: str = "header",
+    service: str = "ecs",
+    url: str = "http://h/",
+    key: Key = KEY,
+    region: str = "us-east-1",
+    **more: object,
 ) -> Head:
     """A request signed by botocore, as we receive it."""
     body = more.get("body", b"")
     request = AWSRequest("POST" if body else "GET", url, headers=dict(more.get("headers", {})), data=body)  # type: ignore[call-overload]
     credentials = Credentials(key.access_key, key.secret, key.session_token or None)
     if signer == "header":
-        (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, "eu-west-1").add_auth(request)
+        (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, region).add_auth(request)
     elif signer == "url":
         kind = S3SigV4QueryAuth if service == "s3" else SigV4QueryAuth
-        kind(credentials, service, "eu-west-1", expires=600).add_auth(request)
+        kind(credentials, service, region, expires=600).add_auth(request)
     else:
         HmacV1QueryAuth(credentials, 600).add_auth(request)
     parts = urlsplit(request.url)
@@ -173,7 +179,7 @@ def authenticator(head: Head, later: float = 0.0) -> Authenticator:
     claim = read_claim(head)
     expires = next((piece for piece in head.query.split("&") if piece.startswith("Expires=")), "Expires=0")
     start = claim.signed_at if claim else float(expires.removeprefix("Expires=")) - 600
-    return Authenticator(StaticKeys([KEY, SESSION]), "000000000000", ManualClock(start + later))
+    return Authenticator(StaticKeys([KEY, SESSION]), ACCOUNT, REGION, ManualClock(start + later))
 
 
 GOOD = {
@@ -273,7 +279,7 @@ def test_refused_in_the_services_own_words(head: Head, later: float, code: str, 
         read_claim(head)
         keeper = authenticator(head, later)
     except Incomplete:  # the signature cannot be read, so there is no time in it to set the clock by
-        keeper = Authenticator(StaticKeys([KEY]), "000000000000", ManualClock())
+        keeper = Authenticator(StaticKeys([KEY]), ACCOUNT, REGION, ManualClock())
     with pytest.raises(AwsError) as refused:
         keeper.admit(head, lambda head: dialect_of(head, None)).prove(digest)
     assert (refused.value.code, refused.value.status) == (code, status)
@@ -298,9 +304,9 @@ def test_an_expired_session_is_refused() -> None:
     claim = read_claim(head)
     assert claim is not None
     keys = StaticKeys([replace(SESSION, expires=claim.signed_at + 60)])
-    Authenticator(keys, "000000000000", ManualClock(claim.signed_at + 59)).admit(head, lambda _: Dialect.JSON)
+    Authenticator(keys, ACCOUNT, REGION, ManualClock(claim.signed_at + 59)).admit(head, lambda _: Dialect.JSON)
     with pytest.raises(AwsError, match="ExpiredTokenException"):
-        Authenticator(keys, "000000000000", ManualClock(claim.signed_at + 61)).admit(head, lambda _: Dialect.JSON)
+        Authenticator(keys, ACCOUNT, REGION, ManualClock(claim.signed_at + 61)).admit(head, lambda _: Dialect.JSON)
 
 
 class S3Word(S3SigV4Auth):
@@ -319,3 +325,35 @@ def test_s3_may_sign_no_payload_or_a_stream() -> None:
         signed_request = authenticator(head).admit(head, lambda _: Dialect.S3)
         assert signed_request.proven
         assert signed_request.digest is None
+
+
+@pytest.mark.parametrize(
+    ("head", "code", "begin"),
+    [
+        (signed(region="eu-west-1", **JSON), "InvalidSignatureException", "Credential should be scoped"),
+        (signed(region="eu-west-1", **FORM), "SignatureDoesNotMatch", "Credential should be scoped"),
+        (
+            signed(service="s3", region="eu-west-1"),
+            "AuthorizationHeaderMalformed",
+            "The authorization header is malformed; the region 'eu-west-1' is wrong; expecting 'us-east-1'. ",
+        ),
+        (signed("url", "s3", region="eu-west-1"), "AuthorizationHeaderMalformed", "The authorization header is malf"),
+        (signed("url", "sts", "http://h/?Action=A", region="eu-west-1"), "SignatureDoesNotMatch", "Credential should"),
+    ],
+    ids=["json", "query", "s3", "s3 url", "query url"],
+)
+def test_another_region_is_refused_and_told_which_one_to_use(head: Head, code: str, begin: str) -> None:
+    with pytest.raises(AwsError) as refused:
+        authenticator(head).admit(head, lambda _: Dialect.JSON)
+    assert refused.value.code == code
+    assert refused.value.message.startswith(begin)
+    assert "set AWS_REGION=us-east-1" in refused.value.message
+
+
+def test_other_emulators_keys_are_told_how_to_get_one_that_works() -> None:
+    for name, hinted in (("test", True), ("TESTING", True), ("AKIDUNKNOWN", False)):
+        head = signed(key=replace(UNKNOWN, access_key=name), **JSON)
+        with pytest.raises(AwsError) as refused:
+            authenticator(head).admit(head, lambda _: Dialect.JSON)
+        assert refused.value.code == "UnrecognizedClientException"
+        assert ("skylift shellenv" in refused.value.message) == hinted

@@ -102,6 +102,7 @@ class Server:
             signed_routes={**self._cloud.signed_routes, **self._control.signed_routes, IMAGE: self._image},
             interceptor=self._cloud.faults,
             account=ACCOUNT,
+            region=REGION,
             clock=time.time,
         )
 

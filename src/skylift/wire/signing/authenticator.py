@@ -29,6 +29,13 @@ from skylift.wire.signing.signature import (
     unsigned_headers,
 )
 
+EMULATOR_KEYS = frozenset(
+    {"test", "testing", "mock", "mock_access_key", "dummy", "foo", "fake", "local", "000000000000"}
+)
+"""Access keys that other emulators and their examples use."""
+
+HINT = ' The key "{}" is not accepted here. This sets one that is: eval "$(skylift shellenv)"'
+
 SKEW_SECONDS = 15 * 60
 """How far a signature's time may be from ours."""
 
@@ -76,11 +83,18 @@ class SignedRequest:
 
 
 class Authenticator:
-    """Checks signatures."""
+    """Checks signatures.
 
-    def __init__(self, keyring: Keyring, account: str, clock: Clock) -> None:
+    Args:
+        region: the only one that is served. With several, a resource made in one is missing in the other, as on AWS,
+            and here that is nearly always a client that was not told.
+
+    """
+
+    def __init__(self, keyring: Keyring, account: str, region: str, clock: Clock) -> None:
         self._keyring = keyring
         self._account = account
+        self._region = region
         self._clock = clock
 
     def admit(self, head: Head, dialect_without: Callable[[Head], Dialect]) -> SignedRequest:
@@ -106,6 +120,8 @@ class Authenticator:
             raise refusal(SignatureFault.INCOMPLETE, dialect, str(error)) from None
         key = self._key(claim.access_key, claim.session_token, dialect)
         self._look_at_clock(claim, dialect)
+        if claim.region != self._region:
+            raise refusal(SignatureFault.WRONG_REGION, dialect, _wrong_region(claim.region, self._region, dialect))
         if missing := unsigned_headers(claim, head):
             raise refusal(SignatureFault.HEADER_NOT_SIGNED, dialect, ", ".join(missing))
         if word is not None and not is_signed_by(key.secret, claim, head, word):
@@ -129,7 +145,8 @@ class Authenticator:
     def _key(self, access_key: str, session_token: str, dialect: Dialect) -> Key:
         key = self._keyring.find(access_key, session_token)
         if key is None:
-            raise refusal(SignatureFault.UNKNOWN_KEY, dialect)
+            hint = HINT.format(access_key) if access_key.lower() in EMULATOR_KEYS else ""
+            raise refusal(SignatureFault.UNKNOWN_KEY, dialect, hint)
         if key.expires is not None and key.expires <= self._clock():
             raise refusal(SignatureFault.EXPIRED_KEY, dialect)
         return key
@@ -157,6 +174,13 @@ def dialect_of(head: Head, service: str | None) -> Dialect:
     if service in {"route53", "cloudfront"}:
         return Dialect.QUERY  # their rest-xml errors have Query's form
     return Dialect.S3 if service is None else Dialect.JSON
+
+
+def _wrong_region(asked: str, served: str, dialect: Dialect) -> str:
+    """S3's words begin as AWS's, because SDKs read the region from them."""
+    asked = asked[:64]
+    begin = f"the region '{asked}' is wrong; expecting '{served}'. " if dialect is Dialect.S3 else ""
+    return f"{begin}Only {served} is served here, not '{asked}': set AWS_REGION={served}, as skylift shellenv does."
 
 
 def _stamp(seconds: float) -> str:
