@@ -253,6 +253,14 @@ def test_resources_with_wildcards_and_variables(text: str, resource: str, fits: 
     assert judge(MATEO, "s3:GetObject", resource, allow("s3:GetObject", text)).allowed is fits
 
 
+def test_of_an_unknown_resource_only_the_action_is_judged() -> None:
+    one = allow("s3:GetObject", OBJECT)
+    assert judge(MATEO, "s3:GetObject", "", one).allowed
+    assert not judge(MATEO, "s3:PutObject", "", one).allowed
+    assert judge(MATEO, "s3:GetObject", "", one, deny("s3:*", f"{BUCKET}/secret/*")).allowed
+    assert not judge(MATEO, "s3:GetObject", "", one, deny("s3:*")).allowed
+
+
 def test_a_variables_value_is_no_wildcard() -> None:
     star = Principal(MATEO.kind, MATEO.arn, HERE, f"arn:aws:iam::{HERE}:user/*")
     mine = allow("s3:GetObject", "arn:aws:s3:::home/${aws:username}/*")

@@ -25,6 +25,8 @@ from skylift.core.iam.principal import Naming, Principal, PrincipalKind
 
 ANY_RESOURCE = "*"
 """The resource of actions that support none."""
+UNKNOWN_RESOURCE = ""
+"""Only the action is judged: an ``Allow`` holds whatever it names, a ``Deny`` only if it names everything."""
 _ACCOUNT_PART, _ARN_PARTS = 4, 6
 
 
@@ -42,7 +44,7 @@ class AccessRequest:
 
     Attributes:
         action: e.g. ``ecs:RunTask``.
-        resource: an ARN, or ``*`` for an action that supports none.
+        resource: an ARN; ``*`` for an action that supports none; ``UNKNOWN_RESOURCE``.
         context: further keys, in any case, e.g. ``{"ecs:cluster": "arn:..."}``. Keys about the caller and
             ``aws:ResourceAccount`` are added.
         owner: account of the resource, where its ARN does not say it (S3's).
@@ -111,7 +113,7 @@ class AccessDecision:
         """The text of AWS's AccessDenied errors."""
         asked = self.request
         whom = f"User: {asked.principal.arn}" if asked.principal.arn else "User: anonymous"
-        where = "" if asked.resource == ANY_RESOURCE else f" on resource: {asked.resource}"
+        where = "" if asked.resource in {ANY_RESOURCE, UNKNOWN_RESOURCE} else f" on resource: {asked.resource}"
         text = f"{whom} is not authorized to perform: {asked.action}{where}"
         if self.outcome is AccessOutcome.EXPLICIT_DENY:
             return f"{text} with an explicit deny in {_with_article(self.kind)}"

@@ -68,12 +68,19 @@ class PolicyStatement:
     conditions: tuple[Condition, ...]
 
     def applies(self, action: str, resource: str, context: Context) -> bool:
-        """Whether it is about such a request, whoever makes it."""
+        """Whether it is about such a request, whoever makes it. Of an unknown resource (""), an Allow holds whatever
+        it names, and a Deny only if it names everything."""
         return (
             self.actions.covers(action, context)
-            and (self.resources is None or self.resources.covers(resource, context))
+            and (self.resources is None or self._covers(self.resources, resource, context))
             and all(one.holds(context) for one in self.conditions)
         )
+
+    def _covers(self, resources: Listing, resource: str, context: Context) -> bool:
+        if resource:
+            return resources.covers(resource, context)
+        everything = not resources.excluding and any(one.text == "*" for one in resources.patterns)
+        return self.allows or everything
 
     def __str__(self) -> str:
         return self.sid or f"statement {self.number}"
