@@ -1,7 +1,8 @@
 """The ``Condition`` element of IAM policies: every operator, ``...IfExists``, ``ForAllValues:``, ``ForAnyValue:`` and
 ``Null``.
 
-The rules for keys that a request does not have: a condition fails, unless its operator is negated (``StringNotEquals``),
+The rules for keys that a request does not have: a condition fails, unless its operator is negated
+(``StringNotEquals``),
 ends in ``IfExists``, or begins with ``ForAllValues:``.
 """
 
