@@ -18,6 +18,7 @@ from skylift.control.part_context import PartContext
 from skylift.control.parts.layer import layer_digest
 from skylift.control.parts.proof import proof_digest
 from skylift.control.parts.service import desired_count
+from skylift.core.containers import Command
 from skylift.core.environment import LogModule, S3Object, Spec
 
 NEW = "(new)"
@@ -165,7 +166,9 @@ def _swap(now: PartContext, then: PartContext, each: Mapping[str, PartContext]) 
         count, old = desired_count(then, role), desired_count(now, role)
         part = f"service/{role}"
         if why := _differing(now, then, each, role):
-            what = f"{count} new beside the old, which stop once the new are healthy"
+            # Only a load balancer tells ECS more of a container than that it runs.
+            well = "answer" if role == Command.API_SERVER else "run"
+            what = f"{count} new beside the old, which stop once the new {well}"
             steps.append(PlannedStep(part, StepEffect.RESTART, what, why))
         elif count != old:
             why = tuple(member for member, one in each.items() if desired_count(one, role) != old)
