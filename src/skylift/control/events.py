@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from skylift.control.judge import SERVING
+from skylift.control.update_plan import StepEffect, UpdatePlan
 from skylift.core.environment import Status
 
 MOST_EVENTS = 1000
@@ -61,6 +62,18 @@ def of_status(before: Status, after: Status, source: str, reason: str, notes: st
         Status.DELETED: "deleted",
     }
     return told.get(after, "")
+
+
+def of_plan(plan: UpdatePlan) -> str:
+    """What an update is about to do, in one line: "plan: build the layer, prove it, restart scheduler"."""
+    first = {StepEffect.BUILD: "build the layer", StepEffect.PROVE: "prove it"}
+    words = [first[step.effect] for step in plan.steps if step.effect in first]
+    for effect in (StepEffect.RESTART, StepEffect.SCALE):
+        names = [step.part.partition("/")[2] for step in plan.steps if step.effect is effect]
+        words += [f"{effect} {', '.join(names)}"] if names else []
+    if not plan.restarts:
+        words.append("restart nothing")
+    return f"plan: {', '.join(words)}"
 
 
 def of_condition(before: str, after: str) -> str:

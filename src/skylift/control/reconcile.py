@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skylift.control.blueprint import Blueprint, PartKind, blueprint, removal_blueprint
-from skylift.control.events import of_condition, of_status
+from skylift.control.events import of_condition, of_plan, of_status
 from skylift.control.judge import RULES, SERVING, StatusDecision, condition_of
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.part_context import PartContext
@@ -22,6 +22,7 @@ from skylift.control.parts.seam import World
 from skylift.control.plan import Failure, PartPhase, Seen, StepVerb
 from skylift.control.settings import ControlSettings
 from skylift.control.store import EnvironmentStore, LastUpdate, Row, Told
+from skylift.control.update_plan import plan_update
 from skylift.core.clock import Clock
 from skylift.core.environment import ENVIRONMENT_LIFE, Generation, Status
 from skylift.core.errors import SkyliftError, Unavailable
@@ -40,6 +41,9 @@ locally use the same processors on which Airflow is starting."""
 
 MAY_DIE = frozenset({PartKind.SERVICE, PartKind.HEALTH})
 """Kinds that every pass observes, because they are what users wait for."""
+
+PLAN_TOLD = "plan.told"
+"""The fact that holds for which generation the plan is among the events."""
 
 LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
@@ -216,18 +220,29 @@ class Reconciler:
             self._parts.forget_payloads(row.name)
             self._store.forget(row, self._event(row, verdict, ""))
             return
+        plan = self._plan(row, outcome)
         after = replace(
             row,
             status=verdict.status,
             last_update=last_update(row, verdict, self._clock()),
-            facts=dict(outcome.facts),
+            facts={**outcome.facts, **({PLAN_TOLD: str(row.generation)} if plan else {})},
             progress=progress(parts, outcome.seen, verdict),
             served=None if verdict.status in SERVING else row.served,
         )
         if after != row:
             changed = of_condition(str(row.progress.get("condition", "")), after.progress["condition"])
-            event = self._event(row, verdict, outcome.facts.get("proof.notes", ""), changed)
+            event = self._event(row, verdict, outcome.facts.get("proof.notes", ""), plan or changed)
             self._store.record(after, event if event[1] else None)
+
+    def _plan(self, row: Row, outcome: Outcome) -> str:
+        """What an update is about to do, once: as soon as the bucket was looked at."""
+        if row.status is not Status.UPDATING or row.facts.get(PLAN_TOLD) == str(row.generation):
+            return ""
+        if row.served is None or outcome.seen[str(PartKind.SOURCE)].phase is not PartPhase.READY:
+            return ""
+        wanted = self.context(row)
+        now = replace(wanted, spec=row.served.spec, facts=row.served.facts)
+        return of_plan(plan_update(now, replace(wanted, facts=outcome.facts)))
 
     def _event(self, row: Row, verdict: StatusDecision, notes: str, condition: str = "") -> Told:
         reason = f"{verdict.fault.code}: {verdict.fault.message}" if verdict.fault else ""

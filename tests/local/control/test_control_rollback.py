@@ -9,10 +9,12 @@ from tests.control_scenes import SETTINGS
 from tests.local.control.test_control_reconcile import Rounds, database, postgres  # noqa: F401  # fixtures
 
 from skylift.control.api.provider import update_of
+from skylift.control.events import of_plan
 from skylift.control.parts.fake import FakeParts
 from skylift.control.plan import Failure
 from skylift.control.postgres import PostgresAdmin
 from skylift.control.reconcile import Reconciler
+from skylift.control.update_plan import PlannedStep, StepEffect, UpdatePlan
 from skylift.core.environment import Status
 
 pytestmark = pytest.mark.local
@@ -51,6 +53,38 @@ def test_what_must_move_moves_after_the_proof_and_nothing_else(
     assert (row.spec.schedulers, row.served, row.created_at) == (3, None, before.created_at)
     last = row.last_update
     assert (last.status, last.source, last.replacement) == ("SUCCESS", "UpdateEnvironment", "GRACEFUL")
+
+
+def test_the_plan_is_told_once_before_anything_is_done(
+    postgres: PostgresAdmin,  # noqa: F811
+    database: str,  # noqa: F811
+) -> None:
+    rounds = available(postgres, database)
+    known = len(rounds.store.events("flight"))
+    ask(rounds, Schedulers=3, MaxWorkers=12)
+    rounds.until(Status.AVAILABLE)
+    ask(rounds, MinWorkers=2)
+    rounds.until(Status.AVAILABLE)
+    told = [event.text for event in rounds.store.events("flight")[known:]]
+    plans = [(number, text) for number, text in enumerate(told) if text.startswith("plan: ")]
+    assert plans[0] == (1, "plan: restart scheduler")
+    assert [text for _, text in plans[1:]] in ([], ["plan: restart nothing"]), "a short one may end in its first pass"
+
+
+def test_a_plan_in_one_line() -> None:
+    def step(part: str, effect: StepEffect) -> PlannedStep:
+        return PlannedStep(part, effect, "", ("RequirementsS3Path",))
+
+    first = (
+        step("layer", StepEffect.BUILD),
+        step("proof", StepEffect.PROVE),
+        step("definition/task", StepEffect.REGISTER),
+    )
+    moved = (step("service/api-server", StepEffect.RESTART), step("service/scheduler", StepEffect.RESTART))
+    plan = UpdatePlan((), (*first, *moved), (), ())
+    assert of_plan(plan) == "plan: build the layer, prove it, restart api-server, scheduler"
+    scaled = UpdatePlan((), (step("service/scheduler", StepEffect.SCALE),), (), ())
+    assert of_plan(scaled) == "plan: scale scheduler, restart nothing"
 
 
 def test_what_is_refused_before_the_swap_touches_nothing_that_serves(
