@@ -19,7 +19,7 @@ from skylift.control.settings import CONTROL_SETTINGS
 from skylift.core.containers import CONTAINER_SETTINGS
 from skylift.core.environment import ENVIRONMENT_LIFE
 from skylift.core.lifecycle import Lifecycle
-from skylift.core.settings import Setting
+from skylift.core.settings import Setting, WholeNumber
 from skylift.executors.fleet.metrics import METRICS
 from skylift.executors.fleet.metrics import PREFIX as METRICS_PREFIX
 from skylift.executors.options.batch import BATCH_SECTION, BATCH_SETTINGS
@@ -242,7 +242,8 @@ def _default(one: Setting[Any]) -> str:
     if one.required:
         return "required"
     value = ", ".join(map(str, one.default)) if isinstance(one.default, tuple | list) else one.default
-    return "" if value is None or value in ("", {}) else f"`{value}`"
+    shown = "" if value is None or value in ("", {}) else f"`{value}`"
+    return f"{shown} ({one.parse})" if isinstance(one.parse, WholeNumber) else shown
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

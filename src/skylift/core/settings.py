@@ -76,13 +76,23 @@ def flag(text: str) -> bool:
     raise ValueError("expected true or false")
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> WholeNumber:
     """A parser of whole numbers between two bounds, both included."""
+    return WholeNumber(least, most)
 
-    def parse(text: str) -> int:
+
+@dataclass(frozen=True)
+class WholeNumber:
+    """A parser of whole numbers between two bounds, both included; as text, the bounds."""
+
+    least: int
+    most: int
+
+    def __call__(self, text: str) -> int:
         number = int(text)
-        if not least <= number <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}")
+        if not self.least <= number <= self.most:
+            raise ValueError(f"expected a whole number from {self}")
         return number
 
-    return parse
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most}"
