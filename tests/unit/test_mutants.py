@@ -22,6 +22,8 @@ def work(items, lock, log):
         items.append(1)
     if items and LIMIT < 6:
         return [one for one in items if one]
+    Thread(target=work, name="watch")
+    ThreadPoolExecutor(LIMIT, "calls")
     raise ValueError("this is a sentence")
 '''
 MADE = {
@@ -36,6 +38,9 @@ MADE = {
     (12, "nothing returned", "return None"),
     (12, "condition negated", "return [one for one in items if (not (one))]"),
     (13, "statement left out", "pass"),
+    (13, "argument left out", 'Thread( name="watch")'),
+    (14, "statement left out", "pass"),
+    (15, "statement left out", "pass"),
 }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tools.mutants.mistakes import Mistake, mistakes_in
 from tools.mutants.seen import Seen, renewed
-from tools.mutants.trials import ROOT, Tests, Trial, work
+from tools.mutants.trials import ROOT, TYPES, Tests, Trial, work
 
 UNSEEN = Path(__file__).with_name("unseen.txt")
 SOURCE = "src/skylift"
@@ -69,10 +69,11 @@ class _Report:
     def close(self, planted: int) -> int:
         tried = len(self._noticed) + len(self._passed) + len(self._excused)
         timed_out = sum(trial.noticed_by == "time-out" for trial in self._noticed)
+        typed = sum(trial.noticed_by == TYPES for trial in self._noticed)
         could = len(self._noticed) + len(self._passed)
         print(f"\n{len(self._noticed)} of {could} noticed ({len(self._noticed) / max(1, could):.0%}), of these "
-              f"{timed_out}"
-              f" by a time-out; {len(self._excused)} more are in {UNSEEN.name}, because nobody could see them")  # fmt: skip
+              f"{timed_out} by a time-out and {typed} by strict types (make check); {len(self._excused)} more are in "
+              f"{UNSEEN.name}, because nobody could see them")  # fmt: skip
         for room, (good, of) in sorted(self._rooms().items()):
             print(f"  {room:<32} {good:>4} of {of}")
         if tried < planted:
@@ -100,16 +101,12 @@ def _trials(mistakes: Sequence[Mistake], seen: Seen, wanted: argparse.Namespace,
     """Each worker has one mistake at a time, in the order of the draw: whenever time is up, what was tried is a fair
     sample."""
     waiting = deque(mistakes)
-    untried: list[Trial] = []
 
     def take() -> tuple[Mistake, Tests] | None:
-        while waiting and time.monotonic() < deadline:
-            mistake = waiting.popleft()
-            tests = seen.tests_of(mistake.file, mistake.line, wanted.most_seconds)
-            if tests.ids:
-                return mistake, tests
-            untried.append(Trial(mistake, tests, "", 0.0))  # what no test runs needs no trial
-        return None
+        if not waiting or time.monotonic() > deadline:
+            return None
+        mistake = waiting.popleft()
+        return mistake, seen.tests_of(mistake.file, mistake.line, wanted.most_seconds)
 
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[multiprocessing.connection.Connection, multiprocessing.process.BaseProcess] = {}
@@ -123,10 +120,8 @@ def _trials(mistakes: Sequence[Mistake], seen: Seen, wanted: argparse.Namespace,
         pipes[ours] = process
         ours.send(next_one)
     try:
-        while pipes or untried:
-            while untried:
-                yield untried.pop(0)
-            for pipe in multiprocessing.connection.wait(list(pipes)) if pipes else ():
+        while pipes:
+            for pipe in multiprocessing.connection.wait(list(pipes)):
                 yield pipe.recv()  # type: ignore[union-attr]
                 if next_one := take():
                     pipe.send(next_one)  # type: ignore[union-attr]

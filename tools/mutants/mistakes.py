@@ -1,7 +1,8 @@
 """The one-line mistakes that could be planted in a file: a comparison turned, a removal left out, a number off by one
 ...
 
-Only places whose effect a test could see: no types, no documentation, no log lines, no texts for people.
+Only places whose effect a test could see: no types, no documentation, no log lines, no texts for people, no names of
+threads.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class _Planter:
 
     def _call(self, node: ast.Call) -> Iterator[tuple[int, int, str, str]]:
         for keyword in node.keywords:
-            if keyword.arg:
+            if keyword.arg and not _is_label(node, keyword):
                 start, end = self._span(keyword)
                 after = re.compile(r"\s*,").match(self._source, end)
                 yield start, after.end() if after else end, "", "argument left out"
@@ -192,12 +193,22 @@ def _visible(node: ast.AST) -> Iterator[ast.AST]:
         for child in value if isinstance(value, list) else [value]:
             if isinstance(node, ast.JoinedStr) and isinstance(child, ast.Constant):
                 continue  # before Python 3.12 a piece of an f-string does not know where it stands
-            if isinstance(child, ast.AST) and not _is_cast(child):
+            if isinstance(child, ast.AST) and not _is_cast(child) and not _is_label(node, child):
                 yield from _visible(child)
 
 
 def _is_cast(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("cast", "TypeVar")
+
+
+def _is_label(node: ast.AST, child: ast.AST) -> bool:
+    """What a thread or an asyncio task is called: for whoever looks at stacks."""
+    called = node.func if isinstance(node, ast.Call) else None
+    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+    if not isinstance(node, ast.Call) or name not in ("Thread", "ThreadPoolExecutor", "create_task"):
+        return False
+    second = name == "ThreadPoolExecutor" and child in node.args[1:2]
+    return second or (isinstance(child, ast.keyword) and child.arg in ("name", "thread_name_prefix"))
 
 
 def _is_text(node: ast.BinOp) -> bool:
