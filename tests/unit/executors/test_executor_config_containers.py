@@ -142,6 +142,34 @@ def test_a_wrong_field_is_named_with_what_is_allowed(fields: dict[str, Any], fie
     assert "\n" not in text
 
 
+EDGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"capacity_provider": {"a": 1000}}, {"capacity_provider": {"a": 1001}}),
+    ({"capacity_provider": {"a": 0}}, {"capacity_provider": {"a": -1}}),
+    ({"capacity_provider": {"a": 1}}, {"capacity_provider": {"a": True}}),
+    ({"tags": {str(n): "y" for n in range(50)}}, {"tags": {str(n): "y" for n in range(51)}}),
+    ({"tags": {"k" * 128: ""}}, {"tags": {"k" * 129: ""}}),
+    ({"tags": {"k": "v" * 256}}, {"tags": {"k": "v" * 257}}),
+    ({"tags": {"k": ""}}, {"tags": {"": "v"}}),
+    ({"ephemeral_storage": "21GiB"}, {"ephemeral_storage": "20GiB"}),
+    ({"ephemeral_storage": "200GiB"}, {"ephemeral_storage": "201GiB"}),
+    ({"ephemeral_storage": "21504MiB"}, {"ephemeral_storage": "21505MiB"}),
+    ({"memory": "2GiB", "container_memory": "2GiB"}, {"memory": "2GiB", "container_memory": "2049MiB"}),
+    ({"task_definition": "a:1"}, {"task_definition": "a:"}),
+    ({"task_definition": "a" * 255}, {"task_definition": "a" * 256}),
+    ({"cluster": "c"}, {"cluster": "c:1"}),
+    ({"environment": {"A": ""}}, {"environment": {"": "1"}}),
+    ({"gpu": 1}, {"gpu": True}),
+    ({"subnets": ["subnet-1"]}, {"subnets": ["subnet-1", 7]}),
+]
+
+
+@pytest.mark.parametrize(("fits", "does_not"), EDGES)
+def test_what_just_fits_is_taken(fits: dict[str, Any], does_not: dict[str, Any]) -> None:
+    assert Container(**fits) == json.loads(json.dumps(Container(**fits))) != {}
+    with pytest.raises(Refused, match=f"^Container: {next(reversed(does_not))}"):
+        Container(**does_not)
+
+
 def test_a_field_that_there_is_not_is_pythons_own_error() -> None:
     with pytest.raises(TypeError, match="memroy"):
         Container(memroy="4GiB")  # type: ignore[call-arg]

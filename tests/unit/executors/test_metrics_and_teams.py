@@ -61,6 +61,30 @@ def test_every_declared_metric_is_reported_by_a_day_with_everything_in_it() -> N
     assert all(0 <= value < 500 for value, _ in tower.tally.values["queued_seconds"])
 
 
+def test_the_figures_of_three_workloads() -> None:
+    """One runs, one waits for its container, one has none yet."""
+    compute = FakeCompute()
+    tower = Tower(compute, gauge=10.0, capacity=1000.0)
+    tower.order("runs", queue="gpu")
+    tower.fly(2)
+    compute.run(compute.alive()[0])
+    tower.order("waits")
+    tower.fly(3)
+    compute.refusals["submit"] = [Submission(later="RESOURCE:CPU", shortage=True)] * 9
+    tower.order("has none")
+    tower.fly(15)
+    values = tower.tally.values
+    last = {name: values[name][-1][0] for name in ("pending", "waiting", "running")}
+    assert last == {"pending": 1, "waiting": 1, "running": 1}
+    assert values["oldest_pending_seconds"][-1][0] in (8.0, 18.0), "since the second was ordered"
+    assert {round(value) for value, _ in values["launch_rate"]} == {20}
+    assert values["queued_seconds"] == [(0.0, {"queue": "gpu", "kind": "task"}), (0.0, {"queue": "", "kind": "task"})]
+    ((took, tags),) = values["start_seconds"]
+    assert (2.0 <= took <= 5.0, tags) == (True, {"queue": "gpu", "kind": "task"})
+    assert {value for value, _ in values["call_seconds"]} == {0.0}, "the clock stood still meanwhile"
+    assert tower.tally.sum("launches") == 2
+
+
 class Stats:
     """Has what Airflow's Stats has."""
 

@@ -56,9 +56,20 @@ def run(checked: ChunkCheck, body: bytes, step: int = 1 << 20) -> None:
     checked.finish()
 
 
+STATUS = {
+    "BadDigest": 400,
+    "IncompleteBody": 400,
+    "InvalidChunkSizeError": 403,
+    "MalformedTrailerError": 400,
+    "SignatureDoesNotMatch": 403,
+}
+"""S3 API reference, "Error responses"."""
+
+
 def refused(checked: ChunkCheck, body: bytes) -> str:
     with pytest.raises(AwsError) as error:
         run(checked, body, 1000)
+    assert error.value.status == STATUS[error.value.code]
     return error.value.code
 
 
@@ -135,8 +146,9 @@ def test_the_data_are_as_long_as_was_said(length: str) -> None:
 
 @pytest.mark.parametrize("length", ["", "-1", "x", "1e3", "9" * 5000, "\xb2"])
 def test_a_length_that_is_none_is_refused(length: str) -> None:
-    with pytest.raises(AwsError, match="InvalidArgument"):
+    with pytest.raises(AwsError, match="InvalidArgument") as error:
         check(SIGNED, length=length)
+    assert error.value.status == 400
 
 
 def test_a_length_must_be_said() -> None:
@@ -180,8 +192,9 @@ def test_only_checksums_may_follow(trailer: str) -> None:
     headers = {"x-amz-decoded-content-length": "1", "x-amz-trailer": f"x-amz-checksum-{trailer}" if trailer else ""}
     if trailer == "x":
         headers["x-amz-trailer"] = "x-amz-meta-x"
-    with pytest.raises(AwsError, match="InvalidRequest"):
+    with pytest.raises(AwsError, match="InvalidRequest") as error:
         ChunkCheck(headers, None, trailer=True)
+    assert error.value.status == 400
 
 
 def test_only_the_last_chunk_may_be_short() -> None:

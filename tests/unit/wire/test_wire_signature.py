@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from tests.unit.whole_answers import compared
 
 from skylift.core.clock import ManualClock
 from skylift.wire.asgi import Head
 from skylift.wire.errors import AwsError
-from skylift.wire.refusals import Dialect
+from skylift.wire.refusals import Dialect, SignatureFault, refusal
 from skylift.wire.signing.authenticator import Authenticator, dialect_of
 from skylift.wire.signing.keys import Key, StaticKeys
 from skylift.wire.signing.signature import Incomplete, is_signed_by, read_claim
@@ -357,3 +359,14 @@ def test_other_emulators_keys_are_told_how_to_get_one_that_works() -> None:
             authenticator(head).admit(head, lambda _: Dialect.JSON)
         assert refused.value.code == "UnrecognizedClientException"
         assert ("skylift shellenv" in refused.value.message) == hinted
+
+
+def test_every_refusal_in_every_dialect(tmp_path: Path) -> None:
+    """In full, since SDKs retry by code and status, and people read the rest."""
+    told = {
+        f"{fault.name} {dialect.name}": [error.code, error.status, error.message]
+        for fault in SignatureFault
+        for dialect in Dialect
+        for error in [refusal(fault, dialect, "<detail>")]
+    }
+    compared(told, Path(__file__).parent / "answers" / "refusals.json")
