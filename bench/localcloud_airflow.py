@@ -118,7 +118,7 @@ class Environment:
         self.home = home
         self.up_seconds = cli.timed("up", str(folder))
         self.shown: dict[str, Any] = json.loads(cli.run("env", "show", NAME, "--json"))
-        self.api = AirflowApi(f"http://{self.shown['WebserverUrl']}", "admin", cli.run("env", "password", NAME).strip())
+        self.api = AirflowApi(self.shown["WebserverUrl"], lambda: cli.run("env", "token", NAME).strip())
         until(lambda: {"marks", "mapped"} <= set(patient(self.api.dags)), 120)
 
     @property

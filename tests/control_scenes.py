@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,23 @@ from skylift.control.api.validation import spec_of
 from skylift.control.part_context import PartContext
 from skylift.control.settings import ControlSettings
 from skylift.core.environment import Spec
+from skylift.wire.provider import Caller
 from tests.stack import Stack
 
 ROLE = "arn:aws:iam::000000000000:role/flight"
 SETTINGS = ControlSettings()
 VERSION = "11111111-1111-1111-1111-111111111111"
 """Version id of the secret in use."""
+
+
+class AllowingJudge:
+    """Everybody may do everything."""
+
+    def refusals(self, caller: Caller, action: str, resources: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+
+EVERYTHING = AllowingJudge()
 
 
 def request(**members: Any) -> dict[str, Any]:
@@ -44,7 +56,7 @@ def context(wanted: Spec | None = None, **facts: str) -> PartContext:
         "web.address": "127.66.0.1:8080",
         "web.target_group": "arn:tg",
         "secrets.airflow": "arn:secret:airflow",
-        "secrets.admin_password": "arn:secret:password",
+        "secrets.token_key": "public-key",
         "secrets.options": "arn:secret:options",
         "secrets.options_version": VERSION,
         "database.secret": "arn:secret:database",

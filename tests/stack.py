@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from skylift.cli.runs.airflow_api import AirflowApi
+from skylift.cli.runs.sign_in import WebSignIn
 
 ROOT = Path(__file__).parents[1]
 SKYLIFT = Path(sys.executable).with_name("skylift")
@@ -47,8 +48,9 @@ class Stack:
         file = self.home / "server.log"
         return "\n".join(file.read_text().splitlines()[-lines:]) if file.exists() else ""
 
-    def client(self, service: str) -> Any:
-        """A boto3 client with nothing of ours: endpoint and credentials as ``skylift shellenv`` gives them."""
+    def client(self, service: str, **credentials: str) -> Any:
+        """A boto3 client with nothing of ours: endpoint and credentials as ``skylift shellenv`` gives them, or other
+        credentials."""
         session = boto3.Session()
         answer = self.must("shellenv")
         words = dict(
@@ -62,16 +64,14 @@ class Stack:
             service,
             region_name=values["AWS_REGION"],
             endpoint_url=values["AWS_ENDPOINT_URL"],
-            aws_access_key_id=keys["aws_access_key_id"],
-            aws_secret_access_key=keys["aws_secret_access_key"],
+            **(credentials or {name: keys[name] for name in ("aws_access_key_id", "aws_secret_access_key")}),
             config=Config(inject_host_prefix=False, retries={"total_max_attempts": 2}),
         )
 
     def airflow(self, environment: str) -> AirflowApi:
-        """Airflow's API of an environment, signed in as its admin."""
+        """Airflow's API of an environment, signed in with the owner's credentials."""
         shown = json.loads(self.must("env", "show", environment, "--json"))
-        password = self.must("env", "password", environment).strip()
-        return AirflowApi(shown["WebserverUrl"], "admin", password)
+        return AirflowApi(shown["WebserverUrl"], WebSignIn(self.client("mwaa"), environment).session)
 
 
 @contextmanager

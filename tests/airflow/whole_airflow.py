@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.password_sign_in import password_sign_in
+
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.postgres.server import Postgres
@@ -120,7 +122,8 @@ def site(venv: Path, cloud: Cloud, home: Path) -> Iterator[Site]:
         common, own = _variables(home, port, postgres)
         _furnish(cloud, common)
         environ = _clean() | cloud.variables | common | own | {"PATH": f"{venv / 'bin'}:/usr/bin:/bin"}
-        api = AirflowApi(f"http://127.0.0.1:{port}", "admin", PASSWORD)
+        url = f"http://127.0.0.1:{port}"
+        api = AirflowApi(url, password_sign_in(url, "admin", PASSWORD))
         running = Site(venv, home, cloud, environ, api, home / "marks")
         subprocess.run([venv / "bin" / "airflow", "db", "migrate"], env=environ, check=True, capture_output=True)
         try:

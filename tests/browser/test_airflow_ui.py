@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -55,9 +57,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(stack: Stack, browser: Browser, address: str) -> Page:
-    """A page whose person signed in by the login form."""
+    """A page of somebody who has signed in by the link of ``skylift env open``."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
-    _sign_in(page, address, stack.must("env", "password", "quickstart").strip())
+    page.goto(stack.must("env", "open", "quickstart", "--print").strip())
     expect(page.get_by_role("link", name="Dags").first).to_be_visible(timeout=30_000)
     return page
 
@@ -80,20 +82,67 @@ def test_the_plugin_shows_the_picture_that_the_dag_drew(page: Page, address: str
     _picture(page, "plugin")
 
 
-def test_nobody_is_let_in_without_the_password(browser: Browser, address: str) -> None:
+def test_nobody_is_let_in_without_a_link(browser: Browser, address: str) -> None:
     page = browser.new_context().new_page()
     page.goto(f"{address}/dags/quickstart")
-    page.wait_for_url("**/auth/login**", timeout=30_000)
-    _sign_in(page, page.url, "wrong")
-    expect(page.get_by_text("Invalid").first).to_be_visible(timeout=15_000)
-    assert "/auth/login" in page.url
+    page.wait_for_url("**/aws_mwaa/aws-console-sso**", timeout=30_000)
+    expect(page.get_by_text("skylift env open quickstart")).to_be_visible(timeout=15_000)
+    _picture(page, "sign-in")
 
 
-def _sign_in(page: Page, address: str, password: str) -> None:
-    page.goto(address)
-    page.locator("input[name=username]").fill("admin")
-    page.locator("input[name=password]").fill(password)
-    page.locator("button[type=submit]").click()
+def test_a_viewer_signs_in_looks_and_signs_out(stack: Stack, browser: Browser, address: str) -> None:
+    """A link made with credentials whose policy allows the role Viewer alone."""
+    link = _link_of_a_viewer(stack, address)
+    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    violations: list[str] = []
+    page.on("console", lambda message: violations.append(message.text) if "Content Security" in message.text else None)
+    began = time.monotonic()
+    page.goto(link)
+    expect(page.get_by_role("link", name="Dags").first).to_be_visible(timeout=30_000)
+    print(f"sign-in link to UI: {time.monotonic() - began:.2f} s")
+    assert violations == []
+    assert "#" not in page.url, "the token is not in the history"
+    page.goto(f"{address}/dags/quickstart")
+    expect(page.get_by_text("quickstart").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("link", name="Admin")).to_have_count(0)
+    _picture(page, "viewer")
+    started = page.request.post(f"{address}/api/v2/dags/quickstart/dagRuns", data={"logical_date": None})
+    assert started.status == 403
+    assert page.request.get(f"{address}/api/v2/dags").status == 200
+    other = browser.new_context().new_page()
+    other.goto(link)
+    expect(other.get_by_text("was used before")).to_be_visible(timeout=15_000)
+    _picture(other, "link-used-twice")
+    session = {one["name"]: one["value"] for one in page.context.cookies()}["_token"]
+    page.goto(f"{address}/api/v2/auth/logout")
+    expect(page.get_by_text("You have signed out")).to_be_visible(timeout=15_000)
+    assert page.context.cookies() == []
+    again = other.request.get(f"{address}/api/v2/dags", headers={"Authorization": f"Bearer {session}"})
+    assert again.status == 403, "the session itself is over"
+
+
+def _link_of_a_viewer(stack: Stack, address: str) -> str:
+    iam, sts = stack.client("iam"), stack.client("sts")
+    owner = sts.get_caller_identity()
+    trust = {"Effect": "Allow", "Principal": {"AWS": owner["Arn"]}, "Action": "sts:AssumeRole"}
+    where = f"arn:aws:airflow:us-east-1:{owner['Account']}:role/quickstart/Viewer"
+    looks = {"Effect": "Allow", "Action": "airflow:CreateWebLoginToken", "Resource": where}
+    arn = iam.create_role(RoleName="looks", AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="looks", PolicyName="looks", PolicyDocument=_policy(looks))
+    keys = sts.assume_role(RoleArn=arn, RoleSessionName="anna")["Credentials"]
+    mwaa = stack.client(
+        "mwaa",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    token = mwaa.create_web_login_token(Name="quickstart")
+    assert token["AirflowIdentity"] == "assumed-role/looks/anna"
+    return f"{address}/aws_mwaa/aws-console-sso?login=true#{token['WebToken']}"
+
+
+def _policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def _picture(page: Page, name: str) -> None:

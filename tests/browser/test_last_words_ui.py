@@ -65,10 +65,7 @@ def page(stack: Stack, run_id: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(_address(stack))
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(stack.must("env", "password", "hungry").strip())
-        page.locator("button[type=submit]").click()
+        page.goto(stack.must("env", "open", "hungry", "--print").strip())
         expect(page.get_by_role("link", name="Dags").first).to_be_visible(timeout=30_000)
         yield page
         browser.close()

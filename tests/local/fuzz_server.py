@@ -21,7 +21,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from tests.control_scenes import SETTINGS
+from tests.control_scenes import EVERYTHING, SETTINGS
 from tests.local import ecs_cloud
 
 from skylift.aws.secrets import Secret
@@ -115,7 +115,7 @@ async def _serve(home: Path, server: Server) -> None:
         runner=FakeRunner(time.time),  # type: ignore[arg-type]
     )
     app = WireApp(
-        [*cloud.providers, MwaaProvider(store, SETTINGS, lambda: None)],
+        [*cloud.providers, MwaaProvider(store, SETTINGS, lambda: None, EVERYTHING)],
         Keyrings(StaticKeys([ecs_cloud.OWNER]), keys, cloud.extra_keyring),
         fallback=cloud.fallback,
         routes=cloud.routes,

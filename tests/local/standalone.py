@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.password_sign_in import password_sign_in
+
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.localcloud.postgres.server import Postgres
 
@@ -81,7 +83,7 @@ def standalone(
     try:
         base = f"http://127.0.0.1:{port}"
         _wait(base, processes, home / "out.log")
-        yield AirflowApi(base, "admin", PASSWORD)
+        yield AirflowApi(base, password_sign_in(base, "admin", PASSWORD))
     finally:
         for process in processes:
             _end(process)

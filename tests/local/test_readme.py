@@ -72,7 +72,7 @@ def test_commands_that_a_page_names_are_there(page: Path) -> None:
 
 
 def test_commands_are_found_in_the_readme() -> None:
-    assert {("up",), ("env", "run"), ("env", "password"), ("doctor",)} <= commands(README)
+    assert {("up",), ("env", "run"), ("env", "open"), ("doctor",)} <= commands(README)
 
 
 def test_the_aws_cli_works_as_the_readme_says(stack: Stack) -> None:

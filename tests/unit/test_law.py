@@ -30,8 +30,10 @@ FOREIGN = {
     "aws": {"boto3", "botocore"},
     "wire": {"botocore", "uvicorn"},
     "executors": {"airflow", "sqlalchemy"},
-    "runtime": {"airflow", "sqlalchemy", "statsd"},
-    "control": {"psycopg"},
+    # jwt, cryptography and starlette are Airflow's own dependencies: it checks sessions and serves plugins with them.
+    "runtime": {"airflow", "cryptography", "jwt", "sqlalchemy", "starlette", "statsd"},
+    # cryptography: signs sign-in tokens (Ed25519; the standard library has no signatures).
+    "control": {"cryptography", "psycopg"},
     "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
     "cli": {"click", "rich", "watchfiles", "uvicorn"},
     "testing": {"boto3", "botocore", "pytest"},

@@ -56,6 +56,15 @@ class SecretsManager:
         value = {str(key): str(one) for key, one in json.loads(found.text).items()}
         return Secret(found.arn, found.version, value)
 
+    def make_text(self, name: str, text: str) -> None:
+        """Makes a secret; one that exists keeps its value."""
+        with calling(f"secretsmanager CreateSecret {name}"):
+            try:
+                self._secrets.create_secret(Name=name, SecretString=text)
+            except ClientError as error:
+                if code_of(error) != "ResourceExistsException":
+                    raise
+
     def write_text(self, name: str, text: str) -> None:
         """Makes a secret, or gives it a new value."""
         with calling(f"secretsmanager CreateSecret {name}"):

@@ -10,16 +10,14 @@ from typing import Any, TypeVar
 
 from skylift.aws import signed
 from skylift.aws.clients import client
-from skylift.aws.errors import calling
-from skylift.cli.account import exists
 from skylift.cli.environments import web_url
 from skylift.cli.home import REGION, Home, aim, find_home
 from skylift.cli.lock import holder
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.cli.runs.patience import patiently
+from skylift.cli.runs.sign_in import WebSignIn
 from skylift.cli.serving.daemon import silent_text
 from skylift.cli.serving.server import IMAGE, RunningServer, alive, recorded, running
-from skylift.control.parts.secrets import password_name
 from skylift.core.errors import Refused, Unavailable
 
 T = TypeVar("T")
@@ -32,8 +30,6 @@ UNSEEN = "not looked at yet"
 
 NOT_ANSWERING = "UI not answering"
 PROBE_SECONDS = 5.0
-
-ADMIN = "admin"
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Connection:
         if told not in {"", UNSEEN} or environment["Status"] != "AVAILABLE":
             return told
         try:
-            AirflowApi(web_url(environment), "", "", timeout=PROBE_SECONDS).unhealthy()
+            AirflowApi(web_url(environment), timeout=PROBE_SECONDS).unhealthy()
         except (Refused, Unavailable):
             return NOT_ANSWERING
         return ""
@@ -151,22 +147,13 @@ class Connection:
         return f"building image {image}" if image else ""
 
     def airflow(self, environment: dict[str, Any]) -> AirflowApi:
-        """A client of an environment's Airflow, logged in as admin."""
+        """A client of an environment's Airflow, with the role that the owner's credentials give."""
         url = web_url(environment)
         if not url:
             raise Refused(
                 f"The environment {environment['Name']} is {environment['Status']}: it has no web server yet."
             )
-        return AirflowApi(url, ADMIN, self.password(environment["Name"]))
-
-    def password(self, environment: str) -> str:
-        """The password of the user admin, from Secrets Manager. Never shown unless asked for."""
-        name = password_name(environment)
-        secrets = self.client("secretsmanager")
-        if not exists(lambda: secrets.describe_secret(SecretId=name), f"secret {name}"):
-            raise Refused(f"The environment {environment} has no password yet (secret {name} is not there).")
-        with calling(f"secretsmanager GetSecretValue {name}"):
-            return str(secrets.get_secret_value(SecretId=name)["SecretString"])
+        return AirflowApi(url, WebSignIn(self.client("mwaa"), str(environment["Name"])).session)
 
 
 def connect() -> Connection:

@@ -57,6 +57,8 @@ def opinions(context: PartContext) -> dict[str, str]:
     return {
         # How often the bundle checks S3 for changes (docs/decisions/0002-dag-latency.md).
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+        # Who may sign in, and with which role, is decided by IAM. FAB's auth manager is a user's option.
+        "AIRFLOW__CORE__AUTH_MANAGER": "skylift.runtime.auth.manager.SkyliftAuthManager",
         # A table in the log each 30 s is noise.
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "300",
         # A container may have to be placed and pulled first; MWAA's own value.
@@ -123,8 +125,6 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web_url(context)}/execution/",
         "AIRFLOW__API__BASE_URL": f"{web_url(context)}/",
         "AIRFLOW__API__PORT": str(WEB_PORT),
-        # One user, whose password comes from Secrets Manager (the runtime's entrypoint sets it).
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(context),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": _level(context, module),
         # What DAG files print while they are parsed; nobody could read files inside the container.

@@ -112,6 +112,8 @@ def variables(context: PartContext, role: str) -> dict[str, str]:
         return ours
     if role == Command.MIGRATE:
         return ours | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    if role == Command.API_SERVER:
+        ours[containers.TOKEN_KEY.env] = context.fact("secrets.token_key")
     ours[containers.METRICS_SECONDS.env] = str(context.settings.metrics_seconds)
     ours[containers.LAYER.env] = context.fact("layer.url") if has_layer(spec) else ""
     ours[containers.STARTUP_SCRIPT.env] = context.fact("source.startup_script") if spec.startup_script else ""
@@ -132,8 +134,6 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
         wanted[airflow_config.DATABASE_OPTION] = f"{context.fact('database.secret')}:url::"
         for name, key in airflow_config.SECRET_OPTIONS.items():
             wanted[name] = f"{context.fact('secrets.airflow')}:{key}::"
-    if role == Command.API_SERVER:
-        wanted[containers.ADMIN_PASSWORD.env] = context.fact("secrets.admin_password")
     if role in MODULES or role == Command.PROVE:
         # With the version, so that running containers keep their values while an update is tried.
         version = context.fact("secrets.options_version")

@@ -13,6 +13,8 @@ from skylift.aws.ecs.services import EcsServices
 from skylift.aws.ecs.tasks import EcsTasks
 from skylift.aws.metrics import CloudWatch
 from skylift.aws.secrets import SecretsManager
+from skylift.control.api.access import AccessRules, AdministratorJudge
+from skylift.control.api.judges import judge_of
 from skylift.control.api.provider import MwaaProvider, check_update, update_of
 from skylift.control.api.routes import ProgressRoute
 from skylift.control.blueprint import PartKind, blueprint
@@ -54,13 +56,15 @@ class ControlPlane:
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self._monitor = self._monitoring(clock)
-        self.provider = MwaaProvider(self._store, settings, self._bell.set)
+        judge = AdministratorJudge(settings.administrators, judge_of(settings, clock))
+        self.provider = MwaaProvider(self._store, settings, self._bell.set, judge)
         self.signed_routes: dict[str, Asgi] = {
             PROGRESS_ROUTE: ProgressRoute(
                 {"": self.progress, "plan": self.planned, "events": self.events},
                 PROGRESS_ROUTE,
                 self.cancel,
                 self.planned_update,
+                AccessRules(judge, settings),
             )
         }
 

@@ -20,6 +20,12 @@ def _insights(text: str) -> str:
     return text
 
 
+def _judge(text: str) -> str:
+    if text not in {"evaluate", "simulate"}:
+        raise ValueError("expected evaluate or simulate")
+    return text
+
+
 CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
     Setting("region", str, "us-east-1", "AWS region in which environments live.", variable="AWS_REGION"),
     Setting("account", str, "000000000000", "AWS account id, twelve digits."),
@@ -94,6 +100,20 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "API servers (MinWebservers, MaxWebservers) if the request does not say. MWAA starts two.",
     ),
     Setting("check_role", flag, True, "Whether to ask IAM for the execution role before creating anything."),
+    Setting(
+        "administrators",
+        _words,
+        (),
+        "ARNs of users and role sessions that may use every operation, whatever their policies say. In the local "
+        "cloud: the user whose credentials skylift up made.",
+    ),
+    Setting(
+        "access_judge",
+        _judge,
+        "evaluate",
+        "How callers' policies are judged: evaluate (read from IAM, evaluated here) or simulate "
+        "(iam:SimulatePrincipalPolicy).",
+    ),
     Setting("create_seconds", whole_number(60, 86400), 1800, "Seconds after which an unfinished create fails."),
     Setting("moving_milliseconds", whole_number(50, 60000), 400, "Pause between two checks while something changes."),
     Setting(
@@ -125,6 +145,8 @@ class ControlSettings:
     default_schedulers: int = 1
     default_webservers: int = 1
     check_role: bool = True
+    administrators: tuple[str, ...] = ()
+    access_judge: str = "evaluate"
     create_seconds: int = 1800
     moving_milliseconds: int = 400
     steady_seconds: int = 30

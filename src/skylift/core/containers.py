@@ -85,8 +85,11 @@ METRICS_SECONDS = Setting(
     60,
     "Seconds between two sendings of a component's metrics to CloudWatch; 0: only at its end, as an Airflow task.",
 )
-ADMIN_PASSWORD = Setting(
-    "admin_password", str, "", "Password of the user admin in Airflow's UI (from Secrets Manager).", secret=True
+TOKEN_KEY = Setting(
+    "token_key",
+    str,
+    "",
+    "API server: public key of the control plane, by which it knows sign-in tokens; empty: nobody can sign in by one.",
 )
 
 CONTAINER_SETTINGS = (
@@ -106,7 +109,7 @@ CONTAINER_SETTINGS = (
     STARTUP_SECONDS,
     INSTALL_LOG_GROUPS,
     METRICS_SECONDS,
-    ADMIN_PASSWORD,
+    TOKEN_KEY,
 )
 
 LAYER_RESULT = "result.json"

@@ -32,7 +32,6 @@ LATE = (
     "AIRFLOW__CORE__FERNET_KEY",
     "AIRFLOW__API_AUTH__JWT_SECRET",
     "AIRFLOW__API__SECRET_KEY",
-    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
 )
 """Options that are read after the fork only (``runtime/template.py`` sees to it): they may differ, so that Airflow
 tasks, which have no database and no keys, and all components of an environment share one template and its memory."""

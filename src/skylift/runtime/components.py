@@ -1,4 +1,4 @@
-"""Decides which program a container's command becomes, and with which environment. Pure but for two small reads."""
+"""Decides which program a container's command becomes, and with which environment. Pure but for one small read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from skylift.core.containers import ADMIN_PASSWORD, WEB_PORT, Command
+from skylift.core.containers import WEB_PORT, Command
 from skylift.core.errors import Unavailable
 
-PASSWORDS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
-USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
 BUNDLE_STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
 METADATA = "ECS_CONTAINER_METADATA_URI_V4"
 
@@ -50,16 +47,15 @@ def home_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Component:
-    """The program for a command; writes the password file for the API server.
+    """The program for a command.
 
     Raises:
         Unavailable: the task's own address cannot be read.
     """
     word, rest = arguments[0], list(arguments[1:])
-    ready = {name: value for name, value in environment.items() if name != ADMIN_PASSWORD.env}
+    ready = dict(environment)
     airflow = (sys.executable, "-m", "skylift.runtime.airflow_main")
     if word == Command.API_SERVER:
-        ready |= _password_file(ADMIN_PASSWORD.read(environment), environment)
         return Component((*airflow, word, "--host", own_address(environment), "--port", str(WEB_PORT), *rest), ready)
     if word == Command.MIGRATE:
         return Component((*airflow, "db", "migrate", *rest), ready)
@@ -88,16 +84,3 @@ def own_address(environment: Mapping[str, str]) -> str:
             return str(json.load(answer)["Networks"][0]["IPv4Addresses"][0])
     except (OSError, ValueError, LookupError) as error:
         raise Unavailable(f"the task metadata at {METADATA} tells no address: {error}") from error
-
-
-def _password_file(password: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Writes the file that Airflow's SimpleAuthManager reads (``{"admin": password}``), readable only by us."""
-    if not password:
-        return {}
-    home = Path(environment["AIRFLOW_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
-    file = home / "passwords.json"
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        json.dump({"admin": password}, opened)
-    return {PASSWORDS: str(file), USERS: environment.get(USERS, "admin:admin")}

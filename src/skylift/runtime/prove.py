@@ -126,12 +126,9 @@ def _broken_anew(broken: Mapping[str, str], folder: Path, dags: Path, environ: M
 def _try(folder: Path, dags: Path, environ: Mapping[str, str], options: str, files: list[str] | None = None) -> Trial:
     """Runs ``trial`` in a separate process, because it runs the user's code, which may exit, hang or crash."""
     folder.mkdir()
-    passwords = folder / "passwords.json"
-    passwords.write_text('{"admin": "nobody signs in here"}')
     mine = {
         **environ,
         "AIRFLOW_HOME": str(folder / "home"),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
     }
     report, output = folder / "report.json", folder / "output.txt"

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from skylift.core.containers import ADMIN_PASSWORD
 from skylift.core.errors import Refused
 
 PROTECTED = frozenset(
@@ -128,8 +127,7 @@ def _run(
 ) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="skylift-startup-") as folder:
         exports = Path(folder) / "exports"
-        given = {name: value for name, value in environment.items() if name != ADMIN_PASSWORD.env}
-        given |= {"MWAA_AIRFLOW_COMPONENT": component, "SKYLIFT_EXPORTS": str(exports)}
+        given = {**environment, "MWAA_AIRFLOW_COMPONENT": component, "SKYLIFT_EXPORTS": str(exports)}
         code = _wait(["/bin/bash", "-c", WRAPPER, str(script)], given, seconds, record)
         if code != 0:
             raise StartupFailed(f"startup.sh failed with exit code {code}")

@@ -16,16 +16,29 @@ class Convention:
         internal: our bug.
         unchecked: shapes whose limits the service does not hold its callers to.
         required: members, by shape, that the service wants though its model does not say so.
+        unserved: members of requests that we do not serve, each with what to do instead. They may be newer than the
+            model, which would drop them silently.
     """
 
     invalid: str
     internal: str
     unchecked: frozenset[str] = field(default_factory=frozenset)
     required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unserved: Mapping[str, str] = field(default_factory=dict)
 
 
 CONVENTIONS = {
-    "mwaa": Convention("ValidationException", "InternalServerException"),
+    # MWAA takes at most 64 characters of path, fewer than Airflow's own paths of an Airflow task have.
+    "mwaa": Convention(
+        "ValidationException",
+        "InternalServerException",
+        frozenset({"RestApiPath"}),
+        unserved={
+            "IdentityCenterConfiguration": "skylift does not sign people in by IAM Identity Center. Leave it out, "
+            "and allow airflow:CreateWebLoginToken to the IAM roles that Identity Center gives to people",
+            "Teams": "skylift does not serve Airflow's teams. Leave it out, and create an environment for each team",
+        },
+    ),
     "ecs": Convention("InvalidParameterException", "ServerException", required={"Tag": ("key",)}),
     # BatchOperator sends tags={} by default (the model wants one); "the values aren't case sensitive" (EvaluateOnExit's
     # action).

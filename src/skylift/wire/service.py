@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -111,10 +112,16 @@ class ServiceEntry:
     def _read(self, operation: OperationModel, labels: Mapping[str, str], head: Head, body: bytes) -> dict[str, Any]:
         try:
             request = self._codec.read(operation, labels, head, body)
+            self._refuse_unserved(body)
             self._check(operation, request)
         except RecursionError:
             raise AwsError("SerializationException", "The request is nested too deeply.") from None
         return request
+
+    def _refuse_unserved(self, body: bytes) -> None:
+        for member, advice in self._convention.unserved.items():
+            if member.encode() in body and member in json.loads(body):
+                raise AwsError(self._convention.invalid, f"{member} is not supported: {advice}")
 
     def _check(self, operation: OperationModel, request: Mapping[str, Any]) -> None:
         shape = operation.input_shape

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.password_sign_in import password_sign_in
 
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.core.errors import Refused, Unavailable
@@ -81,14 +82,14 @@ def url() -> Iterator[str]:
 
 
 def test_an_expired_token_is_renewed_and_pages_are_read_to_the_end(url: str) -> None:
-    found = AirflowApi(url, "admin", "right").dags()
+    found = AirflowApi(url, password_sign_in(url, "admin", "right")).dags()
     assert len(found) == 150
     assert Airflow.tokens == 2
 
 
 def test_a_run_is_triggered_with_the_present_as_its_logical_date(url: str) -> None:
     before = datetime.now(UTC)
-    assert AirflowApi(url, "admin", "right").trigger("my dag", "run/1", {"a": 1}) == "run/1"
+    assert AirflowApi(url, password_sign_in(url, "admin", "right")).trigger("my dag", "run/1", {"a": 1}) == "run/1"
     method, path, body = Airflow.seen[-1]
     assert (method, path, body["dag_run_id"], body["conf"]) == (
         "POST",
@@ -100,20 +101,20 @@ def test_a_run_is_triggered_with_the_present_as_its_logical_date(url: str) -> No
 
 
 def test_task_instances_have_their_start_delay(url: str) -> None:
-    (line,) = AirflowApi(url, "admin", "right").task_lines("d", "r")
+    (line,) = AirflowApi(url, password_sign_in(url, "admin", "right")).task_lines("d", "r")
     assert (line.task_id, line.map_index, line.state, line.start_delay) == ("a", 3, "none", 1.5)
 
 
 def test_airflows_refusals_keep_their_text(url: str) -> None:
-    api = AirflowApi(url, "admin", "right")
+    api = AirflowApi(url, password_sign_in(url, "admin", "right"))
     with pytest.raises(Refused, match="404 The Dag with ID `nope` was not found"):
         api.run_state("nope", "r")
     with pytest.raises(Unavailable, match="503 starting"):
         api.run_state("slow", "r")
     with pytest.raises(Refused, match="Invalid credentials"):
-        AirflowApi(url, "admin", "wrong").dags()
+        AirflowApi(url, password_sign_in(url, "admin", "wrong")).dags()
 
 
 def test_no_server_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="does not answer"):
-        AirflowApi("http://127.0.0.1:9", "admin", "right", timeout=2).dags()
+        AirflowApi("http://127.0.0.1:9", lambda: "token", timeout=2).dags()

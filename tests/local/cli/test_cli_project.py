@@ -120,7 +120,7 @@ def test_quickstart_flies_and_each_airflow_task_was_its_own_ecs_task(stack: Stac
     # Airflow knows the result a moment before the container has ended.
     seconds_until(lambda: {one["lastStatus"] for one in described()} == {"STOPPED"}, 30)
     assert {one["containers"][0]["exitCode"] for one in described()} == {0}
-    for expected in ("Airflow UI", "skylift env password flown", "API endpoint", "skylift down"):
+    for expected in ("Airflow UI", "skylift env open flown", "API endpoint", "skylift down"):
         assert expected in shown
     assert {"results/seattle-weather.json", "results/seattle-weather.svg"} <= keys(stack.client("s3"), "skylift-flown")
 

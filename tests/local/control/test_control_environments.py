@@ -144,9 +144,9 @@ def _progress_is_told(stack: Stack) -> None:
 def _nothing_secret_is_shown(stack: Stack) -> None:
     ecs, secrets = stack.client("ecs"), stack.client("secretsmanager")
     hidden = {"hunter2-hunter2"}
-    for part in ("airflow", "database", "admin-password"):
-        text = secrets.get_secret_value(SecretId=f"skylift/life/{part}")["SecretString"]
-        value = json.loads(text) if text.startswith("{") else {"password": text}
+    for name in ("life/airflow", "life/database", "token-key"):
+        text = secrets.get_secret_value(SecretId=f"skylift/{name}")["SecretString"]
+        value = json.loads(text) if text.startswith("{") else {"key": text}
         plain = {"host", "port", "dbname", "username"}
         hidden |= {one for key, one in value.items() if key not in plain}
     assert len(hidden) >= 6

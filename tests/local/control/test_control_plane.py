@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import psutil
 import pytest
-from tests.control_scenes import request
+from tests.control_scenes import EVERYTHING, request
 from tests.local.control.test_control_store import CALLER
 from tests.local.control_postgres import OneSecret
 from tests.local.ecs_cloud import OWNER, Cloud
@@ -166,7 +166,7 @@ def test_a_creation_on_a_full_disk_is_kept_or_refused(disk: SmallDisk) -> None:
     server = Server(disk.folder)
     server.start()
     store = EnvironmentStore(PostgresAdmin(OneSecret(server), "s"), "skylift", time.time)  # type: ignore[arg-type]
-    mwaa = MwaaProvider(store, ControlSettings(), lambda: None)
+    mwaa = MwaaProvider(store, ControlSettings(), lambda: None, EVERYTHING)
     kept: set[str] = set()
     refused: dict[str, tuple[str, int]] = {}
     try:

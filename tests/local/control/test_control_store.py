@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.control_scenes import SETTINGS, request, spec
+from tests.control_scenes import EVERYTHING, SETTINGS, request, spec
 from tests.local.control_postgres import serving_postgres
 
 from skylift.aws.secrets import Secret
@@ -43,7 +43,7 @@ def store(postgres: PostgresAdmin, request: pytest.FixtureRequest) -> Environmen
 
 @pytest.fixture
 def provider(store: EnvironmentStore) -> MwaaProvider:
-    return MwaaProvider(store, SETTINGS, lambda: None)
+    return MwaaProvider(store, SETTINGS, lambda: None, EVERYTHING)
 
 
 def refusal(call: object, *arguments: object) -> tuple[str, str, int]:
@@ -156,7 +156,9 @@ def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
     store = EnvironmentStore(PostgresAdmin(Nowhere(), "x"), "skylift", ManualClock())  # type: ignore[arg-type]
     with pytest.raises(Unavailable, match="does not answer"):
         store.all()
-    code, _, status = refusal(MwaaProvider(store, SETTINGS, lambda: None).get_environment, {"Name": "flight"})
+    code, _, status = refusal(
+        MwaaProvider(store, SETTINGS, lambda: None, EVERYTHING).get_environment, {"Name": "flight"}
+    )
     assert (code, status) == ("ServiceUnavailableException", 503)
 
 

@@ -79,7 +79,7 @@ def test_wrong_usage_is_exit_code_2(words: list[str], capfd: pytest.CaptureFixtu
         ["shellenv"],
         ["env", "list"],
         ["env", "delete", "x"],
-        ["env", "password"],
+        ["env", "open"],
     ],
 )
 def test_without_a_server_each_says_how_to_start_it(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,7 @@ def test_what_containers_do_is_allowed(action: str, resource: str) -> None:
         ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/postgres-AbCdEf"),
         ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/flight/airflow-AbCdEf"),
         ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/flight/database-AbCdEf"),
-        ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/flight/admin-password-AbCdEf"),
+        ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/token-key-AbCdEf"),
         ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager{HERE}secret:skylift/other/database-AbCdEf"),
         ("logs:GetLogEvents", f"arn:aws:logs{HERE}log-group:airflow-other-Task:log-stream:x"),
         ("ecs:RunTask", f"arn:aws:ecs{HERE}task-definition/skylift-other-task:1"),

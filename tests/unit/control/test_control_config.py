@@ -56,12 +56,12 @@ def test_the_runtime_knows_every_variable_of_ours() -> None:
     }
     assert ours == {
         **dict.fromkeys(COMPONENTS, inside),
-        Command.API_SERVER: inside | {"SKYLIFT_ADMIN_PASSWORD"},
+        Command.API_SERVER: inside | {"SKYLIFT_TOKEN_KEY"},
         EXECUTOR_ROLE: inside,
         Command.MIGRATE: {"SKYLIFT_ENVIRONMENT", "SKYLIFT_DAGS"},
         Command.BUILD_LAYER: {"SKYLIFT_ENVIRONMENT", "SKYLIFT_DAGS"},
     }
-    assert inside | {"SKYLIFT_ADMIN_PASSWORD"} < known
+    assert inside | {"SKYLIFT_TOKEN_KEY"} < known
 
 
 @pytest.mark.parametrize("role", [EXECUTOR_ROLE, Command.BUILD_LAYER])
@@ -76,9 +76,9 @@ def test_all_containers_of_an_environment_come_from_one_template() -> None:
     assert others == [first] * len(others)
 
 
-def test_only_the_api_server_gets_the_password() -> None:
+def test_only_the_api_server_gets_the_key_for_sign_in_tokens() -> None:
     for role in ROLES:
-        assert ("SKYLIFT_ADMIN_PASSWORD" in secrets(context(), role)) == (role == Command.API_SERVER)
+        assert ("SKYLIFT_TOKEN_KEY" in variables(context(), role)) == (role == Command.API_SERVER)
 
 
 def test_options_of_the_user_travel_as_secrets() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.control_scenes import ROLE, SETTINGS, request, spec
+from tests.control_scenes import EVERYTHING, ROLE, SETTINGS, request, spec
 
 from skylift.control.api.answers import environment
 from skylift.control.api.provider import MwaaProvider
@@ -18,11 +18,12 @@ from skylift.control.store import LastUpdate, Row
 from skylift.core.environment import Generation, Spec, Status
 from skylift.core.errors import Unavailable
 from skylift.wire.errors import AwsError
+from skylift.wire.provider import Caller
 
 pytestmark = pytest.mark.unit
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 ARN = "arn:aws:airflow:us-east-1:000000000000:environment/"
-CALLER: Any = None
+CALLER = Caller("key", "arn:aws:iam::000000000000:user/anna", "000000000000", "us-east-1")
 
 
 def row(wanted: Spec | None = None, **fields: Any) -> Row:
@@ -73,7 +74,7 @@ class Rows:
 class World:
     def __init__(self) -> None:
         self.store, self.rings = Rows(), 0
-        self.mwaa = MwaaProvider(self.store, SETTINGS, self.ring)  # type: ignore[arg-type]
+        self.mwaa = MwaaProvider(self.store, SETTINGS, self.ring, EVERYTHING)  # type: ignore[arg-type]
 
     def ring(self) -> None:
         self.rings += 1
@@ -274,26 +275,6 @@ def test_all_that_one_asked_for_is_shown() -> None:
         "CloudWatchLogGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:airflow-flight-Task",
     }
     assert "CloudWatchLogGroupArn" not in shown["LoggingConfiguration"]["WorkerLogs"], "that one is off"
-
-
-@pytest.mark.parametrize(
-    ("operation", "called", "advice"),
-    [
-        ("create_cli_token", "CreateCliToken", "Airflow's REST API"),
-        ("create_web_login_token", "CreateWebLoginToken", "the secret skylift/flight/admin-password"),
-        ("invoke_rest_api", "InvokeRestApi", "Airflow's REST API"),
-    ],
-)
-def test_what_is_not_served_says_so_and_what_to_do_instead(
-    world: World, operation: str, called: str, advice: str
-) -> None:
-    assert world.refusal(operation, Name="flight") == ("ResourceNotFoundException", 404), (
-        "first of all it must be there"
-    )
-    world.store.rows["flight"] = row()
-    assert world.refusal(operation, Name="flight") == ("ValidationException", 400)
-    assert f"does not serve {called}. " in world.said
-    assert advice in world.said
 
 
 def test_a_setting_that_is_not_set_has_one_default() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.serialize import create_serializer
-from tests.control_scenes import ROLE, SETTINGS
+from tests.control_scenes import EVERYTHING, ROLE, SETTINGS
 from tests.unit.model_cases import ModelCase, ModelCases
 
 from skylift.control.api.provider import MwaaProvider, check_update
@@ -76,7 +76,7 @@ class NoStore:
         raise AssertionError(f"the request was not refused: it came to {name}")
 
 
-ENTRY = ServiceEntry(MwaaProvider(NoStore(), SETTINGS, lambda: None))  # type: ignore[arg-type]
+ENTRY = ServiceEntry(MwaaProvider(NoStore(), SETTINGS, lambda: None, EVERYTHING))  # type: ignore[arg-type]
 
 
 def said(case: ModelCase) -> tuple[str, str]:

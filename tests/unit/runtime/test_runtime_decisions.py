@@ -39,22 +39,6 @@ def test_a_command_becomes_a_program(arguments: list[str], expected: tuple[str, 
     assert program_for(arguments, {"AIRFLOW_HOME": str(tmp_path)}).argv == expected
 
 
-def test_the_password_is_in_a_file_for_us_alone_and_in_no_environment(tmp_path: Path) -> None:
-    given = {"AIRFLOW_HOME": str(tmp_path / "home"), "SKYLIFT_ADMIN_PASSWORD": 'pa"ss'}
-    program = program_for(["api-server"], given)
-    file = Path(program.environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
-    assert file.read_text() == '{"admin": "pa\\"ss"}'
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert not [name for name, value in program.environment.items() if 'pa"ss' in value]
-    assert "SKYLIFT_ADMIN_PASSWORD" not in program_for(["scheduler"], given).environment
-
-
-def test_the_password_file_is_written_anew_by_a_second_start(tmp_path: Path) -> None:
-    for password in ("one", "two"):
-        program = program_for(["api-server"], {"AIRFLOW_HOME": str(tmp_path), "SKYLIFT_ADMIN_PASSWORD": password})
-    assert "two" in Path(program.environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).read_text()
-
-
 def test_airflows_home_is_the_containers_own_unless_it_is_given() -> None:
     ready = home_of({"HOME": "/containers/1"})
     assert ready["AIRFLOW_HOME"] == "/containers/1/airflow"

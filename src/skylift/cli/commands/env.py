@@ -16,7 +16,7 @@ from skylift.cli.commands.env_update import update
 from skylift.cli.commands.logs import log_options
 from skylift.cli.commands.logs import show as show_logs
 from skylift.cli.commands.up import check_disk
-from skylift.cli.connection import ADMIN, Connection, connect
+from skylift.cli.connection import Connection, connect
 from skylift.cli.hiding import SHOW_SECRETS, hidden
 from skylift.cli.interrupting import running_work
 from skylift.cli.logs.view import COMPONENTS
@@ -25,8 +25,10 @@ from skylift.cli.projects.applied import of_environment
 from skylift.cli.projects.project import open_project, up_line
 from skylift.cli.runs import project_run as flight
 from skylift.cli.runs.dag_run import RunResult
+from skylift.cli.runs.sign_in import WebSignIn
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out
 from skylift.cli.words import Commands
+from skylift.core.errors import Refused
 
 ENV_OPTION = click.option("--env", "name", help="Environment; default: the only one.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -155,22 +157,35 @@ def _agree_to_delete(here: Connection, name: str, yes: bool) -> None:
 
 @env.command("open")
 @click.argument("name", required=False)
-def open_ui(name: str | None) -> None:
-    """Open Airflow's UI in a browser."""
+@click.option("--print", "only_print", is_flag=True, help="Print the link, and start no browser.")
+def open_ui(name: str | None, only_print: bool) -> None:
+    """Open Airflow's UI in a browser, signed in.
+
+    The link works once, within 60 seconds. The role is what the AWS credentials' policies allow.
+    """
     mwaa = connect().client("mwaa")
     found = environments.get(mwaa, _chosen(mwaa, name))
-    url = environments.web_url(found)
-    out().print(f"{url}   (user {ADMIN}; password: skylift env password {found['Name']})")
-    if not webbrowser.open(url):
-        err().print("Could not start a browser here: open the address yourself.")
+    if not environments.web_url(found):
+        raise Refused(f"The environment {found['Name']} is {found['Status']}: it has no web server yet.")
+    link = WebSignIn(mwaa, found["Name"]).link()
+    if only_print:
+        click.echo(link)
+    elif webbrowser.open(link):
+        out().print(environments.web_url(found))
+    else:
+        err().print("Could not start a browser here. Open this link yourself, once, within 60 seconds:")
+        click.echo(link)
 
 
 @env.command()
 @click.argument("name", required=False)
-def password(name: str | None) -> None:
-    """Print the password of the user admin. The only command that prints a secret."""
-    here = connect()
-    click.echo(here.password(_chosen(here.client("mwaa"), name)))
+def token(name: str | None) -> None:
+    """Print a token for Airflow's REST API, valid for 12 hours. The only command that prints a secret.
+
+    Use it as "Authorization: Bearer TOKEN".
+    """
+    mwaa = connect().client("mwaa")
+    click.echo(WebSignIn(mwaa, _chosen(mwaa, name)).session())
 
 
 @env.command("run")

@@ -10,11 +10,15 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from skylift.core.errors import Broken, Refused, Unavailable
+
+SignIn = Callable[[], str]
+"""Gets a bearer token of Airflow's API. Raises ``Refused`` or ``Unavailable``."""
 
 
 class Conflict(Refused):
@@ -42,16 +46,17 @@ class TaskLine:
 
 
 class AirflowApi:
-    """A client of one environment's API server. Logs in at the first call, and again when the token has expired.
+    """A client of one environment's API server. Signs in at the first call, and again when the session has expired.
 
     Args:
         url: of the API server; a bare host, as from MWAA, means plain http.
+        sign_in: gets a bearer token; called whenever one is needed. ``None``: only what needs no sign-in.
         timeout: seconds for one call.
     """
 
-    def __init__(self, url: str, user: str, password: str, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, sign_in: SignIn | None = None, timeout: float = 30.0) -> None:
         self._url = (url if "://" in url else f"http://{url}").rstrip("/")
-        self._login = {"username": user, "password": password}
+        self._sign_in = sign_in
         self._timeout = timeout
         self._token = ""
         # Loopback addresses: a proxy of this machine could not reach them.
@@ -110,15 +115,20 @@ class AirflowApi:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         if not self._token:
-            self._token = str(self._send("POST", "/auth/token", self._login)["access_token"])
+            self._token = self._new_token(method, path)
         try:
             return self._send(method, path, body)
         except PermissionError:
-            self._token = str(self._send("POST", "/auth/token", self._login)["access_token"])
+            self._token = self._new_token(method, path)
         try:
             return self._send(method, path, body)
         except PermissionError as error:
-            raise Refused(f"Airflow does not let the user {self._login['username']} {method} {path}.") from error
+            raise Refused(f"Airflow accepts no session for {method} {path}: {error}") from error
+
+    def _new_token(self, method: str, path: str) -> str:
+        if self._sign_in is None:
+            raise Broken(f"{method} {path} needs a sign-in")
+        return self._sign_in()
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - the address is our own environment's
@@ -127,7 +137,7 @@ class AirflowApi:
             method=method,
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
-        if self._token and path != "/auth/token":
+        if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
@@ -145,7 +155,7 @@ class AirflowApi:
             said = error.read().decode(errors="replace")
         except (http.client.HTTPException, OSError):
             said = str(error.reason)
-        if error.code == 401 and path != "/auth/token":
+        if error.code == 401:
             return PermissionError(said)
         text = f"Airflow's API: {method} {path}: {error.code} {_detail(said)}"
         if error.code >= 500 or error.code in {408, 429}:

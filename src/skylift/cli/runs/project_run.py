@@ -10,7 +10,7 @@ from rich.console import Console
 
 from skylift.cli import account, environments
 from skylift.cli.called import activation
-from skylift.cli.connection import ADMIN, Connection
+from skylift.cli.connection import Connection
 from skylift.cli.environments import VERSIONED, Foundation
 from skylift.cli.execution_role import EnvironmentScope
 from skylift.cli.hiding import secrets_in
@@ -96,7 +96,7 @@ def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stag
     """
     if environment["Status"] in {"CREATE_FAILED", "DELETING"} or not environments.web_url(environment):
         raise Refused(environments.failure_text(environment))
-    airflow = AirflowApi(environments.web_url(environment), "", "", timeout=5)
+    airflow = AirflowApi(environments.web_url(environment), timeout=5)
     name = environment["Name"]
 
     def hopeless() -> str:
@@ -175,11 +175,11 @@ def tell_end(stages: Stages, result: dagrun.RunResult) -> None:
 
 
 def print_addresses(console: Console, here: Connection, environment: dict[str, Any]) -> None:
-    """Prints the addresses, how to log in, and how to stop."""
+    """Prints the addresses, how to sign in, and how to stop."""
     name = environment["Name"]
     rows = [
         ("Airflow UI", environments.web_url(environment)),
-        ("log in", f"as {ADMIN}, with the password that this prints: skylift env password {name}"),
+        ("sign in", f"skylift env open {name}"),
         ("API endpoint", f'{here.server.endpoint}   (AWS tools: eval "$(skylift shellenv)")'),
         ("stop", "skylift down   (nothing is lost; skylift up brings it back)"),
     ]

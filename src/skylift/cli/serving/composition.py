@@ -44,6 +44,7 @@ from skylift.wire.signing.keys import DerivedKeys, Key, Keyrings, StaticKeys
 SETTINGS = ControlSettings(
     region=REGION,
     account=ACCOUNT,
+    administrators=(OWNER,),
     # Only the machine limits the local cloud; ECS tasks that do not fit wait there.
     launches_per_second=500,
     # Free here: a figure for each ECS task.

@@ -2,20 +2,24 @@
 
 A request ends with one committed row and wakes the reconciler, which does the rest.
 """
-# ruff: noqa: ARG002 - the signature is the seam's; not every kind needs all of it
 
 from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from skylift.aws.metrics import CloudWatch
+from skylift.aws.secrets import SecretsManager
+from skylift.control.api.access import AccessJudge, AccessRules
 from skylift.control.api.answers import environment
+from skylift.control.api.entry import EnvironmentEntry
 from skylift.control.api.publish_metrics import publish
+from skylift.control.api.tokens import TokenSigner
 from skylift.control.api.updates import LOOKED_UP, pinned, updated
 from skylift.control.api.validation import Invalid, spec_of
 from skylift.control.part_context import environment_arn
@@ -41,12 +45,21 @@ class MwaaProvider:
 
     Args:
         ring: wakes the reconciler.
+        judge: decides by IAM who may do what.
     """
 
     service = "mwaa"
     blocking = True
 
-    def __init__(self, store: EnvironmentStore, settings: ControlSettings, ring: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: EnvironmentStore,
+        settings: ControlSettings,
+        ring: Callable[[], None],
+        judge: AccessJudge,
+    ) -> None:
+        self._access = AccessRules(judge, settings)
+        self._entry = EnvironmentEntry(self._access, TokenSigner(SecretsManager(settings.region), time.time))
         self._store = store
         self._settings = settings
         self._ring = ring
@@ -54,6 +67,7 @@ class MwaaProvider:
 
     def create_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Creates one row. Bucket, role and objects are checked later (see ``validation``)."""
+        self._access.require(caller, "CreateEnvironment", request["Name"])
         _refuse_nul(request)
         try:
             spec = spec_of(request, self._settings)
@@ -67,10 +81,12 @@ class MwaaProvider:
 
     def get_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """The environment's current state; 404 once it is deleted."""
+        self._access.require(caller, "GetEnvironment", request["Name"])
         return {"Environment": environment(self._row(request["Name"]), self._settings)}
 
     def list_environments(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Names, alphabetically."""
+        self._access.require(caller, "ListEnvironments")
         most = min(int(request.get("MaxResults", MOST_RESULTS)), MOST_RESULTS)
         with _serving():
             names = self._store.names(_read_token(request.get("NextToken", "")), most + 1)
@@ -79,6 +95,7 @@ class MwaaProvider:
 
     def delete_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Starts the deletion."""
+        self._access.require(caller, "DeleteEnvironment", request["Name"])
         row = self._row(request["Name"])
         _refuse_status(row, DELETABLE, "deleted")
         with _serving():
@@ -89,10 +106,12 @@ class MwaaProvider:
 
     def list_tags_for_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """All tags."""
+        self._access.require(caller, "ListTagsForResource", self._name(request["ResourceArn"]))
         return {"Tags": dict(self._tagged(request["ResourceArn"]).tags)}
 
     def tag_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Adds tags, or gives them new values."""
+        self._access.require(caller, "TagResource", self._name(request["ResourceArn"]))
         _refuse_nul(request)
         row = self._tagged(request["ResourceArn"])
         added: Mapping[str, str] = request["Tags"]
@@ -104,6 +123,7 @@ class MwaaProvider:
 
     def untag_resource(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Removes tags; missing ones are no error."""
+        self._access.require(caller, "UntagResource", self._name(request["ResourceArn"]))
         row = self._tagged(request["ResourceArn"])
         with _serving():
             self._store.tag(row.name, {}, request["tagKeys"])
@@ -111,6 +131,7 @@ class MwaaProvider:
 
     def publish_metrics(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Sends values of an existing environment to CloudWatch."""
+        self._access.require(caller, "PublishMetrics", request["EnvironmentName"])
         with _serving():
             known = self._store.get(request["EnvironmentName"])
         if known is None:  # the operation has no other error for it
@@ -120,6 +141,7 @@ class MwaaProvider:
 
     def update_environment(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
         """Changes an environment. A failure after this call is reported in ``LastUpdate.Error``."""
+        self._access.require(caller, "UpdateEnvironment", request["Name"])
         _refuse_nul(request)
         row = self._row(request["Name"])
         _refuse_status(row, UPDATABLE, "updated")
@@ -133,21 +155,21 @@ class MwaaProvider:
         return {"Arn": environment_arn(row.name, self._settings)}
 
     def create_cli_token(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Refused: comes with a later version."""
-        raise self._not_served("CreateCliToken", request, "Use Airflow's REST API at the environment's WebserverUrl.")
+        """A token for Airflow's command line over HTTP."""
+        self._access.require(caller, "CreateCliToken", request["Name"])
+        with _serving():
+            return self._entry.cli_token(caller, self._row(request["Name"]))
 
     def create_web_login_token(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Refused: comes with a later version."""
-        advice = "Log in as admin with the password in the secret skylift/{name}/admin-password."
-        raise self._not_served("CreateWebLoginToken", request, advice.format(name=request["Name"]))
+        """A token for signing in to Airflow's UI, with the role that the caller's policies allow."""
+        with _serving():
+            return self._entry.web_login_token(caller, self._row(request["Name"]))
 
     def invoke_rest_api(self, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-        """Refused: comes with a later version."""
-        raise self._not_served("InvokeRestApi", request, "Use Airflow's REST API at the environment's WebserverUrl.")
-
-    def _not_served(self, operation: str, request: Mapping[str, Any], advice: str) -> AwsError:
-        self._row(request["Name"])
-        return AwsError("ValidationException", f"This version of skylift does not serve {operation}. {advice}")
+        """Calls Airflow's REST API, with the role that the caller's policies allow."""
+        with _serving():
+            row = self._row(request["Name"])
+            return self._entry.invoke_rest_api(caller, row, request)
 
     def _row(self, name: str) -> Row:
         with _serving():
@@ -157,10 +179,13 @@ class MwaaProvider:
         return row
 
     def _tagged(self, resource: str) -> Row:
+        return self._row(self._name(resource))
+
+    def _name(self, resource: str) -> str:
         name = resource.partition(":environment/")[2]
         if resource != environment_arn(name, self._settings):
             raise AwsError("ResourceNotFoundException", f"There is no environment {resource}", 404)
-        return self._row(name)
+        return name
 
 
 def check_update(request: Mapping[str, Any]) -> None:

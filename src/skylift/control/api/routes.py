@@ -16,8 +16,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from skylift.control.api.access import AccessRules
 from skylift.core.errors import Refused, Unavailable
+from skylift.wire.app import CALLER
 from skylift.wire.asgi import Answer, BodyTooLong, Receive, Scope, Send, read_body, send_answer
+from skylift.wire.errors import AwsError
 
 Tell = Callable[[str], dict[str, Any] | None]
 """Environment's name -> JSON object, or None if there is no such environment. Raises ``Unavailable`` or
@@ -26,6 +29,10 @@ Tell = Callable[[str], dict[str, Any] | None]
 
 Foresee = Callable[[str, dict[str, Any]], dict[str, Any] | None]
 """As ``Tell``, with UpdateEnvironment's request."""
+
+LOOK = "GetEnvironment"
+OPERATIONS = {"POST": "UpdateEnvironment", "DELETE": "DeleteEnvironment"}
+"""The operation of the MWAA API whose right a method needs; the others need ``LOOK``'s."""
 
 MOST_BODY = 8 * 1024 * 1024
 """Bytes; options alone may be 65,536 characters each."""
@@ -39,6 +46,8 @@ class ProgressRoute:
         prefix: the route's path.
         cancel: what ``DELETE`` does.
         plan_update: what ``POST .../plan`` answers.
+        access: whether a caller may use an operation of the MWAA API: looking is GetEnvironment, the plan of an update
+            UpdateEnvironment, deleting DeleteEnvironment.
     """
 
     def __init__(
@@ -47,7 +56,9 @@ class ProgressRoute:
         prefix: str,
         cancel: Tell | None = None,
         plan_update: Foresee | None = None,
+        access: AccessRules | None = None,
     ) -> None:
+        self._access = access
         self._tells = {("GET", rest): tell for rest, tell in tells.items()}
         if cancel is not None:
             self._tells["DELETE", ""] = cancel
@@ -55,11 +66,13 @@ class ProgressRoute:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 200, 400 (not JSON), 404, 409 (a rule is broken, or AWS refuses the looking) or 503."""
+        """Answers 200, 400 (not JSON), 403, 404, 409 (a rule is broken, or AWS refuses the looking) or 503."""
         name, _, rest = unquote(str(scope["path"]).removeprefix(self._prefix)).strip("/").partition("/")
         method = str(scope["method"])
         tell = self._tells.get((method, rest), _nothing)
         try:
+            if self._access is not None:
+                await asyncio.to_thread(self._access.require, scope[CALLER], OPERATIONS.get(method, LOOK), name)
             if self._plan_update is not None and (method, rest) == ("POST", "plan"):
                 request = json.loads(await read_body(receive, MOST_BODY))
                 if not isinstance(request, dict):
@@ -67,6 +80,9 @@ class ProgressRoute:
                 found = await asyncio.to_thread(self._plan_update, name, request)
             else:
                 found = await asyncio.to_thread(tell, name)
+        except AwsError as error:
+            await _answer(send, error.status, {"message": error.message})
+            return
         except (ValueError, BodyTooLong) as error:
             await _answer(send, 400, {"message": f"The body must be UpdateEnvironment's request as JSON: {error}"})
             return

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 
 from skylift.aws.secrets import Secret, SecretsManager
 from skylift.control import airflow_config
+from skylift.control.api.tokens import TokenSigner
 from skylift.control.blueprint import Part
 from skylift.control.part_context import PartContext
 from skylift.control.plan import PartPhase, Seen
@@ -19,6 +21,7 @@ class SecretParts:
 
     def __init__(self, store: SecretsManager) -> None:
         self._store = store
+        self._signer = TokenSigner(store, time.time)
 
     def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
         return {part.name: self._look(context) for part in parts}
@@ -27,8 +30,7 @@ class SecretParts:
         """See ``Parts``. Existing keys stay: data encrypted with them must stay readable."""
         if self._store.read(keys_name(context.spec.name)) is None:
             self._store.write(keys_name(context.spec.name), new_keys())
-        if self._store.read_text(password_name(context.spec.name)) is None:
-            self._store.write_text(password_name(context.spec.name), secrets.token_urlsafe(15))
+        self._signer.make_key()
         options, name = airflow_config.user_options(context), options_name(context.spec.name)
         if options:
             serving = context.fact("secrets.options_version")
@@ -41,15 +43,17 @@ class SecretParts:
 
     def remove(self, context: PartContext, part: Part) -> None:
         self._store.delete(options_name(context.spec.name))
-        self._store.delete(password_name(context.spec.name))
+        self._store.delete(f"skylift/{context.spec.name}/admin-password")  # of an earlier skylift
         self._store.delete(keys_name(context.spec.name))
 
     def _look(self, context: PartContext) -> Seen:
         keys = self._store.read(keys_name(context.spec.name))
-        password = self._store.read_text(password_name(context.spec.name))
-        if keys is None or password is None:
-            return Seen(PartPhase.DIFFERENT if keys or password else PartPhase.ABSENT)
-        facts = {"secrets.airflow": keys.arn, "secrets.admin_password": password.arn}
+        if keys is None:
+            return Seen(PartPhase.ABSENT)
+        token_key = self._signer.public_key()
+        if not token_key:
+            return Seen(PartPhase.DIFFERENT)
+        facts = {"secrets.airflow": keys.arn, "secrets.token_key": token_key}
         wanted = airflow_config.user_options(context)
         if wanted:
             options = self._options(context, wanted)
@@ -71,11 +75,6 @@ class SecretParts:
 def keys_name(environment: str) -> str:
     """Name of the secret with fernet_key, jwt_secret and api_secret_key."""
     return f"skylift/{environment}/airflow"
-
-
-def password_name(environment: str) -> str:
-    """Name of the secret that is the password of Airflow's user admin, as plain text: people copy it."""
-    return f"skylift/{environment}/admin-password"
 
 
 def options_name(environment: str) -> str:
