@@ -36,6 +36,7 @@ from skylift.localcloud.ecs.tasks.slots import SLOTS
 from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.emulators.table import page as services
 from skylift.localcloud.faults.kinds import KINDS, PRESETS, FaultKind
+from skylift.localcloud.iam.mode import IAM_MODE
 
 DOCS = Path(__file__).parent
 PROVIDERS: tuple[Any, ...] = (EcsProvider, BatchProvider, ElbProvider, MwaaProvider)
@@ -65,7 +66,7 @@ def settings() -> str:
         _variables(CONTROL_SETTINGS),
         "## Local cloud",
         "`skylift up` and `skylift cloud` read these when the server starts (`skylift.localcloud`).",
-        _variables((RUNNER, SLOTS, TEMPLATES)),
+        _variables((RUNNER, SLOTS, TEMPLATES, IAM_MODE)),
         "## Containers of an environment",
         "The control plane sets these and the runtime reads them (`skylift.core.containers`). Do not set them "
         "yourself.",

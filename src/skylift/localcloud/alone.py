@@ -12,6 +12,7 @@ from pathlib import Path
 from skylift.core.errors import Broken
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.containers.runner import Runner
+from skylift.localcloud.iam.mode import IamChoice, IamMode
 from skylift.localcloud.ports import Images
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi
@@ -40,6 +41,7 @@ class AloneCloud:
         routes: Mapping[str, Asgi] | None = None,
         runner: Runner | None = None,
         slots: int = 0,
+        iam: IamMode = IamMode.OFF,
     ) -> None:
         """Nothing runs before ``run``.
 
@@ -54,11 +56,21 @@ class AloneCloud:
             routes: further unsigned routes.
             runner: what runs containers; default: processes on this machine.
             slots: ECS tasks at a time (``ecs.tasks.slots.SLOTS``).
+            iam: whether IAM's policies are enforced; the owner stays administrator.
         """
         self.url = url_of(listening)
         keys = DerivedKeys(master, time.time)
         self.cloud = LocalCloud(
-            home, self.url, keys, account, region, time.time, images=images, runner=runner, slots=slots
+            home,
+            self.url,
+            keys,
+            account,
+            region,
+            time.time,
+            images=images,
+            runner=runner,
+            slots=slots,
+            iam=IamChoice(iam, frozenset({owner.access_key})),
         )
         self._app = WireApp(
             list(self.cloud.providers),
@@ -66,7 +78,7 @@ class AloneCloud:
             fallback=self.cloud.fallback,
             routes={**self.cloud.routes, **(routes or {})},
             signed_routes=self.cloud.signed_routes,
-            interceptor=self.cloud.faults,
+            interceptor=self.cloud.interceptor,
             account=account,
             region=region,
         )

@@ -28,10 +28,14 @@ from skylift.localcloud.events import Bus, EventDelivery, Events
 from skylift.localcloud.faults.actions import FaultyBus, ecs_actions
 from skylift.localcloud.faults.plan import Faults
 from skylift.localcloud.faults.route import PREFIX, FaultRoute
+from skylift.localcloud.iam.local import LocalIam
+from skylift.localcloud.iam.mode import IamChoice
+from skylift.localcloud.iam.route import PREFIX as IAM
 from skylift.localcloud.images.built import BuiltImages as BuiltImages
 from skylift.localcloud.ports import Change, CloudContext, Document, Images, nobody
 from skylift.localcloud.state_route import STATE, StateRoute
 from skylift.wire.asgi import Asgi
+from skylift.wire.intercept import Interceptor, Interceptors
 from skylift.wire.provider import Provider
 from skylift.wire.signing.keys import DerivedKeys, Keyring
 
@@ -49,7 +53,9 @@ class LocalCloud:
         extra_keyring: the keys that IAM and STS have issued here.
         ecs: the ECS provider.
         batch: the Batch provider.
-        faults: injected faults; the wire's interceptor.
+        faults: injected faults.
+        interceptor: the wire's: the judge of IAM, if policies are enforced, then the faults.
+        observed: who did what, if IAM is not off.
         signed_routes: path prefix to app, for people's tools; only signed requests reach them.
     """
 
@@ -66,6 +72,7 @@ class LocalCloud:
         runner: Runner | None = None,
         on_change: Change = nobody,
         slots: int = 0,
+        iam: IamChoice | None = None,
     ) -> None:
         """Nothing runs before ``start``.
 
@@ -80,17 +87,20 @@ class LocalCloud:
             runner: what runs containers; default: processes on this machine.
             on_change: called on every change of an ECS task, a service or a Batch job.
             slots: ECS tasks outside services that run at a time (``ecs.tasks.slots.SLOTS``); 0: as many as fit.
+            iam: whether IAM's policies are enforced, and for whom not.
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         cloud = CloudContext(account, region, endpoint, folder)
         self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
+        self._iam = LocalIam(iam or IamChoice(), self._rest.iam_state, cloud, clock)
         images = images or BuiltImages(home, home / "cache")
 
         def open_all(cloud: CloudContext) -> _Opened:
             balancer = Balancer(folder, clock, cloud.database)
             rest = self._rest
-            neighbours = Neighbours(images, AwsLogs(rest), AwsSecrets(rest), balancer, AwsMetrics(rest))
+            roles = self._iam.roles
+            neighbours = Neighbours(images, AwsLogs(rest), AwsSecrets(rest), balancer, AwsMetrics(rest), roles)
             bus = _Bus(self._rest)
             events = Events(cloud, bus, clock)
             room = Slots(machine_slots(slots), machine_start_limiter())
@@ -119,9 +129,13 @@ class LocalCloud:
             PREFIX: FaultRoute(self.faults),
             execute.PREFIX: execute.ExecRoute(self.ecs),
             STATE: StateRoute(self.damage),
+            IAM: self._iam.route,
         }
-        self.fallback: Asgi = self._rest.app
         self.extra_keyring: Keyring = self._rest
+        judge = self._iam.judge(self.ecs, self.batch)
+        self.interceptor: Interceptor = Interceptors(judge, self.faults) if judge else self.faults
+        self.fallback: Asgi = self._rest.judged_by(judge) if judge else self._rest.app
+        self.observed = self._iam.observed
 
     async def start(self) -> None:
         """Starts the rest of AWS first: logs and secrets must be there before containers go on."""

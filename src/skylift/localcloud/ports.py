@@ -160,6 +160,33 @@ class Capacity(Protocol):
         ...
 
 
+class Roles(Protocol):
+    """What the roles of an ECS task may do: the execution role, with which ECS starts it, and the task's own."""
+
+    def check(self, role: str, session: str, action: str, resource: str) -> None:
+        """Raises ``AwsError``: a role may not do this.
+
+        Args:
+            role: its ARN.
+            session: name of the session: the ECS task's id.
+            action: e.g. ``secretsmanager:GetSecretValue``.
+            resource: an ARN, or ``*``.
+        """
+        ...
+
+    def check_assumable(self, role: str) -> None:
+        """Raises ``AwsError``: ECS may not take on this role."""
+        ...
+
+
+class AnyRole(Roles):
+    """Every role may do everything."""
+
+    def check(self, role: str, session: str, action: str, resource: str) -> None: ...
+
+    def check_assumable(self, role: str) -> None: ...
+
+
 class AlwaysRoom(Capacity):
     """Always has capacity."""
 

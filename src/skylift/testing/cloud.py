@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from skylift.core.errors import Unavailable
 from skylift.localcloud.alone import AloneCloud
+from skylift.localcloud.iam.mode import IamMode
 from skylift.localcloud.images.built import BuiltImages
 from skylift.localcloud.images.found import LocalImages
 from skylift.localcloud.images.registry import NamedImage
@@ -76,6 +77,10 @@ class Cloud:
             },
         )
 
+    def observed(self) -> list[dict[str, Any]]:
+        """Who called what, with ``iam`` not off: ``principal``, ``action``, ``resource``, perhaps ``denied``."""
+        return self._on_loop(lambda: [one.shown() for one in self._alone.cloud.observed.since()])
+
     def fault(self, kind: str, *, name: str = "", **values: object) -> dict[str, Any]:
         """Sets a fault: ``cloud.fault("throttle", preset="ecs-read")``. Kinds and values: docs/faults.md.
 
@@ -101,7 +106,12 @@ class Cloud:
 
 @contextmanager
 def running_cloud(
-    home: Path, *, images: Mapping[str, str | Path | NamedImage] | None = None, port: int = 0, region: str = REGION
+    home: Path,
+    *,
+    images: Mapping[str, str | Path | NamedImage] | None = None,
+    port: int = 0,
+    region: str = REGION,
+    iam: str = "off",
 ) -> Iterator[Cloud]:
     """A local cloud while the block runs; at its end every container has ended.
 
@@ -111,12 +121,13 @@ def running_cloud(
             runs the tests), or a ``NamedImage``, which also has variables for its containers.
         port: 0: any free one.
         region: the region in ARNs.
+        iam: ``enforce``: IAM's policies are enforced for all keys but ``Cloud.key``; ``observe``: calls are noted.
 
     Raises:
         Refused: the port is taken, or a folder is no virtual environment.
         Unavailable: it did not start in time.
     """
-    thread = _CloudThread(home, images or {}, port, region)
+    thread = _CloudThread(home, images or {}, port, region, IamMode(iam))
     thread.start()
     try:
         yield thread.ready()
@@ -129,7 +140,9 @@ def _named(image: str | Path | NamedImage) -> NamedImage:
 
 
 class _CloudThread:
-    def __init__(self, home: Path, images: Mapping[str, str | Path | NamedImage], port: int, region: str) -> None:
+    def __init__(
+        self, home: Path, images: Mapping[str, str | Path | NamedImage], port: int, region: str, iam: IamMode
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._key = Key(
             "AKIA" + secrets.token_hex(8).upper(), secrets.token_hex(20), f"arn:aws:iam::{ACCOUNT}:user/test"
@@ -149,6 +162,7 @@ class _CloudThread:
             ),
             account=ACCOUNT,
             region=region,
+            iam=iam,
         )
         self._thread = threading.Thread(target=self._run, name="skylift-cloud", daemon=True)
 

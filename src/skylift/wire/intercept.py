@@ -71,6 +71,19 @@ class Interceptor(Protocol):
         ...
 
 
+class Interceptors(Interceptor):
+    """A judge, which only refuses, before another interceptor."""
+
+    def __init__(self, judge: Interceptor, then: Interceptor) -> None:
+        self._judge = judge
+        self._then = then
+
+    async def interception(self, call: Call) -> Interception:
+        """What the second one says, unless the first refuses."""
+        await self._judge.interception(call)
+        return await self._then.interception(call)
+
+
 class ConnectionCut(Exception):
     """The connection must be reset without an answer."""
 

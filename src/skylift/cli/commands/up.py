@@ -20,6 +20,7 @@ from skylift.cli.serving.server import package_version
 from skylift.cli.terminal import Stages, err, goes_on, out
 from skylift.core.errors import Refused
 from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
+from skylift.localcloud.iam.mode import IAM_MODE
 
 
 @click.command()
@@ -45,6 +46,11 @@ from skylift.localcloud.containers.oci import DOCKER, PODMAN, PROCESS, RUNNER
     envvar=RUNNER.env,
     help=f"What runs containers (or ${RUNNER.env}). Remembered; at first processes on this machine.",
 )
+@click.option("--enforce-iam", "iam", flag_value="enforce", help="Refuse what IAM's policies do not allow. Remembered.")
+@click.option(
+    "--observe-iam", "iam", flag_value="observe", help="Only note who does what: skylift iam-policy --observed."
+)
+@click.option("--no-enforce-iam", "iam", flag_value="off", help="Every valid key may do everything (at first).")
 def up(
     folder: Path | None,
     run_it: bool,
@@ -54,6 +60,7 @@ def up(
     runner: str | None,
     follow: bool,
     apply: bool | None,
+    iam: str | None,
 ) -> int:
     """Start skylift. With PROJECT, also create its environment and watch its files.
 
@@ -72,8 +79,10 @@ def up(
     check_disk(home)
     if runner is not None:
         os.environ[RUNNER.env] = runner  # the server inherits it
+    if iam is not None:
+        os.environ[IAM_MODE.env] = iam
     with Stages(err()) as stages:
-        here = start(home, port, stages, runner)
+        here = start(home, port, stages, runner, iam)
         if project is None:
             with goes_on("skylift runs, and its environments are still starting. See the progress: skylift status"):
                 flight.wait_for_all(here, stages)
@@ -89,12 +98,14 @@ def up(
     return code
 
 
-def start(home: Home, port: int | None, stages: Stages, runner: str | None = None) -> Connection:
+def start(
+    home: Home, port: int | None, stages: Stages, runner: str | None = None, iam: str | None = None
+) -> Connection:
     """The running server; starts one if there is none."""
     with goes_on(
         "skylift is still starting in the background. See the progress: skylift status; to end it: skylift down"
     ):
-        server, fresh = daemon.start(home, port, stages.now, stages.note, runner)
+        server, fresh = daemon.start(home, port, stages.now, stages.note, runner, iam)
     stages.done(f"skylift {'started' if fresh else 'runs already'}: {server.endpoint} (home {home.folder})")
     if server.version != package_version():
         stages.note(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from skylift.cli.credentials import OWNER, ensure_credentials, usable_master_key
 from skylift.cli.home import ACCOUNT, REGION, Home
 from skylift.cli.serving.daemon import check_port
+from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route
 from skylift.cli.serving.serve import alone_in
 from skylift.cli.serving.server import HEALTH, RunningServer, package_version, record, start_time
@@ -66,6 +67,7 @@ async def _serve(home: Home, port: int, say: Callable[[str], None]) -> None:
         routes={HEALTH: health_route(identity)},
         runner=EngineRunner(engine) if engine else None,
         slots=SLOTS.read(os.environ),
+        iam=chosen_mode(home),
     )
 
     for one in (damage, images.damage()):

@@ -21,6 +21,7 @@ from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
 from skylift.cli.projects.applier import Applier
 from skylift.cli.projects.buckets import applies
 from skylift.cli.projects.follower import Follower
+from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route, send_json
 from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
 from skylift.control.plane import ControlPlane
@@ -31,6 +32,7 @@ from skylift.localcloud.containers.engine_runner import EngineRunner
 from skylift.localcloud.containers.oci import OciImages, chosen_engine
 from skylift.localcloud.damage import Damaged, Refusing
 from skylift.localcloud.ecs.tasks.slots import SLOTS
+from skylift.localcloud.iam.mode import IamChoice
 from skylift.localcloud.images.built import BuiltImages
 from skylift.localcloud.images.found import LocalImages
 from skylift.localcloud.ports import Image
@@ -89,6 +91,7 @@ class Server:
             images=self._images,
             runner=EngineRunner(engine) if engine else None,
             slots=SLOTS.read(os.environ),
+            iam=IamChoice(chosen_mode(home), frozenset({owner.access_key})),
         )
         for one in (damage, images.damage()):
             if one is not None:
@@ -101,7 +104,7 @@ class Server:
             fallback=self._cloud.fallback,
             routes={**self._cloud.routes, HEALTH: health_route(identity)},
             signed_routes={**self._cloud.signed_routes, **self._control.signed_routes, IMAGE: self._image},
-            interceptor=self._cloud.faults,
+            interceptor=self._cloud.interceptor,
             account=ACCOUNT,
             region=REGION,
             clock=time.time,

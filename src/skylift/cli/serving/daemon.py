@@ -19,10 +19,12 @@ from pathlib import Path
 
 from skylift.cli.home import DEFAULT_PORT, Home, endpoint, find_home
 from skylift.cli.lock import HANDED_OVER, Held, holder, sign, taken
+from skylift.cli.serving.enforcing import OPTION, mode_of
 from skylift.cli.serving.server import RunningServer, alive, health, home_of, recorded, running, start_time
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.containers.oci import PROCESS
 from skylift.localcloud.damage import damaged
+from skylift.localcloud.iam.mode import IamMode
 
 START_SECONDS = 900.0
 """Time limit of a start: the first one may download PostgreSQL and other files, and the machine may be busy. A server
@@ -41,6 +43,7 @@ def start(
     say: Callable[[str], None],
     note: Callable[[str], None] | None = None,
     runner: str | None = None,
+    iam: str | None = None,
 ) -> tuple[RunningServer, bool]:
     """The home's server; starts one if there is none. Returns it, and whether it was started now.
 
@@ -49,6 +52,7 @@ def start(
         say: called with the progress.
         note: called with what the user should know afterwards; default ``say``.
         runner: what runs the containers; ``None``: the same as before.
+        iam: off, observe or enforce; ``None``: the same as before.
 
     Raises:
         Refused: the port is taken, a running server has other options, or the server failed; the text has the cause.
@@ -57,7 +61,7 @@ def start(
     while True:
         found = _settled(home, say)
         if found is not None:
-            _refuse_other_options(home, found, port, runner)
+            _refuse_other_options(home, found, port, runner, iam)
             return found, False
         if port is None:
             port = _port_for(home, note or say)
@@ -110,7 +114,9 @@ def _settled(home: Home, say: Callable[[str], None]) -> RunningServer | None:
     return found
 
 
-def _refuse_other_options(home: Home, found: RunningServer, port: int | None, runner: str | None) -> None:
+def _refuse_other_options(
+    home: Home, found: RunningServer, port: int | None, runner: str | None, iam: str | None
+) -> None:
     """Refuses options that a running server cannot take, instead of ignoring them."""
     if found.alone:
         raise Refused(
@@ -126,6 +132,12 @@ def _refuse_other_options(home: Home, found: RunningServer, port: int | None, ru
         raise Refused(
             f"skylift runs already, and its containers are run by {present}. "
             f"To change that: skylift down && skylift up --runner {runner}"
+        )
+    mode = mode_of(home)
+    if iam not in {None, mode}:
+        raise Refused(
+            f"skylift runs already, started with {OPTION[mode]}. "
+            f"To change that: skylift down && skylift up {OPTION[IamMode(str(iam))]}"
         )
 
 

@@ -18,12 +18,15 @@ from botocore.model import ListShape, Shape, StructureShape
 from botocore.parsers import RpcV2CBORParser
 
 from skylift.localcloud.emulators import crashes
+from skylift.localcloud.emulators.iam import judging
 from skylift.localcloud.emulators.inputs import Asked, RestModels, protocol_of
 from skylift.localcloud.emulators.table import Served
+from skylift.localcloud.iam.state import RequestJudge
 from skylift.wire.asgi import Asgi, BodyTooLong, Head, Message, Receive, Send, head_of, read_body, replayed
 from skylift.wire.checks import Check
 from skylift.wire.errors import AwsError
 from skylift.wire.protocols import is_cbor, load_object
+from skylift.wire.provider import Caller
 from skylift.wire.query_shapes import read_structure, tree_of
 from skylift.wire.refusals import Dialect, SignatureFault, refusal
 
@@ -47,8 +50,9 @@ _MALFORMED = "The request could not be read as it was sent."
 class Edge:
     """Checks requests to emulators."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: RequestJudge | None = None) -> None:
         self._models = RestModels()
+        self._judge = judge
 
     async def serve(self, row: Served, inner: Asgi, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one request with ``inner``, the emulator of the row.
@@ -58,11 +62,18 @@ class Edge:
             NotImplementedError: from ``inner``.
         """
         head, body = head_of(scope), b""
+        caller: Caller | None = scope.get(judging.CALLER)
+        judge = self._judge if self._judge is not None and caller is not None and self._judge.judges(caller) else None
         if S3 not in row.names:
             body = await _body(receive)
             scope, head, body = await _unpacked(scope, head, body)
             await self._look(row, head, body)
             receive = replayed(body, receive)
+        elif judge is not None and judging.names_objects(head):
+            body = await read_body(receive, judging.MOST_DELETED_BYTES)
+            receive = replayed(body, receive)
+        if judge is not None and caller is not None:
+            await self._ask(judge, row, head, body, caller)
         seen, begun, dropped = crashes.watching(), False, False
 
         async def send_unless_crashed(message: Message) -> None:
@@ -101,6 +112,13 @@ class Edge:
         failures = _failures(asked, asked.inputs.required.of(asked.body_shape), value)
         if failures:
             raise _invalid(asked, failures)
+
+    async def _ask(self, judge: RequestJudge, row: Served, head: Head, body: bytes, caller: Caller) -> None:
+        if judging.is_s3(row, head):
+            return judge.check_s3(head, body, caller)
+        fields = _fields(head, body) if len(body) <= MOST_FORM_BYTES else {}
+        asked = await self._asked(self._models.candidates(row.names, head), head, fields)
+        return judging.check(judge, row, asked, fields, head, body, caller)
 
     async def _asked(self, names: Iterable[str], head: Head, fields: Mapping[str, str]) -> Asked | None:
         names = list(names)

@@ -18,14 +18,16 @@ from xml.sax.saxutils import escape
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage
 from skylift.localcloud.emulators.edge import Edge
+from skylift.localcloud.emulators.iam.state import EmulatedIamState
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
 from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
 from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
 from skylift.localcloud.emulators.table import Emulator, Scope, Served, scope_of, served
+from skylift.localcloud.iam.state import IamState, RequestJudge
 from skylift.localcloud.ports import Measured
 from skylift.wire.app import MOST_BUFFERED_BYTES
-from skylift.wire.asgi import Answer, Message, Receive, Send, read_body, replayed, send_answer
+from skylift.wire.asgi import Answer, Asgi, Message, Receive, Send, read_body, replayed, send_answer
 from skylift.wire.provider import Caller
 from skylift.wire.signing.keys import Key
 
@@ -73,6 +75,18 @@ class RestOfAws:
 
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
         """ASGI: one request to a service that skylift does not implement."""
+        await self._serve(self._edge, scope, receive, send)
+
+    def judged_by(self, judge: RequestJudge) -> Asgi:
+        """The same application; ``judge`` is asked before each request."""
+        return partial(self._serve, Edge(judge))
+
+    @property
+    def iam_state(self) -> IamState:
+        """What IAM, STS and resource policies say here."""
+        return EmulatedIamState(self._ministack)
+
+    async def _serve(self, edge: Edge, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         wanted = scope_of(scope["headers"], scope.get("query_string", b""))
@@ -83,7 +97,7 @@ class RestOfAws:
             await _refuse(scope, wanted, f"skylift's local cloud does not serve {row.names[0]}. {row.note}", send)
         else:
             inner, scope = partial(self._asked, wanted, row), _signed_by_header(_bucket_named_health(scope, wanted))
-            await self._edge.serve(row, inner, scope, receive, send)
+            await edge.serve(row, inner, scope, receive, send)
 
     async def _asked(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
         if wanted.service == "sts" and "skylift.caller" in scope:

@@ -23,7 +23,18 @@ from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
 from skylift.localcloud.ecs.tasks.usage import UsageMeter
 from skylift.localcloud.events import Events
-from skylift.localcloud.ports import Change, CloudContext, Images, Logs, Metrics, NoMetrics, Secrets, Targets
+from skylift.localcloud.ports import (
+    AnyRole,
+    Change,
+    CloudContext,
+    Images,
+    Logs,
+    Metrics,
+    NoMetrics,
+    Roles,
+    Secrets,
+    Targets,
+)
 from skylift.wire.errors import AwsError
 
 CLOSING_SECONDS = 13.0
@@ -41,6 +52,7 @@ class Neighbours:
     secrets: Secrets
     targets: Targets
     metrics: Metrics = field(default_factory=NoMetrics)
+    roles: Roles = field(default_factory=AnyRole)
 
 
 class Engine:
@@ -175,6 +187,7 @@ class Engine:
             self._pulls,
             self._neighbours.logs,
             self._neighbours.secrets,
+            self._neighbours.roles,
             self._balancing,
             self._tails,
             self.slots,

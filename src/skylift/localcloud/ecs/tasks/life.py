@@ -28,8 +28,9 @@ from skylift.localcloud.ecs.tasks.health_watch import CheckedContainers, HealthW
 from skylift.localcloud.ecs.tasks.launch import Wanted, container_folder, log_target, task_memory, wanted_containers
 from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
+from skylift.localcloud.ecs.tasks.role_checks import ExecutionRole, NoResources
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.ports import CloudContext, Image, Logs, Secrets
+from skylift.localcloud.ports import CloudContext, Image, Logs, Roles, Secrets
 from skylift.wire.errors import AwsError
 
 T = TypeVar("T")
@@ -38,10 +39,6 @@ _log = logging.getLogger(__name__)
 
 class _Over(Exception):
     """The ECS task must end before all its containers were started."""
-
-
-class _NoResources(Exception):
-    """Secrets or log streams are not available; the text is ECS's reason."""
 
 
 class _Lost(Exception):
@@ -58,6 +55,7 @@ class TaskContext:
     pulls: Pulls
     logs: Logs
     secrets: Secrets
+    roles: Roles
     balancing: Balancing
     tails: LogTails
     slots: Slots
@@ -79,8 +77,9 @@ class TaskRun(CheckedContainers):
         self._tails: dict[str, Tail] = {}
         self._begun: dict[str, float] = {}
         self._launches: dict[str, Launch] = {}
-        self._sending = LogSending(context.logs, task.id)
         definition = context.store.definitions[task.document["taskDefinitionArn"]]
+        self._role = ExecutionRole(context.roles, context.cloud, task, definition)
+        self._sending = LogSending(context.logs, task.id, self._role.may_log)
         self._wanted = wanted_containers(definition, task.document["overrides"])
         self._health = HealthWatch(task, self._wanted, self, context.changes, context.clock)
         if not task.wanted:
@@ -104,7 +103,7 @@ class TaskRun(CheckedContainers):
             await self._until_over()
         except _Over:
             pass
-        except (CannotPull, _NoResources, DependencyFailed) as error:
+        except (CannotPull, NoResources, DependencyFailed) as error:
             self._ending(StopCode.FAILED_TO_START, str(error))
         except _Lost as error:
             self._ending(StopCode.INFRASTRUCTURE, str(error))
@@ -131,6 +130,7 @@ class TaskRun(CheckedContainers):
             self._context.changes.move(self.task, TaskState.PENDING, **self._connected())
         missing = [wanted for wanted in self._wanted if wanted.name not in self._running]
         if missing:
+            self._role.check(missing)
             images = await self._pull(missing)
             secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
             await self._start_in_order(missing, images, secrets)
@@ -162,7 +162,7 @@ class TaskRun(CheckedContainers):
             try:
                 values[secret["name"]] = await self._context.secrets.value(secret["valueFrom"])
             except AwsError as error:
-                raise _NoResources(
+                raise NoResources(
                     "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
                     "retrieval "
                     f"failed: unable to retrieve secret {secret['valueFrom']}: {error.code}: {error.message}"
@@ -222,7 +222,7 @@ class TaskRun(CheckedContainers):
         try:
             await self._context.logs.prepare(target.group, target.stream, target.create_group)
         except AwsError as error:
-            raise _NoResources(
+            raise NoResources(
                 "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
                 f"failed to create Cloudwatch log stream: {error.code}: {error.message} : exit status 1"
             ) from error
@@ -264,7 +264,7 @@ class TaskRun(CheckedContainers):
         """Like ``inside``, for somebody who waits for it. Raises ``CannotStart`` whatever the cause."""
         try:
             return await self.inside(name, words, terminal=terminal)
-        except (CannotPull, _NoResources) as error:
+        except (CannotPull, NoResources) as error:
             raise CannotStart(str(error)) from error
 
     def ended(self, name: str) -> asyncio.Future[Ended] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from skylift.localcloud.ports import Logs
@@ -21,9 +21,11 @@ _log = logging.getLogger(__name__)
 class LogSending:
     """The lines of one ECS task."""
 
-    def __init__(self, logs: Logs, task: str) -> None:
+    def __init__(self, logs: Logs, task: str, allowed: Callable[[str, str], None]) -> None:
+        """``allowed`` raises ``AwsError`` if the lines of a group and stream may not be sent."""
         self._logs = logs
         self._task = task
+        self._allowed = allowed
         self._deadline = float("inf")
 
     def end_soon(self) -> None:
@@ -31,10 +33,11 @@ class LogSending:
         self._deadline = asyncio.get_running_loop().time() + LAST_SECONDS
 
     async def send(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Returns when they are accepted or given up: because the group is gone (as ECS's driver does), or the disk
-        was full for too long."""
+        """Returns when they are accepted or given up: because the group is gone or the role may not send them (as ECS's
+        driver does), or because the disk was full for too long."""
         while True:
             try:
+                self._allowed(group, stream)
                 return await self._logs.put(group, stream, events)
             except AwsError as error:
                 if error.status < 500 or asyncio.get_running_loop().time() > self._deadline:
