@@ -17,9 +17,11 @@ from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.damage import Damage, Refusing
 from skylift.localcloud.database import damage_of, examine, keep_copy
 from skylift.localcloud.ecs.api import execute, sessions
+from skylift.localcloud.ecs.api.agent import AgentEndpoint
 from skylift.localcloud.ecs.api.metadata import ContainerEndpoints
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
+from skylift.localcloud.ecs.tasks.launch import AGENT
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_start_limiter
 from skylift.localcloud.elb.balancer import Balancer
 from skylift.localcloud.emulators.for_ecs import AwsLogs, AwsMetrics, AwsSecrets
@@ -123,6 +125,7 @@ class LocalCloud:
         ]
         self.routes: Mapping[str, Asgi] = {
             **ContainerEndpoints(cloud, self.ecs.store, keys).routes,
+            AGENT: AgentEndpoint(cloud, self.ecs.store, self.ecs).serve,
             sessions.ROUTE: self.ecs.sessions.serve,
         }
         self.signed_routes: Mapping[str, Asgi] = {

@@ -169,6 +169,7 @@ def test_what_a_container_sees(cloud: Cloud, ecs: Any) -> None:
             "AWS_ENDPOINT_URL",
             "AWS_EXECUTION_ENV",
             "AWS_REGION",
+            "ECS_AGENT_URI",
             "ECS_CONTAINER_METADATA_URI_V4",
             "HOME",
             "LANG",

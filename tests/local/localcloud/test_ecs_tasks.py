@@ -113,6 +113,7 @@ def test_nothing_of_the_host_is_in_a_container(cloud: Cloud, ecs: Any) -> None:
         "AWS_EXECUTION_ENV",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "ECS_AGENT_URI",
         "ECS_CONTAINER_METADATA_URI_V4",
         "MINE",
     } | ({"LC_CTYPE"} & environment.keys()) | (

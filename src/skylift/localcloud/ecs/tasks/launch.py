@@ -18,6 +18,7 @@ from skylift.localcloud.ports import CloudContext, Document, Image
 
 CREDENTIALS = "/_skylift/credentials"
 METADATA = "/_skylift/metadata/v4"
+AGENT = "/_skylift/agent"
 MEBIBYTE = 1024 * 1024
 FOLDERS = ("work", "home", "tmp")
 """Folders of a container: private to it, deleted with it."""
@@ -144,6 +145,7 @@ def container_environment(
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{place.endpoint}{CREDENTIALS}/{task.id}",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": task.credential,
         "ECS_CONTAINER_METADATA_URI_V4": f"{place.endpoint}{METADATA}/{task.container(wanted.name)['runtimeId']}",
+        "ECS_AGENT_URI": f"{place.endpoint}{AGENT}/{task.container(wanted.name)['runtimeId']}",
         **{pair["name"]: pair.get("value", "") for pair in pairs if "name" in pair},
         **secrets,
         **{pair["name"]: pair.get("value", "") for pair in changes if "name" in pair},
