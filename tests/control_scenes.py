@@ -13,12 +13,14 @@ import pytest
 from skylift.control.api.validation import spec_of
 from skylift.control.part_context import PartContext
 from skylift.control.settings import ControlSettings
-from skylift.core.environment import Spec
+from skylift.core.environment import ECS_EXECUTOR, Spec
 from skylift.wire.provider import Caller
 from tests.stack import Stack
 
 ROLE = "arn:aws:iam::000000000000:role/flight"
-SETTINGS = ControlSettings()
+SETTINGS = ControlSettings(default_executors=(ECS_EXECUTOR,))
+"""Most tests are about environments without workers: they have fewer parts."""
+WITH_WORKERS = ControlSettings()
 VERSION = "11111111-1111-1111-1111-111111111111"
 """Version id of the secret in use."""
 

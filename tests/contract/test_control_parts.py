@@ -29,6 +29,7 @@ KINDS = (
     PartKind.DATABASE,
     PartKind.BALANCER,
     PartKind.EVENTS,
+    PartKind.BROKER,
     PartKind.BATCH,
     PartKind.DEFINITION,
 )
@@ -52,7 +53,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture
 def stage(world: Parts) -> PartContext:
     name = f"contract-{uuid.uuid4().hex[:8]}"
-    executor = "skylift.executors.ecs.AwsEcsExecutor,skylift.executors.batch.AwsBatchExecutor"
+    executor = "skylift.executors.ecs.AwsEcsExecutor,skylift.executors.batch.AwsBatchExecutor,CeleryExecutor"
     options = {"core.default_timezone": "Europe/Berlin", "core.executor": executor}
     wanted = spec(Name=name, AirflowConfigurationOptions=options)
     if isinstance(world, AwsParts):

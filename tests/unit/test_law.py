@@ -31,7 +31,7 @@ FOREIGN = {
     "wire": {"botocore", "uvicorn"},
     "executors": {"airflow", "sqlalchemy"},
     # jwt, cryptography and starlette are Airflow's own dependencies: it checks sessions and serves plugins with them.
-    "runtime": {"airflow", "cryptography", "jwt", "sqlalchemy", "starlette", "statsd"},
+    "runtime": {"airflow", "celery", "cryptography", "jwt", "sqlalchemy", "starlette", "statsd"},
     # cryptography: signs sign-in tokens (Ed25519; the standard library has no signatures).
     "control": {"cryptography", "psycopg"},
     "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,11 @@ class S3:
                 raise
         value: dict[str, Any] = json.loads(body)
         return value
+
+    def write_json(self, bucket: str, key: str, value: Mapping[str, Any]) -> None:
+        """Puts a JSON object."""
+        with calling(f"s3 PutObject {bucket}/{key}"):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(value).encode())
 
     def delete_prefix(self, bucket: str, prefix: str) -> None:
         """Deletes every object below a prefix, a thousand a call."""

@@ -12,6 +12,7 @@ from skylift.cli.account import Network, exists
 from skylift.cli.home import REGION
 from skylift.cli.projects.project import Project, up_command, up_line
 from skylift.cli.runs.patience import patiently
+from skylift.core.environment import ECS_EXECUTOR
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import arn
 
@@ -106,8 +107,8 @@ def creation(project: Project, base: Foundation, options: dict[str, str]) -> dic
             for module in ("DagProcessingLogs", "SchedulerLogs", "TaskLogs", "WebserverLogs", "WorkerLogs")
         },
     }
-    if options:
-        request["AirflowConfigurationOptions"] = options
+    # Without it, the environment would be as MWAA's: Airflow tasks on Celery workers, one of which always runs.
+    request["AirflowConfigurationOptions"] = {"core.executor": ECS_EXECUTOR, **options}
     for key, member in VERSIONED.items():
         if version := base.versions.get(key):
             request |= {f"{member}S3Path": key, f"{member}S3ObjectVersion": version}

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from skylift.control.api.validation import CLASSES
-from skylift.control.blueprint import BATCH_EXECUTOR, EXECUTOR_ROLE, executors
-from skylift.control.part_context import PartContext, batch_place
+from skylift.control.api.validation import LEAST_WORKERS
+from skylift.control.blueprint import EXECUTOR_ROLE, executors, has_workers
+from skylift.control.part_context import PartContext, batch_place, broker_queue
+from skylift.control.scaling import slots
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
+from skylift.core.environment import BATCH_EXECUTOR
 from skylift.core.names import arn, log_group, s3_url
 
 PROTECTED = frozenset(
@@ -25,6 +27,8 @@ PROTECTED = frozenset(
         "AIRFLOW__CORE__SQL_ALCHEMY_CONN",
         "AIRFLOW__CELERY__BROKER_URL",
         "AIRFLOW__CELERY__RESULT_BACKEND",
+        # Read as the number of Airflow tasks of a worker, as on MWAA; Celery itself never changes it.
+        "AIRFLOW__CELERY__WORKER_AUTOSCALE",
     }
 )
 """Options that MWAA resets when a user sets them, and for which we have no value."""
@@ -63,6 +67,9 @@ def opinions(context: PartContext) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "300",
         # A container may have to be placed and pulled first; MWAA's own value.
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800",
+        # Seconds without a heartbeat after which the scheduler gives an Airflow task up: Airflow's own value. If the
+        # control plane sees a worker end, it does not wait for that (control/worker_ends.py).
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
         # Airflow tasks that wait for their container keep a valid token; MWAA's own value.
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
         # A running Airflow task outlives its API server: about two minutes of retries, while ECS starts another
@@ -95,14 +102,14 @@ def _names_instance(options: Mapping[str, str]) -> bool:
 
 def opinions_of(context: PartContext, role: str) -> dict[str, str]:
     """Like ``opinions``, for the containers of one role."""
-    if role == EXECUTOR_ROLE:
+    if role in {EXECUTOR_ROLE, Command.WORKER}:
         level = context.spec.logging["WorkerLogs"].level
         return {"AIRFLOW__LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}={level}" for name in OF_THE_WORKER)}
     if role == Command.SCHEDULER:
-        slots = CLASSES[context.spec.environment_class].tasks_per_worker * context.spec.max_workers
+        most = slots(context.spec) * context.spec.max_workers
         # MWAA's promise for MaxWorkers is so many Airflow tasks at once; here each is an ECS task of its own. Only the
         # scheduler reads it, so nothing else restarts for another number.
-        return {"AIRFLOW__CORE__PARALLELISM": str(slots)}
+        return {"AIRFLOW__CORE__PARALLELISM": str(most)}
     if role != Command.API_SERVER:
         return {}
     # As many connections as with Airflow's numbers (5, and 10 that are closed after each use), all of which are kept: a
@@ -132,6 +139,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
         **_task_logs(context, module),
         **_metrics(context),
         **_executor(context),
+        **(_celery(context) if has_workers(spec) else {}),
     }
 
 
@@ -141,7 +149,8 @@ def user_options(context: PartContext) -> dict[str, str]:
     return {
         variable(option): value
         for option, value in sorted(context.spec.options.items())
-        if "." in option and variable(option) not in ours
+        # The control plane itself reads the one option that Airflow does not know.
+        if "." in option and variable(option) not in ours and option.lower() != LEAST_WORKERS
     }
 
 
@@ -219,4 +228,34 @@ def _executor(context: PartContext) -> dict[str, str]:
         "AIRFLOW__AWS_ECS_EXECUTOR__LAUNCH_TYPE": settings.launch_type,
         "AIRFLOW__SKYLIFT__PAYLOAD_URL": s3_url(settings.bucket, f"workloads/{spec.name}"),
         "AIRFLOW__SKYLIFT__EVENTS_QUEUE": context.fact("events.queue"),
+    }
+
+
+def _celery(context: PartContext) -> dict[str, str]:
+    """Celery over SQS. Scheduler and workers must agree on all of it, so every component has it."""
+    spec, settings = context.spec, context.settings
+    queue = {"url": context.fact("broker.url")}
+    default = next(
+        (text for name, text in spec.options.items() if name.lower() == "operators.default_queue"), "default"
+    )
+    return {
+        # boto3 finds the endpoint and the credentials.
+        "AIRFLOW__CELERY__BROKER_URL": "sqs://",
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__REGION": settings.region,
+        # One queue under several names: serialized DAGs keep the name that was the default when they were parsed, and
+        # Celery fails an Airflow task whose queue has no URL.
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__PREDEFINED_QUEUES": json.dumps(
+            dict.fromkeys(("default", broker_queue(spec.name), default), queue)
+        ),
+        # An idle worker makes a call in so many seconds, and needs as long to stop.
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__WAIT_TIME_SECONDS": "8",
+        # The queue's own attribute counts; this stops the provider's warning.
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "60",
+        # Remote control would make a queue of its own for each worker, and does not work with SQS.
+        "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "False",
+        "AIRFLOW__CELERY__TASK_ACKS_LATE": "True",
+        "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(slots(spec)),
+        # Airflow's one second is too short for a client's first call, and the Airflow task would fail.
+        "AIRFLOW__CELERY__OPERATION_TIMEOUT": "15",
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from skylift.core.containers import Command
-from skylift.core.environment import S3Object, Spec
+from skylift.core.environment import BATCH_EXECUTOR, CELERY_EXECUTOR, ECS_EXECUTOR, S3Object, Spec
 
 
 class PartKind(StrEnum):
@@ -19,6 +19,7 @@ class PartKind(StrEnum):
     BALANCER = "balancer"
     EVENTS = "events"
     BATCH = "batch"
+    BROKER = "broker"
     DEFINITION = "definition"
     LAYER = "layer"
     MIGRATION = "migration"
@@ -30,12 +31,14 @@ class PartKind(StrEnum):
 EXECUTOR_ROLE = "task"
 """Role of the task definition that Airflow's executor starts its ECS tasks from: family ``skylift-{env}-task``."""
 
-BATCH_EXECUTOR = "skylift.executors.batch.AwsBatchExecutor"
-ECS_EXECUTOR = "skylift.executors.ecs.AwsEcsExecutor"
-BOTH = f"{ECS_EXECUTOR},{BATCH_EXECUTOR}"
+KNOWN = frozenset({ECS_EXECUTOR, BATCH_EXECUTOR, CELERY_EXECUTOR})
+"""Executors that an environment may have, in any order and number."""
+
+CELERY_PATH = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
+"""The other name of the same executor."""
 
 COMPONENTS = (Command.API_SERVER, Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER)
-"""Airflow's long-running processes; each is one ECS service."""
+"""Airflow's long-running processes in every environment; each is one ECS service."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
         proving: an update is in progress: parts that run user code change only after a trial in a container.
     """
     layered = has_layer(spec)
-    ground: tuple[str, ...] = ("logs", "secrets", "database", "balancer", "events") + (
+    queued = ("broker",) if has_workers(spec) else ()
+    ground: tuple[str, ...] = ("logs", "secrets", "database", "balancer", "events", *queued) + (
         ("layer",) if layered else ("source",)
     )
     parts = [
@@ -81,6 +85,8 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
         Part(PartKind.BALANCER, "", (), "creating the load balancer"),
         Part(PartKind.EVENTS, "", (), "creating the queue of events"),
     ]
+    if queued:
+        parts.append(Part(PartKind.BROKER, "", (), "creating the workers' queue"))
     if layered:
         parts += [
             Part(PartKind.DEFINITION, Command.BUILD_LAYER, ("logs",), "describing the layer's builder"),
@@ -95,7 +101,7 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
             Part(PartKind.DEFINITION, Command.PROVE, ground, "describing the proof"),
             Part(PartKind.PROOF, "", (*ground, f"definition/{Command.PROVE}"), "proving that Airflow starts with it"),
         ]
-    parts += [Part(PartKind.DEFINITION, role, ground, f"describing {role}") for role in COMPONENTS]
+    parts += [Part(PartKind.DEFINITION, role, ground, f"describing {role}") for role in components(spec)]
     # Airflow tasks start from the newest revision, so it must not exist before the trial has succeeded.
     ground += ("proof",) if proving else ()
     parts.append(Part(PartKind.DEFINITION, EXECUTOR_ROLE, ground, f"describing {EXECUTOR_ROLE}"))
@@ -103,7 +109,9 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
     if BATCH_EXECUTOR in executors(spec):
         parts.append(Part(PartKind.BATCH, "", ground, "creating the Batch queue"))
         needs.append("batch")
-    parts += [Part(PartKind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in COMPONENTS]
+    parts += [
+        Part(PartKind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in components(spec)
+    ]
     parts.append(
         Part(PartKind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health")
     )
@@ -117,14 +125,27 @@ def has_layer(spec: Spec) -> bool:
 
 def removal_blueprint(spec: Spec) -> Blueprint:
     """Every part that an environment may have had in its life, whatever its Spec is now."""
-    most = replace(spec, requirements=spec.requirements or S3Object("-"), options={"core.executor": BOTH})
+    most = replace(
+        spec, requirements=spec.requirements or S3Object("-"), options={"core.executor": ",".join(sorted(KNOWN))}
+    )
     return blueprint(most, proving=True)
 
 
 def executors(spec: Spec) -> tuple[str, ...]:
-    """The environment's executors, the default first: those of ours that ``core.executor`` names.
+    """The environment's executors, the default first: those that ``core.executor`` names.
 
-    MWAA runs its own executor whatever the option says; so does skylift with anything but its own.
+    MWAA runs its own executor whatever the option says; so does skylift if the option names one that it does not know.
     """
     said = tuple(word.strip() for word in spec.options.get("core.executor", "").split(",") if word.strip())
-    return said if said and set(said) <= {ECS_EXECUTOR, BATCH_EXECUTOR} else (ECS_EXECUTOR,)
+    known = tuple(CELERY_EXECUTOR if word == CELERY_PATH else word for word in said)
+    return known if known and set(known) <= KNOWN else spec.default_executors
+
+
+def has_workers(spec: Spec) -> bool:
+    """Whether its Airflow tasks may run on Celery workers."""
+    return CELERY_EXECUTOR in executors(spec)
+
+
+def components(spec: Spec) -> tuple[Command, ...]:
+    """Airflow's long-running processes in this environment."""
+    return (*COMPONENTS, Command.WORKER) if has_workers(spec) else COMPONENTS

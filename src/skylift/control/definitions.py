@@ -27,6 +27,7 @@ MODULES = {
     Command.SCHEDULER: "SchedulerLogs",
     Command.TRIGGERER: "SchedulerLogs",
     Command.DAG_PROCESSOR: "DagProcessingLogs",
+    Command.WORKER: "WorkerLogs",
     EXECUTOR_ROLE: "WorkerLogs",
 }
 """Log module of each role. MWAA has no module for the triggerer; there it belongs to the scheduler."""
@@ -36,6 +37,7 @@ INSTALL_LOGS = {
     Command.SCHEDULER: ("SchedulerLogs",),
     Command.TRIGGERER: ("SchedulerLogs",),
     Command.DAG_PROCESSOR: ("SchedulerLogs",),
+    Command.WORKER: ("WorkerLogs",),
     # On MWAA each of these containers installs the requirements, and says so in its own group.
     Command.BUILD_LAYER: ("WorkerLogs", "SchedulerLogs", "WebserverLogs"),
 }
@@ -132,6 +134,8 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
     wanted: dict[str, str] = {}
     if role not in WITHOUT_DATABASE:
         wanted[airflow_config.DATABASE_OPTION] = f"{context.fact('database.secret')}:url::"
+    # A worker writes its results to the database; it gets its tokens with the messages, and needs no keys.
+    if role not in WITHOUT_DATABASE | {Command.WORKER}:
         for name, key in airflow_config.SECRET_OPTIONS.items():
             wanted[name] = f"{context.fact('secrets.airflow')}:{key}::"
     if role in MODULES or role == Command.PROVE:

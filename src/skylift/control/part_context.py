@@ -78,6 +78,11 @@ def batch_place(environment: str) -> str:
     return short_name(f"{environment}-task", "skylift-", 128)
 
 
+def broker_queue(environment: str) -> str:
+    """Name of the SQS queue of an environment's Celery workers: at most 80 characters."""
+    return short_name(f"{environment}-celery", "skylift-", 80)
+
+
 def service_log_group(environment: str) -> str:
     """Our own log group of an environment: one-off ECS tasks, and components whose module the user has switched off."""
     return f"/skylift/{environment}"

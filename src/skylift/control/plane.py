@@ -12,7 +12,10 @@ from skylift.aws.clients import client
 from skylift.aws.ecs.services import EcsServices
 from skylift.aws.ecs.tasks import EcsTasks
 from skylift.aws.metrics import CloudWatch
+from skylift.aws.queues import Queues
+from skylift.aws.s3 import S3
 from skylift.aws.secrets import SecretsManager
+from skylift.control.airflow_database import MetadataDatabase
 from skylift.control.api.access import AccessRules, AdministratorJudge
 from skylift.control.api.judges import judge_of
 from skylift.control.api.provider import MwaaProvider, check_update, update_of
@@ -28,6 +31,8 @@ from skylift.control.reconcile import ATTENDED, Reconciler, parts_of
 from skylift.control.settings import ControlSettings
 from skylift.control.store import EnvironmentStore, Row, ServedState
 from skylift.control.update_plan import plan_update
+from skylift.control.worker_ends import WorkerEnds
+from skylift.control.workers import Announcements, WorkerFleet, WorkerScaler
 from skylift.core.clock import Clock
 from skylift.core.environment import Status
 from skylift.core.errors import Refused
@@ -56,6 +61,7 @@ class ControlPlane:
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self._monitor = self._monitoring(clock)
+        self._scaler = self._scaling(postgres, clock)
         judge = AdministratorJudge(settings.administrators, judge_of(settings, clock))
         self.provider = MwaaProvider(self._store, settings, self._bell.set, judge)
         self.signed_routes: dict[str, Asgi] = {
@@ -74,6 +80,7 @@ class ControlPlane:
             target=self._reconciler.run, args=(self._stopping,), name="skylift-reconciler", daemon=True
         )
         self._thread.start()
+        threading.Thread(target=self._scaler.run, args=(self._stopping,), name="skylift-workers", daemon=True).start()
         if self._settings.service_metrics_namespace:
             threading.Thread(
                 target=self._monitor.run, args=(self._stopping,), name="skylift-monitor", daemon=True
@@ -175,6 +182,24 @@ class ControlPlane:
             CloudWatch(settings.region),
             settings.cluster,
             settings.service_metrics_namespace,
+            clock,
+        )
+
+    def _scaling(self, postgres: PostgresAdmin, clock: Clock) -> WorkerScaler:
+        settings = self._settings
+        ecs, logs = client("ecs", region=settings.region), client("logs", region=settings.region)
+
+        def fleet(row: Row) -> WorkerFleet:
+            return WorkerFleet(MetadataDatabase(postgres, row.facts["database.name"]), WorkerEnds(logs, clock))
+
+        return WorkerScaler(
+            lambda: self._reconciler.rows,
+            EcsServices(ecs, settings.cluster),
+            EcsTasks(ecs, settings.cluster),
+            Queues(settings.region),
+            Announcements(S3(settings.region), settings.bucket),
+            fleet,
+            settings,
             clock,
         )
 

@@ -71,6 +71,9 @@ class Attention:
 class Reconciler:
     """Rounds over all environments.
 
+    Attributes:
+        rows: all environments, as the last round found them.
+
     Args:
         bell: set whenever a row has changed.
     """
@@ -86,6 +89,7 @@ class Reconciler:
         self._next: dict[str, Attention] = {}
         self._prepared = False
         self._late: dict[str, Future[Attention]] = {}
+        self.rows: tuple[Row, ...] = ()
         self._attended: set[str] = set()  # the passes' threads write to it, one name each
         self._passes = ThreadPoolExecutor(16, "skylift-pass")
         # Steps of a pass have their own pool: a pass that waits for its steps must not block their only thread.
@@ -124,7 +128,8 @@ class Reconciler:
             self._parts.prepare()
             self._prepared = True
         self._collect()
-        rows = [row for row in self._store.all() if row.status in ATTENDED]
+        self.rows = tuple(self._store.all())
+        rows = [row for row in self.rows if row.status in ATTENDED]
         self._next = {row.name: self._next.get(row.name) or Attention(row.generation, 0.0) for row in rows}
         due = [row for row in rows if row.name not in self._late and self._due(row)]
         self._late |= {row.name: self._passes.submit(self._attend, row, self._next[row.name]) for row in due}

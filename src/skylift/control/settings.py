@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.core.environment import BATCH_EXECUTOR, CELERY_EXECUTOR, ECS_EXECUTOR
 from skylift.core.names import TASK_EXECUTION_ROLE, arn
 from skylift.core.settings import Setting, flag, read_all, whole_number
+
+DEFAULT_EXECUTORS = (CELERY_EXECUTOR, ECS_EXECUTOR, BATCH_EXECUTOR)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -81,6 +84,18 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "none. In the local cloud it is MWAA's, AWS/MWAA. On AWS only AWS may write there.",
     ),
     Setting(
+        "worker_idle_seconds",
+        whole_number(1, 86400),
+        120,
+        "Seconds for which fewer Celery workers must have been enough before an environment gets fewer. MWAA's value.",
+    ),
+    Setting(
+        "worker_look_milliseconds",
+        whole_number(200, 60000),
+        1000,
+        "Pause between two counts of the Airflow tasks that are queued or run on Celery workers.",
+    ),
+    Setting(
         "metrics_seconds",
         whole_number(1, 3600),
         60,
@@ -98,6 +113,13 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         whole_number(1, 5),
         1,
         "API servers (MinWebservers, MaxWebservers) if the request does not say. MWAA starts two.",
+    ),
+    Setting(
+        "default_executors",
+        _words,
+        DEFAULT_EXECUTORS,
+        "Executors of environments that are created without core.executor; the first is Airflow's default. On MWAA it "
+        "is Celery.",
     ),
     Setting("check_role", flag, True, "Whether to ask IAM for the execution role before creating anything."),
     Setting(
@@ -140,10 +162,13 @@ class ControlSettings:
     scheduler_idle_milliseconds: int = 1000
     container_insights: str = ""
     service_metrics_namespace: str = ""
+    worker_idle_seconds: int = 120
+    worker_look_milliseconds: int = 1000
     metrics_seconds: int = 60
     web_listener_port: int = 8080
     default_schedulers: int = 1
     default_webservers: int = 1
+    default_executors: tuple[str, ...] = DEFAULT_EXECUTORS
     check_role: bool = True
     administrators: tuple[str, ...] = ()
     access_judge: str = "evaluate"

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from skylift.control.airflow_config import user_options, variable
-from skylift.control.blueprint import COMPONENTS, EXECUTOR_ROLE, blueprint, has_layer
+from skylift.control.blueprint import EXECUTOR_ROLE, blueprint, components, has_layer
 from skylift.control.definitions import definition, digest_of
 from skylift.control.part_context import PartContext
 from skylift.control.parts.layer import layer_digest
@@ -162,7 +162,7 @@ def _swap(now: PartContext, then: PartContext, each: Mapping[str, PartContext]) 
     if why := _differing(now, then, each, EXECUTOR_ROLE):
         what = "Airflow tasks that start from now on; those that run go on as they are"
         steps.append(PlannedStep(f"definition/{EXECUTOR_ROLE}", StepEffect.REGISTER, what, why))
-    for role in COMPONENTS:
+    for role in components(then.spec):
         count, old = desired_count(then, role), desired_count(now, role)
         part = f"service/{role}"
         if why := _differing(now, then, each, role):

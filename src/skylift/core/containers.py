@@ -24,6 +24,7 @@ class Command(StrEnum):
     MIGRATE = "migrate"
     BUILD_LAYER = "build-layer"
     PROVE = "prove"
+    WORKER = "worker"
 
 
 ENTRYPOINT = ("python", "-m", "skylift.runtime")

@@ -63,6 +63,11 @@ ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
 )
 
 
+CELERY_EXECUTOR = "CeleryExecutor"
+ECS_EXECUTOR = "skylift.executors.ecs.AwsEcsExecutor"
+BATCH_EXECUTOR = "skylift.executors.batch.AwsBatchExecutor"
+
+
 @dataclass(frozen=True)
 class S3Object:
     """An object in the environment's bucket: key, and the pinned version ("" = the current one when it is found)."""
@@ -88,6 +93,7 @@ class Spec:
         dag_path: where the DAGs are in it, as given (``dags``, ``dags/``); ``dag_prefix`` is the key prefix.
         options: the user's Airflow options, ``section.key`` -> value. Sensitive: never put into a task definition.
         logging: by the API's member name (``SchedulerLogs`` ...), all five.
+        default_executors: the executors if ``core.executor`` names none; decided when the environment is created.
     """
 
     name: str
@@ -112,6 +118,7 @@ class Spec:
     endpoint_management: str = "SERVICE"
     maintenance_window: str = ""
     kms_key: str = ""
+    default_executors: tuple[str, ...] = (ECS_EXECUTOR,)
 
     @property
     def bucket(self) -> str:
@@ -137,5 +144,7 @@ class Spec:
             known[name] = S3Object(**known[name]) if known.get(name) else None
         known["subnets"] = tuple(known["subnets"])
         known["security_groups"] = tuple(known["security_groups"])
+        if "default_executors" in known:  # not in rows of a skylift that had no workers
+            known["default_executors"] = tuple(known["default_executors"])
         known["logging"] = {module: LogModule(**value) for module, value in known["logging"].items()}
         return cls(**known)

@@ -44,6 +44,21 @@ def arn(service: str, region: str, account: str, resource: str) -> str:
     return f"arn:{partition_of(region)}:{service}:{shown}:{whose}:{resource}"
 
 
+def worker_host(task: str) -> str:
+    """The host name of a Celery worker, by which Airflow knows where an Airflow task ran.
+
+    Args:
+        task: ARN of the worker's ECS task.
+    """
+    return f"worker-{task.rpartition('/')[2]}"
+
+
+def current_worker_key(environment: str) -> str:
+    """Key in the control plane's bucket: ``{"definition": ARN}`` of the task definition of an environment's newest
+    workers."""
+    return f"workloads/{environment}/worker.json"
+
+
 def s3_url(bucket: str, key: str) -> str:
     """``s3://bucket/key``."""
     return f"s3://{bucket}/{key}"

@@ -24,4 +24,8 @@ if __name__ == "__main__":
     build_soon(sys.argv[1:])
     tend_soon(sys.argv[1:])
     send_regularly(sys.argv[1:])
+    if sys.argv[1:3] == ["celery", "worker"]:
+        from skylift.runtime.workers.start import prepare  # lazy: imports Celery, which only workers need
+
+        prepare()
     main()

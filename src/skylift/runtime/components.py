@@ -19,6 +19,7 @@ WORDS_OF_MWAA = {
     Command.SCHEDULER: "scheduler",
     Command.DAG_PROCESSOR: "scheduler",
     Command.TRIGGERER: "scheduler",
+    Command.WORKER: "worker",
     Command.BUILD_LAYER: "worker",
     Command.PROVE: "worker",
 }
@@ -62,6 +63,10 @@ def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Com
     if word in {Command.SCHEDULER, Command.TRIGGERER}:
         # Their log servers listen on every address, on the same port in all environments; the logs are in CloudWatch.
         return Component((*airflow, word, "--skip-serve-logs", *rest), ready)
+    if word == Command.WORKER:
+        # Mingle and gossip need remote control, which Celery does not have over SQS.
+        quiet = ("--skip-serve-logs", "--without-mingle", "--without-gossip")
+        return Component((*airflow, "celery", "worker", *quiet, *rest), ready)
     if word == Command.DAG_PROCESSOR:
         return Component((*airflow, word, *rest), ready)
     return Component(tuple(arguments), ready)

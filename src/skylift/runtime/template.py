@@ -89,6 +89,32 @@ MODULES = (
 """What is imported, measured in ``docs/decisions/0004-fast-starts.md``. All share one template: 170 MB, once per
 machine."""
 
+FOR_CELERY = (
+    "airflow.providers.celery.cli.celery_command",
+    "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.log",
+    "celery.app.trace",
+    "celery.backends.database.models",
+    "celery.backends.database.session",
+    "celery.bin.celery",
+    "celery.concurrency.prefork",
+    "celery.fixups.django",
+    "celery.loaders.app",
+    "celery.utils.dispatch",
+    "celery.worker.autoscale",
+    "celery.worker.components",
+    "celery.worker.consumer",
+    "celery.worker.strategy",
+    "celery.worker.worker",
+    "kombu.asynchronous.aws.sqs.connection",
+    "kombu.asynchronous.http.curl",
+    "kombu.transport.SQS",
+    "skylift.runtime.workers.start",
+)
+"""What Celery's workers and its executor import, where there is one. Not the executor itself: its module reads the
+database's address, which a template does not have."""
+
 ON_THE_STACK = (
     "runpy",
     "functools",
@@ -106,6 +132,8 @@ ON_THE_STACK = (
 
 AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"
 """Airflow's switch for importing without initialising (``airflow/__init__.py``)."""
+
+CELERY = "CeleryExecutor"
 
 _M_ARENA_MAX = -8
 
@@ -146,7 +174,7 @@ def prepare() -> None:
     os.environ.update(environment)
     os.environ[AS_LIBRARY] = "1"
     _limit_arenas(int(environment["MALLOC_ARENA_MAX"]))
-    for name in MODULES:
+    for name in (*MODULES, *(FOR_CELERY if CELERY in environment.get("AIRFLOW__CORE__EXECUTOR", "") else ())):
         importlib.import_module(name)
     del os.environ[AS_LIBRARY]
     _warm(environment)

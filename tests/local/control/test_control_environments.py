@@ -92,7 +92,9 @@ def gone(mwaa: Any, name: str) -> bool:
 
 
 def test_a_whole_life(stack: Stack, mwaa: Any, ground: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"core.default_timezone": "Europe/Berlin", "smtp.smtp_password": "hunter2-hunter2"}
+    # Workers have their own test (tests/local/whole/test_workers.py); here they would only take time.
+    options = {"core.executor": "skylift.executors.ecs.AwsEcsExecutor", "smtp.smtp_password": "hunter2-hunter2"}
+    options |= {"core.default_timezone": "Europe/Berlin"}
     made = mwaa.create_environment(Name="life", **ground, AirflowConfigurationOptions=options, Tags={"team": "blue"})
     assert made["Arn"] == "arn:aws:airflow:us-east-1:000000000000:environment/life"
     first = get(mwaa, "life")

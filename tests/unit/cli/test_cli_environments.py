@@ -21,6 +21,7 @@ from skylift.cli.environments import (
     web_url,
 )
 from skylift.cli.projects.project import Project
+from skylift.core.environment import ECS_EXECUTOR
 from skylift.core.errors import Refused, Unavailable
 
 pytestmark = pytest.mark.unit
@@ -61,7 +62,7 @@ def test_a_request_has_only_the_files_that_are_there() -> None:
     assert request["SourceBucketArn"] == "arn:aws:s3:::skylift-e"
     assert (request["RequirementsS3Path"], request["RequirementsS3ObjectVersion"]) == ("requirements.txt", "v1")
     assert "PluginsS3Path" not in request
-    assert request["AirflowConfigurationOptions"] == {"core.parallelism": "8"}
+    assert request["AirflowConfigurationOptions"] == {"core.executor": ECS_EXECUTOR, "core.parallelism": "8"}
 
 
 def test_creating_what_exists_is_refused_and_what_failed_is_not() -> None:

@@ -13,7 +13,7 @@ from tests.control_scenes import SETTINGS, request
 from skylift.control.api.answers import environment
 from skylift.control.api.validation import spec_of
 from skylift.control.store import LastUpdate, Row
-from skylift.core.environment import Generation, Spec, Status
+from skylift.core.environment import ECS_EXECUTOR, Generation, Spec, Status
 
 pytestmark = pytest.mark.unit
 BORN = datetime(2026, 11, 30, tzinfo=UTC)
@@ -112,6 +112,7 @@ def test_what_an_older_skylift_did_not_store_is_as_it_ran_then() -> None:
         "endpoint_management": "SERVICE",
         "maintenance_window": "",
         "kms_key": "",
+        "default_executors": (ECS_EXECUTOR,),
     }
 
 

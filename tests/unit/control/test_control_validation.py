@@ -45,7 +45,7 @@ def test_every_member_of_a_request_is_in_the_spec() -> None:
         "startup_script": {"key": "s.sh", "version": "3"}, "options": {"core.parallelism": "7"},
         "environment_class": "mw1.large", "min_workers": 2, "max_workers": 3, "min_webservers": 3, "max_webservers": 4,
         "schedulers": 5, "webserver_access_mode": "PUBLIC_ONLY", "endpoint_management": "SERVICE",
-        "maintenance_window": "MON:03:00", "kms_key": "key",
+        "maintenance_window": "MON:03:00", "kms_key": "key", "default_executors": SETTINGS.default_executors,
     }  # fmt: skip
     left_out = spec()
     assert (left_out.maintenance_window, left_out.kms_key, left_out.options) == ("SUN:02:00", "", {})

@@ -27,6 +27,7 @@ class DescribedService:
         security_groups: of the newest deployment, sorted.
         deployment: id of the newest deployment, which is ``startedBy`` of its tasks.
         events: newest first, ECS's own sentences.
+        current: how many tasks of the newest deployment run.
     """
 
     name: str
@@ -41,6 +42,7 @@ class DescribedService:
     grace: int = 0
     security_groups: tuple[str, ...] = ()
     deployment: str = ""
+    current: int = 0
 
 
 class EcsServices:
@@ -126,6 +128,27 @@ class EcsServices:
                 cluster=self._cluster, service=name, taskDefinition=definition, desiredCount=desired, **more
             )
 
+    def scale(self, name: str, desired: int) -> None:
+        """Sets a service's desired count only."""
+        with classified(f"ecs UpdateService {name}"):
+            self._ecs.update_service(cluster=self._cluster, service=name, desiredCount=desired)
+
+    def unprotect(self, arns: Sequence[str]) -> None:
+        """Ends the protection of tasks of services, at most ten; ECS may then end them."""
+        with classified("ecs UpdateTaskProtection"):
+            self._ecs.update_task_protection(cluster=self._cluster, tasks=list(arns), protectionEnabled=False)
+
+    def service_tasks(self, name: str) -> list[str]:
+        """ARNs of a service's tasks that should run; none if there is no such service."""
+        with classified(f"ecs ListTasks {name}"):
+            try:
+                pages = self._ecs.get_paginator("list_tasks").paginate(cluster=self._cluster, serviceName=name)
+                return [arn for page in pages for arn in page["taskArns"]]
+            except ClientError as error:
+                if code_of(error) in {"ServiceNotFoundException", "ClusterNotFoundException"}:
+                    return []
+                raise
+
     def delete(self, name: str) -> None:
         """Deletes a service and stops its tasks; a missing one is not an error."""
         with classified(f"ecs DeleteService {name}"):
@@ -176,4 +199,5 @@ def _service(answer: Mapping[str, Any]) -> DescribedService:
         grace=int(answer.get("healthCheckGracePeriodSeconds") or 0),
         security_groups=tuple(sorted(_groups(newest) or _groups(answer))),
         deployment=str(newest.get("id", "")),
+        current=int(newest.get("runningCount", 0)),
     )

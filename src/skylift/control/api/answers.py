@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from skylift.control.part_context import environment_arn
+from skylift.control.blueprint import has_workers
+from skylift.control.part_context import broker_queue, environment_arn
 from skylift.control.settings import ControlSettings
 from skylift.control.store import LastUpdate, Row
 from skylift.core.environment import S3Object, Spec
@@ -22,6 +23,8 @@ def environment(row: Row, settings: ControlSettings) -> dict[str, Any]:
         "CreatedAt": row.created_at,
         # A host without scheme, as MWAA really answers (its model's pattern says otherwise).
         "WebserverUrl": row.facts.get("web.address") or None,
+        # Absent where no Airflow task can run on Celery workers.
+        "CeleryExecutorQueue": _queue(spec, settings) if has_workers(spec) else None,
         "ExecutionRoleArn": spec.execution_role,
         "ServiceRoleArn": _service_role(settings),
         "KmsKey": spec.kms_key or None,
@@ -50,6 +53,10 @@ def environment(row: Row, settings: ControlSettings) -> dict[str, Any]:
         "Tags": dict(row.tags),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _queue(spec: Spec, settings: ControlSettings) -> str:
+    return arn("sqs", settings.region, settings.account, broker_queue(spec.name))
 
 
 def _service_role(settings: ControlSettings) -> str:

@@ -49,6 +49,7 @@ def updated(spec: Spec, facts: Mapping[str, str], request: Mapping[str, Any], se
         spec_of(merged, settings),
         airflow_version=spec.airflow_version,
         endpoint_management=spec.endpoint_management,
+        default_executors=spec.default_executors,
     )
 
 

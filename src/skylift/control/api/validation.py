@@ -19,6 +19,10 @@ WORKER_QUOTA = 25
 """MWAA's default quota of workers of one environment."""
 
 
+LEAST_WORKERS = "skylift.min_workers"
+"""The Airflow option that goes before MinWorkers, whose least in the API is 1."""
+
+
 @dataclass(frozen=True)
 class EnvironmentClass:
     """Size of an environment: Fargate's cpu units and MiB of memory per component, and Airflow tasks per worker."""
@@ -53,6 +57,8 @@ def spec_of(request: Mapping[str, Any], settings: ControlSettings) -> Spec:
     """
     size = _environment_class(request)
     counts = _counts(request, settings, micro=size == "mw1.micro")
+    options = dict(request.get("AirflowConfigurationOptions", {}))
+    _check_least_workers(options, counts["max_workers"])
     network = request["NetworkConfiguration"]
     return Spec(
         name=request["Name"],
@@ -66,12 +72,13 @@ def spec_of(request: Mapping[str, Any], settings: ControlSettings) -> Spec:
         requirements=_object(request, "Requirements"),
         plugins=_object(request, "Plugins"),
         startup_script=_object(request, "StartupScript"),
-        options=dict(request.get("AirflowConfigurationOptions", {})),
+        options=options,
         environment_class=size,
         webserver_access_mode=request.get("WebserverAccessMode", "PRIVATE_ONLY"),
         endpoint_management=_endpoint_management(request),
         maintenance_window=request.get("WeeklyMaintenanceWindowStart", "SUN:02:00"),
         kms_key=request.get("KmsKey", ""),
+        default_executors=settings.default_executors,
         **counts,
     )
 
@@ -114,6 +121,12 @@ def _counts(request: Mapping[str, Any], settings: ControlSettings, micro: bool) 
     if micro and any(value != 1 for value in counts.values()):
         raise Invalid("mw1.micro has exactly one worker, one scheduler and one web server")
     return counts
+
+
+def _check_least_workers(options: Mapping[str, str], most: int) -> None:
+    text = options.get(LEAST_WORKERS, "0")
+    if not (text.isdecimal() and int(text) <= most):
+        raise Invalid(f"The option {LEAST_WORKERS} must be a number from 0 to MaxWorkers ({most}), is {text!r}")
 
 
 def _webservers(request: Mapping[str, Any], settings: ControlSettings, pick: Any) -> int:

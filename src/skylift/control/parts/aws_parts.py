@@ -11,12 +11,14 @@ from skylift.aws.ecs.tasks import EcsTasks
 from skylift.aws.elb import Balancers
 from skylift.aws.event_queues import EventQueues
 from skylift.aws.logs import LogGroups
+from skylift.aws.queues import Queues
 from skylift.aws.s3 import S3
 from skylift.aws.secrets import SecretsManager
 from skylift.control.blueprint import Part, PartKind
 from skylift.control.part_context import PartContext
 from skylift.control.parts.balancer import BalancerParts
 from skylift.control.parts.batch import BatchParts
+from skylift.control.parts.broker import BrokerParts
 from skylift.control.parts.database import DatabaseParts
 from skylift.control.parts.definition import DefinitionParts
 from skylift.control.parts.events import EventParts
@@ -61,6 +63,7 @@ class AwsParts:
             PartKind.DATABASE: DatabaseParts(postgres, secrets),
             PartKind.BALANCER: BalancerParts(balancers),
             PartKind.BATCH: BatchParts(BatchPlaces(region)),
+            PartKind.BROKER: BrokerParts(Queues(region)),
             PartKind.EVENTS: EventParts(EventQueues(region)),
             PartKind.DEFINITION: DefinitionParts(self._services, tasks),
             PartKind.LAYER: LayerParts(self._s3, once),

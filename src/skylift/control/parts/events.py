@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skylift.aws.event_queues import EventQueues
-from skylift.control.blueprint import BATCH_EXECUTOR, EXECUTOR_ROLE, Part, executors
+from skylift.control.blueprint import EXECUTOR_ROLE, Part, executors
 from skylift.control.definitions import family
 from skylift.control.part_context import PartContext, batch_place, short_name
 from skylift.control.plan import PartPhase, Seen
+from skylift.core.environment import BATCH_EXECUTOR
 from skylift.core.names import arn
 
 KEPT_SECONDS = 3600

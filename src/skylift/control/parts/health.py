@@ -11,7 +11,7 @@ from urllib.error import HTTPError, URLError
 
 from skylift.aws.elb import Balancers
 from skylift.control.airflow_config import web_url
-from skylift.control.blueprint import COMPONENTS
+from skylift.control.blueprint import components
 from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import LookedAtParts
 from skylift.control.parts.service import calm_fact, failed_fact
@@ -40,7 +40,7 @@ class HealthParts(LookedAtParts):
         if missing := unwell(answer):
             return Seen(PartPhase.MOVING, note="no heartbeat of " + ", ".join(missing))
         # Restarts are counted from zero again.
-        told = {role: context.facts.get(failed_fact(role)) for role in COMPONENTS}
+        told = {role: context.facts.get(failed_fact(role)) for role in components(context.spec)}
         return Seen(PartPhase.READY, {calm_fact(role): number for role, number in told.items() if number is not None})
 
 

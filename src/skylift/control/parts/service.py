@@ -14,6 +14,7 @@ from skylift.control.definitions import MODULES, family
 from skylift.control.part_context import PartContext, service_log_group
 from skylift.control.parts.one_off import code_of_start, exit_code, failure_text, network, stream_of
 from skylift.control.plan import Failure, PartPhase, Seen
+from skylift.control.scaling import bounds
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import log_group
 
@@ -49,7 +50,10 @@ class ServiceParts:
             grace = wanted_grace(part.role, restarts(context, part.role, found))
             longer = grace if grace > found.grace else 0
             moved = network(context) if found.security_groups != _groups(context) else None
-            self._services.update(name, definition, desired_count(context, part.role), longer, moved)
+            desired = desired_count(context, part.role)
+            if part.role == Command.WORKER:
+                desired = scaled_count(context, found.desired)
+            self._services.update(name, definition, desired, longer, moved)
         else:
             self._services.create(_request(context, part.role))
         return {}
@@ -63,6 +67,8 @@ class ServiceParts:
         if found.status == "DRAINING" or context.leaving:
             return Seen(PartPhase.MOVING, note="stopping")
         desired = desired_count(context, part.role)
+        if part.role == Command.WORKER:
+            desired = scaled_count(context, found.desired)
         if (found.definition, found.desired) != (context.fact(f"definition.{part.role}"), desired):
             return Seen(PartPhase.DIFFERENT, note="another revision or count is wanted", running=found.running)
         if found.security_groups != _groups(context):
@@ -72,7 +78,8 @@ class ServiceParts:
         grace = wanted_grace(part.role, again)
         if found.grace < grace:
             return replace(seen, phase=PartPhase.DIFFERENT, note=f"gets {grace} s to start")
-        if found.settled:
+        if found.settled or (part.role == Command.WORKER and found.current >= desired):
+            # Of workers, those that are still busy with the old definition may stay for hours.
             return seen
         dead = self._dead(found) if found.failed or not found.pending else []
         if len(dead) >= MOST_FAILURES:
@@ -123,8 +130,18 @@ def wanted_grace(role: str, again: int) -> int:
 
 def desired_count(context: PartContext, role: str) -> int:
     """How many tasks a component's service keeps."""
-    counts = {Command.API_SERVER: context.spec.min_webservers, Command.SCHEDULER: context.spec.schedulers}
+    counts = {
+        Command.API_SERVER: context.spec.min_webservers,
+        Command.SCHEDULER: context.spec.schedulers,
+        Command.WORKER: bounds(context.spec)[0],
+    }
     return {str(command): count for command, count in counts.items()}.get(role, 1)
+
+
+def scaled_count(context: PartContext, desired: int) -> int:
+    """The number of workers that is wanted now: the scaler's, within the bounds."""
+    least, most = bounds(context.spec)
+    return max(least, min(most, desired))
 
 
 def _request(context: PartContext, role: str) -> dict[str, Any]:

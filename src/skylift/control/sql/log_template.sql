@@ -1,0 +1,1 @@
+SELECT filename FROM log_template ORDER BY id DESC LIMIT 1
