@@ -15,7 +15,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from skylift.control.api.provider import MwaaProvider
-from skylift.control.settings import CONTROL_SETTINGS
+from skylift.control.settings import CONTROL_SETTINGS, ENVIRONMENT_OPTIONS
 from skylift.core.containers import CONTAINER_SETTINGS
 from skylift.core.environment import ENVIRONMENT_LIFE
 from skylift.core.lifecycle import Lifecycle
@@ -64,6 +64,9 @@ def settings() -> str:
         "## Control plane",
         "`skylift.control.settings`.",
         _variables(CONTROL_SETTINGS),
+        "Options that the control plane reads in an environment's `AirflowConfigurationOptions`. Containers do not get "
+        "them, and a change of them restarts nothing.",
+        _own_options(ENVIRONMENT_OPTIONS),
         "## Local cloud",
         "`skylift up` and `skylift cloud` read these when the server starts (`skylift.localcloud`).",
         _variables((RUNNER, SLOTS, TEMPLATES, IAM_MODE)),
@@ -231,6 +234,11 @@ def _placed(declared: Iterable[Setting[Any]]) -> str:
 
     rows = ((f"`{one.name}`", _default(one), where(one.name), one.meaning) for one in declared)
     return _table(("option", "default", "also", "meaning"), rows)
+
+
+def _own_options(declared: Iterable[Setting[Any]]) -> str:
+    rows = ((f"`{OWN_SECTION}.{one.name}`", _default(one), one.meaning) for one in declared)
+    return _table(("option", "default", "meaning"), rows)
 
 
 def _variables(declared: Iterable[Setting[Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from skylift.cli.runs.patience import patiently
 from skylift.cli.runs.sign_in import WebSignIn
 from skylift.cli.serving.daemon import silent_text
 from skylift.cli.serving.server import IMAGE, RunningServer, alive, recorded, running
+from skylift.cli.terminal import seconds
 from skylift.core.errors import Refused, Unavailable
 
 T = TypeVar("T")
@@ -78,6 +80,17 @@ class Connection:
         except (Refused, Unavailable):
             return NOT_ANSWERING
         return ""
+
+    def replaced(self, environment: str) -> list[str]:
+        """What was replaced in an environment since yesterday because it ended or hung, a sentence each with its time,
+        oldest first."""
+        day = time.time() - 86400
+        told = [one for one in self._progress(environment).get("told", ()) if one["at"] > day]
+        return [
+            f"{time.strftime('%H:%M:%S', time.localtime(one['at']))} {one['text']}"
+            + (f" ({seconds(one['seconds'])})" if one["seconds"] is not None else "")
+            for one in told
+        ]
 
     def _progress(self, environment: str) -> Mapping[str, Any]:
         path = f"{PROGRESS_ROUTE}/{urllib.parse.quote(environment)}"

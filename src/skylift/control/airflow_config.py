@@ -14,6 +14,7 @@ from skylift.control.api.validation import LEAST_WORKERS
 from skylift.control.blueprint import EXECUTOR_ROLE, executors, has_workers
 from skylift.control.part_context import PartContext, batch_place, broker_queue
 from skylift.control.scaling import slots
+from skylift.control.settings import ENVIRONMENT_OPTIONS
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.environment import BATCH_EXECUTOR
 from skylift.core.names import arn, log_group, s3_url
@@ -44,6 +45,9 @@ DATABASE_OPTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """Airflow derives the async URL itself (``postgresql+psycopg2`` becomes ``postgresql+asyncpg``,
 airflow/settings.py)."""
 
+
+OF_THE_CONTROL_PLANE = frozenset(f"AIRFLOW__SKYLIFT__{one.name.upper()}" for one in ENVIRONMENT_OPTIONS)
+"""Options that Airflow does not get."""
 
 OF_THE_WORKER = ("supervisor", "airflow.sdk.execution_time.execute_workload")
 """Loggers of the process that watches over an Airflow task: what MWAA's workers log."""
@@ -145,7 +149,7 @@ def essentials(context: PartContext, module: str) -> dict[str, str]:
 
 def user_options(context: PartContext) -> dict[str, str]:
     """The user's options by variable, without those that are ours."""
-    ours = {*essentials(context, "TaskLogs"), *SECRET_OPTIONS, DATABASE_OPTION, *PROTECTED}
+    ours = {*essentials(context, "TaskLogs"), *SECRET_OPTIONS, DATABASE_OPTION, *PROTECTED, *OF_THE_CONTROL_PLANE}
     return {
         variable(option): value
         for option, value in sorted(context.spec.options.items())

@@ -25,6 +25,7 @@ class PartKind(StrEnum):
     MIGRATION = "migration"
     PROOF = "proof"
     SERVICE = "service"
+    HEARTBEAT = "heartbeat"
     HEALTH = "health"
 
 
@@ -112,6 +113,7 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
     parts += [
         Part(PartKind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in components(spec)
     ]
+    parts.append(Part(PartKind.HEARTBEAT, "", ("database", "migration"), "replacing what hangs"))
     parts.append(
         Part(PartKind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health")
     )

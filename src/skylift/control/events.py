@@ -76,8 +76,16 @@ def of_plan(plan: UpdatePlan) -> str:
     return f"plan: {', '.join(words)}"
 
 
-def of_condition(before: str, after: str) -> str:
-    """What a change of the condition means ("UI not answering"); "" when there is none."""
-    if before == after:
-        return ""
-    return f"not well: {after}" if after else f"well again (it was: {before})"
+def of_condition(before: Mapping[str, Any], after: Mapping[str, Any], now: float) -> tuple[str, float | None]:
+    """What a change of the condition means ("UI not answering"), and for how long it was not well; "" when there is
+    none.
+
+    Args:
+        before, after: a row's ``progress``.
+    """
+    was, becomes = str(before.get("condition", "")), str(after.get("condition", ""))
+    if was == becomes:
+        return "", None
+    if becomes:
+        return f"not well: {becomes}", None
+    return f"well again (it was: {was})", now - before["since"] if before.get("since") else None

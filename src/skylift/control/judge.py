@@ -148,6 +148,9 @@ def condition_of(seen: Mapping[str, Seen]) -> str:
     ]
     words = ["UI not answering"] if WEB in down or seen[PartKind.HEALTH].note == SILENT else []
     words += [f"{name.partition('/')[2]} not running" for name in down if name != WEB]
+    hanging = seen.get(PartKind.HEARTBEAT)
+    if hanging is not None and hanging.note != NO_ANSWER:
+        words += [hanging.note] if hanging.note else []
     if not words and seen[PartKind.HEALTH].phase is PartPhase.MOVING:
         words.append(seen[PartKind.HEALTH].note)
     restarts = sum(one.restarts for one in services.values())

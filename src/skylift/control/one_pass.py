@@ -21,7 +21,7 @@ from skylift.core.errors import Refused, Unavailable
 
 NOTHING: Mapping[str, Seen] = MappingProxyType({})
 
-NOT_OURS = frozenset({PartKind.SOURCE, PartKind.HEALTH})
+NOT_OURS = frozenset({PartKind.SOURCE, PartKind.HEARTBEAT, PartKind.HEALTH})
 """Kinds that are only observed: a deletion has nothing to remove."""
 
 

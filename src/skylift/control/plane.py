@@ -21,6 +21,7 @@ from skylift.control.api.judges import judge_of
 from skylift.control.api.provider import MwaaProvider, check_update, update_of
 from skylift.control.api.routes import ProgressRoute
 from skylift.control.blueprint import PartKind, blueprint
+from skylift.control.bucket_watch import BucketWatch
 from skylift.control.judge import SERVING
 from skylift.control.monitoring import EnvironmentMonitor
 from skylift.control.one_pass import look
@@ -62,6 +63,7 @@ class ControlPlane:
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
         self._monitor = self._monitoring(clock)
         self._scaler = self._scaling(postgres, clock)
+        self._bucket_watch = BucketWatch(self._store, S3(settings.region), settings, self._bell.set)
         judge = AdministratorJudge(settings.administrators, judge_of(settings, clock))
         self.provider = MwaaProvider(self._store, settings, self._bell.set, judge)
         self.signed_routes: dict[str, Asgi] = {
@@ -81,6 +83,9 @@ class ControlPlane:
         )
         self._thread.start()
         threading.Thread(target=self._scaler.run, args=(self._stopping,), name="skylift-workers", daemon=True).start()
+        threading.Thread(
+            target=self._bucket_watch.run, args=(self._stopping,), name="skylift-buckets", daemon=True
+        ).start()
         if self._settings.service_metrics_namespace:
             threading.Thread(
                 target=self._monitor.run, args=(self._stopping,), name="skylift-monitor", daemon=True
@@ -97,7 +102,7 @@ class ControlPlane:
         """An environment's status, what is being done, and each part; None if there is no such environment.
 
         Keys: name, status, doing (one sentence), condition (what is wrong, in a few words; empty if nothing is),
-        parts [{name, doing, phase, note}].
+        parts [{name, doing, phase, note}], told (the last notes on what was replaced: [{at, text, seconds}]).
         """
         row = self._store.get(name)
         if row is None:
@@ -108,6 +113,7 @@ class ControlPlane:
             "doing": row.progress.get("doing") or self._reconciler.doing(name),
             "condition": self._condition(row),
             "parts": row.progress.get("parts", []),
+            "told": row.progress.get("told", []),
         }
 
     def cancel(self, name: str) -> dict[str, Any] | None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from skylift.control.blueprint import Blueprint, PartKind, blueprint, removal_blueprint
 from skylift.control.events import of_condition, of_plan, of_status
 from skylift.control.judge import RULES, SERVING, StatusDecision, condition_of
+from skylift.control.notes import of_notes
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import World
@@ -39,11 +41,17 @@ KNOWN_SECONDS = 5.0
 """For this long, a ready part is not observed again while others are changing. A full pass makes fifteen calls, which
 locally use the same processors on which Airflow is starting."""
 
+HEARTBEAT_FACTS = f"{PartKind.HEARTBEAT}."
+"""Facts of the part that replaces what hangs begin so."""
+
 MAY_DIE = frozenset({PartKind.SERVICE, PartKind.HEALTH})
 """Kinds that every pass observes, because they are what users wait for."""
 
 PLAN_TOLD = "plan.told"
 """The fact that holds for which generation the plan is among the events."""
+
+MOST_TOLD = 3
+"""So many of the last notes (``events.NOTES``) are kept with the row, for ``skylift status``."""
 
 LONGEST_PAUSE = 30.0
 """Seconds; back-off doubles up to here."""
@@ -219,25 +227,29 @@ class Reconciler:
         verdict = outcome.verdict
         ENVIRONMENT_LIFE.move(row.status, verdict.status)
         if verdict.status is Status.ROLLING_BACK and row.status is not Status.ROLLING_BACK:
-            self._store.wish_back(row, last_update(row, verdict, self._clock()), self._event(row, verdict, ""))
+            back = _with_replacements(row, outcome.facts)
+            self._store.wish_back(back, last_update(row, verdict, self._clock()), self._event(row, verdict, ""))
             return
         if verdict.status is Status.DELETED:
             self._parts.forget_payloads(row.name)
             self._store.forget(row, self._event(row, verdict, ""))
             return
-        plan = self._plan(row, outcome)
+        plan, now = self._plan(row, outcome), self._clock()
+        news: list[Told] = [(str(verdict.status), *one) for one in of_notes(row.facts, outcome.facts)]
         after = replace(
             row,
             status=verdict.status,
-            last_update=last_update(row, verdict, self._clock()),
+            last_update=last_update(row, verdict, now),
             facts={**outcome.facts, **({PLAN_TOLD: str(row.generation)} if plan else {})},
-            progress=progress(parts, outcome.seen, verdict),
+            progress=progress(parts, outcome.seen, verdict, row.progress, now, news),
             served=None if verdict.status in SERVING else row.served,
         )
         if after != row:
-            changed = of_condition(str(row.progress.get("condition", "")), after.progress["condition"])
-            event = self._event(row, verdict, outcome.facts.get("proof.notes", ""), plan or changed)
-            self._store.record(after, event if event[1] else None)
+            changed = self._event(row, verdict, outcome.facts.get("proof.notes", ""))
+            if not changed[1]:
+                changed = (str(verdict.status), *of_condition(row.progress, after.progress, now))
+            planned: Told = (str(verdict.status), plan, None)
+            self._store.record(after, *(one for one in (*news, planned, changed) if one[1]))
 
     def _plan(self, row: Row, outcome: Outcome) -> str:
         """What an update is about to do, once: as soon as the bucket was looked at."""
@@ -249,11 +261,11 @@ class Reconciler:
         now = replace(wanted, spec=row.served.spec, facts=row.served.facts)
         return of_plan(plan_update(now, replace(wanted, facts=outcome.facts)))
 
-    def _event(self, row: Row, verdict: StatusDecision, notes: str, condition: str = "") -> Told:
+    def _event(self, row: Row, verdict: StatusDecision, notes: str) -> Told:
         reason = f"{verdict.fault.code}: {verdict.fault.message}" if verdict.fault else ""
         text = of_status(row.status, verdict.status, row.last_update.source, reason, notes)
         took = None if row.status in SERVING else self._clock() - row.wished_at.timestamp()
-        return str(verdict.status), text or condition, took if text else None
+        return str(verdict.status), text, took if text else None
 
     def _broken(self, row: Row, error: Exception, stumbles: int) -> None:
         failed = FAILED_STATUS.get(row.status)
@@ -267,6 +279,12 @@ class Reconciler:
             self._store.wish_back(row, last, event)
         else:
             self._store.record(replace(row, status=failed, last_update=last), event)
+
+
+def _with_replacements(row: Row, facts: Mapping[str, str]) -> Row:
+    """A row whose way back does not forget which containers are being replaced."""
+    kept = {name: value for name, value in facts.items() if name.startswith(HEARTBEAT_FACTS)}
+    return replace(row, served=replace(row.served, facts={**row.served.facts, **kept})) if row.served else row
 
 
 FAILED_STATUS = {
@@ -302,11 +320,26 @@ def last_update(row: Row, verdict: StatusDecision, now: float) -> LastUpdate:
     return replace(row.last_update, status="FAILED", at=now, code=verdict.fault.code, message=verdict.fault.message)
 
 
-def progress(parts: Blueprint, seen: Mapping[str, Seen], verdict: StatusDecision) -> dict[str, Any]:
-    """What is happening, for people and for ``skylift``'s display."""
+def progress(
+    parts: Blueprint,
+    seen: Mapping[str, Seen],
+    verdict: StatusDecision,
+    before: Mapping[str, Any] = MappingProxyType({}),
+    now: float = 0.0,
+    news: Sequence[Told] = (),
+) -> dict[str, Any]:
+    """What is happening, for people and for ``skylift``'s display.
+
+    Args:
+        before: the same of the last pass.
+        news: notes that are new in this pass; the last ones are shown for a while.
+    """
     shown = [
         {"name": part.name, "doing": part.doing, "phase": str(seen[part.name].phase), "note": seen[part.name].note}
         for part in parts
     ]
     condition = condition_of(seen) if verdict.status in SERVING else ""
-    return {"doing": verdict.progress, "condition": condition, "parts": shown}
+    told = [*before.get("told", ()), *({"at": now, "text": text, "seconds": took} for _, text, took in news)]
+    since = {"since": before.get("since") or now} if condition else {}
+    more = {"told": told[-MOST_TOLD:]} if told else {}
+    return {"doing": verdict.progress, "condition": condition, "parts": shown, **since, **more}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from skylift.core.environment import BATCH_EXECUTOR, CELERY_EXECUTOR, ECS_EXECUTOR
 from skylift.core.names import TASK_EXECUTION_ROLE, arn
 from skylift.core.settings import Setting, flag, read_all, whole_number
 
 DEFAULT_EXECUTORS = (CELERY_EXECUTOR, ECS_EXECUTOR, BATCH_EXECUTOR)
+T = TypeVar("T")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -142,6 +143,32 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "steady_seconds", whole_number(1, 3600), 30, "Pause between two checks of an environment that is AVAILABLE."
     ),
 )
+
+FOLLOW_BUCKET = Setting(
+    "follow_bucket",
+    flag,
+    False,
+    "Whether a new version of the environment's requirements, plugins or startup script in its bucket becomes an "
+    "update within 30 seconds, whoever put it there.",
+)
+
+HEARTBEAT_SECONDS = Setting(
+    "heartbeat_seconds",
+    whole_number(10, 86400),
+    300,
+    "Seconds without a heartbeat (API server: without a health answer) after which a component that runs is replaced. "
+    "Doubles with each replacement, up to two hours; three times as long for one that never worked.",
+)
+
+ENVIRONMENT_OPTIONS: tuple[Setting[Any], ...] = (FOLLOW_BUCKET, HEARTBEAT_SECONDS)
+"""Options ``skylift.<name>`` of an environment that the control plane reads itself. Containers do not get them, so a
+change of them restarts nothing."""
+
+
+def option_of(setting: Setting[T], options: Mapping[str, str]) -> T:
+    """One of ``ENVIRONMENT_OPTIONS``, from an environment's options by ``section.key``."""
+    text = options.get(f"skylift.{setting.name}", "")
+    return setting.parse(text) if text else setting.default  # type: ignore[return-value]  # each has a default
 
 
 @dataclass(frozen=True)

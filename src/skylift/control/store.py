@@ -104,7 +104,9 @@ class EnvironmentStore:
         last = LastUpdate("PENDING", self._clock(), "CreateEnvironment")
         values = {"spec": Jsonb(spec.as_json()), "status": Status.CREATING, "tags": Jsonb(dict(tags))}
         event = (str(Status.CREATING), "CreateEnvironment was asked for", None)
-        return self._changed("insert", event, name=spec.name, at=self._now(), last_update=Jsonb(asdict(last)), **values)
+        return self._changed(
+            "insert", (event,), name=spec.name, at=self._now(), last_update=Jsonb(asdict(last)), **values
+        )
 
     def get(self, name: str) -> Row | None:
         """One row, or None."""
@@ -124,21 +126,21 @@ class EnvironmentStore:
         last = Jsonb(asdict(LastUpdate("PENDING", self._clock(), "DeleteEnvironment")))
         event = (str(Status.DELETING), "DeleteEnvironment was asked for", None)
         return self._changed(
-            "wish_delete", event, name=row.name, generation=row.generation, at=self._now(), last_update=last
+            "wish_delete", (event,), name=row.name, generation=row.generation, at=self._now(), last_update=last
         )
 
-    def wish_update(self, row: Row, source: str, what: str, replacement: str = "") -> bool:
+    def wish_update(self, row: Row, source: str, told: str, replacement: str = "") -> bool:
         """UPDATING, generation plus one. False when somebody else's wish came first.
 
         Args:
             row: as it is wanted: the new Spec, the facts that still hold, and in ``served`` what serves until now.
             source: what made the wish, e.g. ``UpdateEnvironment``.
-            what: what it changes, for people.
+            told: the event, for people.
         """
         last = LastUpdate("PENDING", self._clock(), source, replacement=replacement)
         return self._changed(
             "wish_update",
-            (str(Status.UPDATING), f"{source} was asked for: {what}", None),
+            ((str(Status.UPDATING), told, None),),
             name=row.name,
             generation=row.generation,
             spec=Jsonb(row.spec.as_json()),
@@ -155,7 +157,7 @@ class EnvironmentStore:
             raise Broken(f"environment {row.name} has nothing to go back to")
         return self._changed(
             "wish_back",
-            event,
+            (event,),
             name=row.name,
             generation=row.generation,
             spec=Jsonb(row.served.spec.as_json()),
@@ -164,11 +166,11 @@ class EnvironmentStore:
             last_update=Jsonb(asdict(last_update)),
         )
 
-    def record(self, row: Row, event: Told | None = None) -> bool:
+    def record(self, row: Row, *events: Told) -> bool:
         """Writes status, last update, facts, progress and what served, if the generation still matches."""
         return self._changed(
             "record",
-            event,
+            events,
             name=row.name,
             generation=row.generation,
             status=row.status,
@@ -180,7 +182,7 @@ class EnvironmentStore:
 
     def forget(self, row: Row, event: Told) -> None:
         """Deletes the row, if the generation still matches. Its events stay."""
-        self._changed("forget", event, name=row.name, generation=row.generation)
+        self._changed("forget", (event,), name=row.name, generation=row.generation)
 
     def events(self, environment: str, after: int = 0) -> list[EnvironmentEvent]:
         """What happened to environments of a name, oldest first.
@@ -193,7 +195,7 @@ class EnvironmentStore:
 
     def tag(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> bool:
         """Changes tags; False when there is no such environment."""
-        return self._changed("tag", None, name=name, add=Jsonb(dict(add)), remove=list(remove))
+        return self._changed("tag", (), name=name, add=Jsonb(dict(add)), remove=list(remove))
 
     def _readable(self, found: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
         for columns in found:
@@ -207,12 +209,11 @@ class EnvironmentStore:
                 self._unreadable.discard(row.name)
                 yield row
 
-    def _changed(self, statement: str, event: Told | None, **values: Any) -> bool:
-        """Runs a statement that answers what it changed; an event is kept in the same transaction if it did."""
+    def _changed(self, statement: str, events: Sequence[Told], **values: Any) -> bool:
+        """Runs a statement that answers what it changed; events are kept in the same transaction if it did."""
         with self._postgres.connect(self._database) as connection:
             changed = bool(connection.execute(_statement(statement), values).fetchall())
-            if changed and event is not None:
-                status, text, seconds = event
+            for status, text, seconds in events if changed else ():
                 told = {"environment": values["name"], "at": self._now(), "status": status, "text": text}
                 connection.execute(_statement("event_insert"), {**told, "seconds": seconds})
                 connection.execute(_statement("event_prune"), {"environment": values["name"], "most": MOST_EVENTS})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from skylift.control.airflow_config import user_options, variable
+from skylift.control.airflow_config import OF_THE_CONTROL_PLANE, user_options, variable
 from skylift.control.blueprint import EXECUTOR_ROLE, blueprint, components, has_layer
 from skylift.control.definitions import definition, digest_of
 from skylift.control.part_context import PartContext
@@ -225,7 +225,11 @@ def _shown(value: Any) -> str:
 def _notes(then: PartContext) -> list[str]:
     theirs = user_options(then)
     reserved = sorted(
-        name for name in then.spec.options if variable(name) not in theirs and name.lower() != "core.executor"
+        name
+        for name in then.spec.options
+        if variable(name) not in theirs
+        and variable(name) not in OF_THE_CONTROL_PLANE
+        and name.lower() != "core.executor"
     )
     if not reserved:
         return []

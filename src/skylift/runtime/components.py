@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from skylift.core.containers import WEB_PORT, Command
 from skylift.core.errors import Unavailable
 
 BUNDLE_STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
 METADATA = "ECS_CONTAINER_METADATA_URI_V4"
+HOSTNAME = "AIRFLOW__CORE__HOSTNAME_CALLABLE"
 
 WORDS_OF_MWAA = {
     Command.API_SERVER: "webserver",
@@ -24,6 +27,9 @@ WORDS_OF_MWAA = {
     Command.PROVE: "worker",
 }
 """MWAA_AIRFLOW_COMPONENT. On MWAA the scheduler's container also runs the DAG processor and the triggerer."""
+
+BEATING = frozenset({Command.SCHEDULER, Command.DAG_PROCESSOR, Command.TRIGGERER})
+"""Components that write heartbeats into Airflow's database."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ def program_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Com
     """
     word, rest = arguments[0], list(arguments[1:])
     ready = dict(environment)
+    if word in BEATING:
+        ready.setdefault(HOSTNAME, "skylift.runtime.components.container_name")
     airflow = (sys.executable, "-m", "skylift.runtime.airflow_main")
     if word == Command.API_SERVER:
         return Component((*airflow, word, "--host", own_address(environment), "--port", str(WEB_PORT), *rest), ready)
@@ -78,14 +86,49 @@ def own_address(environment: Mapping[str, str]) -> str:
     Raises:
         Unavailable: the metadata endpoint does not answer, or its answer has no address.
     """
+    found = _metadata(environment)
+    try:
+        return str(found["Networks"][0]["IPv4Addresses"][0]) if found else "127.0.0.1"
+    except LookupError as error:
+        raise Unavailable(f"the task metadata at {METADATA} tells no address: {error}") from error
+
+
+def task_id(environment: Mapping[str, str]) -> str:
+    """The id of this ECS task; "" outside ECS.
+
+    Raises:
+        Unavailable: the metadata endpoint does not answer.
+    """
+    labels = _metadata(environment).get("Labels") or {}
+    return str(labels.get("com.amazonaws.ecs.task-arn", "")).rpartition("/")[2]
+
+
+@cache
+def container_name() -> str:
+    """For ``[core] hostname_callable`` of a component: the id of its ECS task; outside ECS, Airflow's default.
+
+    Containers of one machine share its host name. With the id, the control plane knows whose heartbeat it reads.
+    """
+    try:
+        own = task_id(os.environ)
+    except Unavailable:
+        own = ""
+    from airflow.utils.net import getfqdn  # lazy: only Airflow calls this; the entrypoint does not import Airflow
+
+    return own or str(getfqdn())
+
+
+def _metadata(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What ECS tells this container about itself; {} outside ECS."""
     url = environment.get(METADATA)
     if not url:
-        return "127.0.0.1"
-    import urllib.request  # lazy: 25 ms that only the API server needs to spend
+        return {}
+    import urllib.request  # lazy: 25 ms that only components need to spend
 
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=5) as answer:
-            return str(json.load(answer)["Networks"][0]["IPv4Addresses"][0])
-    except (OSError, ValueError, LookupError) as error:
-        raise Unavailable(f"the task metadata at {METADATA} tells no address: {error}") from error
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the task metadata at {METADATA} does not answer: {error}") from error

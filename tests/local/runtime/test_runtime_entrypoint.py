@@ -20,7 +20,7 @@ import boto3
 import pytest
 from tests.local.runtime_cloud import rest_of_aws
 
-from skylift.runtime.components import own_address
+from skylift.runtime.components import own_address, task_id
 
 pytestmark = pytest.mark.local
 BUCKET = "startup-bucket"
@@ -136,8 +136,10 @@ def test_a_container_that_is_stopped_during_startup_leaves_nothing(cloud: dict[s
     assert not list(temporary.iterdir())
 
 
-def test_the_api_server_binds_to_its_tasks_own_address() -> None:
-    answer = json.dumps({"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.64.3.7"]}]}).encode()
+def test_a_container_knows_its_address_and_its_ecs_task() -> None:
+    labels = {"com.amazonaws.ecs.task-arn": "arn:aws:ecs:us-east-1:000000000000:task/skylift/0123"}
+    network = {"NetworkMode": "awsvpc", "IPv4Addresses": ["127.64.3.7"]}
+    answer = json.dumps({"Networks": [network], "Labels": labels}).encode()
 
     class Metadata(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -154,6 +156,8 @@ def test_the_api_server_binds_to_its_tasks_own_address() -> None:
     try:
         url = f"http://127.0.0.1:{server.server_port}/v4/x"
         assert own_address({"ECS_CONTAINER_METADATA_URI_V4": url}) == "127.64.3.7"
+        assert task_id({"ECS_CONTAINER_METADATA_URI_V4": url}) == "0123"
+        assert task_id({}) == "", "outside ECS"
     finally:
         server.shutdown()
         thread.join()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import threading
 import time
 import urllib.request
@@ -171,6 +173,30 @@ def test_a_saved_file_becomes_an_update_and_events_say_what_happened(stack: Stac
     assert lines[-1]["seconds"] > 0
 
 
+def test_a_scheduler_that_hangs_is_replaced_and_a_broken_file_of_others_is_tried_once(
+    stack: Stack, project: Path
+) -> None:
+    mwaa, s3 = stack.client("mwaa"), stack.client("s3")
+    options = mwaa.get_environment(Name=NAME)["Environment"]["AirflowConfigurationOptions"]
+    mine = {"skylift.heartbeat_seconds": "10", "skylift.follow_bucket": "True"}
+    found, restarted = updated(stack, AirflowConfigurationOptions={**options, **mine})
+    assert (found["LastUpdate"]["Status"], restarted) == ("SUCCESS", set())
+    here, begun = tasks(stack), len(events(stack))
+    s3.put_object(Bucket=found["SourceBucketArn"].rpartition(":")[2], Key="requirements.txt", Body=b"nosuch-xyz==7\n")
+    (arn,) = here["scheduler"]
+    os.kill(container_pid(stack, arn), signal.SIGSTOP)
+    until(lambda: any("scheduler was replaced, and works: no heartbeat for" in one for one in events(stack)))
+    assert arn not in tasks(stack)["scheduler"]
+    assert "scheduler was replaced" in stack.must("status")
+    until(lambda: any("nosuch-xyz==7" in one for one in events(stack)) and status(stack) == "UPDATE_FAILED")
+    found = mwaa.get_environment(Name=NAME)["Environment"]
+    assert found["LastUpdate"]["Source"] == "FollowBucket"
+    told = events(stack)[begun:]
+    assert len([one for one in told if one.startswith("FollowBucket: the bucket has something new")]) == 1
+    assert len([one for one in told if f"ECS task {arn.rpartition('/')[2][:8]} is replaced" in one]) == 1
+    updated(stack, AirflowConfigurationOptions=options)
+
+
 def test_the_pages_commands_run(stack: Stack, project: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
@@ -178,6 +204,16 @@ def test_the_pages_commands_run(stack: Stack, project: Path) -> None:
     assert len(mine) >= 5
     for words in mine:
         stack.must(*words)
+
+
+def events(stack: Stack) -> list[str]:
+    return [json.loads(line)["text"] for line in stack.must("env", "events", NAME, "--json").splitlines()]
+
+
+def container_pid(stack: Stack, arn: str) -> int:
+    """The first process of an ECS task's container."""
+    file = stack.home / "cloud" / "containers" / f"{arn.rpartition('/')[2][:12]}-0" / "pid"
+    return int(file.read_text().split()[2])
 
 
 def status(stack: Stack) -> str:

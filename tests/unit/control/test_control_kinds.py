@@ -13,6 +13,7 @@ from skylift.aws.ecs.services import DescribedService
 from skylift.aws.ecs.tasks import DescribedTask, EcsContainer
 from skylift.aws.s3 import Found
 from skylift.control.blueprint import Part, PartKind, blueprint
+from skylift.control.notes import of_notes
 from skylift.control.part_context import PartContext
 from skylift.control.parts.health import unwell
 from skylift.control.parts.layer import LayerParts, layer_digest
@@ -296,6 +297,26 @@ class TestService:
         assert fault.message.startswith("scheduler keeps ending: Essential container exited; exit code 1")
         self.world.task = stopped(143, "UserInitiated", "stopped by a person")
         assert self.look(dying).phase is PartPhase.MOVING, "what somebody stopped did not die"
+
+    def test_what_ecs_replaced_is_noted_once_with_its_reason(self) -> None:
+        def notes(service: DescribedService) -> list[tuple[str, float | None]]:
+            seen = self.look(service)
+            found = of_notes(self.stage.facts, seen.facts)
+            self.stage = knowing(self.stage, seen.facts)
+            return found
+
+        self.world.task, self.world.dead = stopped(139), 1
+        assert notes(self.service) == []
+        text = "scheduler ended, and ECS starts another (restart 1 since its last change): "
+        assert notes(replace(self.service, failed=1)) == [(f"{text}Essential container exited; exit code 139", None)]
+        assert notes(replace(self.service, failed=1)) == []
+        reason = "Task failed ELB health checks in (target-group arn:tg)"
+        self.world.task = stopped(137, "ServiceSchedulerInitiated", reason)
+        ((told, _),) = notes(replace(self.service, failed=2))
+        assert told.startswith(f"{text.replace('1', '2')}{reason}")
+        assert notes(replace(self.service, failed=0, deployment="ecs-svc/2")) == [], "a new deployment counts anew"
+        self.stage = replace(self.stage, served=(self.stage.spec, self.stage.facts))
+        assert notes(replace(self.service, failed=1)) == [], "an update that fails has its own reason"
 
     def test_an_api_server_gets_longer_to_start_after_each_restart(self) -> None:
         stage = context(definition__apiserver="arn:def:1")

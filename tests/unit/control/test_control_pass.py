@@ -159,7 +159,7 @@ def test_a_delete_removes_in_reverse_and_leaves_nothing(pool: Executor) -> None:
     flight.status = Status.DELETING
     flight.until_still()
     assert flight.status is Status.DELETED
-    assert {name for _, name in world.standing} == {"source", "health"}  # only looked at, so nothing to remove
+    assert {name for _, name in world.standing} == {"source", "heartbeat", "health"}, "nothing to remove"
     order = {deed.removeprefix("remove "): place for place, deed in enumerate(world.deeds)}
     for part in PARTS:
         for need in part.needs:

@@ -26,6 +26,7 @@ GOLDEN_WAVES = [
         "definition/dag-processor",
         "definition/triggerer",
         "definition/task",
+        "heartbeat",
     ],
     ["service/api-server", "service/scheduler", "service/dag-processor", "service/triggerer"],
     ["health"],
@@ -72,7 +73,7 @@ def test_removal_is_the_reverse() -> None:
     while steps := plan_removal(LAYERED, seen):
         found.append(sorted(step.part.name for step in steps))
         seen |= {step.part.name: Seen(PartPhase.ABSENT) for step in steps}
-    assert found[0] == ["health"]
+    assert found[0] == ["health", "heartbeat"]
     assert found[1] == sorted(GOLDEN_WAVES[4])
     assert {name for wave in found for name in wave} == {part.name for part in LAYERED}
     assert set(found[-1]) <= set(GOLDEN_WAVES[0])

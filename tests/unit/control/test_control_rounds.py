@@ -16,6 +16,7 @@ from tests.unit.control.test_control_provider import Rows, row
 
 from skylift.control.blueprint import Part, PartKind, blueprint
 from skylift.control.judge import StatusDecision
+from skylift.control.notes import note
 from skylift.control.part_context import PartContext
 from skylift.control.parts.fake import FakeParts
 from skylift.control.plan import Failure, PartPhase, Seen
@@ -59,14 +60,14 @@ class Table(Rows):
             raise KeyError("a bug")
         return [self.rows[name] for name in sorted(self.rows)]
 
-    def record(self, one: Row, event: Told | None = None) -> bool:
+    def record(self, one: Row, *events: Told) -> bool:
         if self.error is not None:
             raise self.error
         mine = one.name in self.rows and self.rows[one.name].generation == one.generation
         if mine:
             self.rows[one.name] = one
             self.written += 1
-            self.events += [event] if event else []
+            self.events += events
         return mine
 
     def forget(self, one: Row, event: Told) -> None:
@@ -88,6 +89,7 @@ class World(FakeParts):
         self.asked: list[tuple[str, str]] = []
         self.broken: Exception | None = None
         self.during: Any = None
+        self.notes: dict[str, str] = {}
 
     def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
         self.asked += [(context.spec.name, part.name) for part in parts]
@@ -95,7 +97,8 @@ class World(FakeParts):
             self.during(context)
         if self.broken is not None:
             raise self.broken
-        return super().observe(context, parts)
+        found = super().observe(context, parts)
+        return {name: replace(one, facts={**one.facts, **self.notes}) for name, one in found.items()}
 
 
 class Rounds:
@@ -248,7 +251,7 @@ def test_another_wish_is_attended_at_once_and_knows_nothing() -> None:
     rounds.store.wish_delete(rounds.row)
     rounds.round()
     assert {part.name for part in PARTS} - rounds.asked == {
-        part.name for part in PARTS if part.kind in {PartKind.SOURCE, PartKind.HEALTH}
+        part.name for part in PARTS if part.kind in {PartKind.SOURCE, PartKind.HEARTBEAT, PartKind.HEALTH}
     }
     assert rounds.row.progress["doing"].startswith("removing ")
     for _ in range(60):
@@ -256,7 +259,7 @@ def test_another_wish_is_attended_at_once_and_knows_nothing() -> None:
             break
         rounds.step()
     assert not rounds.store.rows
-    assert {name for _, name in rounds.world.standing} <= {"source", "health"}, "only what was never ours is left"
+    assert {name for _, name in rounds.world.standing} <= {"source", "heartbeat", "health"}, "only what was never ours"
     assert rounds.world.deeds[-1] == "forget payloads of flight"
 
 
@@ -478,3 +481,40 @@ def test_what_people_are_told() -> None:
     assert (shown["phase"], shown["note"]) == ("moving", "starting")
     assert [one["name"] for one in told["parts"]] == [part.name for part in PARTS]
     assert progress(PARTS, seen, decision(Status.CREATING))["condition"] == "", "only of what was ready once"
+
+
+def test_notes_become_events_once_and_stay_in_sight() -> None:
+    rounds = Rounds()
+    rounds.until(Status.AVAILABLE)
+    told = note("scheduler was replaced, and works", 31.0)
+    rounds.store.events.clear()
+    rounds.world.notes = {"note.scheduler": told}
+    for _ in range(3):
+        rounds.clock.advance(SETTINGS.steady_seconds)
+        rounds.round()
+    assert rounds.store.events == [("AVAILABLE", "scheduler was replaced, and works", 31.0)]
+    (shown,) = rounds.row.progress["told"]
+    assert (shown["text"], shown["seconds"]) == ("scheduler was replaced, and works", 31.0)
+    for n in range(5):
+        rounds.world.notes = {"note.scheduler": note(f"number {n}")}
+        rounds.clock.advance(SETTINGS.steady_seconds)
+        rounds.round()
+    assert [one["text"] for one in rounds.row.progress["told"]] == ["number 2", "number 3", "number 4"]
+
+
+def test_how_long_it_was_not_well_is_told() -> None:
+    rounds = Rounds()
+    rounds.until(Status.AVAILABLE)
+    rounds.store.events.clear()
+    key = ("flight", "service/scheduler")
+    rounds.world.standing[key] = 10_000
+    rounds.clock.advance(SETTINGS.steady_seconds)
+    rounds.round()
+    assert rounds.store.events == [("AVAILABLE", "not well: scheduler not running", None)]
+    rounds.clock.advance(SETTINGS.steady_seconds)
+    rounds.round()
+    rounds.world.standing[key] = 0
+    rounds.clock.advance(SETTINGS.steady_seconds)
+    rounds.round()
+    text = "well again (it was: scheduler not running)"
+    assert rounds.store.events[1:] == [("AVAILABLE", text, 2.0 * SETTINGS.steady_seconds)]

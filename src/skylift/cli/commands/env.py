@@ -53,6 +53,7 @@ def list_all(as_json: bool) -> None:
                 "name": one["Name"],
                 "status": one["Status"],
                 "condition": here.condition(one),
+                "replaced": here.replaced(one["Name"]),
                 "url": environments.web_url(one),
                 "not_applied": files,
             }
@@ -62,6 +63,8 @@ def list_all(as_json: bool) -> None:
         return
     for one, (_, notice) in zip(found, pending, strict=True):
         click.echo(f"{one['Name']}  {here.status(one)}  {environments.web_url(one) or '-'}")
+        for line in here.replaced(one["Name"]):
+            out().print(f"  ! {line}", markup=False)
         if notice:
             out().print(f"  ! {notice}", markup=False)
     if not found:
@@ -74,7 +77,8 @@ def list_all(as_json: bool) -> None:
 @SHOW_SECRETS
 def show(name: str | None, as_json: bool, show_secrets: bool) -> None:
     """Show one environment as GetEnvironment gives it, with *** for values that look like secrets."""
-    mwaa = connect().client("mwaa")
+    here = connect()
+    mwaa = here.client("mwaa")
     found = environments.get(mwaa, _chosen(mwaa, name))
     shown = found if show_secrets else hidden(found)
     if as_json:
@@ -83,6 +87,8 @@ def show(name: str | None, as_json: bool, show_secrets: bool) -> None:
         for member, value in shown.items():
             text = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
             click.echo(f"{member:<28} {text}")
+        for line in [*filter(None, [here.condition(found)]), *here.replaced(found["Name"])]:
+            out().print(f"! {line}", markup=False)
     if shown != found:
         err().print("*** replaces values that look like secrets; --show-secrets shows them.", markup=False)
 

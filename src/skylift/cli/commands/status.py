@@ -77,6 +77,7 @@ def _environments(here: Connection) -> list[dict[str, Any]]:
                     "name": name,
                     "status": one["Status"],
                     "condition": here.condition(one),
+                    "replaced": here.replaced(name),
                     "url": environments.web_url(one),
                     "project": str(project.project.folder) if project else "",
                     "not_applied": files,
@@ -105,6 +106,8 @@ def _print(shown: dict[str, Any]) -> None:
             f"environment {one['name']}: {one['status']}{condition}, {one['url'] or 'no address yet'}{project}",
             markup=False,
         )
+        for text in one["replaced"]:
+            console.print(f"  ! {text}", markup=False)
         if one["last_update"]:
             console.print(f"  ! {one['last_update']}", markup=False)
         if one["notice"]:

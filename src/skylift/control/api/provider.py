@@ -149,7 +149,8 @@ class MwaaProvider:
         with _serving():
             wanted = update_of(row, request, self._settings)
             what = ", ".join(sorted(set(request) - {"Name"})) or "nothing"
-            if not self._store.wish_update(wanted, "UpdateEnvironment", what, replacement):
+            told = f"UpdateEnvironment was asked for: {what}"
+            if not self._store.wish_update(wanted, "UpdateEnvironment", told, replacement):
                 raise AwsError("ValidationException", CHANGED)
         self._ring()
         return {"Arn": environment_arn(row.name, self._settings)}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.control.settings import ControlSettings
+from skylift.control.settings import ENVIRONMENT_OPTIONS, ControlSettings
 from skylift.core.environment import LogModule, S3Object, Spec
 from skylift.core.names import LOG_MODULES
 
@@ -72,7 +72,7 @@ def spec_of(request: Mapping[str, Any], settings: ControlSettings) -> Spec:
         requirements=_object(request, "Requirements"),
         plugins=_object(request, "Plugins"),
         startup_script=_object(request, "StartupScript"),
-        options=options,
+        options=_options(options),
         environment_class=size,
         webserver_access_mode=request.get("WebserverAccessMode", "PRIVATE_ONLY"),
         endpoint_management=_endpoint_management(request),
@@ -176,6 +176,17 @@ def _object(request: Mapping[str, Any], what: str) -> S3Object | None:
     if key.startswith(("/", "s3://")):
         raise Invalid(f"{what}S3Path must be relative to the bucket, is {key}")
     return S3Object(key, version)
+
+
+def _options(given: Mapping[str, str]) -> dict[str, str]:
+    for setting in ENVIRONMENT_OPTIONS:
+        name = f"skylift.{setting.name}"
+        try:
+            if given.get(name):
+                setting.parse(given[name])
+        except ValueError as error:
+            raise Invalid(f"AirflowConfigurationOptions: {name} cannot be {given[name]}: {error}") from error
+    return dict(given)
 
 
 def _endpoint_management(request: Mapping[str, Any]) -> str:

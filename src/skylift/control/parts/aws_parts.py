@@ -23,6 +23,7 @@ from skylift.control.parts.database import DatabaseParts
 from skylift.control.parts.definition import DefinitionParts
 from skylift.control.parts.events import EventParts
 from skylift.control.parts.health import HealthParts
+from skylift.control.parts.heartbeat import AirflowHeartbeats, HeartbeatParts
 from skylift.control.parts.layer import LayerParts
 from skylift.control.parts.logs import LogParts
 from skylift.control.parts.migration import MigrationParts
@@ -70,6 +71,7 @@ class AwsParts:
             PartKind.MIGRATION: MigrationParts(once),
             PartKind.PROOF: ProofParts(self._s3, once),
             PartKind.SERVICE: ServiceParts(self._services, tasks, logs),
+            PartKind.HEARTBEAT: HeartbeatParts(AirflowHeartbeats(postgres), self._services, tasks),
             PartKind.HEALTH: HealthParts(balancers),
         }
 

@@ -11,6 +11,7 @@ from skylift.aws.ecs.tasks import DescribedTask, EcsTasks
 from skylift.aws.logs import LogGroups
 from skylift.control.blueprint import Part
 from skylift.control.definitions import MODULES, family
+from skylift.control.notes import note, note_fact
 from skylift.control.part_context import PartContext, service_log_group
 from skylift.control.parts.one_off import code_of_start, exit_code, failure_text, network, stream_of
 from skylift.control.plan import Failure, PartPhase, Seen
@@ -28,6 +29,10 @@ GRACE_SECONDS = 300
 machine minutes. A server that ends by itself is noticed at once, whatever this time."""
 
 MOST_GRACE_SECONDS = 7200
+
+
+HEALTH_CHECK = "health checks"
+"""In ECS's reason for a task that it replaces because its load balancer gets no answer."""
 
 
 class ServiceParts:
@@ -74,7 +79,8 @@ class ServiceParts:
         if found.security_groups != _groups(context):
             return Seen(PartPhase.DIFFERENT, note="other security groups are wanted", running=found.running)
         again = restarts(context, part.role, found)
-        seen = Seen(PartPhase.READY, {failed_fact(part.role): str(found.failed)}, "", None, found.running, again)
+        facts = {failed_fact(part.role): str(found.failed), **self._told(context, part.role, found)}
+        seen = Seen(PartPhase.READY, facts, "", None, found.running, again)
         grace = wanted_grace(part.role, again)
         if found.grace < grace:
             return replace(seen, phase=PartPhase.DIFFERENT, note=f"gets {grace} s to start")
@@ -86,11 +92,24 @@ class ServiceParts:
             return replace(seen, phase=PartPhase.FAILED, fault=self._fault(context, part, dead[-1]))
         return replace(seen, phase=PartPhase.MOVING, note=f"{found.running} of {desired} running")
 
+    def _told(self, context: PartContext, role: str, found: DescribedService) -> dict[str, str]:
+        """The note on a task that ECS has replaced since the last look, with ECS's own reason."""
+        known = context.fact(failed_fact(role))
+        if context.served is not None or not known or found.failed <= int(known):
+            return {}
+        ended = self._ended(found)
+        unhealthy = next((one.stopped_reason for one in ended if HEALTH_CHECK in one.stopped_reason), "")
+        why = unhealthy or next((failure_text(one, ()) for one in ended[-1:]), "ECS gave no reason")
+        text = f"{role} ended, and ECS starts another (restart {found.failed} since its last change): {why}"
+        return {note_fact(role): note(context.hide(text))}
+
     def _dead(self, found: DescribedService) -> list[DescribedTask]:
         """Tasks of the newest deployment that ended by themselves, of those that ECS still remembers."""
+        return [one for one in self._ended(found) if one.stop_code in {"EssentialContainerExited", "TaskFailedToStart"}]
+
+    def _ended(self, found: DescribedService) -> list[DescribedTask]:
         arns = self._services.stopped_tasks(found.name)[:100]
-        dead = [one for one in self._tasks.describe(arns).values() if one.started_by == found.deployment]
-        return [one for one in dead if one.stop_code in {"EssentialContainerExited", "TaskFailedToStart"}]
+        return [one for one in self._tasks.describe(arns).values() if one.started_by == found.deployment]
 
     def _fault(self, context: PartContext, part: Part, last: DescribedTask) -> Failure:
         module = MODULES[part.role]
