@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.at_terminal import at_terminal
+from tests.local.denials import denials
 from tests.stack import QUICKSTART, SKYLIFT, Stack
 
 from skylift.cli.runs.patience import patiently
@@ -99,6 +100,32 @@ def seconds_until(condition: Callable[[], bool], most: float) -> float:
 
 def keys(s3: Any, bucket: str) -> set[str]:
     return {item["Key"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+
+
+def test_the_quickstarts_roles_have_what_it_needs_and_need_what_they_have(
+    stack: Stack, flown: tuple[Path, str]
+) -> None:
+    """IAM's policies allow every call of the run; and without any statement that the run touched, a call is denied."""
+    calls = json.loads(stack.must("iam-policy", "--observed", "--json"))
+    iam = stack.client("iam")
+    touched = {}
+    for role, title in (("skylift-flown", "environment"), ("skylift_task_execution", "start")):
+        own = [one for one in calls if (one["principal"].endswith(f":role/{role}") and "/flown" in str(one)) or
+               (one["principal"].endswith(":role/skylift-flown") and role == "skylift-flown")]  # fmt: skip
+        assert own, calls
+        assert [one for one in own if "denied" in one] == []
+        document = iam.get_role_policy(RoleName=role, PolicyName=title)["PolicyDocument"]
+        assert denials(document, own) == []
+        for number, statement in enumerate(document["Statement"]):
+            fewer = [one for at, one in enumerate(document["Statement"]) if at != number]
+            for action in denials({**document, "Statement": fewer}, own):
+                touched.setdefault(f"{title} {statement['Action'][0]}", set()).add(action)
+    assert touched["environment ecs:RunTask"] == {"ecs:RunTask"}
+    assert touched["environment iam:PassRole"] == {"iam:PassRole"}
+    assert touched["environment s3:DeleteObject"] == {"s3:DeleteObject"}
+    assert touched["start secretsmanager:GetSecretValue"] == {"secretsmanager:GetSecretValue"}
+    assert touched["start logs:CreateLogStream"] >= {"logs:CreateLogStream"}
+    assert len(touched) >= 9, touched
 
 
 def test_quickstart_flies_and_each_airflow_task_was_its_own_ecs_task(stack: Stack, flown: tuple[Path, str]) -> None:

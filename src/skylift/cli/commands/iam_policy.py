@@ -1,4 +1,5 @@
-"""``skylift iam-policy``: prints the IAM policies that Airflow on ECS or Batch needs. Asks nobody, changes nothing."""
+"""``skylift iam-policy``: prints the IAM policies that Airflow on ECS or Batch needs (asks nobody), or the least policy of
+what ran in the local cloud."""
 
 from __future__ import annotations
 
@@ -54,7 +55,11 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(name="iam-policy")
-@click.argument("role", type=click.Choice([*ROLES, "trust"]))
+@click.argument("role", type=click.Choice([*ROLES, "trust"]), required=False)
+@click.option("--observed", is_flag=True, help="Print the least policy of what users and roles did here.")
+@click.option("--principal", default="", help="With --observed: only this user or role, by name or ARN.")
+@click.option("--since", default="", help="With --observed: since then, e.g. 10m (ago) or 2026-11-30T18:00.")
+@click.option("--json", "calls", is_flag=True, help="With --observed: print the calls, with what was denied.")
 @click.option("--account", help="AWS account id, 12 digits.")
 @click.option("--region", help="AWS region.")
 @click.option(
@@ -63,21 +68,42 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     help="AWS partition; needed only for a region that is newer than this version of skylift.",
 )
 @_options
-def iam_policy(role: str, account: str | None, region: str | None, partition: str, **uses: Any) -> None:
+def iam_policy(
+    role: str | None,
+    observed: bool,
+    principal: str,
+    since: str,
+    calls: bool,
+    account: str | None,
+    region: str | None,
+    partition: str,
+    **uses: Any,
+) -> None:
     """Print the IAM policy of ROLE as JSON, least privilege, for Airflow with skylift's executors.
 
     ROLE is scheduler (for Airflow's scheduler), task-role (for code in the container), execution-role (for ECS
     itself, which starts the container), or trust (the trust policy of the last two).
+
+    With --observed instead of ROLE: what ran in the local cloud since its start, if skylift up was given
+    --observe-iam or --enforce-iam.
 
     \b
     aws iam put-role-policy --role-name airflow-scheduler --policy-name skylift --policy-document "$(
       skylift iam-policy scheduler --account 123456789012 --region eu-central-1 --cluster airflow
         --task-definition airflow-task --pass-role airflow-task --pass-role airflow-execution)"
     """
-    if role == "trust":
+    if observed is (role is not None):
+        raise click.UsageError("Give a ROLE, or --observed.")
+    if not observed and (principal or since or calls):
+        raise click.UsageError("--principal, --since and --json need --observed.")
+    if observed:
+        from skylift.cli import observed_calls  # lazy: only this needs a local cloud
+
+        document = observed_calls.observed(principal, since, calls=calls)
+    elif role == "trust":
         document = iam_policies.trust_policy()
     elif not account or not region:
         raise click.UsageError("Give --account and --region: the policy contains ARNs.")
     else:
-        document = ROLES[role](PolicyScope(account, region, partition), Uses(**uses))
+        document = ROLES[str(role)](PolicyScope(account, region, partition), Uses(**uses))
     click.echo(json.dumps(document, indent=2))

@@ -204,7 +204,7 @@ class TaskRun(CheckedContainers):
         document = self.task.container(wanted.name)
         try:
             launch = launching.launch(self._context.cloud, self.task, wanted, image, secrets)
-            await self._open_log(wanted)
+            await self._role.open_log(self._context.logs, wanted)
             for name in launching.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
             if not launch.image and launch.cwd != launch.folder / launching.FOLDERS[0]:
@@ -214,18 +214,6 @@ class TaskRun(CheckedContainers):
         except CannotStart as error:
             document |= {"lastStatus": TaskState.STOPPED, "reason": str(error)}
             raise
-
-    async def _open_log(self, wanted: Wanted) -> None:
-        target = log_target(self.task, wanted)
-        if target is None:
-            return
-        try:
-            await self._context.logs.prepare(target.group, target.stream, target.create_group)
-        except AwsError as error:
-            raise NoResources(
-                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
-                f"failed to create Cloudwatch log stream: {error.code}: {error.message} : exit status 1"
-            ) from error
 
     def _took(self, wanted: Wanted, container: RunningContainer) -> None:
         name = wanted.name

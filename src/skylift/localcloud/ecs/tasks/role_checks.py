@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from skylift.core.names import arn
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ecs.tasks.launch import Wanted, log_target
-from skylift.localcloud.ports import CloudContext, Document, Roles
+from skylift.localcloud.ports import CloudContext, Document, Logs, Roles
 from skylift.wire.errors import AwsError
 
 _ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)")
@@ -42,12 +42,30 @@ class ExecutionRole:
             self._image(str(wanted.definition["image"]))
             for secret in wanted.definition.get("secrets", ()):
                 self._secret(str(secret["valueFrom"]))
-            self._log(wanted)
+
+    async def open_log(self, logs: Logs, wanted: Wanted) -> None:
+        """Creates the log stream of a container, and its group if that is missing and wanted. Raises ``NoResources``."""
+        target = log_target(self._task, wanted)
+        if target is None:
+            return
+        why = f"{_INIT}failed to validate logger args: create stream has been retried 1 times: "
+        why += "failed to create Cloudwatch log"
+        try:
+            self._check("logs:CreateLogStream", self._stream(target.group, target.stream))
+            try:
+                await logs.prepare(target.group, target.stream, False)
+            except AwsError as error:
+                if not target.create_group or error.code != "ResourceNotFoundException":
+                    raise
+                group = arn("logs", self._cloud.region, self._cloud.account, f"log-group:{target.group}:*")
+                self._check("logs:CreateLogGroup", group)
+                await logs.prepare(target.group, target.stream, True)
+        except AwsError as error:
+            raise NoResources(f"{why} stream: {error.code}: {error.message} : exit status 1") from error
 
     def may_log(self, group: str, stream: str) -> None:
         """Raises ``AwsError``: the lines of a container may not be sent."""
-        if self._execution:
-            self._roles.check(self._execution, self._task.id, "logs:PutLogEvents", self._stream(group, stream))
+        self._check("logs:PutLogEvents", self._stream(group, stream))
 
     def _image(self, reference: str) -> None:
         found = _ECR.match(reference)
@@ -72,22 +90,16 @@ class ExecutionRole:
         )
         self._asked(action, resource, f"{why}secret {value_from}")
 
-    def _log(self, wanted: Wanted) -> None:
-        target = log_target(self._task, wanted)
-        if target is None:
-            return
-        why = f"{_INIT}failed to validate logger args: create stream has been retried 1 times: "
-        why += "failed to create Cloudwatch"
-        if target.create_group:
-            group = arn("logs", self._cloud.region, self._cloud.account, f"log-group:{target.group}:*")
-            self._asked("logs:CreateLogGroup", group, f"{why} log group")
-        self._asked("logs:CreateLogStream", self._stream(target.group, target.stream), f"{why} log stream")
-
     def _stream(self, group: str, stream: str) -> str:
         return arn("logs", self._cloud.region, self._cloud.account, f"log-group:{group}:log-stream:{stream}")
 
     def _asked(self, action: str, resource: str, why: str) -> None:
         try:
-            self._roles.check(self._execution, self._task.id, action, resource)
+            self._check(action, resource)
         except AwsError as error:
             raise NoResources(f"{why}: {error.code}: {error.message}") from error
+
+    def _check(self, action: str, resource: str) -> None:
+        """Raises ``AwsError``: the execution role may not. Without a role, nobody asks."""
+        if self._execution:
+            self._roles.check(self._execution, self._task.id, action, resource)

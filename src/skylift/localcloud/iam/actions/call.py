@@ -205,8 +205,8 @@ def general_of(resource: str) -> str:
         rest = rest.rpartition("/")[0] + "/*"
     elif service == "ecs" and rest.startswith("task-definition/"):
         rest = rest.rpartition(":")[0] + ":*"
-    elif service == "batch" and rest.startswith("job-definition/"):
-        rest = rest.partition(":")[0] + "*"
+    elif service == "batch" and rest.startswith("job-definition/") and ":" in rest:
+        rest = rest.partition(":")[0] + ":*"
     else:
         return ""
     return ":".join([*parts[:5], rest])
