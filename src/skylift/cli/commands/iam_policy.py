@@ -1,5 +1,5 @@
-"""``skylift iam-policy``: prints the IAM policies that Airflow on ECS or Batch needs (asks nobody), or the least policy of
-what ran in the local cloud."""
+"""``skylift iam-policy``: prints the IAM policies that Airflow on ECS or Batch needs (asks nobody), or the least policy
+of what ran in the local cloud."""
 
 from __future__ import annotations
 

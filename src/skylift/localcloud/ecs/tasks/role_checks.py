@@ -44,7 +44,7 @@ class ExecutionRole:
                 self._secret(str(secret["valueFrom"]))
 
     async def open_log(self, logs: Logs, wanted: Wanted) -> None:
-        """Creates the log stream of a container, and its group if that is missing and wanted. Raises ``NoResources``."""
+        """Creates the log stream of a container, and its group if it is missing and wanted. Raises ``NoResources``."""
         target = log_target(self._task, wanted)
         if target is None:
             return
