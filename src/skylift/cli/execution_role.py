@@ -1,8 +1,8 @@
 """The policies of two roles: what an environment's containers may do, and what ECS may do to start them. Pure.
 
-The base is MWAA's own execution role (``mwaa-create-role``), without what MWAA needs for Celery's queue. Added is what
-skylift's containers call: they start ECS tasks, read their secrets, and share the control plane's bucket for layers and
-workloads.
+The base is MWAA's own execution role (``mwaa-create-role``), without what MWAA needs for Celery's queue (whose own
+policy allows it). Added is what skylift's containers call: they start ECS tasks, read their secrets, and share the
+control plane's bucket for layers and workloads.
 
 User code runs with the environment's own role. So that role can read no secret except the options that user code gets
 anyway, and can start only the ECS tasks of its executor. The database's address and Airflow's keys are read by ECS with
@@ -140,7 +140,8 @@ def _ecs_tasks(scope: EnvironmentScope) -> list[dict[str, Any]]:
     role = scope.arn("iam", f"role/{role_name(scope.environment)}")
     return [
         _allow(["ecs:RunTask"], definitions, within),
-        _allow(["ecs:DescribeTasks", "ecs:StopTask"], running, within),
+        # A busy Celery worker protects its own ECS task. (Their queue's policy allows the rest.)
+        _allow(["ecs:DescribeTasks", "ecs:StopTask", "ecs:UpdateTaskProtection"], running, within),
         # ListTasks supports no resource but the cluster's container instances, so the condition limits it.
         _allow(["ecs:ListTasks"], ["*"], within),
         _allow(["ecs:DescribeClusters"], [cluster]),

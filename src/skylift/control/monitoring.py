@@ -18,6 +18,7 @@ from skylift.aws.ecs.tasks import DescribedTask
 from skylift.aws.metrics import Series
 from skylift.control.blueprint import EXECUTOR_ROLE
 from skylift.control.definitions import family
+from skylift.control.part_context import broker_queue
 from skylift.core.clock import Clock
 from skylift.core.containers import Command
 from skylift.core.errors import SkyliftError
@@ -40,6 +41,9 @@ WORKER = "BaseWorker"
 """MWAA's word for where Airflow tasks run: here each has a container of its own."""
 
 COUNTS = {Command.SCHEDULER: "NumSchedulers", Command.API_SERVER: "NumWebServers"}
+WORKERS = "NumWorkers"
+"""Celery workers that run; only of environments that have some."""
+
 QUEUED = frozenset({"PROVISIONING", "PENDING", "ACTIVATING"})
 
 MOST_DESCRIBED = 100
@@ -77,6 +81,8 @@ class EnvironmentMonitor:
         environments: names of the existing ones.
         cluster: ECS cluster in which they run.
         namespace: where the metrics go.
+        queue: Airflow tasks of an environment that wait for a Celery worker, and that run on one; ``None`` if it has
+            none.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class EnvironmentMonitor:
         cluster: str,
         namespace: str,
         clock: Clock,
+        queue: Callable[[str], tuple[int, int] | None] = lambda _: None,
     ) -> None:
         self._environments = environments
         self._services = services
@@ -96,6 +103,7 @@ class EnvironmentMonitor:
         self._cluster = cluster
         self._namespace = namespace
         self._clock = clock
+        self._queue = queue
         self._told: dict[tuple[str, str, str], datetime] = {}
         self._failing = False
 
@@ -118,7 +126,7 @@ class EnvironmentMonitor:
             self._failing = True
 
     def _counts(self, name: str) -> Data:
-        found = self._services.describe([family(name, role) for role in COUNTS])
+        found = self._services.describe([family(name, role) for role in (*COUNTS, Command.WORKER)])
         if not found:
             return []
         at = datetime.fromtimestamp(self._clock(), UTC)
@@ -127,6 +135,12 @@ class EnvironmentMonitor:
             service = found.get(family(name, role))
             running = service.running if service is not None else 0
             data.append(_datum(metric, running, "Count", at, Cluster=CLUSTERS[role], Environment=name))
+        crew = found.get(family(name, Command.WORKER))
+        if crew is not None:
+            data.append(_datum(WORKERS, crew.running, "Count", at, Cluster=WORKER, Environment=name))
+        if (work := self._queue(name)) is not None:
+            for metric, number in zip(("QueuedTasks", "RunningTasks"), work, strict=True):
+                data.append(_datum(metric, number, "Count", at, Queue=broker_queue(name), Environment=name))
         executor = family(name, EXECUTOR_ROLE)
         arns = self._services.family_tasks(executor)
         chunks = [arns[begin : begin + MOST_DESCRIBED] for begin in range(0, len(arns), MOST_DESCRIBED)]

@@ -61,8 +61,8 @@ class ControlPlane:
         self._store = EnvironmentStore(postgres, settings.control_database, clock)
         self._parts = AwsParts(settings, postgres)
         self._reconciler = Reconciler(self._store, self._parts, settings, clock, self._bell)
-        self._monitor = self._monitoring(clock)
         self._scaler = self._scaling(postgres, clock)
+        self._monitor = self._monitoring(clock)
         self._bucket_watch = BucketWatch(self._store, S3(settings.region), settings, self._bell.set)
         judge = AdministratorJudge(settings.administrators, judge_of(settings, clock))
         self.provider = MwaaProvider(self._store, settings, self._bell.set, judge)
@@ -189,6 +189,7 @@ class ControlPlane:
             settings.cluster,
             settings.service_metrics_namespace,
             clock,
+            self._scaler.work,
         )
 
     def _scaling(self, postgres: PostgresAdmin, clock: Clock) -> WorkerScaler:

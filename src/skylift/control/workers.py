@@ -95,6 +95,7 @@ class WorkerFleet:
     ends: WorkerEnds
     service: DescribedService | None = None
     queue: Work = field(default_factory=Work)
+    work: Work = field(default_factory=Work)
     calm: Calm = field(default_factory=Calm)
     looked: float = float("-inf")
     pruned: float = float("-inf")
@@ -153,13 +154,21 @@ class WorkerScaler:
                 self._fleets[row.name] = self._fleet_of(row)
             self._attend(row, self._fleets[row.name])
 
+    def work(self, name: str) -> tuple[int, int] | None:
+        """Airflow tasks that wait for a worker, and that run on one, as last counted; ``None`` without workers."""
+        fleet = self._fleets.get(name)
+        return (fleet.work.queued, fleet.work.running) if fleet is not None else None
+
     def _attend(self, row: Row, fleet: WorkerFleet) -> None:
         try:
             now = self._clock()
-            if now - fleet.looked >= SLOW_SECONDS:
+            slowly = now - fleet.looked >= SLOW_SECONDS
+            if slowly:
                 fleet.looked = now
                 self._look_slowly(row, fleet)
             self._scale(row, fleet, now)
+            if slowly and fleet.service is not None:
+                self._look_back(row, fleet, fleet.service)
             if now - fleet.pruned >= PRUNE_SECONDS:
                 fleet.pruned = now
                 fleet.database.prune(RESULT_DAYS)
@@ -178,8 +187,10 @@ class WorkerScaler:
         if fleet.service.definition != fleet.announced:
             self._announcing.announce(row.name, fleet.service.definition)
             fleet.announced = fleet.service.definition
-        self._replace(row, fleet.service)
-        stopped = fleet.ends.unknown(self._services.stopped_tasks(name))
+
+    def _look_back(self, row: Row, fleet: WorkerFleet, service: DescribedService) -> None:
+        self._replace(row, service)
+        stopped = fleet.ends.unknown(self._services.stopped_tasks(service.name))
         for task in (self._tasks.describe(stopped) if stopped else {}).values():
             fleet.ends.ended(row, fleet.database, task)
 
@@ -187,7 +198,7 @@ class WorkerScaler:
         service = fleet.service
         if service is None or service.status != "ACTIVE":
             return
-        work = fleet.database.work(executors(row.spec)[0] == CELERY_EXECUTOR)
+        work = fleet.work = fleet.database.work(executors(row.spec)[0] == CELERY_EXECUTOR)
         least, most = bounds(row.spec)
         enough = needed(row.spec, work, fleet.queue)
         wanted, fleet.calm = scaled(service.desired, enough, fleet.calm, now, self._settings.worker_idle_seconds)
