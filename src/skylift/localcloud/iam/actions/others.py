@@ -308,7 +308,14 @@ BALANCING: Table = {
         OperationNeeds(arns("TargetGroupArn")),
     ),
     **dict.fromkeys(
-        ("AddListenerCertificates", "CreateRule", "DeleteListener", "ModifyListener", "RemoveListenerCertificates"),
+        (
+            "AddListenerCertificates",
+            "CreateRule",
+            "DeleteListener",
+            "ModifyListener",
+            "ModifyListenerAttributes",
+            "RemoveListenerCertificates",
+        ),
         OperationNeeds(arns("ListenerArn")),
     ),
     **dict.fromkeys(("DeleteRule", "ModifyRule"), OperationNeeds(arns("RuleArn"))),
