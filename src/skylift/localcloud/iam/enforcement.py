@@ -128,8 +128,7 @@ class Enforcement(Interceptor, RequestJudge):
                 self._check(caller, [Need("s3:ListBucket", bucket)], _refusal("s3"))
 
     def _check(self, caller: Caller, needs: Iterable[Need], refusal: tuple[str, int]) -> None:
-        judge = self._checks.judge
-        self._checks.check(_entity(caller.principal), needs, lambda need: judge.decide(caller, need), refusal)
+        self._checks.check(_entity(caller.principal), needs, self._checks.judge.decider(caller), refusal)
 
 
 def _refusal(service: str) -> tuple[str, int]:

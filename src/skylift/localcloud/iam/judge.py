@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -41,8 +41,18 @@ class LocalJudge:
         Raises:
             Refused: one of the policies is not valid; the text says which and why.
         """
-        principal, policies = self._of(caller)
-        return self._decide(principal, policies, need, caller.region)
+        return self.decider(caller)(need)
+
+    def decider(self, caller: Caller) -> Callable[[Need], AccessDecision]:
+        """``decide`` for the many needs of one call: the caller's policies are found once, at the first."""
+        found: list[tuple[Principal, AppliedPolicies]] = []
+
+        def decide(need: Need) -> AccessDecision:
+            if not found:
+                found.append(self._of(caller))
+            return self._decide(*found[0], need, caller.region)
+
+        return decide
 
     def decide_for_role(self, role: str, session: str, need: Need, region: str) -> AccessDecision:
         """Whether a role may, in a session that an AWS service made. Raises ``Refused`` as ``decide``."""
