@@ -43,9 +43,11 @@ def main() -> int:
 
 
 class _Report:
-    """Tells each survivor at once, and the sum at the end."""
+    """Tells each survivor at once, and the sum at the end. Who noticed the others is in ``.mutants/noticed.txt``: on a
+    busy machine a test may fail because it is slow."""
 
     def __init__(self, seen: Seen) -> None:
+        self._who = (ROOT / ".mutants" / "noticed.txt").open("w")
         self._seen = seen
         self._unseen = _unseen()
         self._noticed: list[Trial] = []
@@ -56,6 +58,12 @@ class _Report:
         old, new = trial.mistake.lines((ROOT / trial.mistake.file).read_text())
         if trial.noticed_by:
             self._noticed.append(trial)
+            place = f"{trial.mistake.file}:{trial.mistake.line}: {trial.mistake.kind}"
+            print(
+                f"{place}\n  - {old}\n  + {new}\n  {trial.seconds:.0f} s: {trial.noticed_by}",
+                file=self._who,
+                flush=True,
+            )
         elif (trial.mistake.file, old, new) in self._unseen:
             self._excused.append(trial)
         else:

@@ -46,6 +46,9 @@ READERS = (
 )
 """They read words and settings in the source itself, so no recording tells which lines they are about: tried last."""
 
+READ = frozenset({"word", "constant", "argument left out"})
+"""The kinds of mistakes that they may notice."""
+
 TYPES = "types"
 """What noticed a mistake that ``make check`` refuses, because a type no longer fits."""
 
@@ -100,6 +103,9 @@ class _Worker:
             if (ROOT / name).is_file():
                 (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.tree / name)
+        for folder in ("src", "tests"):
+            for compiled in (ROOT / folder).rglob("__pycache__"):
+                shutil.copytree(compiled, self.tree / compiled.relative_to(ROOT), dirs_exist_ok=True)
         os.chdir(self.tree)
         sys.path[:0] = [str(self.tree / "src"), str(self.tree)]
         os.environ["PYTHONPATH"] = str(self.tree / "src")
@@ -122,12 +128,13 @@ class _Worker:
         source = file.read_text()
         kept = file.stat()
         noticed_by = ""
-        wanted = [test for test in (*tests.ids, *READERS) if test not in self._unfit]
+        readers = READERS if mistake.kind in READ else ()
+        wanted = [test for test in (*tests.ids, *readers) if test not in self._unfit]
         while wanted:
             try:
                 file.write_text(mistake.planted(source))
                 noticed_by = self._run(wanted, 120 + 5 * tests.seconds, anew=file.resolve() in self._early)
-                noticed_by = noticed_by or self._types()
+                noticed_by = noticed_by or ("" if mistake.kind in ("word", "constant") else self._types())
             finally:
                 file.write_text(source)
                 os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))

@@ -49,10 +49,15 @@ class Aws:
     def put(self, namespace: str, data: Sequence[Mapping[str, Any]]) -> None:
         if self.error is not None:
             raise self.error
+        for one in data:
+            assert {*one} == {"MetricName", "Value", "Unit", "Timestamp", "Dimensions"}
+            assert all({*pair} == {"Name", "Value"} for pair in one["Dimensions"])
         self.put_calls.append((namespace, list(data)))
 
     def newest(self, series: Sequence[Series], since: datetime) -> list[tuple[datetime, float] | None]:
-        assert since < NOW
+        assert since == NOW - timedelta(minutes=10), "CloudWatch has ECS's values some minutes late"
+        owner = {"AWS/ECS": "ServiceName", "ECS/ContainerInsights": "TaskDefinitionFamily"}
+        assert all([*one.dimensions] == ["ClusterName", owner[one.namespace]] for one in series)
         return [self.values.get((one.namespace, one.name, *one.dimensions.values())) for one in series]
 
     def taken(self) -> dict[tuple[str, ...], float]:
@@ -87,6 +92,26 @@ def test_what_runs_is_counted() -> None:
         ("QueuedTasks", "skylift-mine-task", "mine"): 2,
         ("RunningTasks", "skylift-mine-task", "mine"): 2,
     }
+
+
+def test_dimensions_and_units_are_mwaas() -> None:
+    """MWAA user guide, "Container, queue, and database metrics for Amazon MWAA"."""
+    aws = Aws(running={"skylift-mine-scheduler": 1}, states=["RUNNING"])
+    aws.values = {("AWS/ECS", "CPUUtilization", "c", "skylift-mine-triggerer"): (NOW, 1.0)}
+    monitor(aws).look()
+    told = {
+        (one["MetricName"], one["Unit"], *(pair["Name"] for pair in one["Dimensions"]))
+        for _, data in aws.put_calls
+        for one in data
+    }
+    assert told == {
+        ("NumSchedulers", "Count", "Cluster", "Environment"),
+        ("NumWebServers", "Count", "Cluster", "Environment"),
+        ("QueuedTasks", "Count", "Queue", "Environment"),
+        ("RunningTasks", "Count", "Queue", "Environment"),
+        ("CPUUtilization", "Percent", "Cluster", "Environment"),
+    }
+    assert ("CPUUtilization", "Triggerer", "mine") in aws.taken()
 
 
 def test_a_component_that_is_missing_counts_none_and_an_environment_without_services_is_left_out() -> None:
