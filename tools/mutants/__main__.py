@@ -24,13 +24,26 @@ from tools.mutants.trials import ROOT, TYPES, Tests, Trial, work
 
 UNSEEN = Path(__file__).with_name("unseen.txt")
 SOURCE = "src/skylift"
+TESTS = (
+    "tests/unit",
+    "tests/contract",
+    "tests/local/wire",
+    "tests/local/control/test_control_store.py",
+    "tests/local/control/test_control_reconcile.py",
+    "tests/local/control/test_control_rollback.py",
+    "tests/local/control/test_control_plane.py",
+    "tests/local/localcloud/test_batch_api.py",
+    "tests/local/localcloud/test_ecs_exec.py",
+)
+"""Of tests/local, what runs in the test's own process, in seconds, and is the only one to run many lines: servers and
+sockets, SQL, sessions."""
 
 
 def main() -> int:
     """The command; its exit code is 1 when a mistake passed unnoticed."""
     wanted = _arguments()
     deadline = time.monotonic() + wanted.minutes * 60
-    seen = renewed(["tests/unit", "tests/contract", *wanted.tests_too])
+    seen = renewed([*TESTS, *wanted.tests_too])
     mistakes = _chosen(wanted)
     if not mistakes:
         print("No changed line of the source in which a mistake could be planted (--sample N takes N lines of all).")
@@ -218,7 +231,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--most-seconds", type=float, default=60, help="of tests for one mistake (default: 60)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--tests-too", nargs="+", default=[], help="files of tests beside tests/unit and tests/contract"
+        "--tests-too", nargs="+", default=[], help="folders or files of tests beside those that are always looked at"
     )
     return parser.parse_args()
 

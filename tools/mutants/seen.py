@@ -34,6 +34,8 @@ ELSEWHERE = {
         "unit/executors/test_executor_command.py",
         "local/executors/test_executor_in_container.py",
     ),
+    "src/skylift/control/parts/": ("contract/test_control_parts.py", "local/control/test_control_environments.py"),
+    "src/skylift/localcloud/ecs/": ("local/localcloud/test_ecs_tasks.py", "local/localcloud/test_ecs_health.py"),
     "src/skylift/localcloud/containers/template": ("local/localcloud/test_ecs_templates.py",),
     "src/skylift/localcloud/containers/shim": ("local/localcloud/test_ecs_runners.py",),
 }

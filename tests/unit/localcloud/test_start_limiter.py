@@ -126,3 +126,12 @@ def test_what_computes_is_counted() -> None:
         for program in programs:
             program.kill()
             program.wait()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("0.50 0.40 0.30 7/512 4711\n", 6), ("", 0), ("0.50 0.40 0.30", 0), ("0 0 0 many/x", 0)]
+)
+def test_a_machine_that_does_not_tell_counts_none(tmp_path: Path, text: str, count: int) -> None:
+    assert runnable(str(tmp_path / "none")) == 0
+    (tmp_path / "loadavg").write_text(text)
+    assert runnable(str(tmp_path / "loadavg")) == count

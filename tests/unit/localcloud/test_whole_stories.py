@@ -18,7 +18,9 @@ from tests.unit.localcloud.test_ecs_usage import World as UsageWorld
 from tests.unit.localcloud.test_ecs_usage import used
 from tests.unit.whole_answers import Story, compared
 
-from skylift.localcloud.ecs.tasks.launch import CREDENTIALS, METADATA
+from skylift.localcloud.containers.oci import OciImage
+from skylift.localcloud.ecs.tasks.launch import CREDENTIALS, METADATA, Wanted, launch
+from skylift.localcloud.ports import CloudContext
 
 pytestmark = pytest.mark.unit
 FILES = Path(__file__).parent / "answers"
@@ -112,6 +114,22 @@ def test_what_a_container_is_started_with_and_sees_of_itself(tmp_path: Path) -> 
         told["refused"] = await ask.get(f"{CREDENTIALS}/{task.id}", "wrong")
 
     story(tmp_path, "ecs_containers.json", scenario)
+
+
+def test_in_an_engines_image_programs_and_folders_are_the_images(tmp_path: Path) -> None:
+    async def scenario(world: ecs_world.World, told: Story) -> None:
+        world.ecs.register_task_definition(ME, FULL)
+        arn = str(
+            world.ecs.run_task(ME, {"taskDefinition": "f", "networkConfiguration": NETWORK})["tasks"][0]["taskArn"]
+        )
+        task = world.ecs.store.tasks[arn.rpartition("/")[2]]
+        image = OciImage("example.org/i:1", ("/entry",), ("usual",), {"PATH": "/usr/bin", "LANG": "C"}, "/srv")
+        place = CloudContext("000000000000", "us-east-1", "http://127.0.0.1:1", world.folder)
+        for container in FULL["containerDefinitions"]:
+            wanted = Wanted({**container, "user": "nobody"} if container["name"] == "main" else container, {})
+            told[f"launch of {wanted.name}"] = dataclasses.asdict(launch(place, task, wanted, image, {"S": "secret"}))
+
+    story(tmp_path, "ecs_oci_containers.json", scenario)
 
 
 def test_a_capacity_provider_from_its_creation_to_its_end(tmp_path: Path) -> None:

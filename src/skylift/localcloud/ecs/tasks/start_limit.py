@@ -67,10 +67,10 @@ class StartLimiter:
         return self._count() + len(self._recent) >= self._most
 
 
-def runnable() -> int:
+def runnable(loadavg: str = "/proc/loadavg") -> int:
     """Programs that compute or want to, without us; 0 if unknown (not Linux)."""
     try:
-        with open("/proc/loadavg") as file:
+        with open(loadavg) as file:
             return int(file.read().split()[3].partition("/")[0]) - 1
     except (OSError, ValueError, IndexError):
         return 0
