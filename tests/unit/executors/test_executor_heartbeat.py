@@ -233,6 +233,21 @@ def test_a_slot_that_came_free_since_the_last_heartbeat_is_free_for_the_schedule
     assert len(executor.get_event_buffer()) == 1
 
 
+def test_what_goes_well_leaves_no_line_in_the_event_log(made: Callable[..., TestedExecutor]) -> None:
+    compute = FakeCompute()
+    executor = made(compute)
+    queue(executor, task_workload())
+    until(compute.alive, executor)
+    (ref,) = compute.alive()
+    compute.run(ref)
+    fleet = executor._fleet
+    assert fleet is not None
+    until(lambda: all(flight.began for flight in fleet._context.index), executor)
+    compute.exit(ref, Exit.DONE)
+    until(lambda: not executor.running, executor)
+    assert [*executor._task_event_logs] == []
+
+
 def test_a_death_is_an_event_with_its_reason_and_a_line_in_the_event_log(
     made: Callable[..., TestedExecutor],
 ) -> None:
