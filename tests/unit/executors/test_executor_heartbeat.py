@@ -233,10 +233,13 @@ def test_a_slot_that_came_free_since_the_last_heartbeat_is_free_for_the_schedule
     assert len(executor.get_event_buffer()) == 1
 
 
-def test_what_goes_well_leaves_no_line_in_the_event_log(made: Callable[..., TestedExecutor]) -> None:
+@pytest.mark.parametrize("workload", [task_workload, callback_workload])
+def test_what_goes_well_leaves_no_line_in_any_log(
+    made: Callable[..., TestedExecutor], workload: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     compute = FakeCompute()
     executor = made(compute)
-    queue(executor, task_workload())
+    queue(executor, workload())
     until(compute.alive, executor)
     (ref,) = compute.alive()
     compute.run(ref)
@@ -245,7 +248,9 @@ def test_what_goes_well_leaves_no_line_in_the_event_log(made: Callable[..., Test
     until(lambda: all(flight.began for flight in fleet._context.index), executor)
     compute.exit(ref, Exit.DONE)
     until(lambda: not executor.running, executor)
+    executor.heartbeat()
     assert [*executor._task_event_logs] == []
+    assert [record.getMessage() for record in caplog.records if ref in record.getMessage()] == []
 
 
 def test_a_death_is_an_event_with_its_reason_and_a_line_in_the_event_log(
