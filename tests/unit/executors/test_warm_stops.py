@@ -60,6 +60,8 @@ def killed(number):
 assert stay.apart(lambda: killed(signal.SIGKILL)) == 137, "out of memory: the reason has to name SIGKILL"
 assert stay.apart(lambda: killed(signal.SIGSEGV)) == 139
 assert stay.apart(lambda: sys.exit(3)) == 3
+assert stay.apart(lambda: sys.exit()) == 0
+assert stay.apart(lambda: b"{}") == 72, "what cannot be read has not begun"
 assert stay.CHILDREN == []
 assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, []), "a stop would never arrive again"
 """
