@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 from tests.unit.executor_airflow import ecs_conf
@@ -102,6 +103,14 @@ def test_region_endpoints_and_settings_of_the_connection_hold_for_every_client(m
         assert one.meta.config.tcp_keepalive, "what the connection says of botocore holds"
         assert one.meta.config.read_timeout == 60, "where we say something ourselves, ours does"
         assert one._endpoint.http_session._verify == "/ca.pem"
+
+
+def test_settings_hold_also_if_only_one_side_has_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", EXTRA)
+    assert session_of("mine", "").client("ecs").meta.config.tcp_keepalive, "the connection alone"
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", "aws://key:secret@/")
+    ours = session_of("mine", "eu-west-1").client("ecs", config=Config(read_timeout=17))
+    assert ours.meta.config.read_timeout == 17, "ours alone"
 
 
 def test_the_options_region_goes_before_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,7 @@ def test_one_revoked_while_it_lingers_is_not_launched() -> None:
     tower.fleet.revoke("x1", "cancelled")
     tower.fly(10)
     assert sorted(tower.compute.submitted) == ["x0.1", "x2.1"]
+    assert tower.fleet._launching._group_key == {}, "nothing is kept of what waited"
 
 
 def test_five_hundred_launches_at_twenty_a_second() -> None:
