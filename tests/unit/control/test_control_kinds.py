@@ -233,12 +233,15 @@ class TestMigration:
         assert (fault.code, "no such image" in fault.message) == ("IMAGE_FAILED", True)
         assert self.world.read == [], "what never ran has no log"
 
-    def test_one_whose_place_was_taken_away_is_run_again_but_not_for_ever(self) -> None:
+    @pytest.mark.parametrize(
+        "end", [stopped(143, "TerminationNotice", "The local cloud is shutting down."), stopped(137)]
+    )
+    def test_one_that_was_killed_is_run_again_but_not_for_ever(self, end: DescribedTask) -> None:
         stage, phases, tries = self.stage, [], []
         for _ in range(3):
             stage = knowing(stage, self.parts.put(stage, self.part))
             tries.append(stage.fact("migration.tries"))
-            self.world.task = stopped(143, "TerminationNotice", "The local cloud is shutting down.")
+            self.world.task = end
             phases.append(self.look(stage).phase)
         assert phases == [PartPhase.ABSENT, PartPhase.ABSENT, PartPhase.FAILED]
         assert tries == ["1", "2", "3"]

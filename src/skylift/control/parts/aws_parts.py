@@ -26,6 +26,7 @@ from skylift.control.parts.health import HealthParts
 from skylift.control.parts.heartbeat import AirflowHeartbeats, HeartbeatParts
 from skylift.control.parts.layer import LayerParts
 from skylift.control.parts.logs import LogParts
+from skylift.control.parts.migrated_copy import MigratedCopies
 from skylift.control.parts.migration import MigrationParts
 from skylift.control.parts.one_off import Once
 from skylift.control.parts.proof import ProofParts
@@ -68,7 +69,7 @@ class AwsParts:
             PartKind.EVENTS: EventParts(EventQueues(region)),
             PartKind.DEFINITION: DefinitionParts(self._services, tasks),
             PartKind.LAYER: LayerParts(self._s3, once),
-            PartKind.MIGRATION: MigrationParts(once),
+            PartKind.MIGRATION: MigrationParts(once, MigratedCopies(postgres)),
             PartKind.PROOF: ProofParts(self._s3, once),
             PartKind.SERVICE: ServiceParts(self._services, tasks, logs),
             PartKind.HEARTBEAT: HeartbeatParts(AirflowHeartbeats(postgres), self._services, tasks),

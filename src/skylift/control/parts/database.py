@@ -15,6 +15,8 @@ from psycopg import sql
 from skylift.aws.secrets import SecretsManager
 from skylift.control.blueprint import Part
 from skylift.control.part_context import PartContext, short_name
+from skylift.control.parts.migrated_copy import MigratedCopies, drop, exists, half_of
+from skylift.control.parts.migration import migrated
 from skylift.control.plan import PartPhase, Seen
 from skylift.control.postgres import Connection, PostgresAdmin
 
@@ -25,6 +27,7 @@ class DatabaseParts:
     def __init__(self, postgres: PostgresAdmin, store: SecretsManager) -> None:
         self._postgres = postgres
         self._store = store
+        self._copies = MigratedCopies(postgres)
 
     def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
         return {part.name: self._look(context) for part in parts}
@@ -48,11 +51,18 @@ class DatabaseParts:
         )
         with self._postgres.connect(autocommit=True) as connection:
             _make_role(connection, name, password)
+            there = exists(connection, name)
+        if there:
+            return {}
+        if self._copies.use(context, name):
+            return {"migration.done": migrated(context, name)}
+        with self._postgres.connect(autocommit=True) as connection:
             _make_database(connection, name)
         return {}
 
     def remove(self, context: PartContext, part: Part) -> None:
         """See ``Parts``. Ends open connections."""
+        drop(self._postgres, half_of(database_name(context.spec.name)))
         name = sql.Identifier(database_name(context.spec.name))
         with self._postgres.connect(autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
@@ -87,13 +97,11 @@ def _make_role(connection: Connection, name: str, password: str) -> None:
     there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
     verb = "ALTER" if there else "CREATE"
     connection.execute(sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier)))
+    # On RDS the administrator is no superuser and may give a database only to a role that it is a member of.
+    connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
 
 
 def _make_database(connection: Connection, name: str) -> None:
-    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-        return
     role = sql.Identifier(name)
-    # On RDS the administrator is no superuser and may give a database only to a role that it is a member of.
-    connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))
