@@ -28,7 +28,7 @@ TESTS = tests/unit tests/contract tests/local
 # Beside the one in uv.lock; each has its lock in tests/airflow.
 AIRFLOWS = 3.1 3.2
 
-.PHONY: help run test check format mutants bench bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
+.PHONY: help run test check format mutants bench bench-environments bench-localcloud bench-executors docs test-long test-soak test-airflow test-browser test-image clean python tools install install-dev install-airflow install-browser
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -64,6 +64,9 @@ bench: install-dev ## Measure, and write the figures down.
 
 bench-localcloud: install-dev ## Measure the local cloud beside plain starts, podman, LocalExecutor, moto ... (30 min; ROWS=start,mapped for some).
 	$(BIN)/python bench/localcloud.py $(if $(ROWS),--only $(ROWS))
+
+bench-environments: install-dev ## Measure create, update and delete of environments, UI and DAG runs meanwhile (20 min; ROWS=create,one for some).
+	$(BIN)/python bench/environments.py $(if $(ROWS),--only $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-executors: install-dev ## Measure our executors beside the amazon provider's, against AWS's limits (10 min; ROWS=launch,idle for some).
 	$(BIN)/python -m bench.executors $(foreach row,$(filter-out --only,$(subst $(COMMA), ,$(ROWS))),--only $(row))
