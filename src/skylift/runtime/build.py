@@ -68,9 +68,22 @@ def build(environ: Mapping[str, str], objects: S3Objects | None = None) -> int:
         print(f"skylift: the layer cannot be built now: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return 75 if isinstance(error, Unavailable) else 78
     s3.put(bucket, _key(prefix, LAYER_RESULT), json.dumps(result).encode())
+    if result["ok"]:
+        _keep(environ, f"s3://{bucket}/{_key(prefix, LAYER_ARCHIVE)}")
     outcome = "built" if result["ok"] else f"refused: {result['reason']}"
     print(f"skylift: layer {outcome}", flush=True)  # noqa: T201
     return 0 if result["ok"] else 1
+
+
+def _keep(environ: Mapping[str, str], url: str) -> None:
+    """Unpacks the layer where the containers of this machine share theirs, if they do: a template can be made only with
+    a layer that is there, and without one all components import Airflow themselves."""
+    if LAYER_CACHE.env not in environ:
+        return
+    try:
+        layer.prepared(url, LAYER_CACHE.read(environ))
+    except SkyliftError as error:  # the first container that needs it tries again
+        print(f"skylift: the layer is not unpacked yet: {error}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _built(folder: Path, environ: Mapping[str, str], s3: S3Objects) -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -137,10 +138,12 @@ def test_a_layer_of_wheels_from_plugins_zip_is_built_and_used_by_many_at_once(co
     built = container.build(digest, OFFLINE + "mine==1.0\n", plugins)
     assert (built["ok"], built["exit"], built["archive"]) == (True, 0, "layer.tar.gz"), built
     layer = f"s3://{BUCKET}/layers/{digest}/layer.tar.gz"
+    folder = container.home.parent / "layers" / digest
+    assert (folder / "site-packages" / "mine.py").is_file(), "on this machine it is there for the first template"
+    shutil.rmtree(folder)  # as on another machine
 
     started = [container.start("python", "-c", SHOW, SKYLIFT_LAYER=layer) for _ in range(5)]
     ended = [process.communicate(timeout=60) for process in started]
-    folder = container.home.parent / "layers" / digest
     compiled = f"{folder}/site-packages/__pycache__/mine.{sys.implementation.cache_tag}.pyc"
     assert {out for out, _ in ended} == {f"{folder}/site-packages/mine.py {compiled} {folder}/plugins\n"}, ended
     assert Path(compiled).read_bytes()[4:8] == b"\x01\0\0\0", (
