@@ -13,7 +13,7 @@ from tests.local.control_postgres import serving_postgres
 from skylift.aws.secrets import Secret
 from skylift.control.blueprint import PartKind, blueprint
 from skylift.control.parts.database import DatabaseParts, database_name, secret_name
-from skylift.control.parts.migrated_copy import MigratedCopies, copy_name, half_of
+from skylift.control.parts.migrated_copy import MigratedCopies, copy_name, drop, half_of
 from skylift.control.postgres import PostgresAdmin
 
 pytestmark = pytest.mark.local
@@ -72,10 +72,19 @@ class World:
             return {str(one) for (one,) in connection.execute("SELECT datname FROM pg_database")}
 
 
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresAdmin]:
+    with serving_postgres(tmp_path_factory.mktemp("copies") / "data") as server:
+        yield server
+
+
 @pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with serving_postgres(tmp_path_factory.mktemp("copies") / "data") as postgres:
-        yield World(postgres)
+def world(postgres: PostgresAdmin) -> Iterator[World]:
+    made = World(postgres)
+    yield made
+    for name in ("one", "two", "three"):
+        made.remove(name)
+    drop(postgres, copy_name(context()))
 
 
 def test_the_second_environments_database_needs_no_migration(world: World) -> None:
