@@ -100,7 +100,8 @@ def restarting_all(one: driver.Bench, turns: int) -> Rounds:
     key, found = "core.default_timezone", []
     for turn in range(turns):
         zone = ("Europe/Berlin", "Asia/Tokyo")[turn % 2]
-        found.append(one.update({"AirflowConfigurationOptions": {key: zone}}, ("--option", f"{key}={zone}")))
+        options = {**one.show().get("AirflowConfigurationOptions", {}), key: zone}
+        found.append(one.update({"AirflowConfigurationOptions": options}, ("--option", f"{key}={zone}")))
     return found
 
 
