@@ -40,7 +40,7 @@ class Outcome:
 
     verdict: StatusDecision
     seen: Mapping[str, Seen]
-    facts: Mapping[str, str]
+    facts: dict[str, str]
     steps: tuple[Step, ...]
     unavailable: str
 

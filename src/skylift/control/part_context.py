@@ -23,6 +23,7 @@ class PartContext:
         leaving: the environment is being deleted: ``observe`` asks what is left of it.
         served: Spec and facts from before the update under way; None if there is none.
         generation: counts what was asked for; what failed for one may be tried again for the next.
+        keeps: nobody has asked for a change: what serves stays as it was described, also by an older skylift.
     """
 
     spec: Spec
@@ -32,6 +33,7 @@ class PartContext:
     leaving: bool = False
     served: tuple[Spec, Mapping[str, str]] | None = None
     generation: int = 1
+    keeps: bool = False
 
     def fact(self, name: str) -> str:
         """A fact; empty when it is not known yet."""

@@ -14,22 +14,32 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from skylift.control.api.updates import pinned
 from skylift.control.blueprint import Blueprint, PartKind, blueprint, removal_blueprint
 from skylift.control.events import of_condition, of_plan, of_status
 from skylift.control.judge import RULES, SERVING, StatusDecision, condition_of
-from skylift.control.notes import of_notes
+from skylift.control.notes import note, note_fact, of_notes
 from skylift.control.one_pass import NOTHING, Outcome, one_pass
 from skylift.control.part_context import PartContext
 from skylift.control.parts.seam import World
+from skylift.control.patches import SOURCE, TRIED, due, outdated, waiting_text
 from skylift.control.plan import Failure, PartPhase, Seen, StepVerb
 from skylift.control.settings import ControlSettings
-from skylift.control.store import EnvironmentStore, LastUpdate, Row, Told
+from skylift.control.store import EnvironmentStore, LastUpdate, Row, ServedState, Told
 from skylift.control.update_plan import plan_update
 from skylift.core.clock import Clock
 from skylift.core.environment import ENVIRONMENT_LIFE, Generation, Status
 from skylift.core.errors import SkyliftError, Unavailable
 
 LOG = logging.getLogger(__name__)
+
+PATCHED = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED})
+"""Statuses in which a patch may begin."""
+
+KEEPING = SERVING | {Status.ROLLING_BACK}
+"""Statuses in which what serves stays as it was described, or becomes so again."""
+
+PATCH_NOTE = note_fact("patch")
 
 ATTENDED = frozenset(RULES)
 """A failed create is kept for inspection until somebody deletes it."""
@@ -177,7 +187,8 @@ class Reconciler:
         try:
             parts = parts_of(row)
             outcome = one_pass(self.context(row), parts, row.status, age, self._parts, self._steps, known)
-            self._record(row, parts, outcome)
+            if not self._begins_patch(row, outcome):
+                self._record(row, parts, outcome)
         except Unavailable as error:
             LOG.warning("environment %s: %s", row.name, error)
             return self._later(row, stumbles + 1)
@@ -201,7 +212,8 @@ class Reconciler:
     def context(self, row: Row, leaving: bool = False) -> PartContext:
         """An environment as its parts see it."""
         served = (row.served.spec, row.served.facts) if row.served else None
-        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving, served, row.generation)
+        keeps = row.status in KEEPING
+        return PartContext(row.spec, self._settings, row.incarnation, row.facts, leaving, served, row.generation, keeps)
 
     def has_looked(self, name: str) -> bool:
         """Whether an environment has been observed since this process began."""
@@ -222,6 +234,26 @@ class Reconciler:
     def _later(self, row: Row, stumbles: int) -> Attention:
         pause = min(self._settings.moving_milliseconds / 1000 * 2**stumbles, LONGEST_PAUSE)
         return Attention(row.generation, self._clock() + pause, stumbles)
+
+    def _begins_patch(self, row: Row, outcome: Outcome) -> bool:
+        """Asks for the patch of an environment that serves, if one is due; otherwise leaves a note that it waits."""
+        context = replace(self.context(row), facts=outcome.facts)
+        if row.status not in PATCHED or outcome.verdict.status is not row.status:
+            return False
+        roles, now = outdated(context), self._clock()
+        text = note(waiting_text(context, now)) if roles and self._settings.patches == "window" else ""
+        if text != context.fact(PATCH_NOTE):
+            outcome.facts[PATCH_NOTE] = text
+        mark = due(context, now) if roles else ""
+        if not mark or outcome.seen[PartKind.HEALTH].phase is not PartPhase.READY:
+            return False
+        facts = {**outcome.facts, TRIED: mark}
+        spec = pinned(row.spec, facts)
+        told = f"{SOURCE}: a newer skylift describes {', '.join(roles)} differently; it is proven, then applied"
+        wanted = replace(row, spec=spec, facts=facts, served=ServedState(spec, facts))
+        if self._store.wish_update(wanted, SOURCE, told, status=Status.MAINTENANCE):
+            self._bell.set()
+        return True
 
     def _record(self, row: Row, parts: Blueprint, outcome: Outcome) -> None:
         verdict = outcome.verdict
@@ -253,7 +285,7 @@ class Reconciler:
 
     def _plan(self, row: Row, outcome: Outcome) -> str:
         """What an update is about to do, once: as soon as the bucket was looked at."""
-        if row.status is not Status.UPDATING or row.facts.get(PLAN_TOLD) == str(row.generation):
+        if row.status not in {Status.UPDATING, Status.MAINTENANCE} or row.facts.get(PLAN_TOLD) == str(row.generation):
             return ""
         if row.served is None or outcome.seen[str(PartKind.SOURCE)].phase is not PartPhase.READY:
             return ""

@@ -30,6 +30,20 @@ def _judge(text: str) -> str:
     return text
 
 
+def _patches(text: str) -> str:
+    if text not in {"window", "at-once"}:
+        raise ValueError("expected window or at-once")
+    return text
+
+
+PATCHES = Setting(
+    "patches",
+    _patches,
+    "window",
+    "When an environment that serves gets what a newer skylift describes differently: in its weekly maintenance "
+    "window, or at-once. Always with proof, and undone if it fails. `skylift up`: at-once.",
+)
+
 CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
     Setting("region", str, "us-east-1", "AWS region in which environments live.", variable="AWS_REGION"),
     Setting("account", str, "000000000000", "AWS account id, twelve digits."),
@@ -122,6 +136,7 @@ CONTROL_SETTINGS: tuple[Setting[Any], ...] = (
         "Executors of environments that are created without core.executor; the first is Airflow's default. On MWAA it "
         "is Celery.",
     ),
+    PATCHES,
     Setting("check_role", flag, True, "Whether to ask IAM for the execution role before creating anything."),
     Setting(
         "administrators",
@@ -196,6 +211,7 @@ class ControlSettings:
     default_schedulers: int = 1
     default_webservers: int = 1
     default_executors: tuple[str, ...] = DEFAULT_EXECUTORS
+    patches: str = "window"
     check_role: bool = True
     administrators: tuple[str, ...] = ()
     access_judge: str = "evaluate"

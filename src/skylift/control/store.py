@@ -129,8 +129,10 @@ class EnvironmentStore:
             "wish_delete", (event,), name=row.name, generation=row.generation, at=self._now(), last_update=last
         )
 
-    def wish_update(self, row: Row, source: str, told: str, replacement: str = "") -> bool:
-        """UPDATING, generation plus one. False when somebody else's wish came first.
+    def wish_update(
+        self, row: Row, source: str, told: str, replacement: str = "", status: Status = Status.UPDATING
+    ) -> bool:
+        """UPDATING (or MAINTENANCE), generation plus one. False when somebody else's wish came first.
 
         Args:
             row: as it is wanted: the new Spec, the facts that still hold, and in ``served`` what serves until now.
@@ -140,7 +142,8 @@ class EnvironmentStore:
         last = LastUpdate("PENDING", self._clock(), source, replacement=replacement)
         return self._changed(
             "wish_update",
-            ((str(Status.UPDATING), told, None),),
+            ((str(status), told, None),),
+            status=status,
             name=row.name,
             generation=row.generation,
             spec=Jsonb(row.spec.as_json()),

@@ -18,6 +18,7 @@ from skylift.control.part_context import PartContext
 from skylift.control.parts.layer import layer_digest
 from skylift.control.parts.proof import proof_digest
 from skylift.control.parts.service import desired_count
+from skylift.control.patches import WHY, is_older, outdated
 from skylift.core.containers import Command
 from skylift.core.environment import LogModule, S3Object, Spec
 
@@ -144,9 +145,10 @@ def _before_the_swap(now: PartContext, then: PartContext, each: Mapping[str, Par
         steps.append(
             PlannedStep("layer", StepEffect.BUILD, "resolve, install and import requirements and plugins", why)
         )
-    before = proof_digest(now)
-    if proof_digest(then) != before:
+    before, patched = proof_digest(now), outdated(now)
+    if proof_digest(then) != before or patched:
         why = tuple(member for member, one in each.items() if proof_digest(one) != before)
+        why += (WHY,) if patched else ()
         what = "start Airflow once in a container of its own, load the plugins, parse every DAG"
         steps.append(PlannedStep("proof", StepEffect.PROVE, what, why))
     return steps
@@ -177,12 +179,12 @@ def _swap(now: PartContext, then: PartContext, each: Mapping[str, PartContext]) 
 
 
 def _differing(now: PartContext, then: PartContext, each: Mapping[str, PartContext], role: str) -> tuple[str, ...]:
-    """Members whose change makes a role's containers others; () when they stay."""
-    before = _containers(now, role)
+    """What makes a role's containers others (members that change, a newer skylift); () when they stay."""
+    before, patched = _containers(now, role), (WHY,) if is_older(now, role) else ()
     if _containers(then, role) == before:
-        return ()
+        return patched
     why = tuple(member for member, one in each.items() if _containers(one, role) != before)
-    return why or tuple(each)
+    return (why or tuple(each)) + patched
 
 
 def _containers(context: PartContext, role: str) -> tuple[str, tuple[str, ...]]:

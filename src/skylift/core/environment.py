@@ -52,7 +52,7 @@ ENVIRONMENT_LIFE: Lifecycle[Status] = Lifecycle(
         Status.CREATING_SNAPSHOT: frozenset({Status.UPDATING, Status.ROLLING_BACK}),
         Status.ROLLING_BACK: frozenset({Status.UPDATE_FAILED, Status.UNAVAILABLE, Status.DELETING}),
         # The old configuration serves on, so another update may begin.
-        Status.UPDATE_FAILED: frozenset({Status.UPDATING, Status.UNAVAILABLE, Status.DELETING}),
+        Status.UPDATE_FAILED: frozenset({Status.UPDATING, Status.MAINTENANCE, Status.UNAVAILABLE, Status.DELETING}),
         Status.MAINTENANCE: frozenset({Status.AVAILABLE, Status.ROLLING_BACK, Status.DELETING}),
         # An update may be what repairs it.
         Status.UNAVAILABLE: frozenset({Status.AVAILABLE, Status.UPDATING, Status.DELETING}),

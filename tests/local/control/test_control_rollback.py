@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from tests.control_scenes import SETTINGS
 from tests.local.control.test_control_reconcile import Rounds, database, postgres  # noqa: F401  # fixtures
 
 from skylift.control.api.provider import update_of
+from skylift.control.blueprint import Part
 from skylift.control.events import of_plan
+from skylift.control.part_context import PartContext
 from skylift.control.parts.fake import FakeParts
-from skylift.control.plan import Failure
+from skylift.control.patches import rendered_fact
+from skylift.control.plan import Failure, Seen
 from skylift.control.postgres import PostgresAdmin
 from skylift.control.reconcile import Reconciler
 from skylift.control.update_plan import PlannedStep, StepEffect, UpdatePlan
@@ -149,3 +154,44 @@ def test_a_kill_after_any_pass_ends_with_one_spec_whole(
         rounds.until(end)
         assert rounds.row().spec.schedulers == (before.spec.schedulers if fails else 3)
         assert rounds.row().served is None
+
+
+class Described(FakeParts):
+    """Parts that another skylift has described: a patch is due."""
+
+    def observe(self, context: PartContext, parts: Sequence[Part]) -> Mapping[str, Seen]:
+        facts = {"definition.scheduler": "arn:1", rendered_fact("scheduler"): "old"}
+        found = super().observe(context, parts)
+        return {name: replace(one, facts={**one.facts, **facts}) for name, one in found.items()}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_patch_is_proven_and_undone_like_an_update_and_survives_a_kill(
+    postgres: PostgresAdmin,  # noqa: F811
+    database: str,  # noqa: F811
+    fails: bool,
+) -> None:
+    rounds = Rounds(postgres, Described(), database)
+    settings = replace(SETTINGS, patches="at-once")
+
+    def kill() -> None:
+        rounds.reconciler = Reconciler(rounds.store, rounds.world, settings, rounds.clock, threading.Event())
+
+    kill()
+    rounds.until(Status.AVAILABLE)
+    before = rounds.row()
+    if fails:
+        rounds.world.faults["proof"] = REFUSED
+    rounds.until(Status.MAINTENANCE)
+    kill()
+    rounds.until(Status.UPDATE_FAILED if fails else Status.AVAILABLE)
+    row = rounds.row()
+    last = row.last_update
+    assert (last.source, last.status) == ("Maintenance", "FAILED" if fails else "SUCCESS")
+    assert (row.spec, row.served, row.generation) == (before.spec, None, before.generation + (2 if fails else 1))
+    for _ in range(5):
+        rounds.clock.advance(60)
+        rounds.reconciler.round()
+    assert rounds.row().generation == row.generation, "tried once"
+    told = [one.text for one in rounds.store.events("flight")]
+    assert len([one for one in told if one.startswith("Maintenance: a newer skylift describes scheduler")]) == 1

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from skylift.aws.clients import client
@@ -25,7 +26,7 @@ from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route, send_json
 from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
 from skylift.control.plane import ControlPlane
-from skylift.control.settings import ControlSettings
+from skylift.control.settings import PATCHES, ControlSettings
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.containers.engine_runner import EngineRunner
@@ -57,6 +58,9 @@ SETTINGS = ControlSettings(
     scheduler_idle_milliseconds=500,
 )
 """The control plane's, on the local cloud."""
+
+LOCAL_PATCHES = "at-once"
+"""A laptop is off in most maintenance windows. ``SKYLIFT_PATCHES`` chooses otherwise."""
 
 SECRET = "skylift/postgres"  # noqa: S105 - the secret's name
 
@@ -96,7 +100,8 @@ class Server:
         for one in (damage, images.damage()):
             if one is not None:
                 self._cloud.add_damage(one)
-        self._control = ControlPlane(SETTINGS, time.time)
+        patches = PATCHES.read({PATCHES.env: LOCAL_PATCHES, **os.environ})
+        self._control = ControlPlane(replace(SETTINGS, patches=patches), time.time)
         self._mwaa = Refusing(self._control.provider, None)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._mwaa],

@@ -17,6 +17,7 @@ from skylift.control.api.validation import CLASSES
 from skylift.control.blueprint import EXECUTOR_ROLE, Part
 from skylift.control.definitions import DIGEST_LABEL, definition, digest_of
 from skylift.control.part_context import PartContext, batch_place, digest
+from skylift.control.patches import is_older
 from skylift.control.plan import Failure, PartPhase, Seen
 
 
@@ -66,7 +67,8 @@ class BatchParts:
             return Seen(PartPhase.MOVING)
         if not _same(environment, context):
             return Seen(PartPhase.DIFFERENT, note="the compute environment is not as wanted")
-        if not self._registered(job_definition(context)):
+        kept = context.keeps and is_older(context, EXECUTOR_ROLE)  # a newer skylift's comes with a patch
+        if not kept and not self._registered(job_definition(context)):
             return Seen(PartPhase.DIFFERENT, note="the job definition is not as wanted")
         return Seen(PartPhase.READY)
 

@@ -73,7 +73,8 @@ class LayerParts:
 
     def _look(self, context: PartContext) -> Seen:
         name = layer_digest(context)
-        if context.fact("layer.digest") == name:
+        # Another image means another layer, which only an update may bring.
+        if context.fact("layer.digest") == name or (context.keeps and context.fact("layer.digest")):
             return Seen(PartPhase.READY)
         mine = context.fact("layer.building") == name
         builder = self._once.look(context.fact("layer.builder")) if mine else None

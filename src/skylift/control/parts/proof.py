@@ -18,6 +18,7 @@ from skylift.control.blueprint import Part
 from skylift.control.definitions import secrets, variables
 from skylift.control.part_context import PartContext, digest
 from skylift.control.parts.one_off import Once, exit_code, interrupted
+from skylift.control.patches import outdated
 from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.core import containers
 from skylift.core.containers import Command, ProofFault
@@ -67,7 +68,8 @@ class ProofParts:
 
     def _look(self, context: PartContext) -> Seen:
         name, served = proof_digest(context), context.before()
-        if context.fact("proof.done") == name or (served is not None and proof_digest(served) == name):
+        same = served is not None and proof_digest(served) == name and not outdated(served)
+        if context.fact("proof.done") == name or same:
             return Seen(PartPhase.READY)
         mine = context.fact("proof.running") == name
         runner = self._once.look(context.fact("proof.runner")) if mine else None
