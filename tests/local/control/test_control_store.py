@@ -103,7 +103,7 @@ def test_the_provider_refuses_as_mwaa_does(provider: MwaaProvider, store: Enviro
     for operation in (provider.create_cli_token, provider.invoke_rest_api):
         code, message, _ = refusal(operation, name)
         assert code == "ValidationException"
-        assert "does not serve" in message
+        assert "has no web server yet" in message
 
 
 def test_an_environment_is_shown_as_mwaa_shows_it(provider: MwaaProvider, store: EnvironmentStore) -> None:
