@@ -1,0 +1,94 @@
+"""Celery workers of one real environment: beside ECS and Batch, from zero, and ended in every way while they work."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.local.whole.worker_crew import DAGS, NAME, OPTIONS, SERVICE, begun, ended, fly, naps, until, workers
+from tests.stack import ROOT, SKYLIFT, Stack
+
+from skylift.core.names import worker_host
+
+pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def crew(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An environment with all three executors, and no worker while nobody needs one."""
+    folder = tmp_path_factory.mktemp("projects") / NAME
+    (folder / "dags").mkdir(parents=True)
+    (folder / "dags" / "workers.py").write_text(DAGS)
+    stack.must("up", seconds=600)
+    stack.must("env", "create", NAME, str(folder), *OPTIONS, seconds=800)
+    yield stack
+    stack.must("env", "delete", NAME)
+
+
+def test_side_by_side_from_no_worker_at_all(crew: Stack, tmp_path: Path) -> None:
+    assert workers(crew) == {}
+    shown = crew.client("mwaa").get_environment(Name=NAME)["Environment"]
+    assert shown["CeleryExecutorQueue"] == "arn:aws:sqs:us-east-1:000000000000:skylift-crew-celery"
+    lines = ended(fly(crew, "side_by_side", tmp_path / "side"))
+    assert {one.task_id: one.state for one in lines} == dict.fromkeys(
+        ("on_celery", "on_celery_by_its_queue", "on_ecs", "on_batch"), "success"
+    )
+    assert len(workers(crew)) == 1
+    words = ("logs", "--env", NAME, "--dag", "side_by_side", "--task", "on_celery")
+    until(lambda: "works on celery" in crew.run(*words).stdout, 120, "its log cannot be read")
+
+
+def test_a_killed_worker_costs_a_retry_with_its_reason_and_loses_no_message(crew: Stack, tmp_path: Path) -> None:
+    marks = tmp_path / "killed"
+    look = fly(crew, "crowd", marks, seconds=8)
+    until(lambda: len(begun(marks)) >= 2, 300, "nothing runs")
+    (arn, pid), *_ = workers(crew).items()
+    os.kill(pid, signal.SIGKILL)
+    lines = naps(ended(look))
+    assert [one.state for one in lines] == ["success"] * 8
+    again = [one for one in lines if one.try_number == 2]
+    assert 1 <= len(again) <= 4, "what ran on it, at most its four slots"
+    for one in again:
+        times = (f"nap.{one.map_index}.1.end", f"nap.{one.map_index}.2.begin", f"nap.{one.map_index}.2.end")
+        assert [(marks / name).exists() for name in times] == [False, True, True]
+    said = crew.must("logs", "--env", NAME, "--dag", "crowd", "--task", "nap", "--map-index", str(again[0].map_index))
+    assert re.search(rf"{worker_host(arn)} ended\. It was killed \(SIGKILL\)\..*exit code 137", said)
+
+
+def test_a_worker_that_is_told_to_stop_ends_its_work_first(crew: Stack, tmp_path: Path) -> None:
+    marks = tmp_path / "stopped"
+    look = fly(crew, "crowd", marks, seconds=5)
+    until(lambda: len(begun(marks)) >= 2, 300, "nothing runs")
+    for pid in workers(crew).values():
+        os.kill(pid, signal.SIGTERM)
+    lines = naps(ended(look))
+    assert {(one.state, one.try_number) for one in lines} == {("success", 1)}
+    assert len(list(marks.glob("nap.*.end"))) == 8
+
+
+def test_scaling_in_waits_for_what_runs(crew: Stack, tmp_path: Path) -> None:
+    """ECS is told to have no workers: it ends those that are not protected."""
+    marks = tmp_path / "protected"
+    look = fly(crew, "crowd", marks, number=3, seconds=10)
+    until(lambda: len(begun(marks)) == 3, 300, "not all run")
+    ecs = crew.client("ecs")
+    busy = ecs.get_task_protection(cluster="skylift", tasks=list(workers(crew)))["protectedTasks"]
+    assert any(one["protectionEnabled"] for one in busy)
+    ecs.update_service(cluster="skylift", service=SERVICE, desiredCount=0)
+    lines = naps(ended(look))
+    assert {(one.state, one.try_number) for one in lines} == {("success", 1)}
+
+
+def test_the_pages_commands_work(crew: Stack) -> None:
+    (script,) = re.findall(r"<!-- run -->\n```sh\n(.*?)```", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
+    environ = {**crew.environ, "PATH": f"{SKYLIFT.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", script], env=environ, text=True, capture_output=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "CeleryExecutorQueue" in done.stdout
