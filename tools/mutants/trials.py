@@ -138,10 +138,14 @@ class _Worker:
             finally:
                 file.write_text(source)
                 os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-            if self._trusted(noticed_by):
+            if self._trusted(noticed_by, wanted):
                 break
             self._unfit.add(noticed_by)
-            wanted = [test for test in wanted if test != noticed_by]
+            # Ids that there are no more end pytest at once: then their files, and at last none.
+            files = [file for file in dict.fromkeys(test.split("::")[0] for test in wanted) if Path(file).is_file()]
+            wanted = (
+                [one for one in wanted if one != noticed_by] if "::" in noticed_by else files if files != wanted else []
+            )
         return Trial(mistake, tests, noticed_by if wanted else "", time.monotonic() - began)
 
     def _types(self) -> str:
@@ -156,8 +160,10 @@ class _Worker:
         errors = [line for line in done.stdout.splitlines() if ": error: " in line and "[unused-ignore]" not in line]
         return TYPES if errors else ""
 
-    def _trusted(self, test: str) -> bool:
-        """A test that fails in this copy without any mistake tells nothing."""
+    def _trusted(self, test: str, wanted: Sequence[str]) -> bool:
+        """What fails in this copy without any mistake tells nothing."""
+        if test.startswith("pytest ended"):
+            return self._run(wanted, 300, anew=False) != test
         if "::" not in test or test in self._green:
             return True
         if self._run([test], 300, anew=False):
