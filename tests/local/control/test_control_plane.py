@@ -101,7 +101,7 @@ def test_a_creation_that_failed_is_told_left_alone_and_can_be_taken_back(plane: 
         plane.plan_of("flight")
     plane.provider.create_environment(CALLER, request())
     told = until(lambda: one if (one := plane.progress("flight") or {})["status"] == "CREATE_FAILED" else None)
-    assert {*told} == {"name", "status", "doing", "condition", "parts"}
+    assert {*told} == {"name", "status", "doing", "condition", "parts", "told"}
     assert (told["name"], told["condition"]) == ("flight", "")
     assert {"source", "database", "service/scheduler"} <= {part["name"] for part in told["parts"]}
     assert next(part["phase"] for part in told["parts"] if part["name"] == "source") == "failed"
