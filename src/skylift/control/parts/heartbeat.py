@@ -113,7 +113,7 @@ class _Look:
             option_of(HEARTBEAT_SECONDS, options),
             interval(role, options),
             self.past(role).times,
-            one.beat is not None or role == Command.API_SERVER,
+            one.beat is not None,  # an API server has none: whether this one ever answered is not known
             self.others_beat,
         ).patience
 
