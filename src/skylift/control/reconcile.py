@@ -278,7 +278,7 @@ class Reconciler:
         )
         if after != row:
             changed = self._event(row, verdict, outcome.facts.get("proof.notes", ""))
-            if not changed[1]:
+            if not changed[1] and verdict.status in SERVING:  # an update says nothing of health
                 changed = (str(verdict.status), *of_condition(row.progress, after.progress, now))
             planned: Told = (str(verdict.status), plan, None)
             self._store.record(after, *(one for one in (*news, planned, changed) if one[1]))
