@@ -105,7 +105,7 @@ class Bench:
 
     def requirements(self, turn: int) -> Figures:
         """Another version of a wheel of some MB, under load."""
-        body = f"humanize==4.12.0\n{WHEELS[turn % len(WHEELS)]}\n# {time.time_ns()}\n".encode()
+        body = f"pyjokes==0.6.0\n{WHEELS[turn % len(WHEELS)]}\n# {time.time_ns()}\n".encode()
         bucket = self.show()["SourceBucketArn"].rpartition(":")[2]
         version = self.s3.put_object(Bucket=bucket, Key="requirements.txt", Body=body)["VersionId"]
         members = {"RequirementsS3Path": "requirements.txt", "RequirementsS3ObjectVersion": version}
@@ -157,7 +157,7 @@ def bench(folder: Path) -> Iterator[Bench]:
     project = folder / NAME
     (project / "dags").mkdir(parents=True)
     (project / "dags" / "tick.py").write_text(DAG)
-    (project / "requirements.txt").write_text("humanize==4.12.0\n")
+    (project / "requirements.txt").write_text("pyjokes==0.6.0\n")
     with running(folder / "home") as stack:
         stack.must("env", "create", NAME, str(project), "--option", ONLY_ECS)
         stack.must("up", str(project), "--no-apply")

@@ -32,7 +32,7 @@ with DAG("long", schedule=None):
         return 1
     wait() >> after()
 """
-NEEDS = "from airflow.sdk import DAG\nimport humanize\nwith DAG('needs'):\n    pass\n"
+NEEDS = "from airflow.sdk import DAG\nimport pyjokes\nwith DAG('needs'):\n    pass\n"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def project(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("project") / NAME
     (folder / "dags").mkdir(parents=True)
     (folder / "dags" / "long.py").write_text(LONG_DAG)
-    (folder / "requirements.txt").write_text("humanize\n")
+    (folder / "requirements.txt").write_text("pyjokes\n")
     stack.must("up", str(folder), "--no-apply")
     yield folder
     stack.must("env", "delete", NAME, "--yes")
@@ -131,7 +131,7 @@ def test_a_run_goes_through_an_update_of_everything_and_the_ui_answers_all_the_t
 
 def test_broken_requirements_touch_nothing_and_say_the_resolvers_line(stack: Stack, project: Path) -> None:
     before = stack.client("mwaa").get_environment(Name=NAME)["Environment"]["RequirementsS3ObjectVersion"]
-    (project / "requirements.txt").write_text("humanize\nnosuchpackage-xyz==9.9\n")
+    (project / "requirements.txt").write_text("pyjokes\nnosuchpackage-xyz==9.9\n")
     until(lambda: "not applied" in stack.must("status"))
     plan = json.loads(stack.must("env", "update", NAME, "--plan", "--json"))
     assert [step["effect"] for step in plan["steps"]][:2] == ["build", "prove"]
@@ -155,17 +155,17 @@ def test_a_dag_that_would_no_longer_parse_stops_an_update(stack: Stack, project:
     found, _ = updated(stack, RequirementsS3Path="")
     error = found["LastUpdate"]["Error"]
     assert (found["Status"], error["ErrorCode"]) == ("UPDATE_FAILED", "DAGS_FAILED")
-    assert "\"needs.py\", line 2: ModuleNotFoundError: No module named 'humanize'" in error["ErrorMessage"]
+    assert "\"needs.py\", line 2: ModuleNotFoundError: No module named 'pyjokes'" in error["ErrorMessage"]
     assert "broken.py" not in error["ErrorMessage"], "it does not parse today either"
     assert tasks(stack) == here
 
 
 def test_a_saved_file_becomes_an_update_and_events_say_what_happened(stack: Stack, project: Path) -> None:
-    (project / "requirements.txt").write_text("humanize\n")
+    (project / "requirements.txt").write_text("pyjokes\n")
     stack.must("up", str(project), "--apply")
-    (project / "requirements.txt").write_text("humanize\nnosuchpackage-xyz==9.8\n")
+    (project / "requirements.txt").write_text("pyjokes\nnosuchpackage-xyz==9.8\n")
     until(lambda: "nosuchpackage-xyz==9.8" in stack.must("env", "events", NAME))
-    (project / "requirements.txt").write_text("humanize\ncowsay\n")
+    (project / "requirements.txt").write_text("pyjokes\ncowsay\n")
     until(lambda: "cowsay" in requirements(stack) and status(stack) == "AVAILABLE")
     lines = [json.loads(line) for line in stack.must("env", "events", NAME, "--json").splitlines()]
     assert [line["status"] for line in lines][:2] == ["CREATING", "AVAILABLE"]

@@ -35,7 +35,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("chaos")
     (folder / NAME / "dags").mkdir(parents=True)
     (folder / NAME / "dags" / "one.py").write_text(DAG)
-    (folder / NAME / "requirements.txt").write_text("humanize==4.12.0\n")
+    (folder / NAME / "requirements.txt").write_text("pyjokes==0.6.0\n")
     with running(folder / "home") as started:
         started.must("up", str(folder / NAME), "--no-apply")
         yield started
@@ -59,7 +59,7 @@ def killed(stack: Stack, victim: str, turn: int) -> str:
     before = mwaa.get_environment(Name=NAME)["Environment"]
     zone = next(one for one in ZONES if one != before.get("AirflowConfigurationOptions", {}).get(OPTION))
     bucket = before["SourceBucketArn"].rpartition(":")[2]
-    body = f"humanize=={dice.choice(['4.11.0', '4.12.0', '4.12.1'])}\n# {turn}\n".encode()
+    body = f"pyjokes=={dice.choice(['0.6.0', '0.7.2', '0.8.3'])}\n# {turn}\n".encode()
     version = s3.put_object(Bucket=bucket, Key="requirements.txt", Body=body)["VersionId"]
     begun = time.time()
     mwaa.update_environment(
