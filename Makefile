@@ -25,6 +25,8 @@ BIN = .venv/bin
 HERE = $(if $(PWD),$(if $(subst x$(CURDIR),,x$(PWD)),$(CURDIR)/,),)
 COMMA = ,
 TESTS = tests/unit tests/contract tests/local
+# Most tests wait for something more than they compute. The tests of a file share what they started.
+WORKERS = 2
 # Beside the one in uv.lock; each has its lock in tests/airflow.
 AIRFLOWS = 3.1 3.2
 
@@ -38,7 +40,7 @@ run: install ## Start skylift and run examples/quickstart on it.
 	@"$(HERE)$(BIN)/skylift" up examples/quickstart --run
 
 test: install-dev ## The tests: unit, contract, local.
-	@$(BIN)/python -m pytest $(TESTS) -m "not long and not soak" --durations=15
+	@$(BIN)/python -m pytest $(TESTS) -m "not long and not soak" -n $(WORKERS) --dist loadfile --durations=15
 
 test-long: install-dev ## What takes longer: crashes, survival, others' executors, operators, AWS CLI, Terraform.
 	@$(BIN)/python -m pytest tests/local -m long --durations=15

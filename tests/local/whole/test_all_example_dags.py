@@ -52,7 +52,7 @@ LEAST = 113
 """So many there are at least."""
 
 CONFS: dict[str, dict[str, Any]] = {
-    "example_params_ui_tutorial": {"required_field": "given"},
+    "example_params_ui_tutorial": {"required_field": "long enough"},
 }
 """What a run needs to be given."""
 
