@@ -174,11 +174,12 @@ def _stands_in(process: psutil.Process, home: Path) -> bool:
         return False
 
 
-def test_the_password_is_printed_by_its_own_command_only(stack: Stack, flown: tuple[Path, str]) -> None:
-    password = stack.must("env", "password", "flown").strip()
-    assert len(password) >= 12
+def test_a_token_is_printed_by_its_own_command_only(stack: Stack, flown: tuple[Path, str]) -> None:
+    token = stack.must("env", "token", "flown").strip()
+    assert len(token) >= 100
+    assert any(dag["dag_id"] == "quickstart" for dag in asked(stack, "/api/v2/dags", token)["dags"])
     shown = flown[1] + stack.must("env", "show", "flown", "--json") + stack.must("status", "--json")
-    assert password not in shown + (stack.home / "server.log").read_text()
+    assert token not in shown + (stack.home / "server.log").read_text()
 
 
 def test_a_saved_dag_is_in_the_bucket_within_a_second_and_soon_runs(stack: Stack, flown: tuple[Path, str]) -> None:
@@ -238,12 +239,12 @@ def test_a_failed_run_says_why_and_gives_the_command_for_the_log(stack: Stack, f
     assert "INFO hello from the first try" in first
 
 
-def test_the_ui_says_which_environment_it_is(stack: Stack, flown: tuple[Path, str]) -> None:
+def asked(stack: Stack, path: str, token: str) -> dict[str, Any]:
+    """The answer of the environment's Airflow to whoever has this token."""
     root = f"http://{json.loads(stack.must('env', 'show', 'flown', '--json'))['WebserverUrl']}"
-    login = json.dumps({"username": "admin", "password": stack.must("env", "password", "flown").strip()}).encode()
 
-    def asked(path: str, body: bytes | None = None, **headers: str) -> dict[str, Any]:
-        request = urllib.request.Request(root + path, body, {"Content-Type": "application/json", **headers})
+    def once() -> dict[str, Any]:
+        request = urllib.request.Request(root + path, headers={"Authorization": f"Bearer {token}"})
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
@@ -251,8 +252,11 @@ def test_the_ui_says_which_environment_it_is(stack: Stack, flown: tuple[Path, st
             raise Unavailable(str(error)) from error
         return found
 
-    token = patiently(lambda: asked("/auth/token", login), print, "Airflow")["access_token"]
-    config = patiently(lambda: asked("/ui/config", Authorization=f"Bearer {token}"), print, "Airflow")
+    return patiently(once, print, "Airflow")
+
+
+def test_the_ui_says_which_environment_it_is(stack: Stack, flown: tuple[Path, str]) -> None:
+    config = asked(stack, "/ui/config", stack.must("env", "token", "flown").strip())
     assert config["instance_name"] == "flown"
 
 

@@ -64,7 +64,6 @@ def aws(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[py
             patch.setenv(f"AWS_{name}", word)
         boto3.setup_default_session()
         yield patch
-    boto3.DEFAULT_SESSION = None  # it remembers these keys, and the next test has others
     cloud.stop()
 
 
