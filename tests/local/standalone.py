@@ -42,7 +42,7 @@ def standalone(
 
     ``more`` are variables on top, with another executor if you like.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    (home / "tmp").mkdir(parents=True, exist_ok=True)
     postgres = Postgres(home / "database")
     postgres.start()
     (home / "passwords.json").write_text(json.dumps({"admin": PASSWORD}))
@@ -55,6 +55,8 @@ def standalone(
         "PATH": f"{airflow.parent}:{airflow.parents[1] / 'system' / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONUSERBASE": str(airflow.parents[1]),
         "HOME": str(home),
+        # Examples keep virtual environments there, and would find those of an earlier test, whose Python is gone.
+        "TMPDIR": str(home / "tmp"),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
