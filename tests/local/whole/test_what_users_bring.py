@@ -97,6 +97,10 @@ def project(tmp_path: Path) -> Path:
 
 def test_what_users_bring_works(stack: Stack, project: Path) -> None:
     stack.must("env", "create", NAME, str(project), seconds=800)
+    role = stack.client("mwaa").get_environment(Name=NAME)["Environment"]["ExecutionRoleArn"].rpartition("/")[2]
+    statement = {"Effect": "Allow", "Action": "airflow:ListEnvironments", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    stack.client("iam").put_role_policy(RoleName=role, PolicyName="asks-mwaa", PolicyDocument=policy)
     s3 = stack.client("s3")
     for key in STRANGE:
         s3.put_object(Bucket=f"skylift-{NAME}", Key=f"dags/{key}", Body=FIRST.replace("first", "twin").encode())
@@ -111,7 +115,7 @@ def test_what_users_bring_works(stack: Stack, project: Path) -> None:
 
     done = stack.run("env", "run", "late", "--env", NAME, "--json", seconds=800)
     states = {task["task_id"]: task["state"] for task in json.loads(done.stdout)["tasks"]}
-    assert set(states.values()) == {"success"}, states
+    assert set(states.values()) == {"success"}, f"{states}\n{done.stderr}"
     assert len(states) == 6
     logs = stack.must("env", "logs", "dag-processor", "--env", NAME, "--lines", "10000")
     assert "two//slashes.py" in logs
