@@ -1,0 +1,288 @@
+"""``SubmitAnyscaleJob``: an Airflow task that runs a job at Anyscale, and is what that job becomes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+import skylift.anyscale.submitting as submitting
+import skylift.anyscale.wire as wire
+from skylift.anyscale.client import AnyscaleClient
+from skylift.anyscale.hook import AnyscaleHook
+from skylift.anyscale.job_log import LogCursor
+from skylift.anyscale.links import JOB_PAGE, AnyscaleJobLink
+from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable
+from skylift.anyscale.watching import (
+    PATIENCE_SECONDS,
+    REFUSED,
+    TIMED_OUT,
+    UNREACHABLE,
+    Pace,
+    WatchEnd,
+    watch_job,
+)
+from skylift.anyscale.workload import (
+    JobRequest,
+    Workload,
+    job_name,
+    number,
+    requirement_lines,
+    text,
+    texts,
+    truth,
+    variables,
+    whole,
+)
+
+END_SECONDS = 25.0
+"""For the call that ends a job, when the Airflow task is ended."""
+_LATE = timedelta(minutes=5)
+"""The triggerer's own deadline is this much later than ours, which ends the job."""
+
+
+class SubmitAnyscaleJob(BaseOperator):
+    """Runs a job at Anyscale.
+
+    The parameters are those of the operator of this name in ``astro-provider-anyscale``; the last three are new.
+
+    Args:
+        conn_id: connection of type Anyscale.
+        entrypoint: command that the job runs.
+        name: of the job; eight characters are added, by which it is found again (see ``reattach``).
+        compute_config: ``name`` or ``name:version``.
+        working_dir: a folder beside the DAG, which is uploaded, or the address of a zip file.
+        requirements: a list, or a file on the worker.
+        max_retries: Anyscale's own, within one job.
+        job_timeout_seconds: after it, the job is ended and the Airflow task fails.
+        fetch_logs: print the job's log into the Airflow task's log.
+        extra_job_params: further members of the job's configuration: ``timeout_s``, ``tags``, ``priority`` ...
+        deferrable: wait in the triggerer instead of a worker.
+        reattach: after a worker died, the next try finds the job that was submitted, instead of submitting another.
+        api_patience_seconds: how long Anyscale's API may be silent before the Airflow task fails.
+    """
+
+    template_fields: Sequence[str] = (
+        "conn_id",
+        "entrypoint",
+        "name",
+        "image_uri",
+        "compute_config",
+        "working_dir",
+        "excludes",
+        "requirements",
+        "env_vars",
+        "py_modules",
+        "cloud",
+        "project",
+        "max_retries",
+        "fetch_logs",
+        "wait_for_completion",
+        "job_timeout_seconds",
+        "poll_interval",
+    )
+    operator_extra_links = (AnyscaleJobLink(),)
+    ui_color = "#e6eeff"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        entrypoint: str,
+        name: str | None = None,
+        image_uri: str | None = None,
+        containerfile: str | None = None,
+        compute_config: Any = None,
+        working_dir: str | None = None,
+        excludes: list[str] | None = None,
+        requirements: str | list[str] | None = None,
+        env_vars: dict[str, str] | None = None,
+        py_modules: list[str] | None = None,
+        cloud: str | None = None,
+        project: str | None = None,
+        max_retries: int | str = 1,
+        fetch_logs: bool | str = True,
+        wait_for_completion: bool | str = True,
+        job_timeout_seconds: float | str = 3600,
+        poll_interval: float | str = 60,
+        job_queue_config: Mapping[str, Any] | None = None,
+        extra_job_params: Mapping[str, Any] | None = None,
+        deferrable: bool = True,
+        reattach: bool = True,
+        api_patience_seconds: float = PATIENCE_SECONDS,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.entrypoint = entrypoint
+        self.name = name
+        self.image_uri = image_uri
+        self.containerfile = containerfile
+        self.compute_config = compute_config
+        self.working_dir = working_dir
+        self.excludes = excludes
+        self.requirements = requirements
+        self.env_vars = env_vars
+        self.py_modules = py_modules
+        self.cloud = cloud
+        self.project = project
+        self.max_retries = max_retries
+        self.fetch_logs = fetch_logs
+        self.wait_for_completion = wait_for_completion
+        self.job_timeout_seconds = job_timeout_seconds
+        self.poll_interval = poll_interval
+        self.job_queue_config = job_queue_config
+        self.extra_job_params = extra_job_params
+        self.deferrable = deferrable
+        self.reattach = reattach
+        self.api_patience_seconds = api_patience_seconds
+        self.job_id = ""
+
+    def execute(self, context: Any) -> str:
+        """Submits the job, or finds it, and waits. Returns its id. Raises ``AnyscaleRefused`` or
+        ``AnyscaleUnavailable``."""
+        request = self._request(context["ti"])
+        pace = self._pace()
+        waits, follows = truth("wait_for_completion", self.wait_for_completion), truth("fetch_logs", self.fetch_logs)
+        hook = AnyscaleHook(self.conn_id)
+        record = hook.call(lambda client: self._submitted(client, request))
+        self.job_id = str(record["id"])
+        context["ti"].xcom_push("job_id", self.job_id)
+        page = wire.job_page(hook.host(), self.job_id)
+        context["ti"].xcom_push(JOB_PAGE, page)
+        self.log.info("Job %s (%s): %s", self.job_id, request.name, page)
+        if not waits:
+            return self.job_id
+        if self.deferrable:
+            self._defer(pace, follows)
+        cursor = LogCursor() if follows else None
+        found = hook.call(lambda client: watch_job(client, self.job_id, pace, self._tell, cursor))
+        return self._result(found)
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> str:  # noqa: ARG002 - Airflow's signature
+        """After the triggerer: the rest of the log, and the result."""
+        self.job_id = str(event["job_id"])
+        cursor = LogCursor(**event.get("cursor", {}))
+        return self._result(WatchEnd(str(event["state"]), str(event.get("message", "")), cursor))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """A trigger that failed or took too long leaves no job behind."""
+        if next_method == "__fail__":
+            ti = context["ti"]
+            pulled = ti.xcom_pull(task_ids=self.task_id, key="job_id", map_indexes=ti.map_index)
+            self.job_id = str(pulled or "")
+            self.log.error("The triggerer could not wait for job %s: ending it", self.job_id)
+            self.on_kill()
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Ends the job: the Airflow task was ended, or took longer than its ``execution_timeout``."""
+        if not self.job_id:
+            return
+        # Signals interrupt the event loop of this thread, so that it cannot be used.
+        ending = threading.Thread(target=self._end_job, name="anyscale-end", daemon=True)
+        ending.start()
+        ending.join(END_SECONDS)
+
+    def _end_job(self) -> None:
+        try:
+            AnyscaleHook(self.conn_id).terminate_job(self.job_id)
+            self.log.info("Job %s: asked Anyscale to end it", self.job_id)
+        except Exception as error:  # noqa: BLE001 - the Airflow task ends anyway; say what it leaves behind
+            self.log.error("Job %s was not ended: %s. End it on its page.", self.job_id, error)
+
+    def _request(self, ti: Any) -> JobRequest:
+        """What to ask for; whatever is wrong with it is found before anything is sent."""
+        if self.containerfile or not isinstance(self.compute_config, str | None):
+            raise AnyscaleRefused(
+                "containerfile, and a compute_config that is not a name, need many private calls of Anyscale's API, "
+                "which skylift does not make. Build the image and make the compute config once (Anyscale's console or "
+                "client), and give image_uri and compute_config='name:version'."
+            )
+        retries = int(ti.max_tries) - int(self.retries or 0)
+        # Airflow raises max_tries when somebody clears the task: then, and only then, a new job is wanted.
+        instance = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, retries + 1)
+        return JobRequest(
+            name=job_name(text(self.name), instance, findable=self.reattach),
+            entrypoint=self.entrypoint,
+            workload=workload_of(self),
+            max_retries=whole("max_retries", self.max_retries),
+            job_queue=self.job_queue_config,
+            extra=dict(self.extra_job_params or {}),
+        )
+
+    def _pace(self) -> Pace:
+        limit = number("job_timeout_seconds", self.job_timeout_seconds)
+        return Pace(
+            max(0.2, number("poll_interval", self.poll_interval)), time.time() + limit, float(self.api_patience_seconds)
+        )
+
+    async def _submitted(self, client: AnyscaleClient, request: JobRequest) -> dict[str, Any]:
+        if self.reattach and (found := await submitting.find_job(client, request.name)):
+            record = await client.get(wire.job(str(found["id"])), f"the question for job {found['id']}")
+            state = str((record.get("state") or {}).get("current_state", ""))
+            if wire.JOB_DONE.get(state) in {None, "succeeded"}:
+                self.log.info("Job %s was submitted by an earlier try (%s): taking it", record["id"], state)
+                return dict(record)
+            self.log.info("Job %s of an earlier try is %s: submitting another", record["id"], state)
+        try:
+            return await submitting.submit(client, request)
+        except AnyscaleUnavailable as error:
+            raise AnyscaleUnavailable(
+                f"{error} Whether the job was made is not known; a retry of this Airflow task finds it if it was."
+            ) from error
+
+    def _defer(self, pace: Pace, follows: bool) -> None:
+        from skylift.anyscale.triggers import AnyscaleJobTrigger  # lazy: 40 ms that parsing a DAG does not need
+
+        trigger = AnyscaleJobTrigger(
+            self.conn_id, self.job_id, pace.poll_seconds, pace.deadline, pace.patience_seconds, follows
+        )
+        limit = timedelta(seconds=max(0.0, pace.deadline - time.time())) + _LATE
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=limit)
+
+    def _result(self, found: WatchEnd) -> str:
+        done = wire.JOB_DONE.get(found.state)
+        if done == "succeeded":
+            self.log.info("Job %s succeeded", self.job_id)
+            return self.job_id
+        why = f": {found.message.rstrip('.')}" if found.message else ""
+        if found.state == TIMED_OUT:
+            self.on_kill()
+            raise AnyscaleUnavailable(
+                f"Job {self.job_id} took longer than job_timeout_seconds ({self.job_timeout_seconds}), and was ended."
+            )
+        if found.state == UNREACHABLE:
+            raise AnyscaleUnavailable(
+                f"Nothing is known of job {self.job_id} any more{why}. The job may still run: it was not ended, and a "
+                "retry of this Airflow task finds it."
+            )
+        if found.state == REFUSED:
+            raise AnyscaleRefused(f"Job {self.job_id} cannot be watched{why}. It may still run: it was not ended.")
+        if done == "terminated":
+            raise AnyscaleRefused(f"Job {self.job_id} was ended by somebody at Anyscale (TERMINATED){why}.")
+        raise AnyscaleRefused(
+            f"Job {self.job_id} failed ({found.state}){why}. The end of its log is above; its page has the rest."
+        )
+
+    def _tell(self, line: str) -> None:
+        self.log.info("%s", line)
+
+
+def workload_of(operator: Any) -> Workload:
+    """The part of an operator's parameters that jobs and services have in common. Raises ``AnyscaleRefused``."""
+    return Workload(
+        image_uri=text(operator.image_uri),
+        compute_config=text(operator.compute_config),
+        working_dir=text(operator.working_dir),
+        excludes=texts("excludes", operator.excludes),
+        requirements=requirement_lines(operator.requirements) if operator.requirements else (),
+        env_vars=variables(operator.env_vars),
+        py_modules=texts("py_modules", operator.py_modules),
+        cloud=text(operator.cloud),
+        project=text(operator.project),
+    )

@@ -1,0 +1,63 @@
+"""DAGs that end in each way, run by Airflow itself (``dag.test``); prints what became of them as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator
+
+from skylift.anyscale import AnyscaleServiceSensor, RolloutAnyscaleService, SubmitAnyscaleJob
+
+FOUND: dict[str, Any] = {}
+
+
+def failed(context: Any) -> None:
+    FOUND[context["dag"].dag_id] = str(context["exception"])
+
+
+def succeeded(context: Any) -> None:
+    FOUND[context["dag"].dag_id] = "success"
+
+
+def dag_of(dag_id: str, operator: type[BaseOperator], **options: Any) -> DAG:
+    with DAG(dag_id=dag_id, schedule=None) as dag:
+        options = {"conn_id": "mine", **options}
+        operator(task_id="t", on_failure_callback=failed, on_success_callback=succeeded, **options)
+    return dag
+
+
+def job(name: str, entrypoint: str, **options: Any) -> DAG:
+    given = {"poll_interval": 0.2, "max_retries": 0, "job_timeout_seconds": 120, "name": name, **options}
+    return dag_of(name, SubmitAnyscaleJob, entrypoint=entrypoint, **given)
+
+
+def service(name: str, **options: Any) -> DAG:
+    given = {"applications": [{"import_path": "m:app"}], "poll_interval": 0.2, "name": name, **options}
+    return dag_of(name, RolloutAnyscaleService, **given)
+
+
+DAGS = [
+    job("good", "echo computed", job_timeout_seconds="120", max_retries="0", wait_for_completion="True"),
+    job("in_worker", "echo computed", deferrable=False),
+    job("bad_key", "true", conn_id="wrong"),
+    job("no_key", "true", conn_id="empty"),
+    job("no_permission", "true", conn_id="looker"),
+    job("exits", "echo last words; exit 3"),
+    job("too_slow", "sleep 600", job_timeout_seconds=1),
+    job("containerfile", "true", containerfile="Dockerfile"),
+    job("bad_number", "true", poll_interval="soon"),
+    service("serves"),
+    dag_of("sensor", AnyscaleServiceSensor, service_name="serves", poke_interval=0.2, timeout=60),
+    service("serves", canary_percent=10),
+    service("both", in_place=True, canary_percent=10),
+]
+
+if __name__ == "__main__":
+    told = []
+    for one in DAGS:
+        one.test()
+        told.append([one.dag_id, FOUND.pop(one.dag_id, "nothing")])
+    Path(sys.argv[1]).write_text(json.dumps(told))
