@@ -81,7 +81,9 @@ async def serve(home: Path, port: int) -> None:
     listening = listen(port)
     rest = RestOfAws(home, ACCOUNT, REGION, f"http://127.0.0.1:{listening.getsockname()[1]}")
     await rest.start()
-    server = HttpServer(WireApp([], Keyrings(StaticKeys([KEY]), rest), fallback=rest.app), listening, grace=1)
+    server = HttpServer(
+        WireApp(rest.providers, Keyrings(StaticKeys([KEY]), rest), fallback=rest.app), listening, grace=1
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     print(server.url, flush=True)

@@ -1,5 +1,4 @@
-"""The rest of AWS on a free loopback port, for the tests of the runtime: real boto3, real HTTP, no signatures
-checked."""
+"""The rest of AWS on a free loopback port, for the tests of the runtime: real boto3, real HTTP."""
 
 from __future__ import annotations
 
@@ -14,6 +13,8 @@ from pathlib import Path
 import uvicorn
 
 from skylift.localcloud.emulators.others import RestOfAws
+from skylift.wire.app import WireApp
+from skylift.wire.signing.keys import Key, Keyrings, StaticKeys
 
 
 @contextmanager
@@ -23,7 +24,10 @@ def rest_of_aws(home: Path) -> Iterator[dict[str, str]]:
         listener.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
         rest = RestOfAws(home, "000000000000", "us-east-1", endpoint)
-        server = uvicorn.Server(uvicorn.Config(rest.app, interface="asgi3", log_level="warning", lifespan="off"))
+        arn = "arn:aws:iam::000000000000:user/test"
+        keys = StaticKeys([Key("AKIDTEST", "secret", arn), Key("a", "b", arn)])
+        app = WireApp(rest.providers, Keyrings(keys, rest), fallback=rest.app)
+        server = uvicorn.Server(uvicorn.Config(app, interface="asgi3", log_level="warning", lifespan="off"))
         ready = threading.Event()
 
         async def serve() -> None:

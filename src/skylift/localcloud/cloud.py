@@ -16,11 +16,12 @@ from skylift.localcloud.batch.provider import BatchProvider
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.damage import Damage, Refusing
 from skylift.localcloud.database import damage_of, examine, keep_copy
-from skylift.localcloud.ecs.api import execute, sessions
+from skylift.localcloud.ecs.api import execute, sessions, usage
 from skylift.localcloud.ecs.api.agent import AgentEndpoint
 from skylift.localcloud.ecs.api.metadata import ContainerEndpoints
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
+from skylift.localcloud.ecs.tasks.interfaces import TaskInterfaces
 from skylift.localcloud.ecs.tasks.launch import AGENT
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots, machine_start_limiter
 from skylift.localcloud.elb.balancer import Balancer
@@ -34,6 +35,7 @@ from skylift.localcloud.iam.local import LocalIam
 from skylift.localcloud.iam.mode import IamChoice
 from skylift.localcloud.iam.route import PREFIX as IAM
 from skylift.localcloud.images.built import BuiltImages as BuiltImages
+from skylift.localcloud.interfaces import Interfaces
 from skylift.localcloud.ports import Change, CloudContext, Document, Images, nobody
 from skylift.localcloud.state_route import STATE, StateRoute
 from skylift.wire.asgi import Asgi
@@ -94,7 +96,8 @@ class LocalCloud:
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         cloud = CloudContext(account, region, endpoint, folder)
-        self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint)
+        self._interfaces = Interfaces()
+        self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint, self._interfaces)
         self._iam = LocalIam(iam or IamChoice(), self._rest.iam_state, cloud, clock)
         images = images or BuiltImages(home, home / "cache")
 
@@ -113,6 +116,7 @@ class LocalCloud:
 
         opened, damage = _opened(cloud, open_all)
         self._balancer, self._events, self.ecs, self.faults, self.batch = opened
+        self._interfaces.of(TaskInterfaces(cloud, self.ecs.store), self._balancer.interfaces)
         self._database = cloud.database
         self._damage = [damage] if damage is not None else []
         self._undo: list[Callable[[], Any]] = []
@@ -120,9 +124,9 @@ class LocalCloud:
 
     def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire serves."""
-        self.providers: Sequence[Provider] = [
-            Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)
-        ]
+        ours = [Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)]
+        self.providers: Sequence[Provider] = [*ours, *self._rest.providers]
+        self._rest.targets.serve(ours)
         self.routes: Mapping[str, Asgi] = {
             **ContainerEndpoints(cloud, self.ecs.store, keys).routes,
             AGENT: AgentEndpoint(cloud, self.ecs.store, self.ecs).serve,
@@ -131,6 +135,7 @@ class LocalCloud:
         self.signed_routes: Mapping[str, Asgi] = {
             PREFIX: FaultRoute(self.faults),
             execute.PREFIX: execute.ExecRoute(self.ecs),
+            usage.PREFIX: usage.UsageRoute(self.ecs.engine.usage),
             STATE: StateRoute(self.damage),
             IAM: self._iam.route,
         }

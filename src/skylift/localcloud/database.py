@@ -44,12 +44,12 @@ def examine(path: Path) -> Damage | None:
     return None
 
 
-def damage_of(path: Path, why: str) -> Damage:
+def damage_of(path: Path, why: str, holds: str = HOLDS, without: str = _WITHOUT) -> Damage:
     """Includes SQLite's files beside it: otherwise the damaged file's log would be read into the copy."""
     there = [one for one in (Path(f"{path}{ending}") for ending in _BESIDE) if one.exists()]
     aside = " && ".join(f"mv {shlex.quote(str(one))} {shlex.quote(str(one))}.damaged" for one in there)
     copy = copy_of(path)
-    return Damage(path, why, HOLDS, _WITHOUT, copy if copy.exists() else None, aside)
+    return Damage(path, why, holds, without, copy if copy.exists() else None, aside)
 
 
 def keep_copy(path: Path) -> None:

@@ -37,7 +37,9 @@ from skylift.wire.asgi import (
     send_answer,
 )
 from skylift.wire.errors import AwsError
+from skylift.wire.event_stream import StreamedAnswer, send_stream
 from skylift.wire.intercept import Call, ConnectionCut, Interception, Interceptor, cut_connection, operation_of
+from skylift.wire.packing import unpacked
 from skylift.wire.protocols import is_cbor, refuse_cbor, refuse_json, refuse_query
 from skylift.wire.provider import Provider
 from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal
@@ -53,8 +55,7 @@ SIGNED_SERVICE = "skylift"
 CALLER = "skylift.caller"
 """Key in the scope: the ``Caller``."""
 MOST_PROVIDER_BYTES = 2 * 1024 * 1024
-"""Longest body for our own providers, or a signed route. It is read on the event loop, so that must be quick; AWS
-accepts less."""
+"""Longest body for a signed route. It is read on the event loop, so that must be quick."""
 _JSON_TYPES = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 MOST_BUFFERED_BYTES = 512 * 1024 * 1024
 """Longest body for the fallback that must be read before its signature can be checked (never S3's)."""
@@ -180,16 +181,20 @@ class WireApp:
         signed_request: SignedRequest,
         request_id: str,
     ) -> None:
-        body = await read_body(receive, MOST_PROVIDER_BYTES)
-        signed_request.prove(hashlib.sha256(body).hexdigest())
+        sent = await read_body(receive, service.longest_body)
+        signed_request.prove(hashlib.sha256(sent).hexdigest())
         try:
+            whole = await unpacked(signed_request.head, sent)
+            body = sent if whole is None else whole
             wanted = service.wants(signed_request.head, body)
         except AwsError as error:
             return await send_answer(send, service.refuse(error, request_id))
         if wanted:
             answer = await service.answer(signed_request.head, body, signed_request.caller, request_id)
+            if isinstance(answer, StreamedAnswer):
+                return await send_stream(receive, send, answer)
             return await send_answer(send, answer)
-        return await self._call_fallback(scope, replayed(body, receive), send, signed_request, body)
+        return await self._call_fallback(scope, replayed(sent, receive), send, signed_request, body)
 
     async def _pass_on(
         self, scope: Scope, receive: Receive, send: Send, signed_request: SignedRequest, request_id: str

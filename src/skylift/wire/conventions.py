@@ -18,6 +18,7 @@ class Convention:
         required: members, by shape, that the service wants though its model does not say so.
         unserved: members of requests that we do not serve, each with what to do instead. They may be newer than the
             model, which would drop them silently.
+        longest: bytes of the longest body; it is read on the event loop.
     """
 
     invalid: str
@@ -25,6 +26,7 @@ class Convention:
     unchecked: frozenset[str] = field(default_factory=frozenset)
     required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unserved: Mapping[str, str] = field(default_factory=dict)
+    longest: int = 2 * 1024 * 1024
 
 
 CONVENTIONS = {
@@ -52,6 +54,13 @@ CONVENTIONS = {
             "ListenerAttribute": ("Key",),
             "TargetGroupTuple": ("TargetGroupArn",),
         },
+    ),
+    # A batch of 1 MB may be escaped to several times its size. The provider checks its events, which is quicker.
+    "logs": Convention(
+        "InvalidParameterException",
+        "ServiceUnavailableException",
+        frozenset({"InputLogEvents"}),
+        longest=8 * 1024 * 1024,
     ),
 }
 """By botocore's service name."""

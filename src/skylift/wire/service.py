@@ -18,6 +18,7 @@ from skylift.wire.asgi import Answer, Head
 from skylift.wire.checks import Checks
 from skylift.wire.conventions import CONVENTIONS, USUAL
 from skylift.wire.errors import AwsError
+from skylift.wire.event_stream import EventStream, StreamedAnswer, streamed
 from skylift.wire.intercept import Call, ConnectionCut, Interceptor
 from skylift.wire.models import model_of
 from skylift.wire.protocols import codec_of, form_fields
@@ -49,6 +50,11 @@ class ServiceEntry:
         return str(self._model.signing_name)
 
     @property
+    def longest_body(self) -> int:
+        """Bytes of the longest body that it takes."""
+        return self._convention.longest
+
+    @property
     def protocol(self) -> str:
         """``json``, ``rest-json`` or ``query``."""
         return str(self._model.protocol)
@@ -68,7 +74,7 @@ class ServiceEntry:
         except AwsError:
             return False
 
-    async def answer(self, head: Head, body: bytes, caller: Caller, request_id: str) -> Answer:
+    async def answer(self, head: Head, body: bytes, caller: Caller, request_id: str) -> Answer | StreamedAnswer:
         """Reads, checks, calls and writes. Never raises for a bad request; ``ConnectionCut`` when nobody is to be
         answered."""
         try:
@@ -76,6 +82,8 @@ class ServiceEntry:
             method = self._method(operation)
             request = self._read(operation, labels, head, body)
             output = await self._interception(operation.name, method, caller, request)
+            if isinstance(output, EventStream):
+                return streamed(output, request_id)
             return self._codec.write(operation, output, request_id)
         except AwsError as error:
             return self._codec.refuse(error, request_id)
@@ -134,16 +142,20 @@ class ServiceEntry:
 
     async def _interception(
         self, operation: str, method: Callable[..., Any], caller: Caller, request: dict[str, Any]
-    ) -> Mapping[str, Any]:
+    ) -> Mapping[str, Any] | EventStream:
         if self._interceptor is None:
             return await self._call(method, caller, request)
         interception = await self._interceptor.interception(Call(self.signing_name, operation, caller, request))
         output = interception.answer if interception.answer is not None else await self._call(method, caller, request)
         if interception.cut:
             raise ConnectionCut
-        return interception.rewrite(output) if interception.rewrite is not None else output
+        if interception.rewrite is None or isinstance(output, EventStream):
+            return output
+        return interception.rewrite(output)
 
-    async def _call(self, method: Callable[..., Any], caller: Caller, request: dict[str, Any]) -> Mapping[str, Any]:
+    async def _call(
+        self, method: Callable[..., Any], caller: Caller, request: dict[str, Any]
+    ) -> Mapping[str, Any] | EventStream:
         if self._pool is not None:
             output = await asyncio.get_running_loop().run_in_executor(self._pool, method, caller, request)
         else:

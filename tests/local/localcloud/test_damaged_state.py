@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.local.kept_recipes import RECIPES
-from tests.local.rest_server import Rest, rest_of_aws
+from tests.local.rest_server import rest_of_aws
 
 from skylift.localcloud.database import examine, keep_copy
 from skylift.localcloud.emulators.table import NOTHING, TABLE, Emulator
@@ -72,8 +72,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Home:
     with rest_of_aws(folder) as rest:
         for one in RECIPES:
             one.make(rest.client(one.service), "before")
-        logs = rest.client("logs")
-        logs.create_log_stream(logGroupName="before", logStreamName="s")
         rest.end()
     with rest_of_aws(folder) as rest:  # every file is written a second time: there is a copy before it
         for one in RECIPES:
@@ -91,7 +89,6 @@ def state_names() -> list[str]:
 
 
 OF_STATE = {
-    "cloudwatch_logs": "logs",
     "eventbridge": "events",
     "cognito": "cognito-idp",
     "resource_groups": "resource-groups",
@@ -318,46 +315,46 @@ def test_bytes_that_are_not_there_are_named(objects: tuple[Path, str], what: str
         rest.end()
 
 
-@pytest.mark.parametrize("journal", ["logs", "sqs"])
-def test_a_damaged_line_of_a_journal_is_named_and_a_cut_last_one_is_none(tmp_path: Path, journal: str) -> None:
+def test_a_damaged_line_of_a_journal_is_named_and_a_cut_last_one_is_none(tmp_path: Path) -> None:
     folder = tmp_path / "rest"
-
-    def more(rest: Rest) -> None:
-        logs, sqs = rest.client("logs"), rest.client("sqs")
-        url = sqs.get_queue_url(QueueName="q")["QueueUrl"]
-        for number in range(3):
-            sqs.send_message(QueueUrl=url, MessageBody=f"{number}")
-            event = {"timestamp": 1_780_000_000_000 + number, "message": f"{number}"}
-            logs.put_log_events(logGroupName="g", logStreamName="s", logEvents=[event])
-
     with rest_of_aws(folder) as rest:
-        rest.client("sqs").create_queue(QueueName="q")
-        rest.client("logs").create_log_group(logGroupName="g")
-        rest.client("logs").create_log_stream(logGroupName="g", logStreamName="s")
-        more(rest)
+        url = rest.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+        for number in range(3):
+            rest.client("sqs").send_message(QueueUrl=url, MessageBody=f"{number}")
         rest.kill()
-    (path,) = [one for one in folder.glob(f"{journal}-*.journal") if one.stat().st_size]
+    (path,) = [one for one in folder.glob("sqs-*.journal") if one.stat().st_size]
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines, lines[-1][:20]]))  # killed while it wrote
     with rest_of_aws(folder) as rest:
-        found = rest.client("logs").get_log_events(logGroupName="g", logStreamName="s", startFromHead=True)["events"]
-        assert [one["message"] for one in found] == ["0", "1", "2"]
         url = rest.client("sqs").get_queue_url(QueueName="q")["QueueUrl"]
         rest.client("sqs").send_message(QueueUrl=url, MessageBody="behind the piece")
         rest.kill()
-    path = max(folder.glob(f"{journal}-*.journal"), key=lambda one: (one.stat().st_size > 0, one.name))
+    path = max(folder.glob("sqs-*.journal"), key=lambda one: (one.stat().st_size > 0, one.name))
     lines = path.read_bytes().splitlines(keepends=True)
     broken = b"".join([b"{" + lines[0], *lines[1:]])
     path.write_bytes(broken)
     with rest_of_aws(folder) as rest:
-        ask = {
-            "logs": lambda: rest.client("logs").describe_log_groups(),
-            "sqs": lambda: rest.client("sqs").list_queues(),
-        }
-        said = refused(ask[journal])
+        said = refused(rest.client("sqs").list_queues)
         assert str(path) in said
         assert "line 1" in said
-        ask["sqs" if journal == "logs" else "logs"]()
+        rest.client("logs").describe_log_groups()
+        rest.end()
+    assert path.read_bytes() == broken
+
+
+def test_damaged_logs_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "rest"
+    with rest_of_aws(folder) as rest:
+        rest.client("logs").create_log_group(logGroupName="g")
+        rest.end()
+    path = folder / "logs.db"
+    broken = b"no database" * 1_000
+    path.write_bytes(broken)
+    with rest_of_aws(folder) as rest:
+        said = refused(rest.client("logs").describe_log_groups)
+        assert str(path) in said
+        assert "To go on without it: mv" in said
+        rest.client("sqs").list_queues()
         rest.end()
     assert path.read_bytes() == broken
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,7 +257,7 @@ def test_log_lines_are_all_or_none(full_disk: Any) -> None:
         logs = rest.client("logs")
         logs.create_log_group(logGroupName="g")
         logs.create_log_stream(logGroupName="g", logStreamName="s")
-        lines = lambda text: [{"timestamp": 1_780_000_000_000, "message": text}]  # noqa: E731 - four uses below
+        lines = lambda text: [{"timestamp": int(time.time() * 1000), "message": text}]  # noqa: E731 - four uses below
         logs.put_log_events(logGroupName="g", logStreamName="s", logEvents=lines("kept"))
         full_disk.fill()
         refused(logs.put_log_events, logGroupName="g", logStreamName="s", logEvents=lines("x" * 100_000))

@@ -48,8 +48,8 @@ def aws(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 
 def put(kind: str, name: str = "", **values: Any) -> dict[str, Any]:
-    wish = {"kind": kind, "name": name, "values": values}
-    return dict(signed.call("POST", "/_skylift/faults", wish, region=REGION))
+    given = {"kind": kind, "name": name, "values": values}
+    return dict(signed.call("POST", "/_skylift/faults", given, region=REGION))
 
 
 def clear(name: str = "") -> Any:
@@ -129,21 +129,21 @@ def test_latency(aws: Cloud) -> None:
 
 def test_a_connection_cut_after_run_task_leaves_the_ecs_task_and_the_token_finds_it(aws: Cloud) -> None:
     ecs = aws.client("ecs")
-    before, wish = arns(ecs), request(ecs, *SLEEPER) | {"clientToken": "once"}
+    before, given = arns(ecs), request(ecs, *SLEEPER) | {"clientToken": "once"}
     put("cut", operation="RunTask", calls=1)
     with pytest.raises(ConnectionClosedError):
-        ecs.run_task(**wish)
+        ecs.run_task(**given)
     (made,) = arns(ecs) - before
-    assert ecs.run_task(**wish)["tasks"][0]["taskArn"] == made
+    assert ecs.run_task(**given)["tasks"][0]["taskArn"] == made
     ecs.stop_task(task=made)
 
 
 def test_a_connection_cut_before_run_task_leaves_nothing(aws: Cloud) -> None:
     ecs = aws.client("ecs")
-    before, wish = arns(ecs), request(ecs, *SLEEPER)
+    before, given = arns(ecs), request(ecs, *SLEEPER)
     put("cut", when="before", operation="RunTask", calls=1)
     with pytest.raises(ConnectionClosedError):
-        ecs.run_task(**wish)
+        ecs.run_task(**given)
     assert arns(ecs) == before
 
 
@@ -193,9 +193,9 @@ def test_spot_is_reclaimed_and_others_run_on(aws: Cloud) -> None:
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     )
-    wish = request(ecs, "python", "-c", deaf)
-    kept = ecs.run_task(**wish)["tasks"][0]["taskArn"]
-    spot = ecs.run_task(**_spot(wish))["tasks"][0]["taskArn"]
+    given = request(ecs, "python", "-c", deaf)
+    kept = ecs.run_task(**given)["tasks"][0]["taskArn"]
+    spot = ecs.run_task(**_spot(given))["tasks"][0]["taskArn"]
     stream = f"p/main/{spot.rsplit('/', 1)[-1]}"
     logs = aws.client("logs")
     wait_for(
@@ -213,8 +213,8 @@ def test_spot_is_reclaimed_and_others_run_on(aws: Cloud) -> None:
     assert until(ecs, kept, "STOPPED")["containers"][0]["exitCode"] == 137
 
 
-def _spot(wish: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in wish.items() if key != "launchType"} | SPOT
+def _spot(given: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key != "launchType"} | SPOT
 
 
 def test_killed_containers(aws: Cloud) -> None:

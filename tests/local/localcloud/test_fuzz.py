@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.local, pytest.mark.long]
 SEED = 20261130
 SPOILT, OURS_SPOILT = 5, 20
 """Spoilt requests of each operation: of the emulators', and of ours."""
-OURS = ("ecs", "batch", "elbv2", "mwaa")
+OURS = ("ecs", "batch", "elbv2", "mwaa", "logs")
 EMULATED = [name for row in TABLE if row.server is not Emulator.SKYLIFT for name in row.names if protocol_of(name)]
 
 
@@ -37,6 +37,13 @@ def lawful(server: Fuzzed) -> Lawful:
     taken.call("mwaa", "CreateEnvironment", **environment_request(Name="fuzz", Tags={"team": "blue"}))
     arn = taken.call("mwaa", "GetEnvironment", Name="fuzz")["Environment"]["Arn"]
     taken.call("mwaa", "TagResource", ResourceArn=arn, Tags={"team": "red"})
+    place = {"logGroupName": "fuzz", "logStreamName": "s"}
+    taken.call("logs", "CreateLogGroup", logGroupName="fuzz")
+    taken.call("logs", "CreateLogStream", **place)
+    taken.call("logs", "PutLogEvents", **place, logEvents=[{"timestamp": 1, "message": "x"}])
+    taken.call("logs", "FilterLogEvents", logGroupName="fuzz", filterPattern='{ $.a = "b" }')
+    taken.call("logs", "GetLogEvents", **place, limit=5)
+    taken.known["logs"] = {"loggroupname": "fuzz", "logstreamname": "s"}
     taken.known["mwaa"] = {"name": "fuzz", "resourcearn": arn}
     return taken
 
@@ -49,9 +56,7 @@ def proven(server: Fuzzed, told: int) -> str:
 
 def test_every_service_is_here() -> None:
     assert len(EMULATED) > 55
-    assert {"s3", "logs", "sqs", "sns", "secretsmanager", "ssm", "cloudwatch", "events", "sts", "iam", "ec2"} < {
-        *EMULATED
-    }
+    assert {"s3", "sqs", "sns", "secretsmanager", "ssm", "cloudwatch", "events", "sts", "iam", "ec2"} < {*EMULATED}
 
 
 @pytest.mark.timeout(1200)

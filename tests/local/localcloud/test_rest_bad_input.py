@@ -20,7 +20,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import RpcV2CBORParser
 from tests.local.rest_server import KEY, REGION, Rest, rest_of_aws
 
-from skylift.localcloud.emulators.edge import MOST_UNPACKED_BYTES
+from skylift.wire.packing import MOST_UNPACKED_BYTES
 
 pytestmark = pytest.mark.local
 LOGS, SQS, METRICS = "Logs_20140328.", "AmazonSQS.", "GraniteServiceVersion20100801."

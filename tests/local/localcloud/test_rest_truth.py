@@ -58,7 +58,7 @@ def test_cloudformation_is_refused_with_what_to_use_instead(rest: Rest) -> None:
         assert "Terraform" in refusal(call)
 
 
-def test_what_would_have_to_call_ecs_or_batch_is_refused(rest: Rest) -> None:
+def test_what_cannot_be_called_or_delivered_to_is_refused(rest: Rest) -> None:
     states, events, scheduler = rest.client("stepfunctions"), rest.client("events"), rest.client("scheduler")
     pipes, scaling = rest.client("pipes"), rest.client("application-autoscaling")
     for resource in ("ecs:runTask.sync", "aws-sdk:ecs:runTask", "batch:submitJob.sync", "aws-sdk:mwaa:createCliToken"):
@@ -66,18 +66,15 @@ def test_what_would_have_to_call_ecs_or_batch_is_refused(rest: Rest) -> None:
         told = refusal(lambda text=made: states.create_state_machine(name="m", roleArn=ROLE, definition=text))
         assert "EcsRunTaskOperator" in told
     events.put_rule(Name="r", EventPattern='{"source": ["mine"]}')
-    queue = "arn:aws:batch:us-east-1:000000000000:job-queue/q"
-    job = {"JobDefinition": "d", "JobName": "j"}
-    for target in (
-        {"Id": "1", "Arn": CLUSTER, "RoleArn": ROLE, "EcsParameters": ECS},
-        {"Id": "1", "Arn": queue, "BatchParameters": job},
-    ):
-        assert "SQS" in refusal(lambda one=target: events.put_targets(Rule="r", Targets=[one]))
+    stream = {"Id": "1", "Arn": "arn:aws:kinesis:us-east-1:000000000000:stream/s", "RoleArn": ROLE}
+    assert "SQS" in refusal(lambda: events.put_targets(Rule="r", Targets=[stream]))
     assert events.list_targets_by_rule(Rule="r")["Targets"] == []
     when = {"ScheduleExpression": "rate(1 hour)", "FlexibleTimeWindow": {"Mode": "OFF"}}
-    for arn in (CLUSTER, "arn:aws:scheduler:::aws-sdk:ecs:runTask"):
+    for arn in ("arn:aws:scheduler:::aws-sdk:ecs:runTask", "arn:aws:scheduler:::aws-sdk:s3:listBuckets"):
         target = {"Arn": arn, "RoleArn": ROLE}
-        assert "DAG" in refusal(lambda one=target: scheduler.create_schedule(Name="s", Target=one, **when))
+        assert "universal targets" in refusal(
+            lambda one=target: scheduler.create_schedule(Name="s", Target=one, **when)
+        )
     source = "arn:aws:sqs:us-east-1:000000000000:q"
     assert "DAG" in refusal(lambda: pipes.create_pipe(Name="p", RoleArn=ROLE, Source=source, Target=CLUSTER))
     service = {"ServiceNamespace": "ecs", "ResourceId": "service/c/s", "ScalableDimension": "ecs:service:DesiredCount"}

@@ -13,8 +13,6 @@ import pytest
 
 from skylift.core.clock import ManualClock
 from skylift.localcloud.emulators.changes import action_of, promised, touched
-from skylift.localcloud.emulators.logs.journal import Change, LogJournal
-from skylift.localcloud.emulators.logs.keeping import expire
 from skylift.localcloud.emulators.saver import COST_FACTOR, DELAY_SECONDS, RETRY_SECONDS, Saver
 from skylift.localcloud.emulators.table import Scope, scope_of
 
@@ -272,41 +270,3 @@ def test_the_scope_of_a_signature_in_header_and_address() -> None:
         "AKIA1", "eu-west-1", "sqs"
     )
     assert scope_of([(b"authorization", b"Basic eDp5")], b"a=b") == Scope()
-
-
-def change(at: float, text: str) -> Change:
-    return Change(at, "000000000000", "us-east-1", "PutLogEvents", {"text": text})
-
-
-def test_a_journal_goes_on_where_the_whole_file_ends(tmp_path: Path) -> None:
-    journal = LogJournal(tmp_path, 0)
-    journal.append(change(1, "in the whole file"))
-    number = journal.next()
-    journal.append(change(2, "after it"))
-    journal.close()
-    assert [one.request["text"] for one in LogJournal(tmp_path, number).changes()] == ["after it"]
-    assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [1, 2]
-    journal.forget_before(number)
-    assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [2]
-
-
-def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
-    journal = LogJournal(tmp_path, 0)
-    journal.append(change(1, "whole"))
-    journal.close()
-    with next(tmp_path.glob("*.journal")).open("ab") as stream:
-        stream.write(b'[2,"0000')
-    assert [one.at for one in LogJournal(tmp_path, 0).changes()] == [1]
-
-
-def test_events_end_with_the_retention_of_their_group() -> None:
-    now = 100 * 86_400.0
-    times = [int((now - days * 86_400) * 1000) for days in (8, 7.5, 6.5, 0)]
-    streams = {"s": {"events": [{"timestamp": at} for at in times]}, "empty": {"events": []}}
-    group: dict[str, Any] = {"retentionInDays": None, "streams": streams}
-    assert expire(group, now) == 0, "kept for ever"
-    group["retentionInDays"] = 7
-    assert expire(group, now) == 2
-    assert [event["timestamp"] for event in group["streams"]["s"]["events"]] == times[2:]
-    assert group["streams"]["s"]["firstEventTimestamp"] == times[2]
-    assert expire(group, now) == 0

@@ -17,8 +17,10 @@ from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.elb.forward import Forwarder, Target
 from skylift.localcloud.elb.health import Health, TargetCheck, judged, pause, probe
+from skylift.localcloud.elb.interfaces import BalancerInterfaces
 from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup
+from skylift.localcloud.interfaces import InterfaceSource
 from skylift.wire.errors import AwsError
 
 REBIND_SECONDS = 2.0
@@ -34,6 +36,7 @@ class Balancer:
 
     Attributes:
         provider: serves ``elbv2`` on the wire.
+        interfaces: network interfaces of the load balancers.
     """
 
     def __init__(self, home: Path, clock: Clock, database: Path | None = None) -> None:
@@ -48,6 +51,7 @@ class Balancer:
         self._turns: dict[str, deque[Target]] = {}
         self._rebinding: asyncio.Task[None] | None = None
         self.provider = ElbProvider(self._store, self, clock)
+        self.interfaces: InterfaceSource = BalancerInterfaces(self._store)
 
     async def start(self) -> None:
         """Binds the stored listeners, and checks their targets again.

@@ -9,7 +9,6 @@ cannot return. After: if the emulator crashed, the error says what is wrong with
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -25,6 +24,7 @@ from skylift.localcloud.iam.state import RequestJudge
 from skylift.wire.asgi import Asgi, BodyTooLong, Head, Message, Receive, Send, head_of, read_body, replayed
 from skylift.wire.checks import Check
 from skylift.wire.errors import AwsError
+from skylift.wire.packing import unpacked
 from skylift.wire.protocols import is_cbor, load_object
 from skylift.wire.provider import Caller
 from skylift.wire.query_shapes import read_structure, tree_of
@@ -39,9 +39,6 @@ MOST_JSON_BYTES = 32 * 1024 * 1024
 MOST_FORM_BYTES = 1024 * 1024
 """Size limit of a form that is read on the event loop before an emulator reads it. Templates and policies are smaller;
 a raw e-mail of SES may be larger, and has one required member."""
-MOST_UNPACKED_BYTES = 16 * 1024 * 1024
-"""Size limit of a compressed body. AWS takes 1 MB (PutMetricData, the only operation that SDKs compress)."""
-_PIECE = 1024 * 1024
 _JSON = ("json", "rest-json", "smithy-rpc-v2-cbor")
 _QUERY = "query"
 _MALFORMED = "The request could not be read as it was sent."
@@ -161,38 +158,12 @@ async def _body(receive: Receive) -> bytes:
 
 async def _unpacked(scope: Message, head: Head, body: bytes) -> tuple[Message, Head, bytes]:
     """The request with its body decompressed."""
-    packings = [word.strip().lower() for word in head.headers.get("content-encoding", "").split(",") if word.strip()]
-    if not packings or not body:
+    whole = await unpacked(head, body)
+    if whole is None:
         return scope, head, body
-    if packings != ["gzip"]:
-        raise AwsError(
-            "SerializationException", f"Content-Encoding {', '.join(packings)[:80]!r} is not supported: use gzip.", 415
-        )
-    whole = await asyncio.to_thread(_gunzip, body)
     headers = [pair for pair in scope["headers"] if pair[0].lower() not in {b"content-encoding", b"content-length"}]
     scope = {**scope, "headers": [*headers, (b"content-length", str(len(whole)).encode())]}
     return scope, head_of(scope), whole
-
-
-def _gunzip(body: bytes) -> bytes:
-    """Decompresses, up to the size limit. Raises ``AwsError``."""
-    unpack, pieces, length = zlib.decompressobj(wbits=31), [], 0
-    rest = body
-    try:
-        while rest and not unpack.eof:
-            piece = unpack.decompress(rest, _PIECE)
-            length += len(piece)
-            if length > MOST_UNPACKED_BYTES:
-                raise refusal(SignatureFault.TOO_LONG, Dialect.JSON)
-            pieces.append(piece)
-            rest = unpack.unconsumed_tail
-    except zlib.error:
-        raise AwsError(
-            "SerializationException", "The body is not in gzip's format, as Content-Encoding says."
-        ) from None
-    if not unpack.eof:
-        raise AwsError("SerializationException", "The body ends before what gzip packed does.")
-    return b"".join(pieces)
 
 
 def _fields(head: Head, body: bytes) -> dict[str, str]:

@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skylift.core.errors import Refused
+from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.emulators.others import RestOfAws
 from skylift.localcloud.ports import Measured
 from skylift.wire.errors import AwsError
 
 
 class AwsLogs:
-    """Receives the ``awslogs`` driver's events. Every call returns at once: writing the journal is its only I/O."""
+    """Receives the ``awslogs`` driver's events. Every call returns at once: writing one row is its only I/O."""
 
     def __init__(self, rest: RestOfAws) -> None:
         self._rest = rest
@@ -22,12 +22,12 @@ class AwsLogs:
     async def prepare(self, group: str, stream: str, create_group: bool) -> None:
         """Creates the stream (and the group, if asked) unless it exists. Raises ``AwsError``."""
         with _as_aws():
-            self._rest.create_log_stream(group, stream, create_group=create_group)
+            self._rest.container_logs.prepare(group, stream, create_group=create_group)
 
     async def put(self, group: str, stream: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Appends events (``timestamp`` in ms, ``message``), in order. Raises ``AwsError``."""
         with _as_aws():
-            self._rest.put_log_events(group, stream, events)
+            self._rest.container_logs.put(group, stream, events)
         # Containers that log a lot must not block the event loop.
         await asyncio.sleep(0)
 
@@ -73,5 +73,5 @@ def _as_aws() -> Iterator[None]:
         code, colon, message = str(error).partition(": ")
         named = bool(colon) and code.isalnum()
         raise AwsError(code if named else "InvalidParameterException", message if named else str(error)) from error
-    except OSError as error:
+    except (OSError, Unavailable) as error:
         raise AwsError("ServerException", f"The local cloud cannot write: {error}", 500) from error

@@ -28,10 +28,6 @@ from urllib.parse import urlsplit
 
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage, Damaged
-from skylift.localcloud.emulators.logs.journal import Change, JournalTime, replay
-from skylift.localcloud.emulators.logs.keeping import LogKeeping
-from skylift.localcloud.emulators.logs.prefixes import heed_prefixes
-from skylift.localcloud.emulators.logs.sizes import count_once
 from skylift.localcloud.emulators.long_polls import LongPolls
 from skylift.localcloud.emulators.metric_store import MetricStore, keep_metrics, keep_none
 from skylift.localcloud.emulators.ministack_models import spare
@@ -65,7 +61,6 @@ class Ministack:
         self._account = account
         self._region = region
         self._endpoint = endpoint
-        self._log_time = JournalTime()
         self._saving: asyncio.Future[Any] | None = None
         self._environment_before: dict[str, str | None] = {}
 
@@ -88,23 +83,12 @@ class Ministack:
         except BaseException:
             self._forget()
             raise
-        self._saver = Saver(self._folder, self._states, unswept=frozenset({LOGS}))
-        self._keeping = LogKeeping(
-            self._folder / f"{LOGS}.json",
-            self._states.journal,
-            self.service(LOGS)._log_groups._data.values,
-            lambda: self.saved(LOGS),
-            time.time,
-        )
-        count_once(self.service(LOGS))
-        heed_prefixes(self.service(LOGS))
+        self._saver = Saver(self._folder, self._states)
         self._polls = LongPolls(self.service("sqs"), importlib.import_module("ministack.core.concurrency").esm_wake)
-        self._watch = ChangeWatch(
-            self._server, self._responses, self._states, self._saver, self._keeping, self._log_time
-        )
+        self._watch = ChangeWatch(self._server, self._states, self._saver)
         self.service("eventbridge").start_scheduler()
         self.service("scheduler").start_scheduler()
-        self._saving = asyncio.gather(self._saver.run(), self._keeping.run())
+        self._saving = asyncio.ensure_future(self._saver.run())
 
     async def stop(self) -> None:
         """Saves everything and removes the modules. Raises ``OSError`` when something cannot be written."""
@@ -117,8 +101,6 @@ class Ministack:
         try:
             self._states.folding = True
             await self._saver.save_all()
-            if LOGS not in self._states.damage:
-                self._states.journal.forget_before(self._states.journal.number)
         finally:
             self._states.close()
             self._metrics.close()
@@ -138,36 +120,17 @@ class Ministack:
         )
         return scope
 
-    def log(self, action: str, request: Mapping[str, Any], region: str = "") -> None:
-        """Performs an operation that changes CloudWatch Logs, journalled, without HTTP.
-
-        Raises:
-            Refused: the operation was refused; the text is AWS's code and message.
-            OSError: the journal cannot be written.
-        """
-        logs = self.service(LOGS)
-        operation = {
-            "CreateLogGroup": logs._create_log_group,
-            "CreateLogStream": logs._create_log_stream,
-            "PutLogEvents": logs._put_log_events,
-        }[action]
-        if LOGS in self._states.damage:
-            raise Refused(f"ServiceUnavailableException: {self._states.damage[LOGS]}")
-        now = time.time()
-        change = Change(now, self._account, region or self._region, action, request)
-        with self._states.journal.written_before(change) as made, self.scope(region), self._log_time.pinned(now):
-            expect_success(operation(request))
-            made.append(True)
-        self._watch.logs_grown()
-
-    def put_metrics(self, measured: Iterable[Measured]) -> None:
-        """Stores metric values with the current time, without HTTP. Raises ``OSError`` when they cannot be written."""
+    def put_metrics(self, measured: Iterable[Measured], times: int = 1) -> None:
+        """Stores metric values with the current time, each so many times, without HTTP. Raises ``OSError`` when they
+        cannot be written."""
         cloudwatch = self.service(CLOUDWATCH)
         if CLOUDWATCH in self._states.damage:
             return
         with self.scope(), self._metrics.written():
             for one in measured:
-                cloudwatch.record_metric(one.namespace, one.name, one.value, one.unit, dict(one.dimensions))
+                key = one.namespace, one.name, cloudwatch._dims_key(dict(one.dimensions))
+                point = {"Timestamp": time.time(), "Value": one.value, "Count": times, "Unit": one.unit}
+                cloudwatch._metric_bucket(key).append({**point, "Dimensions": dict(one.dimensions)})
             cloudwatch._evaluate_all_alarms()
 
     def has_event_rules(self) -> bool:
@@ -295,11 +258,6 @@ class Ministack:
         self._states = ServiceStates(self._folder, self._server, self._persistence)
         self._metrics = self._open_metrics()
         self._states.load()
-        if LOGS not in self._states.damage:
-            try:
-                await self._replay_logs()
-            except Damaged as error:
-                self._states.broken(LOGS, error.damage)
 
     def _open_metrics(self) -> MetricStore:
         cloudwatch, path = self.service(CLOUDWATCH), self._folder / "metrics.db"
@@ -309,21 +267,6 @@ class Ministack:
             without = "CloudWatch then begins without metrics; alarms and dashboards are kept elsewhere."
             self._states.broken(CLOUDWATCH, Damage(path, str(error), "the metrics of CloudWatch", without))
             return keep_none(cloudwatch, self._responses)
-
-    async def _replay_logs(self) -> None:
-        logs, journal = self.service(LOGS), self._states.journal
-        delivered = logs._fanout_to_subscription_filters
-        logs.time, logs._fanout_to_subscription_filters = self._log_time, lambda *_: None
-        try:
-            if await replay(journal.changes(), self._log_time, self._play):
-                journal.next()
-        finally:
-            logs._fanout_to_subscription_filters = delivered
-
-    async def _play(self, change: Change) -> None:
-        headers = {"x-amz-target": f"Logs_20140328.{change.action}"}
-        with self._responses.request_scope(change.account, change.region):
-            await self.service(LOGS).handle_request("POST", "/", headers, json.dumps(change.request).encode(), {})
 
     def _forget(self) -> None:
         """Removes its modules and environment variables, for the next one."""

@@ -1,7 +1,7 @@
 """Refuses requests that an emulator would accept although they cannot work here, and says what to do instead.
 
-The emulators do not know skylift's ECS and Batch. A state machine that runs an ECS task would get a canned one, and a
-rule with an ECS target would silently do nothing.
+The emulators do not know skylift's ECS and Batch: a state machine that runs an ECS task would get a canned one. They
+also take targets to which they never deliver.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ OURS = "ecs|batch|elasticloadbalancing(?:v2)?|mwaa|airflow"
 """Services of skylift, as named in the ARN of an integration or a target."""
 
 _TARGET = re.compile(rb'"(?:Arn|Target)"\s*:\s*"arn:aws[\w-]*:(?:ecs|batch):')
+_NO_TARGET = re.compile(
+    rb'"Arn"\s*:\s*"arn:aws[\w-]*:(?!(?:lambda|sqs|sns|states|events|ecs|batch|logs|iam):)[a-z][\w-]*:'
+)
+"""What no rule or schedule here delivers to; among them the scheduler's universal targets."""
 _INTEGRATION = re.compile(rf"arn:aws[\w-]*:states:::(?:aws-sdk:)?(?:{OURS}):".encode())
-_UNIVERSAL = re.compile(rf'"Arn"\s*:\s*"arn:aws[\w-]*:scheduler:::aws-sdk:(?:{OURS}):'.encode())
 _ECS_SCALING = re.compile(rb'"ServiceNamespace"\s*:\s*"ecs"')
 
 
@@ -41,17 +44,17 @@ _BY_SERVICE: Mapping[str, tuple[RefusalRule, ...]] = {
     "events": (
         RefusalRule(
             frozenset({"PutTargets"}),
-            _TARGET,
-            "a rule here cannot start ECS tasks or Batch jobs. Make an SQS queue the target and start them from its "
-            "messages, or let an Airflow DAG do it.",
+            _NO_TARGET,
+            "a rule here can start Lambda functions, state machines, ECS tasks and Batch jobs, and deliver to SQS, "
+            "SNS, log groups, other buses and API destinations. Make one of them the target.",
         ),
     ),
     "scheduler": (
         RefusalRule(
             frozenset({"CreateSchedule", "UpdateSchedule"}),
-            re.compile(_TARGET.pattern + b"|" + _UNIVERSAL.pattern),
-            "a schedule here cannot start ECS tasks or Batch jobs. Give an Airflow DAG the schedule, or make an SQS "
-            "queue the target.",
+            _NO_TARGET,
+            "a schedule here can start Lambda functions, state machines and ECS tasks, and deliver to SQS, SNS and "
+            "buses; universal targets (aws-sdk) are not served. Make one of them the target.",
         ),
     ),
     "pipes": (

@@ -1,4 +1,4 @@
-"""All AWS services that skylift does not implement itself, from emulators inside this process, behind one adapter.
+"""AWS services from emulators inside this process, and skylift's CloudWatch Logs beside them, behind one adapter.
 
 ``table.TABLE`` says which emulator (``ministack`` or ``moto``) serves a service. The wire has checked signatures before
 a request gets here; ``find`` gives it the keys that IAM and STS issued.
@@ -7,8 +7,9 @@ a request gets here; ``find`` gives it the keys that IAM and STS issued.
 from __future__ import annotations
 
 import json
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,24 @@ from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
-from skylift.localcloud.damage import Damage
+from skylift.localcloud.damage import Damage, Refusing
+from skylift.localcloud.emulators.ec2.in_use import ASKED, InUse
 from skylift.localcloud.emulators.edge import Edge
 from skylift.localcloud.emulators.iam.state import EmulatedIamState
+from skylift.localcloud.emulators.log_bridge import LogDestinations, write_to_ours
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
 from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
 from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
 from skylift.localcloud.emulators.table import Emulator, Scope, Served, scope_of, served
+from skylift.localcloud.emulators.targets import TargetStarter
 from skylift.localcloud.iam.state import IamState, RequestJudge
+from skylift.localcloud.interfaces import Interfaces
+from skylift.localcloud.logs.provider import ContainerLogs, LogsProvider
 from skylift.localcloud.ports import Measured
 from skylift.wire.app import MOST_BUFFERED_BYTES
 from skylift.wire.asgi import Answer, Asgi, Message, Receive, Send, read_body, replayed, send_answer
-from skylift.wire.provider import Caller
+from skylift.wire.provider import Caller, Provider
 from skylift.wire.signing.keys import Key
 
 ADMINISTRATION = ("/_ministack", "/_localstack", "/moto-api")
@@ -47,9 +53,15 @@ class RestOfAws:
     """The emulators, as one ASGI application and a few calls within the process.
 
     One at a time in a process: ministack keeps its state in globals.
+
+    Attributes:
+        container_logs: what writes containers' output.
+        targets: starts what rules and schedules name.
     """
 
-    def __init__(self, home: Path, account: str, region: str, endpoint: str = ENDPOINT) -> None:
+    def __init__(
+        self, home: Path, account: str, region: str, endpoint: str = ENDPOINT, interfaces: Interfaces | None = None
+    ) -> None:
         """Imports and opens nothing; ``start`` does.
 
         Args:
@@ -57,21 +69,44 @@ class RestOfAws:
             account: twelve digits.
             region: for in-process calls and unsigned requests.
             endpoint: the address that users see, for the URLs of queues.
+            interfaces: network interfaces of the services that run things.
         """
         self._account = account
         self._region = region
         self._ministack = Ministack(home, account, region, endpoint)
         self._moto = Moto(account)
+        self._in_use = InUse(self._ministack, account, interfaces or Interfaces())
         self._edge = Edge()
+        deliver = LogDestinations(self._ministack).deliver
+        self._logs = LogsProvider(home, account, region, time.time, emit=self._emit, deliver=deliver)
+        self._refusing = Refusing(self._logs, None)
+        self.container_logs = ContainerLogs(self._logs)
+        self.targets = TargetStarter(
+            self._ministack, self.container_logs, Caller("", f"arn:aws:iam::{account}:root", account, region)
+        )
 
     async def start(self) -> None:
         """Loads the saved state. Raises ``Refused`` if another one runs in this process."""
         await self._ministack.start()
+        await self._logs.start()
+        if self._logs.damage is not None:
+            self._refusing.refuse_all(self._logs.damage)
+        caller = Caller("", f"arn:aws:iam::{self._account}:root", self._account, self._region)
+        write_to_ours(self._ministack, self.container_logs, self._refusing, caller)
+        self.targets.install()
 
     async def stop(self) -> None:
         """Saves everything. Raises ``OSError`` when something cannot be written (a full disk)."""
         self._moto.close()
-        await self._ministack.stop()
+        try:
+            await self._ministack.stop()
+        finally:
+            await self._logs.stop()
+
+    @property
+    def providers(self) -> list[Provider]:
+        """What the wire serves itself: CloudWatch Logs."""
+        return [self._refusing]
 
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
         """ASGI: one request to a service that skylift does not implement."""
@@ -104,6 +139,8 @@ class RestOfAws:
             await self._sts(scope, receive, send)
         elif wanted.service in LOOKED_INTO:
             await self._looked_into(wanted, row, scope, receive, send)
+        elif wanted.service in ASKED:
+            await self._guarded(wanted, row, scope, receive, send)
         else:
             await self._emulated(wanted, row, scope, receive, send)
 
@@ -115,6 +152,15 @@ class RestOfAws:
         words = not_here(wanted.service, operation, body)
         if words:
             await _refuse(scope, wanted, words, send)
+        else:
+            await self._emulated(wanted, row, scope, replayed(body, receive), send)
+
+    async def _guarded(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
+        """Serves a request that may delete what something uses."""
+        body = await read_body(receive, MOST_BUFFERED_BYTES)
+        answer = self._in_use.answer(wanted.service, wanted.region, body)
+        if answer is not None:
+            await send_answer(send, answer)
         else:
             await self._emulated(wanted, row, scope, replayed(body, receive), send)
 
@@ -149,48 +195,13 @@ class RestOfAws:
         row = served(service)
         return str(row.server) if row is not None and row.server is not Emulator.SKYLIFT else None
 
-    def put_log_events(
-        self,
-        group: str,
-        stream: str,
-        events: Iterable[Mapping[str, Any]],
-        *,
-        create_group: bool = False,
-        region: str = "",
-    ) -> None:
-        """Writes to CloudWatch Logs like ECS's ``awslogs`` driver: creates a missing stream.
-
-        Args:
-            group: log group.
-            stream: log stream.
-            events: each with ``timestamp`` (milliseconds since the epoch) and ``message``, as in PutLogEvents.
-            create_group: create a missing group too (``awslogs-create-group``).
-            region: default is ours.
-
-        Raises:
-            Refused: the group does not exist.
-            OSError: the journal cannot be written (a full disk).
-        """
-        self.create_log_stream(group, stream, create_group=create_group, region=region)
-        request = {"logGroupName": group, "logStreamName": stream, "logEvents": [dict(event) for event in events]}
-        self._ministack.log("PutLogEvents", request, region)
-
     def put_metrics(self, measured: Iterable[Measured]) -> None:
         """Stores values of AWS's own metrics, whose namespaces AWS reserves. Raises ``OSError`` when the disk is
         full."""
         self._ministack.put_metrics(measured)
 
-    def create_log_stream(self, group: str, stream: str, *, create_group: bool = False, region: str = "") -> None:
-        """Creates a log stream if it is missing. Raises ``Refused`` if its group is missing and ``create_group`` is
-        off."""
-        self._ministack.check("cloudwatch_logs")
-        groups = self._ministack.service("cloudwatch_logs")._log_groups
-        with self._ministack.scope(region):
-            missing_group, missing_stream = group not in groups, stream not in groups.get(group, {}).get("streams", {})
-        if missing_group and create_group:
-            self._ministack.log("CreateLogGroup", {"logGroupName": group}, region)
-        if missing_stream:
-            self._ministack.log("CreateLogStream", {"logGroupName": group, "logStreamName": stream}, region)
+    def _emit(self, measured: Sequence[Measured], times: int) -> None:
+        self._ministack.put_metrics(measured, times)
 
     def secret_value(self, secret: str, json_key: str = "", version_stage: str = "", version_id: str = "") -> str:
         """A secret's text, or one value of a secret that is a JSON object, as ECS's ``secrets`` mean it.
@@ -243,7 +254,8 @@ class RestOfAws:
 
     def damage(self) -> list[Damage]:
         """The saved state that cannot be read; it is refused, and not overwritten."""
-        return self._ministack.damage()
+        ours = [self._logs.damage] if self._logs.damage is not None else []
+        return [*self._ministack.damage(), *ours]
 
     def find(self, access_key: str, session_token: str) -> Key | None:
         """Keyring of the keys that IAM (users' keys) and STS (AssumeRole and the like) issued here."""

@@ -16,8 +16,6 @@ from typing import Any
 
 from skylift.localcloud.damage import Damage, Damaged, copy_of
 from skylift.localcloud.emulators.journal import Journal
-from skylift.localcloud.emulators.logs.journal import HOLDS, LogJournal
-from skylift.localcloud.emulators.logs.keeping import copied
 from skylift.localcloud.emulators.queue_ledger import QueueLedger
 from skylift.localcloud.emulators.s3.loading import load_objects
 from skylift.localcloud.emulators.table import TABLE
@@ -51,7 +49,6 @@ class ServiceStates:
     Attributes:
         damage: from a state's name to the damage of its file. Such a state is neither served nor written.
         objects: from an S3 object's sidecar to its damage.
-        journal: of CloudWatch Logs.
         ledger: of SQS.
         folder: of all state.
         folding: whether to write SQS whole, at the end.
@@ -64,7 +61,6 @@ class ServiceStates:
         self.folding = False
         self._server = server
         self._persistence = persistence
-        self.journal = LogJournal(folder, journal_number(self._path(LOGS)))
         number = journal_number(self._path(SQS))
         self._queue_lines = Journal(folder, SQS, number, persistence._json_default, "the queues and messages of SQS")
         sqs = self._module(SQS)
@@ -76,10 +72,10 @@ class ServiceStates:
         self.ledger = QueueLedger(sqs._queues._data, reindex, self._queue_lines)
 
     def load(self) -> None:
-        """Reads everything but the lines of the logs' journal; what cannot be read goes to ``damage``."""
+        """Reads everything but logs, which are ours; what cannot be read goes to ``damage``."""
         self.objects.update(load_objects(self._module(S3), str(self.folder / S3)))
         for key, module in self._server._state_map.items():
-            if self._path(key).exists():
+            if key != LOGS and self._path(key).exists():
                 self._load(key, module)
         if self._path(SESSIONS).exists():
             self._load(SESSIONS, "sts")
@@ -95,10 +91,10 @@ class ServiceStates:
 
     def keys(self) -> Iterable[str]:
         """Services in memory."""
-        return [*self._server._build_persistence_save_dict(), SESSIONS]
+        return [*(key for key in self._server._build_persistence_save_dict() if key != LOGS), SESSIONS]
 
     def snapshot(self, key: str) -> Any:
-        """A service's state; for logs also the number of the journal that continues it."""
+        """A service's state."""
         if key in self.damage:
             return None
         if key == SESSIONS:
@@ -106,9 +102,6 @@ class ServiceStates:
         take = self._server._build_persistence_save_dict().get(key)
         if take is None:
             return None
-        if key == LOGS:
-            state = copied(self._module(LOGS)._log_groups._data, take)
-            return _Taken({**state, "log_records": {}}, self.journal.next())
         if key == SQS and not self._queues_fold():
             return None
         taken = self._taken(key, take)
@@ -124,22 +117,20 @@ class ServiceStates:
         return whole(self._version(key), payload, snapshot.journal)
 
     def written(self, key: str) -> None:
-        """Removes the journal before a whole file (the logs' journal may be needed for another moment: see
-        ``LogKeeping``)."""
+        """Removes the journal before a whole file."""
         if key == SQS:
             self._queue_lines.forget_before(journal_number(self._path(SQS)))
 
     def roll_back(self, key: str) -> None:
         """Restores the state as after a restart of this service alone."""
         try:
-            if key not in {LOGS, SQS}:  # these write before they answer, and undo their own changes
+            if key != SQS:  # it writes before it answers, and undoes its own changes
                 self._take_back(key)
         except Exception:  # noqa: BLE001 - whoever asked is told of the full disk, not of this
             _log.exception("the state of %s cannot be taken back", key)
 
     def close(self) -> None:
-        """Closes the journals."""
-        self.journal.close()
+        """Closes the journal."""
         self._queue_lines.close()
 
     def _take_back(self, key: str) -> None:
@@ -277,6 +268,4 @@ def _words(key: str) -> tuple[str, str]:
     """What a state contains, and what is missing without it."""
     names = {SESSIONS: "sts", "lambda": "lambda", "lambda_durable": "lambda", "ses_v2": "ses"}
     name = names.get(key) or next((row.names[0] for row in TABLE if row.module == key), key)
-    if key == LOGS:
-        return HOLDS, "Log lines of before are lost then."
     return f"the state of {name}", f"{name} then begins with nothing."

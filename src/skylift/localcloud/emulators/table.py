@@ -1,8 +1,8 @@
 """The table of AWS services and their emulators. Routing and documents are made from it.
 
-Skylift implements ECS, Batch, Elastic Load Balancing and MWAA itself (the wire gives them to their providers before it
-reads this table). Of the others, ministack serves those whose state must survive a restart, and moto what ministack
-lacks.
+Skylift implements ECS, Batch, Elastic Load Balancing, MWAA and CloudWatch Logs itself (the wire gives them to their
+providers before it reads this table). Of the others, ministack serves those whose state must survive a restart, and
+moto what ministack lacks.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ TABLE: tuple[Served, ...] = (
     Served(("batch",), Emulator.SKYLIFT, keeps="all; ended jobs for a day"),
     Served(("elasticloadbalancing", "elbv2"), Emulator.SKYLIFT),
     Served(("airflow", "mwaa"), Emulator.SKYLIFT),
+    Served(("logs",), Emulator.SKYLIFT, keeps="all; on disk before the answer", note="nothing is encrypted"),
     _ministack("s3", keeps="all; objects and versions are files, written before the answer"),
     _ministack("sqs", keeps="queues and messages"),
     _ministack("sns"),
     _ministack("secretsmanager"),
     _ministack("ssm"),
-    _ministack("logs", module="cloudwatch_logs", keeps="all; journalled before the answer"),
     _ministack(
         "monitoring",
         "cloudwatch",
@@ -106,13 +106,23 @@ TABLE: tuple[Served, ...] = (
         keeps="all; metrics for two weeks, after three hours as statistics of five minutes",
         note="no metric math; any namespace may be written, AWS/ too",
     ),
-    _ministack("events", module="eventbridge", note="a target that is an ECS task or a Batch job is refused"),
-    _ministack("scheduler", note="a target that is an ECS task or a Batch job is refused"),
+    _ministack(
+        "events",
+        module="eventbridge",
+        note="targets: Lambda, state machines, ECS tasks, Batch jobs, SQS, SNS, log groups, buses, API destinations; "
+        "others are refused",
+    ),
+    _ministack(
+        "scheduler", note="targets: Lambda, state machines, ECS tasks, SQS, SNS, buses; others are refused; UTC only"
+    ),
     _ministack("pipes", note="a target that is an ECS task or a Batch job is refused"),
     _ministack("sts", keeps="session keys that it issued"),
     _ministack("iam"),
     _ministack(
-        "ec2", keeps="VPCs, subnets, security groups, addresses, ...", note="an instance is a record: nothing boots"
+        "ec2",
+        keeps="VPCs, subnets, security groups, addresses, ...",
+        note="an instance is a record: nothing boots. ECS tasks and load balancers have interfaces, and nothing of a "
+        "network is deleted while something uses it",
     ),
     _ministack("kms"),
     _ministack("dynamodb"),

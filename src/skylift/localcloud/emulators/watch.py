@@ -7,24 +7,15 @@ here.
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from skylift.localcloud.emulators.changes import action_of, is_read, promised, touched
 from skylift.localcloud.emulators.crashes import caught
-from skylift.localcloud.emulators.logs.journal import Change, JournalTime
-from skylift.localcloud.emulators.logs.keeping import LogKeeping
 from skylift.localcloud.emulators.s3.writes import S3Writes
 from skylift.localcloud.emulators.saver import Saver
 from skylift.localcloud.emulators.states import LOGS, S3, SESSIONS, SQS, ServiceStates
 from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_damaged
-
-NOT_JOURNALLED = frozenset({"StartLiveTail", "StartQuery", "StopQuery"})
-"""Operations on logs that change no logs; a live tail continues while others are served."""
-
-MOST_LOG_RECORDS = 2_000
 
 Operation = Callable[..., Awaitable[Answer]]
 """Gets method, path, headers, body and query."""
@@ -36,18 +27,12 @@ class ChangeWatch:
     def __init__(
         self,
         server: Any,
-        responses: Any,
         states: ServiceStates,
         saver: Saver,
-        keeping: LogKeeping,
-        log_time: JournalTime,
     ) -> None:
         self._server = server
-        self._responses = responses
         self._states = states
         self._saver = saver
-        self._keeping = keeping
-        self._log_time = log_time
         self._s3 = S3Writes(server._get_module(S3), states.folder, states.objects)
         self._loop = asyncio.get_running_loop()
         self._keys: dict[str, tuple[str, ...]] = {}
@@ -61,14 +46,14 @@ class ChangeWatch:
     def _module(self, name: str) -> Any:
         """Replaces ministack's ``_get_module``, through which all requests go to their module."""
         module = self._get(name)
-        if name in self._keys and name not in self._watched and hasattr(module, "handle_request"):
+        if name != LOGS and name in self._keys and name not in self._watched and hasattr(module, "handle_request"):
             self._watched.add(name)
             operation = caught(module.handle_request, files=name == S3)
             module.handle_request = self._unless_damaged(self._keys[name], operation)
         return module
 
     def _unless_damaged(self, keys: tuple[str, ...], operation: Operation) -> Operation:
-        perform = self._journalled(operation) if keys == (LOGS,) else self._saved(keys, operation)
+        perform = self._saved(keys, operation)
         names = (SESSIONS,) if keys == ("sts",) else keys
 
         async def answered(
@@ -129,40 +114,6 @@ class ChangeWatch:
             return [name for name in self._states.keys() if name != LOGS]  # noqa: SIM118  # not a dict
         names = [own if module == own[0] else (SESSIONS if module == "sts" else module,) for module in modules]
         return [SESSIONS if name == "sts" else name for group in names for name in group]
-
-    def _journalled(self, operation: Operation) -> Operation:
-        async def perform(
-            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]], **more: Any
-        ) -> Answer:
-            action, now = action_of(path, headers, body, query), time.time()
-            if action in NOT_JOURNALLED:
-                return await operation(method, path, headers, body, query, **more)
-            if not touched(LOGS, method, path, action, 0):
-                with self._log_time.pinned(now):
-                    return await operation(method, path, headers, body, query, **more)
-            try:
-                request = json.loads(body or b"{}")
-            except ValueError:  # refused; ministack says how
-                return await operation(method, path, headers, body, query, **more)
-            change = Change(now, self._responses.get_account_id(), self._responses.get_region(), action, request)
-            try:
-                with self._states.journal.written_before(change) as made, self._log_time.pinned(now):
-                    answer = await operation(method, path, headers, body, query, **more)
-                    made.append(answer[0] < 400)
-            except OSError as error:
-                return cannot_write(LOGS, error)
-            self.logs_grown()
-            return answer
-
-        return perform
-
-    def logs_grown(self) -> None:
-        """Call after a change of logs. Ministack keeps every log line twice; the second copy serves only GetLogRecord,
-        and queries create it again."""
-        records = self._server._get_module(LOGS)._log_records._data
-        if len(records) > MOST_LOG_RECORDS:
-            records.clear()
-        self._keeping.grown()
 
 
 def _length(answer: Answer) -> int:

@@ -56,6 +56,8 @@ class EcsTask:
         deployment: id of its service deployment, or empty.
         registered: whether the service's load balancers know it.
         judged: whether its service has reacted to its end.
+        groups: ids of the security groups of its network interface.
+        public: whether that has a public address.
         protected_until: seconds since the epoch; before that neither scaling in nor a deployment ends it.
     """
 
@@ -69,6 +71,8 @@ class EcsTask:
     deployment: str = ""
     registered: bool = False
     judged: bool = False
+    groups: list[str] = field(default_factory=list)
+    public: bool = False
     protected_until: float = 0.0
 
     @property

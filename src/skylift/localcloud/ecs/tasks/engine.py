@@ -82,8 +82,8 @@ class Engine:
         self._balancing = Balancing(store, neighbours.targets, clock, self.changes)
         self._runs: dict[str, tuple[TaskRun, asyncio.Task[None]]] = {}
         self._tails: LogTails | None = None
-        self._usage = UsageMeter(store, neighbours.metrics, clock)
-        self._memory = MemoryWatch(tell=self._usage.seen)
+        self.usage = UsageMeter(store, neighbours.metrics, clock)
+        self._memory = MemoryWatch(tell=self.usage.seen)
         self._reporting: asyncio.Task[None] | None = None
         self._pruning: asyncio.TimerHandle | None = None
 
@@ -92,7 +92,7 @@ class Engine:
         self.closing = False
         self._tails = LogTails(self.clock)
         self._prune()
-        self._reporting = asyncio.create_task(self._usage.run(), name="ecs-usage")
+        self._reporting = asyncio.create_task(self.usage.run(), name="ecs-usage")
         for task in self.store.alive.values():
             if task.state is not TaskState.PROVISIONING and not task.deployment:
                 self.slots.hold(task.id)

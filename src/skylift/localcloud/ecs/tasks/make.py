@@ -159,7 +159,16 @@ def _make(place: CloudContext, order: TaskRequest, address: str, provider: str, 
     if started_by := order.deployment or request.get("startedBy"):
         document["startedBy"] = started_by
     folders = {item["name"]: f"{task_id[:12]}-{number}" for number, item in enumerate(containers)}
-    return EcsTask(document, address, secrets.token_urlsafe(24), folders, deployment=order.deployment)
+    network = request.get("networkConfiguration", {}).get("awsvpcConfiguration", {}) if attachment else {}
+    return EcsTask(
+        document,
+        address,
+        secrets.token_urlsafe(24),
+        folders,
+        deployment=order.deployment,
+        groups=list(network.get("securityGroups", ())),
+        public=network.get("assignPublicIp") == "ENABLED",
+    )
 
 
 def _launched_on(request: Mapping[str, Any], fargate: bool) -> Document:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from skylift.core.clock import Clock
@@ -89,6 +89,25 @@ class UsageMeter:
             self._containers[task][pid] = ContainerUse(used, 0.0, began, now, used.resident)
         else:
             known.used, known.seen, known.peak = used, now, max(known.peak, used.resident)
+
+    async def now(self) -> dict[str, TaskUse]:
+        """What each ECS task that runs uses: CPU since the last report, memory at this moment."""
+        running = {
+            name: list(containers.values())
+            for name, containers in self._containers.items()
+            if name in self._store.alive
+        }
+        shares = await asyncio.to_thread(
+            self._shares, {number: one.used.pids for number, one in _numbered(running.values())}
+        )
+        memory = {id(one): shares.get(number, one.used.resident) for number, one in _numbered(running.values())}
+        return {
+            name: TaskUse(
+                sum(max(0.0, one.used.cpu - one.reported) / max(one.seen - one.since, 1.0) for one in containers),
+                sum(memory[id(one)] for one in containers),
+            )
+            for name, containers in running.items()
+        }
 
     async def run(self, seconds: float = USAGE_SECONDS) -> None:
         """Reports until it is cancelled."""
@@ -175,6 +194,10 @@ class UsageMeter:
         cluster = self._store.clusters.get(last_word(task.document["clusterArn"]))
         settings = cluster["settings"] if cluster is not None else ()
         return next((str(one["value"]) for one in settings if one["name"] == "containerInsights"), "disabled")
+
+
+def _numbered(containers: Iterable[Iterable[ContainerUse]]) -> Iterator[tuple[int, ContainerUse]]:
+    return enumerate(one for some in containers for one in some)
 
 
 def _family(task: EcsTask) -> dict[str, str]:

@@ -1,1 +1,0 @@
-"""CloudWatch Logs: the journal, retention, sizes, what FilterLogEvents lacks."""
