@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.image.engine import IMAGE, Store, build_base, build_image
-from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, Cloud, definition, run, until
+from tests.local.ecs_cloud import ACCOUNT, LOG_GROUP, OWNER, Cloud, definition, run, until
 
 from skylift.localcloud.containers.engine_runner import EngineRunner
 from skylift.localcloud.containers.oci import OciImages
@@ -116,3 +116,42 @@ def test_dags_of_a_folder_can_be_built_in(store: Store) -> None:
         assert {path.name for path in folder.glob("*.py")} <= {*seen}
     finally:
         store.do("podman", "rmi", name)
+
+
+def test_dags_go_where_the_build_says_and_airflow_knows(store: Store) -> None:
+    name = "localhost/skylift-dags-elsewhere:test"
+    options = [
+        f"--build-arg={one}" for one in ("host_dag_path=examples/quickstart/dags", "container_dag_path=/my/dags")
+    ]
+    build_image(store, build_base(store), *options, name=name)
+    try:
+        script = "ls /my/dags; airflow config get-value core dags_folder"
+        seen = store.do("podman", "run", "--rm", name, "sh", "-c", script).split()
+        assert "quickstart.py" in seen
+        assert seen[-1] == "/my/dags"
+    finally:
+        store.do("podman", "rmi", name)
+
+
+@pytest.mark.parametrize("key", ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"])
+def test_keys_are_refused_as_build_arguments(store: Store, key: str) -> None:
+    with pytest.raises(Exception, match="No keys in an image"):
+        build_image(store, build_base(store), f"--build-arg={key}=AKIAEXAMPLE", name="localhost/with-keys:test")
+    assert not store.has("localhost/with-keys:test")
+
+
+def test_the_aws_cli_and_dags_from_s3_with_mounted_settings(cloud: Cloud, store: Store, tmp_path: Path) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="my-dags")
+    s3.put_object(Bucket="my-dags", Key="team/one.py", Body=b"one = 1")
+    folder = tmp_path / "aws"
+    folder.mkdir()
+    (folder / "config").write_text(f"[default]\nregion = us-east-1\nendpoint_url = {cloud.url}\n")
+    keys = f"aws_access_key_id = {OWNER.access_key}\naws_secret_access_key = {OWNER.secret}\n"
+    (folder / "credentials").write_text(f"[default]\n{keys}")
+    folder.chmod(0o755)
+    mounted = ["--network=host", "-v", f"{folder}:/home/airflow/.aws:ro"]
+    said = store.do("podman", "run", "--rm", *mounted, IMAGE, "aws", "s3", "ls", "s3://my-dags/team/")
+    assert "one.py" in said
+    from_s3 = ["-e", "SKYLIFT_S3_DAGS=s3://my-dags/team"]
+    assert store.do("podman", "run", "--rm", *mounted, *from_s3, IMAGE, "ls", "/opt/airflow/dags").split() == ["one.py"]

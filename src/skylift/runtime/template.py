@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from skylift.aws import clients
+from skylift.aws.rehearsal import rehearse
 from skylift.core.containers import LAYER, LAYER_CACHE
 from skylift.core.templates import base_of
 from skylift.runtime import heap_fill, relocate, run_python
@@ -159,8 +160,9 @@ class CannotPrepare(Exception):
     """There can never be a template for this environment; the text says why."""
 
 
-def prepare() -> None:
-    """Imports Airflow. This process has ``base_of`` a container's environment, and its own HOME.
+def prepare() -> str:
+    """Imports Airflow. This process has ``base_of`` a container's environment, and its own HOME. Returns what it had to
+    leave out, in words, or nothing.
 
     Raises:
         CannotPrepare: the layer is not on this machine yet, or changes how Python starts.
@@ -177,12 +179,13 @@ def prepare() -> None:
     for name in (*MODULES, *(FOR_CELERY if CELERY in environment.get("AIRFLOW__CORE__EXECUTOR", "") else ())):
         importlib.import_module(name)
     del os.environ[AS_LIBRARY]
-    _warm(environment)
+    omitted = _warm(environment)
     tempfile.tempdir = None
     _prepared.append(Prepared(_decisive(environment), relocate.find(environment["HOME"])))
     gc.collect()
     gc.freeze()
     heap_fill.fill()  # last: later code frees further blocks
+    return omitted
 
 
 def fits(arguments: Sequence[str]) -> bool:
@@ -224,12 +227,16 @@ def go_on(program: Component) -> NoReturn:
         importlib.import_module(f"airflow.sdk.{name}") for name in ("definitions.asset", "configuration")
     )
     vars(asset)["SQL_ALCHEMY_CONN"] = configuration.conf.get("database", "SQL_ALCHEMY_CONN", fallback="NOT AVAILABLE")
+    # Read at import, too: how many processes LocalExecutor has.
+    base = importlib.import_module("airflow.executors.base_executor").BaseExecutor
+    limit = configuration.conf.getint("core", "parallelism", fallback=32)
+    base.__init__.__defaults__ = (limit, *base.__init__.__defaults__[1:])
     settings.initialize()
     raise run_python.Next(program.argv)
 
 
-def _warm(environment: Mapping[str, str]) -> None:
-    """Does once what every Airflow task would repeat; measured with cProfile in a fork."""
+def _warm(environment: Mapping[str, str]) -> str:
+    """Does once what every Airflow task would repeat; measured with cProfile in a fork. Returns what it left out."""
     inspect.stack()  # finds the files of all modules once, 0.1 s; Airflow's AWS hooks inspect the stack
     inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # otherwise it would search all modules again and again
     for name in ON_THE_STACK:
@@ -240,6 +247,7 @@ def _warm(environment: Mapping[str, str]) -> None:
         importlib.metadata.version(
             "nobody-made-it"
         )  # looks into every folder, once; Airflow asks for a package that is not there
+    omitted = _rehearsed()
     _map_models()
     _forget_policies()
     # In this process and its forks only
@@ -250,6 +258,16 @@ def _warm(environment: Mapping[str, str]) -> None:
             sys.stderr
         ):  # Airflow's logging is not configured here; ours is the template's pipe
             importlib.import_module("airflow.sdk.api.client").Client(base_url=url, token="").close()
+    return omitted
+
+
+def _rehearsed() -> str:
+    """Makes the first calls; returns why it could not, in one line."""
+    try:
+        rehearse()
+    except Exception as error:  # noqa: BLE001  it only saves time: without it a container does all that itself
+        return "its first calls are not rehearsed: " + " ".join(f"{type(error).__name__}: {error}".split())
+    return ""
 
 
 def _map_models() -> None:

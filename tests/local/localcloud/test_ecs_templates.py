@@ -4,6 +4,7 @@ killed."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -52,6 +53,31 @@ def test_containers_with_the_same_configuration_share_a_template(tmp_path: Path)
     drive(scenario)
 
 
+def test_two_hundred_containers_of_two_environments_see_only_what_is_theirs(tmp_path: Path) -> None:
+    """All at once, from two templates: variables, folders, files that are open, and what an earlier one has changed."""
+    code = (
+        "import json, os, sys, tiny_template as t; seen = getattr(t, 'seen', None); t.seen = os.environ['MINE']; "
+        "mine = {k: v for k, v in os.environ.items() if k in ('MINE', 'SECRET', 'AIRFLOW__CORE__DEFAULT_TIMEZONE')}; "
+        "files = sorted(int(n) for n in os.listdir('/proc/self/fd')); "
+        "print(json.dumps([mine, seen, os.listdir('.'), files[:3], len(files)])); open('trace', 'w').write(t.seen)"
+    )
+
+    async def scenario() -> None:
+        async with context("template", tmp_path, most=2) as place:
+            zones = ("Europe/Berlin", "Asia/Tokyo")
+            assert 0 not in [await maker(place, AIRFLOW__CORE__DEFAULT_TIMEZONE=zone) for zone in zones]
+            wanted = [
+                {"MINE": str(number), "AIRFLOW__CORE__DEFAULT_TIMEZONE": zones[number % 2]}
+                | ({"SECRET": f"of {number}"} if number % 3 == 0 else {})
+                for number in range(200)
+            ]
+            ended = await asyncio.gather(*(place.run("python", "-c", code, **one) for one in wanted))
+            assert [exit_code for exit_code, _ in ended] == [0] * 200
+            assert [json.loads(log) for _, log in ended] == [[one, None, [], [0, 1, 2], 4] for one in wanted]
+
+    drive(scenario)
+
+
 def test_chance_is_not_shared(tmp_path: Path) -> None:
     code = (
         "import random, uuid, ssl, secrets, tempfile, os; print(random.random(), uuid.uuid4(), "
@@ -79,6 +105,21 @@ def test_without_a_template_it_starts_plainly(tmp_path: Path, trouble: str, capl
     lines = [record.getMessage() for record in caplog.records if "no template" in record.getMessage()]
     assert len(lines) == 1
     assert "told to fail" in lines[0] or "2 threads" in lines[0]
+
+
+def test_what_a_template_had_to_leave_out_is_said_once_and_it_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with context("template", tmp_path, most=2) as place:
+            for zone in ("1", "2"):
+                assert await maker(place, AIRFLOW__TEST__OMITTED="no first calls", AIRFLOW__CORE__DEFAULT_TIMEZONE=zone)
+
+    with caplog.at_level(logging.INFO):
+        drive(scenario)
+    told = [record.getMessage() for record in caplog.records if "cost more CPU" in record.getMessage()]
+    assert len(told) == 1
+    assert "no first calls" in told[0]
 
 
 def test_a_killed_template_harms_no_container(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from skylift.runtime.requirements import canonical, uv_environment
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
 
-LOCKS = sorted((ROOT / "src/skylift/localcloud/image_locks").glob("*.txt"))
+LOCKS = sorted((ROOT / "src/skylift/localcloud/image_locks").glob("airflow-*.txt"))
 AMAZON = ("aiobotocore", "cncf-kubernetes", "common-messaging", "fab", "openlineage", "pandas", "s3fs", "ssh")
 PROVIDERS = (
     *("celery", "cncf-kubernetes", "common-sql", "databricks", "dbt-cloud", "docker", "google", "http"),

@@ -18,6 +18,7 @@ import pytest
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.images.built import SYSTEM_PATH, BuiltImage, BuiltImages
 from skylift.localcloud.images.found import LocalImages
+from skylift.localcloud.images.pythons import image_python
 from skylift.localcloud.images.registry import NamedImage
 
 pytestmark = pytest.mark.local
@@ -114,7 +115,8 @@ def test_virtualenv_operators_work_where_the_system_has_no_python(image: BuiltIm
     tools.mkdir()
     for name in ("bash", "sh", "env", "realpath", "dirname"):
         (tools / name).symlink_to(str(shutil.which(name)))
-    for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+    here = list(image_python(os.environ).minor)
+    for name in ("python", "python3", f"python3.{here[1]}"):
         (tools / name).write_text("#!/bin/sh\nexit 99\n")  # the machine's own: another version, or broken
         (tools / name).chmod(0o755)
     path = image.environment["PATH"].replace(SYSTEM_PATH, str(tools))
@@ -122,9 +124,8 @@ def test_virtualenv_operators_work_where_the_system_has_no_python(image: BuiltIm
     poor = replace(image, environment={**image.environment, "PATH": path})
     (tmp_path / "virtualenvs.py").write_text(VIRTUALENVS)
     # What PythonVirtualenvOperator asks for: the Python's name (python, python{python_version}), system_site_packages.
-    here = list(sys.version_info[:2])
     wanted = [("default", "python", True), ("alone", "python", False), ("3", "python3", True)]
-    wanted.append(("3.x", f"python3.{sys.version_info.minor}", True))
+    wanted.append(("3.x", f"python3.{here[1]}", True))
     printed = run_in(poor, tmp_path, "python", "virtualenvs.py", json.dumps(wanted))
     assert json.loads(printed.splitlines()[-1]) == {
         "default": [True, here, True],
@@ -200,12 +201,12 @@ def test_a_killed_build_leaves_nothing_that_is_an_image(tmp_path: Path, cache: P
     assert not list(images.folder.glob(".new-*"))
 
 
-def test_the_newest_two_stay_and_what_runs_stays(tmp_path: Path, cache: Path, locks: Path) -> None:
+def test_the_newest_three_stay_and_what_runs_stays(tmp_path: Path, cache: Path, locks: Path) -> None:
     images = small(tmp_path, cache, locks)
     roots: list[Path] = []
     runs: list[subprocess.Popen[bytes]] = []
     try:
-        for number in range(4):
+        for number in range(5):
             (locks / "small-1.txt").write_text(f"# {number}\n{SMALL}")
             image = images.build("skylift/small:1", print)
             roots.append(image.root)
@@ -213,15 +214,15 @@ def test_the_newest_two_stay_and_what_runs_stays(tmp_path: Path, cache: Path, lo
                 program = image.executable("python")
                 assert program is not None
                 runs.append(subprocess.Popen([program, "-c", "import time; time.sleep(60)"], env={}))
-        assert [root.is_dir() for root in roots] == [True, False, True, True]
+        assert [root.is_dir() for root in roots] == [True, False, True, True, True]
     finally:
         for process in runs:
             process.kill()
             process.wait()
     (locks / "small-1.txt").write_text(f"# last\n{SMALL}")
     images.build("skylift/small:1", print)
-    assert [root.is_dir() for root in roots] == [False, False, False, True]
-    assert len(list(images.folder.glob("base-*"))) == 2
+    assert [root.is_dir() for root in roots] == [False, False, False, True, True]
+    assert len(list(images.folder.glob("base-*"))) == 3
 
 
 def test_no_registry_is_said_plainly_and_leaves_nothing(tmp_path: Path, locks: Path) -> None:

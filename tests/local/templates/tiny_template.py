@@ -15,13 +15,14 @@ PREPARED_BY: list[int] = []
 NUMBER = random.random()
 
 
-def prepare() -> None:
+def prepare() -> str:
     """Fails when it is told to."""
     if os.environ.get("AIRFLOW__TEST__BROKEN"):
         raise RuntimeError("told to fail")
     if os.environ.get("AIRFLOW__TEST__THREAD"):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
     PREPARED_BY.append(os.getpid())
+    return os.environ.get("AIRFLOW__TEST__OMITTED", "")
 
 
 def fits(arguments: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
-from skylift.localcloud.images.build import PackageLayer, build_image, image_digest, read_package, this_base
+from skylift.localcloud.images.build import PackageLayer, build_image, image_base, image_digest, read_package
 from skylift.localcloud.images.built import LOCKS, SYSTEM_PATH, BuiltImages
 from skylift.localcloud.images.network import network_variables
 from skylift.localcloud.images.uv import failure, space_error
@@ -46,7 +46,7 @@ def test_an_unknown_reference_fails_as_ecs_does(images: BuiltImages, reference: 
 def test_a_known_reference_is_found_once_it_is_there(images: BuiltImages, tmp_path: Path, registry: str) -> None:
     reference = f"{registry}skylift/airflow:3.3.2"
     assert images.find(reference) is None
-    root = images.folder / image_digest(this_base(LOCKS / "airflow-3.3.2.txt"), read_package())
+    root = images.folder / image_digest(image_base(LOCKS / "airflow-3.3.2.txt", {}), read_package())
     (root / "bin").mkdir(parents=True)
     program = root / "bin" / "airflow"
     program.touch(mode=0o755)
@@ -64,7 +64,7 @@ def test_a_known_reference_is_found_once_it_is_there(images: BuiltImages, tmp_pa
     assert image.executable("airflow") == program
     assert image.executable("sh") is not None
     assert image.executable("no-such-program") is None
-    assert images.references == ("skylift/airflow:3.3.2",)
+    assert images.references == ("skylift/airflow:3.3.2", "skylift/ray:2.60.0")
 
 
 def test_every_lock_has_hashes_and_its_requirements_beside_it() -> None:
@@ -157,5 +157,5 @@ def test_the_package_layer_is_the_skylift_that_runs() -> None:
     assert not [name for name in layer.files if "__pycache__" in name]
     assert layer.digest == read_package().digest
     changed = PackageLayer({**layer.files, "skylift/new.py": b""}, "other")
-    base = this_base(LOCKS / "airflow-3.3.2.txt")
+    base = image_base(LOCKS / "airflow-3.3.2.txt", {})
     assert image_digest(base, layer) != image_digest(base, changed)

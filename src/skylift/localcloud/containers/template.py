@@ -90,6 +90,7 @@ class TemplateRunner(Runner):
         self._not_before: dict[str, float] = {}
         self._asked: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._told = False
 
     async def start(self, launch: Launch) -> RunningContainer:
         """A fork of a template, or a plain start."""
@@ -163,6 +164,9 @@ class TemplateRunner(Runner):
             self._not_before[key] = time.monotonic() + _AGAIN_SECONDS
             _log.warning("no template for %s, plain starts instead: %s", launch.template, error or "it took too long")
             return None
+        if template.omitted and not self._told:
+            self._told = True
+            _log.info("templates work, but containers cost more CPU than they need: %s", template.omitted)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._idle_seconds / 4, self._end_idle)
         return template
@@ -194,12 +198,14 @@ class Template:
         control: our end of its socket.
         folder: its HOME.
         used: when it was last needed, on the monotonic clock.
+        omitted: what it could not do to make its containers cheaper, or nothing.
     """
 
     process: subprocess.Popen[bytes]
     control: socket.socket
     folder: Path
     used: float = field(default_factory=time.monotonic)
+    omitted: str = ""
 
     @property
     def lives(self) -> bool:
@@ -268,8 +274,9 @@ async def start_template(parent: Path, launch: Launch) -> Template:
     try:
         with process.stdout as pipe:
             report = await asyncio.wait_for(read_line(pipe.fileno()), _START_SECONDS)
-        if report.encode() != READY:
+        if not report.encode().startswith(READY):
             raise TemplateFailed(_last_line(folder / "log"))
+        template.omitted = report.encode().removeprefix(READY).decode().strip()
     except BaseException:  # even if we are cancelled: no template without an owner
         template.end()
         raise

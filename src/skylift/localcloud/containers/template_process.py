@@ -1,8 +1,9 @@
 """A template: a process that prepares once what many containers need, and becomes containers by forking.
 
 Runs in an image: ``python -m skylift.localcloud.containers.template_process MODULE``. ``MODULE`` has three functions:
-``prepare()`` imports what is worth it, and may raise if there can be no template; ``fits(arguments)`` says whether a
-fork can act as ``python`` would with these arguments; ``act(arguments)`` does so, and never returns.
+``prepare()`` imports what is worth it, returns what it had to leave out, and may raise if there can be no template;
+``fits(arguments)`` says whether a fork can act as ``python`` would with these arguments; ``act(arguments)`` does so,
+and never returns.
 
 Standard input is the socket to the server, its only file. One byte with two descriptors asks for a container (the words
 that a shim gets, preceded by the folder, and the pipe for the shim's report). When the socket closes, the template
@@ -20,9 +21,10 @@ import signal
 import socket
 import sys
 
-from skylift.localcloud.containers import shim
+from skylift.localcloud.containers import immortal, shim
 
-READY = b"ready\n"
+READY = b"ready"
+"""What a template reports; after it, what it had to leave out."""
 _STANDARD = {"0", "1", "2"}
 _MOST_DESCRIPTORS = 1 << 20
 _MADV_COLLAPSE = 25
@@ -39,12 +41,13 @@ def main(module: str) -> None:
         del sys.path[0]  # ``python -m`` put the working folder there; a container has its own
     program = importlib.import_module(module)
     gc.disable()
-    program.prepare()
+    omitted = [program.prepare()]
     gc.collect()
+    omitted.append(_immortal())
     gc.freeze()  # otherwise the first collection in a fork would write to every page, and so copy it
     _use_huge_pages()
     _check()
-    os.write(1, READY)
+    os.write(1, READY + b" " + ", ".join(filter(None, omitted)).encode() + b"\n")
     os.dup2(2, 1)
     words, teller = _serve(socket.socket(fileno=0))
     executable, count, *rest = words
@@ -56,6 +59,16 @@ def main(module: str) -> None:
     _signals_of_python()
     gc.enable()
     program.act([os.fsdecode(word) for word in arguments])
+
+
+def _immortal() -> str:
+    """Makes all that exists immortal; otherwise returns why not."""
+    gc.unfreeze()  # what was frozen is hidden
+    try:
+        immortal.make_immortal()
+    except immortal.CannotBeImmortal as error:
+        return f"its objects are not immortal: {error}"
+    return ""
 
 
 def _check() -> None:

@@ -12,21 +12,17 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
-import platform
 import shutil
-import sys
-import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import skylift
-from skylift.core.errors import Refused
+from skylift.localcloud.images.pythons import image_python
 from skylift.localcloud.images.usage import roots_in_use
 from skylift.localcloud.images.uv import run_uv
 
-SUPPORTED = ((3, 11), (3, 12), (3, 13))
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 """File systems without hard links (or with few of them) raise one of these: then an image is a copy."""
 
@@ -54,24 +50,16 @@ SYSTEM = "system"
 """Folder of an image that holds the Python under its virtual environment (``link_python``)."""
 
 
-def this_base(lock: Path) -> Base:
-    """The base of a lock for the Python that runs us.
+def image_base(lock: Path, environ: Mapping[str, str]) -> Base:
+    """The base of a lock for the Python that images have here.
 
     Raises:
-        Refused: this Python is not supported.
+        Refused: there is no such Python.
     """
-    version = sys.version_info[:2]
-    if version not in SUPPORTED:
-        wanted = ", ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
-        raise Refused(
-            f"Python {version[0]}.{version[1]} runs skylift, but images need one of {wanted}: "
-            "install one of them and make skylift's virtual environment with it."
-        )
-    # A virtual environment refers to its Python by path: another path is another image.
-    python = Path(getattr(sys, "_base_executable", None) or sys.executable)
-    facts = (platform.python_implementation(), platform.python_version(), sysconfig.get_platform(), str(python))
+    python = image_python(environ)
+    facts = (python.implementation, python.version, python.platform, str(python.path))
     digest = _digest({"lock": lock.read_bytes(), "facts": "\n".join(facts).encode()})
-    return Base(lock, python, digest)
+    return Base(lock, python.path, digest)
 
 
 def read_package() -> PackageLayer:
@@ -121,7 +109,7 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
 def build_base(root: Path, base: Base, environment: Mapping[str, str], progress: Progress) -> None:
     """Makes a base layer at ``root``; needs the lock. Raises like ``Images.build``."""
     locked_packages = sum("==" in line for line in base.lock.read_text().splitlines())
-    progress(f"installing up to {locked_packages} packages of {base.lock.stem}")
+    progress(f"installing up to {locked_packages} packages of {base.lock.stem} for {base.python}")
     with _made_whole(root) as new:
         run_uv(["venv", "--quiet", "--relocatable", "--python", str(base.python), str(new)], environment, progress)
         # No source builds: no package's code runs at installation, and a missing wheel is reported at once.

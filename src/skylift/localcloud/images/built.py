@@ -28,20 +28,21 @@ from skylift.localcloud.images.build import (
     PackageLayer,
     build_base,
     build_image,
+    image_base,
     image_digest,
     locked,
     read_package,
     remove_leftovers,
     remove_unused,
-    this_base,
 )
 from skylift.localcloud.images.network import network_variables
 from skylift.localcloud.images.uv import space_error
 
 LOCKS = Path(__file__).parents[1] / "image_locks"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KEPT = 2
-"""How many images, and how many bases, stay when a new one is built: the newest and the previous one."""
+KEPT = 3
+"""How many images, and how many bases, stay when a new one is built: those of Airflow and of Ray, and a previous
+one."""
 
 _REFERENCE = re.compile(
     rf"(?:\d{{12}}\.dkr\.ecr\.[a-z0-9-]+\.(?:{'|'.join(map(re.escape, SUFFIXES))})/)?"
@@ -120,7 +121,7 @@ class BuiltImages:
             return None
         if self._package is None:
             self._package = read_package()
-        root = self.folder / image_digest(this_base(lock), self._package)
+        root = self.folder / image_digest(image_base(lock, self._environ), self._package)
         return self._image(reference, root) if root.is_dir() else None
 
     def build(self, reference: str, progress: Callable[[str], None]) -> BuiltImage:
@@ -141,7 +142,7 @@ class BuiltImages:
                 f"CannotPullContainerError: {reference}: not found. "
                 f"This local cloud has: {known} (also below <account>.dkr.ecr.<region>.amazonaws.com/)."
             )
-        base, package = this_base(lock), read_package()
+        base, package = image_base(lock, self._environ), read_package()
         self._package = package
         root = self.folder / image_digest(base, package)
         try:
@@ -182,6 +183,9 @@ class BuiltImages:
             "UV_CACHE_DIR": self._uv_cache(),
             **self._network,
         }
+        match = _REFERENCE.fullmatch(reference)
+        if match is not None and match["name"] != "airflow":
+            return BuiltImage(reference, root, (), ("python",), environment, template="")
         # As in our Dockerfile: a container that cannot name an entry point (Batch's) gets layer and startup script,
         # too.
         return BuiltImage(reference, root, ENTRYPOINT, ("airflow", "version"), environment)
