@@ -73,6 +73,7 @@ class Uses:
         remote_log_url: or their S3 URL.
         repositories: ECR repositories of the images.
         secrets: ARNs of secrets that the definition hands to the container.
+        secret_prefixes: names of secrets begin so that Airflow's secrets backend reads.
     """
 
     cluster: str = ""
@@ -88,6 +89,7 @@ class Uses:
     remote_log_url: str = ""
     repositories: Sequence[str] = ()
     secrets: Sequence[str] = field(default=(), repr=False)
+    secret_prefixes: Sequence[str] = ()
 
 
 def scheduler_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
@@ -131,6 +133,17 @@ def execution_role_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
     if uses.secrets:
         statements.append(_allow("ReadSecrets", ["secretsmanager:GetSecretValue"], list(uses.secrets)))
     return _document(*statements)
+
+
+def secrets_backend_policy(scope: PolicyScope, uses: Uses) -> dict[str, Any]:
+    """For every role whose containers look up connections or variables in Secrets Manager: environment, task role.
+
+    The backend makes one kind of call (amazon provider 9.39). MWAA's guide also allows listing and describing, which
+    only people need.
+    """
+    prefixes = uses.secret_prefixes or ("airflow/connections", "airflow/variables")
+    names = [scope.arn("secretsmanager", f"secret:{prefix.strip('/')}/*") for prefix in prefixes]
+    return _document(_allow("ReadConnectionsAndVariables", ["secretsmanager:GetSecretValue"], names))
 
 
 def trust_policy(service: str = "ecs-tasks.amazonaws.com") -> dict[str, Any]:

@@ -56,23 +56,21 @@ class SecretsManager:
         value = {str(key): str(one) for key, one in json.loads(found.text).items()}
         return Secret(found.arn, found.version, value)
 
-    def make_text(self, name: str, text: str) -> None:
-        """Makes a secret; one that exists keeps its value."""
+    def make_text(self, name: str, text: str) -> bool:
+        """Makes a secret; one that exists keeps its value. Returns whether it was made."""
         with calling(f"secretsmanager CreateSecret {name}"):
             try:
                 self._secrets.create_secret(Name=name, SecretString=text)
             except ClientError as error:
                 if code_of(error) != "ResourceExistsException":
                     raise
+                return False
+        return True
 
     def write_text(self, name: str, text: str) -> None:
         """Makes a secret, or gives it a new value."""
-        with calling(f"secretsmanager CreateSecret {name}"):
-            try:
-                self._secrets.create_secret(Name=name, SecretString=text)
-            except ClientError as error:
-                if code_of(error) != "ResourceExistsException":
-                    raise
+        if not self.make_text(name, text):
+            with calling(f"secretsmanager PutSecretValue {name}"):
                 self._secrets.put_secret_value(SecretId=name, SecretString=text)
 
     def write(self, name: str, value: Mapping[str, str]) -> None:

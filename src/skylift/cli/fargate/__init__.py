@@ -1,0 +1,1 @@
+"""What the commands of ``skylift fargate`` have in common."""

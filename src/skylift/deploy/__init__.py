@@ -1,0 +1,1 @@
+"""Airflow on one's own AWS account, made and removed by plain calls; the local cloud is an account like any other."""
