@@ -273,7 +273,7 @@ def test_a_census_has_what_is_alive_under_its_external_id(world: World) -> None:
     world.compute.stop(ref, "test")
 
 
-def test_a_stop_of_ours_is_not_taken_for_a_wish_to_end_the_work(world: World) -> None:
+def test_a_stop_of_ours_is_not_taken_for_a_request_to_end_the_work(world: World) -> None:
     one = attempt()
     ref = placed(world, one)
     world.compute.stop(ref, f"{SUPERSEDED}: test")

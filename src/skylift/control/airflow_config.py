@@ -14,7 +14,7 @@ from skylift.control.api.validation import LEAST_WORKERS
 from skylift.control.blueprint import EXECUTOR_ROLE, executors, has_workers
 from skylift.control.part_context import PartContext, batch_place, broker_queue
 from skylift.control.scaling import slots
-from skylift.control.settings import ENVIRONMENT_OPTIONS
+from skylift.control.settings import ENVIRONMENT_OPTIONS, VARIABLES, option_of
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.environment import BATCH_EXECUTOR
 from skylift.core.names import arn, log_group, s3_url
@@ -156,6 +156,12 @@ def user_options(context: PartContext) -> dict[str, str]:
         # The control plane itself reads the one option that Airflow does not know.
         if "." in option and variable(option) not in ours and option.lower() != LEAST_WORKERS
     }
+
+
+def references(context: PartContext) -> dict[str, str]:
+    """The user's other variables, whose values stay where they are: name -> ARN of a secret or parameter."""
+    taken = {*essentials(context, "TaskLogs"), *SECRET_OPTIONS, DATABASE_OPTION, *PROTECTED, *user_options(context)}
+    return {name: source for name, source in option_of(VARIABLES, context.spec.options).items() if name not in taken}
 
 
 def web_url(context: PartContext) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from skylift.control.settings import is_stopped
 from skylift.core.containers import Command
 from skylift.core.environment import BATCH_EXECUTOR, CELERY_EXECUTOR, ECS_EXECUTOR, S3Object, Spec
 
@@ -113,6 +114,8 @@ def blueprint(spec: Spec, proving: bool = False) -> Blueprint:
     parts += [
         Part(PartKind.SERVICE, role, (f"definition/{role}", *needs), f"starting {role}") for role in components(spec)
     ]
+    if is_stopped(spec.options):
+        return tuple(parts)  # there is no health to wait for, and nothing that could hang
     parts.append(Part(PartKind.HEARTBEAT, "", ("database", "migration"), "replacing what hangs"))
     parts.append(
         Part(PartKind.HEALTH, "", tuple(f"service/{role}" for role in COMPONENTS), "waiting for Airflow's health")

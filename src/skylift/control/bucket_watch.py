@@ -39,7 +39,7 @@ class WatchedRows(Protocol):
 
     def all(self) -> Sequence[Row]: ...
 
-    def wish_update(self, row: Row, source: str, told: str, replacement: str = "") -> bool: ...
+    def request_update(self, row: Row, source: str, told: str, replacement: str = "") -> bool: ...
 
 
 class FollowedBuckets(Protocol):
@@ -109,7 +109,7 @@ class BucketWatch:
         names = ", ".join(
             f"{getattr(row.spec, name).key} (version {found.version or found.etag})" for name, found in changed.items()
         )
-        if self._store.wish_update(wanted, SOURCE, f"{SOURCE}: the bucket has something new: {names}"):
+        if self._store.request_update(wanted, SOURCE, f"{SOURCE}: the bucket has something new: {names}"):
             self._ring()
 
 

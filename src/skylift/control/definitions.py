@@ -125,7 +125,8 @@ def variables(context: PartContext, role: str) -> dict[str, str]:
         | airflow_config.essentials(context, MODULES.get(role, "DagProcessingLogs"))
     )
     # ECS refuses a name that is both a variable and a secret.
-    return {name: value for name, value in (merged | ours).items() if name not in airflow_config.user_options(context)}
+    theirs = {*airflow_config.user_options(context), *airflow_config.references(context)}
+    return {name: value for name, value in (merged | ours).items() if name not in theirs}
 
 
 def secrets(context: PartContext, role: str) -> dict[str, str]:
@@ -143,6 +144,7 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
         version = context.fact("secrets.options_version")
         for name in airflow_config.user_options(context):
             wanted[name] = f"{context.fact('secrets.options')}:{name}::{version}"
+        wanted |= airflow_config.references(context)
     return wanted
 
 

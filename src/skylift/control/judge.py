@@ -12,6 +12,9 @@ from skylift.core.environment import Status
 
 WEB = f"{PartKind.SERVICE}/{Command.API_SERVER}"
 
+STOPPED = "stopped"
+"""The condition of an environment that has no containers because somebody wants it so."""
+
 MOST_MESSAGE = 1024
 """Longest ErrorMessage of ``LastUpdate.Error`` (botocore model)."""
 
@@ -137,8 +140,10 @@ SERVING = frozenset({Status.AVAILABLE, Status.UPDATE_FAILED, Status.UNAVAILABLE}
 def condition_of(seen: Mapping[str, Seen]) -> str:
     """What is wrong with an environment that was ready once, in a few words; empty if nothing is.
 
-    "UI not answering, 3 restarts", "scheduler not running".
+    "UI not answering, 3 restarts", "scheduler not running", "stopped".
     """
+    if PartKind.HEALTH not in seen:
+        return STOPPED
     services = {name: one for name, one in seen.items() if name.startswith(f"{PartKind.SERVICE}/")}
     # One that is being replaced by its successor runs.
     down = [

@@ -58,7 +58,7 @@ def one_pass(
 
     Args:
         before: status in the row.
-        age: seconds since the wish was made.
+        age: seconds since the request was made.
         known: parts that were observed a moment ago and need not be observed again.
     """
     context = replace(context, leaving=before is Status.DELETING)

@@ -127,7 +127,7 @@ class ControlPlane:
         row = self._store.get(name)
         if row is None:
             return None
-        if row.status is not Status.DELETING and not self._store.wish_delete(row):
+        if row.status is not Status.DELETING and not self._store.request_delete(row):
             raise Refused(f"environment {name} was changed at the same time; try again")
         self._bell.set()
         return {"name": name, "status": str(Status.DELETING)}

@@ -182,7 +182,7 @@ class Reconciler:
     def _attend_to(self, row: Row, before: Attention) -> Attention:
         stumbles = before.stumbles if before.generation == row.generation else 0
         now = self._clock()
-        age = now - row.wished_at.timestamp()
+        age = now - row.requested_at.timestamp()
         known = self._known(row, before, now)
         try:
             parts = parts_of(row)
@@ -245,13 +245,14 @@ class Reconciler:
         if text != context.fact(PATCH_NOTE):
             outcome.facts[PATCH_NOTE] = text
         mark = due(context, now) if roles else ""
-        if not mark or outcome.seen[PartKind.HEALTH].phase is not PartPhase.READY:
+        health = outcome.seen.get(PartKind.HEALTH)  # a stopped environment has none; it gets the patch when it starts
+        if not mark or health is None or health.phase is not PartPhase.READY:
             return False
         facts = {**outcome.facts, TRIED: mark}
         spec = pinned(row.spec, facts)
         told = f"{SOURCE}: a newer skylift describes {', '.join(roles)} differently; it is proven, then applied"
         wanted = replace(row, spec=spec, facts=facts, served=ServedState(spec, facts))
-        if self._store.wish_update(wanted, SOURCE, told, status=Status.MAINTENANCE):
+        if self._store.request_update(wanted, SOURCE, told, status=Status.MAINTENANCE):
             self._bell.set()
         return True
 
@@ -260,7 +261,7 @@ class Reconciler:
         ENVIRONMENT_LIFE.move(row.status, verdict.status)
         if verdict.status is Status.ROLLING_BACK and row.status is not Status.ROLLING_BACK:
             back = _with_replacements(row, outcome.facts)
-            self._store.wish_back(back, last_update(row, verdict, self._clock()), self._event(row, verdict, ""))
+            self._store.request_rollback(back, last_update(row, verdict, self._clock()), self._event(row, verdict, ""))
             return
         if verdict.status is Status.DELETED:
             self._parts.forget_payloads(row.name)
@@ -296,7 +297,7 @@ class Reconciler:
     def _event(self, row: Row, verdict: StatusDecision, notes: str) -> Told:
         reason = f"{verdict.fault.code}: {verdict.fault.message}" if verdict.fault else ""
         text = of_status(row.status, verdict.status, row.last_update.source, reason, notes)
-        took = None if row.status in SERVING else self._clock() - row.wished_at.timestamp()
+        took = None if row.status in SERVING else self._clock() - row.requested_at.timestamp()
         return str(verdict.status), text, took if text else None
 
     def _broken(self, row: Row, error: Exception, stumbles: int) -> None:
@@ -308,7 +309,7 @@ class Reconciler:
         last = last_update(row, verdict, self._clock())
         event = self._event(row, verdict, "")
         if failed is Status.ROLLING_BACK:
-            self._store.wish_back(row, last, event)
+            self._store.request_rollback(row, last, event)
         else:
             self._store.record(replace(row, status=failed, last_update=last), event)
 

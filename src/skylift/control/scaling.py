@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skylift.control.api.validation import CLASSES, LEAST_WORKERS
+from skylift.control.settings import is_stopped
 from skylift.core.environment import Spec
 
 
@@ -49,6 +50,8 @@ def slots(spec: Spec) -> int:
 
 def bounds(spec: Spec) -> tuple[int, int]:
     """Least and most workers. The option ``skylift.min_workers`` goes before MinWorkers, and may be 0."""
+    if is_stopped(spec.options):
+        return 0, 0
     least = int(spec.options.get(LEAST_WORKERS, spec.min_workers))
     return min(least, spec.max_workers), spec.max_workers
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -175,14 +177,65 @@ HEARTBEAT_SECONDS = Setting(
     "Doubles with each replacement, up to two hours; three times as long for one that never worked.",
 )
 
-ENVIRONMENT_OPTIONS: tuple[Setting[Any], ...] = (FOLLOW_BUCKET, HEARTBEAT_SECONDS)
-"""Options ``skylift.<name>`` of an environment that the control plane reads itself. Containers do not get them, so a
-change of them restarts nothing."""
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+REFERENCE = re.compile(r"arn:[a-z0-9-]+:(?:secretsmanager:\S+:secret:\S+|ssm:\S+:parameter/\S+)")
+OF_CONTAINERS = re.compile(
+    r"(?:SKYLIFT_|AWS_CONTAINER_|AWS_ENDPOINT_URL|ECS_|MWAA__).*|PYTHONPATH|HOME|PATH|AIRFLOW_HOME"
+    r"|AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|PROFILE|DEFAULT_PROFILE|REGION|DEFAULT_REGION|CONFIG_FILE"
+    r"|SHARED_CREDENTIALS_FILE|ROLE_ARN|WEB_IDENTITY_TOKEN_FILE)"
+)
+"""Variables that the containers need for themselves, and those that would replace the role's credentials."""
+
+
+def _references(text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError("expected a JSON object of variables' names and ARNs")
+    for name, source in found.items():
+        if not VARIABLE_NAME.fullmatch(name) or OF_CONTAINERS.fullmatch(name):
+            raise ValueError(f"{name} cannot be the name of a variable")
+        if not isinstance(source, str) or not REFERENCE.fullmatch(source):
+            raise ValueError(f"the value of {name} must be the ARN of a secret or of an SSM parameter")
+    return found
+
+
+VARIABLES: Setting[dict[str, str]] = Setting(
+    "environment",
+    _references,
+    {},
+    "Environment variables of the environment's containers whose values stay in Secrets Manager or SSM: a JSON object "
+    "of names and ARNs, as ECS's valueFrom has them. A change restarts all components. `skylift.toml` sets it.",
+)
+
+STOPPED = Setting(
+    "stopped",
+    flag,
+    False,
+    "Whether the environment has no containers: its database, bucket and configuration stay. `skylift stop` and "
+    "`skylift start` set it.",
+)
+
+ENVIRONMENT_OPTIONS: tuple[Setting[Any], ...] = (FOLLOW_BUCKET, HEARTBEAT_SECONDS, STOPPED, VARIABLES)
+"""Options ``skylift.<name>`` of an environment that the control plane reads itself. Airflow does not get them, so a
+change of them restarts nothing, except ``VARIABLES``."""
+
+
+def is_stopped(options: Mapping[str, str]) -> bool:
+    """Whether an environment with these options has no containers."""
+    return option_of(STOPPED, options)
+
+
+def option_name(setting: Setting[Any]) -> str:
+    """What one of ``ENVIRONMENT_OPTIONS`` is called in an environment's options."""
+    return f"skylift.{setting.name}"
 
 
 def option_of(setting: Setting[T], options: Mapping[str, str]) -> T:
     """One of ``ENVIRONMENT_OPTIONS``, from an environment's options by ``section.key``."""
-    text = options.get(f"skylift.{setting.name}", "")
+    text = options.get(option_name(setting), "")
     return setting.parse(text) if text else setting.default  # type: ignore[return-value]  # each has a default
 
 

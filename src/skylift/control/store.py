@@ -71,7 +71,7 @@ class Row:
     generation: Generation
     status: Status
     created_at: datetime
-    wished_at: datetime
+    requested_at: datetime
     last_update: LastUpdate
     facts: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -121,27 +121,27 @@ class EnvironmentStore:
         """At most ``most`` names, alphabetically, that come after a name."""
         return [str(one[0]) for one in self._rows("names", after=after, most=most)]
 
-    def wish_delete(self, row: Row) -> bool:
+    def request_delete(self, row: Row) -> bool:
         """DELETING, generation plus one. False when somebody else's change came first."""
         last = Jsonb(asdict(LastUpdate("PENDING", self._clock(), "DeleteEnvironment")))
         event = (str(Status.DELETING), "DeleteEnvironment was asked for", None)
         return self._changed(
-            "wish_delete", (event,), name=row.name, generation=row.generation, at=self._now(), last_update=last
+            "request_delete", (event,), name=row.name, generation=row.generation, at=self._now(), last_update=last
         )
 
-    def wish_update(
+    def request_update(
         self, row: Row, source: str, told: str, replacement: str = "", status: Status = Status.UPDATING
     ) -> bool:
-        """UPDATING (or MAINTENANCE), generation plus one. False when somebody else's wish came first.
+        """UPDATING (or MAINTENANCE), generation plus one. False when somebody else's request came first.
 
         Args:
             row: as it is wanted: the new Spec, the facts that still hold, and in ``served`` what serves until now.
-            source: what made the wish, e.g. ``UpdateEnvironment``.
+            source: what made the request, e.g. ``UpdateEnvironment``.
             told: the event, for people.
         """
         last = LastUpdate("PENDING", self._clock(), source, replacement=replacement)
         return self._changed(
-            "wish_update",
+            "request_update",
             ((str(status), told, None),),
             status=status,
             name=row.name,
@@ -153,13 +153,13 @@ class EnvironmentStore:
             served=_served_json(row.served),
         )
 
-    def wish_back(self, row: Row, last_update: LastUpdate, event: Told) -> bool:
+    def request_rollback(self, row: Row, last_update: LastUpdate, event: Told) -> bool:
         """The Spec and the facts from before the update, ROLLING_BACK, with the reason: one write. False when somebody
-        else's wish came first."""
+        else's request came first."""
         if row.served is None:
             raise Broken(f"environment {row.name} has nothing to go back to")
         return self._changed(
-            "wish_back",
+            "request_rollback",
             (event,),
             name=row.name,
             generation=row.generation,
@@ -237,14 +237,14 @@ def _statement(name: str) -> bytes:
 
 
 def _row(columns: tuple[Any, ...]) -> Row:
-    name, spec, generation, status, created_at, wished_at, last_update, facts, tags, progress, served = columns
+    name, spec, generation, status, created_at, requested_at, last_update, facts, tags, progress, served = columns
     return Row(
         name=name,
         spec=Spec.from_json(spec),
         generation=Generation(generation),
         status=Status(status),
         created_at=created_at.astimezone(UTC),
-        wished_at=wished_at.astimezone(UTC),
+        requested_at=requested_at.astimezone(UTC),
         last_update=LastUpdate(**last_update),
         facts=facts,
         tags=tags,

@@ -100,7 +100,6 @@ class WorkerFleet:
     looked: float = float("-inf")
     pruned: float = float("-inf")
     announced: str = ""
-    failing: bool = False
 
 
 class WorkerScaler:
@@ -132,6 +131,7 @@ class WorkerScaler:
         self._clock = clock
         self._fleets: dict[str, WorkerFleet] = {}
         self._removed: set[str] = set()
+        self._failing: set[str] = set()
 
     def run(self, stopping: threading.Event) -> None:
         """Until it is told to stop."""
@@ -150,33 +150,40 @@ class WorkerScaler:
                 self._remove(row)
                 continue
             self._removed.discard(row.name)
-            if row.name not in self._fleets:
-                self._fleets[row.name] = self._fleet_of(row)
-            self._attend(row, self._fleets[row.name])
+            self._attend(row)
 
     def work(self, name: str) -> tuple[int, int] | None:
         """Airflow tasks that wait for a worker, and that run on one, as last counted; ``None`` without workers."""
         fleet = self._fleets.get(name)
         return (fleet.work.queued, fleet.work.running) if fleet is not None else None
 
-    def _attend(self, row: Row, fleet: WorkerFleet) -> None:
+    def _attend(self, row: Row) -> None:
         try:
-            now = self._clock()
-            slowly = now - fleet.looked >= SLOW_SECONDS
-            if slowly:
-                fleet.looked = now
-                self._look_slowly(row, fleet)
-            self._scale(row, fleet, now)
-            if slowly and fleet.service is not None:
-                self._look_back(row, fleet, fleet.service)
-            if now - fleet.pruned >= PRUNE_SECONDS:
-                fleet.pruned = now
-                fleet.database.prune(RESULT_DAYS)
-            fleet.failing = False
+            if row.name not in self._fleets:
+                self._fleets[row.name] = self._fleet_of(row)
+            self._look_at(row, self._fleets[row.name])
+            self._failing.discard(row.name)
         except SkyliftError as error:
-            if not fleet.failing:
+            if row.name not in self._failing:
                 log.warning("environment %s: its workers are not looked after now: %s", row.name, error)
-            fleet.failing = True
+            self._failing.add(row.name)
+        except Exception:  # our bug: without this thread no environment would get workers
+            if row.name not in self._failing:
+                log.exception("environment %s: a look at its workers broke; the next ones go on", row.name)
+            self._failing.add(row.name)
+
+    def _look_at(self, row: Row, fleet: WorkerFleet) -> None:
+        now = self._clock()
+        slowly = now - fleet.looked >= SLOW_SECONDS
+        if slowly:
+            fleet.looked = now
+            self._look_slowly(row, fleet)
+        self._scale(row, fleet, now)
+        if slowly and fleet.service is not None:
+            self._look_back(row, fleet, fleet.service)
+        if now - fleet.pruned >= PRUNE_SECONDS:
+            fleet.pruned = now
+            fleet.database.prune(RESULT_DAYS)
 
     def _look_slowly(self, row: Row, fleet: WorkerFleet) -> None:
         name = family(row.name, Command.WORKER)

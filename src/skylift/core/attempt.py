@@ -44,7 +44,7 @@ class Exit(IntEnum):
 
 
 SUPERSEDED = "skylift makes another attempt"
-"""Begins the ``why`` of a stop after which the fleet makes another attempt: such a stop is nobody's wish to end the
+"""Begins the ``why`` of a stop after which the fleet makes another attempt: such a stop is nobody's request to end the
 work."""
 
 
@@ -135,8 +135,8 @@ def verdict(seen: Observation, *, ever_began: bool = False, missing_for: float =
     if seen.exit_code in ENDINGS:
         ending = ENDINGS[Exit(seen.exit_code)]
     # A requested stop may come before Airflow's task began; repeating the attempt would undo the request.
-    wished = seen.by_request and SUPERSEDED not in seen.reason
-    return Verdict.DIED if ending is Verdict.LOST and wished else ending
+    wanted = seen.by_request and SUPERSEDED not in seen.reason
+    return Verdict.DIED if ending is Verdict.LOST and wanted else ending
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class Command(StrEnum):
     BUILD_LAYER = "build-layer"
     PROVE = "prove"
     WORKER = "worker"
+    SNAPSHOT = "snapshot"
+    RESTORE = "restore"
 
 
 ENTRYPOINT = ("python", "-m", "skylift.runtime")
@@ -52,6 +54,12 @@ DAG_CACHE = Setting(
     str,
     "",
     "Folder in which the containers of one machine share fetched DAG files; empty: each container fetches its own.",
+)
+S3_DAGS = Setting(
+    "s3_dags",
+    str,
+    "",
+    "s3://bucket/prefix whose files are copied to Airflow's DAG folder when the container starts; empty: none.",
 )
 STARTUP_SCRIPT = Setting("startup_script", str, "", "startup.sh as s3://bucket/key?versionId=...; empty: none.")
 REQUIREMENTS = Setting("requirements", str, "", "build-layer: requirements.txt as s3://bucket/key?versionId=...")
@@ -99,6 +107,7 @@ CONTAINER_SETTINGS = (
     LAYER,
     LAYER_CACHE,
     DAG_CACHE,
+    S3_DAGS,
     STARTUP_SCRIPT,
     REQUIREMENTS,
     PLUGINS,
@@ -126,7 +135,6 @@ class ProofFault(StrEnum):
 
     STARTUP_SCRIPT_FAILED = "STARTUP_SCRIPT_FAILED"
     CONFIGURATION_FAILED = "INCORRECT_CONFIGURATION"
-    PLUGINS_FAILED = "PLUGINS_FAILED"
     DAGS_FAILED = "DAGS_FAILED"
     START_FAILED = "AIRFLOW_START_FAILED"
 

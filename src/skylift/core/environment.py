@@ -15,7 +15,7 @@ from typing import Any, NewType
 from skylift.core.lifecycle import Lifecycle
 
 Generation = NewType("Generation", int)
-"""Which wish this is: 1 for create, one more for every update and for delete. What is learnt for an older one is
+"""Which request this is: 1 for create, one more for every update and for delete. What is learnt for an older one is
 dropped."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 
 LONGEST_PART = 255
 """Bytes of one part of a path: what Linux's file systems take."""
@@ -12,6 +13,14 @@ LONGEST_PATH = 1024
 
 DEEPEST = 100
 """Folders below each other; Python's own tools walk a tree by recursion."""
+
+PLACES: Mapping[str, tuple[str, ...]] = {
+    "plugins.zip": ("plugins.zip",),
+    "requirements.txt": ("requirements.txt", "requirements/requirements.txt"),
+    "startup.sh": ("startup.sh", "startup_script/startup.sh"),
+}
+"""Where each single file of a project may be (the second: as in aws-mwaa-local-runner); the first that is there
+counts."""
 
 
 def unfit(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Airflow's roles and what each may do: one table, equal to the default roles of Airflow's FAB provider. Pure.
+"""Airflow's roles and what each may do: one table, after the default roles of Airflow's FAB provider. Pure.
 
 The control plane decides which role a caller gets; the auth manager in the API server decides what the role may do.
 """

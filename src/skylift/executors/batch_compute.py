@@ -269,8 +269,8 @@ class BatchCompute(Compute):
 
     def _queues(self, attempt: Attempt) -> list[str]:
         """Job queues in which its jobs may be."""
-        wished = attempt.executor_config.get("jobQueue") if isinstance(attempt.executor_config, Mapping) else None
-        return [wished] if wished and isinstance(wished, str) else self._options.of(attempt.queue).places()
+        wanted = attempt.executor_config.get("jobQueue") if isinstance(attempt.executor_config, Mapping) else None
+        return [wanted] if wanted and isinstance(wanted, str) else self._options.of(attempt.queue).places()
 
 
 def _advice(text: str) -> str:

@@ -140,9 +140,9 @@ class EcsCompute(Compute):
             # The amazon provider's executor stored the ARN there: its ECS tasks are adopted as they are.
             return [attempt.external_id]
         cluster = self._options.of(attempt.queue).cluster
-        wished = attempt.executor_config.get("cluster") if isinstance(attempt.executor_config, Mapping) else None
-        if wished and isinstance(wished, str):
-            cluster = wished
+        wanted = attempt.executor_config.get("cluster") if isinstance(attempt.executor_config, Mapping) else None
+        if wanted and isinstance(wanted, str):
+            cluster = wanted
         return self._tasks.started_by(attempt.external_id, cluster)
 
     def census(self) -> dict[str, list[str]]:

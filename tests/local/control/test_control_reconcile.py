@@ -71,8 +71,8 @@ def test_a_life_in_rounds(postgres: PostgresAdmin, database: str) -> None:
     assert row.last_update.status == "SUCCESS"
     assert row.facts["database.ready"] == "yes"
     assert row.progress["doing"] == "available"
-    assert rounds.store.wish_delete(row)
-    rounds.reconciler.round()  # a new wish is attended before its time
+    assert rounds.store.request_delete(row)
+    rounds.reconciler.round()  # a new request is attended before its time
     assert rounds.row().generation == 2
     assert rounds.row().progress["doing"].startswith("removing ")
     for _ in range(60):

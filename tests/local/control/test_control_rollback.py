@@ -38,7 +38,7 @@ def available(postgres: PostgresAdmin, database: str) -> Rounds:  # noqa: F811
 def ask(rounds: Rounds, **members: object) -> None:
     members = members or {"Schedulers": 3}
     wanted = update_of(rounds.row(), {"Name": "flight", **members}, SETTINGS)
-    assert rounds.store.wish_update(wanted, "UpdateEnvironment", "Schedulers", "GRACEFUL")
+    assert rounds.store.request_update(wanted, "UpdateEnvironment", "Schedulers", "GRACEFUL")
 
 
 def test_what_must_move_moves_after_the_proof_and_nothing_else(

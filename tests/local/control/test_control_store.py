@@ -69,13 +69,13 @@ def test_a_name_is_taken_once(store: EnvironmentStore) -> None:
     assert store.get("flight").spec.max_workers == 10  # type: ignore[union-attr]
 
 
-def test_what_was_learnt_for_an_older_wish_is_dropped(store: EnvironmentStore) -> None:
+def test_what_was_learnt_for_an_older_request_is_dropped(store: EnvironmentStore) -> None:
     store.create(spec(), {})
     row = store.get("flight")
     assert row is not None
     assert store.record(replace(row, status=Status.AVAILABLE, facts={"web.address": "here"}))
-    assert store.wish_delete(row)
-    assert not store.wish_delete(row), "somebody else's wish came first"
+    assert store.request_delete(row)
+    assert not store.request_delete(row), "somebody else's request came first"
     assert not store.record(replace(row, status=Status.AVAILABLE, facts={}))
     now = store.get("flight")
     assert now is not None

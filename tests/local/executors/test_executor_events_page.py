@@ -3,8 +3,6 @@ alone."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
 import uuid
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from airflow.configuration import conf
+from tests.local.aws_cli import path_with_aws
 from tests.local.events_threads import CountedLooks
 from tests.local.executors.test_own_aws import BLOCK, Shell, until
 from tests.local.localcloud.test_cloud_alone import Alone
@@ -36,7 +35,6 @@ pytestmark = [
     pytest.mark.local,
     pytest.mark.long,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI on this machine (pip install awscli)"),
 ]
 
 
@@ -60,9 +58,7 @@ def _own_settings() -> Iterator[None]:
 def shell(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """The page, run."""
     environ = {**alone.environ, **shell_variables(alone.must("shellenv")), "AWS_PAGER": ""}
-    shell = Shell(
-        tmp_path_factory.mktemp("shell"), {**environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    )
+    shell = Shell(tmp_path_factory.mktemp("shell"), {**environ, "PATH": path_with_aws(Path(sys.executable).parent)})
     for _, text in BLOCK.findall(PAGE):
         shell.run(text)
     alone.must("image", "add", IMAGE, sys.prefix)

@@ -176,12 +176,12 @@ def test_a_queue_may_be_in_another_cluster_and_is_found_seen_and_stopped_there(c
     assert shown["desiredStatus"] == "STOPPED"
 
 
-def fault(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, method: str, wish: dict[str, Any] | None = None) -> None:
+def fault(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, method: str, body: dict[str, Any] | None = None) -> None:
     with monkeypatch.context() as environ:
         environ.setenv("AWS_ENDPOINT_URL", cloud.url)
         environ.setenv("AWS_ACCESS_KEY_ID", OWNER.access_key)
         environ.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
-        signed.call(method, "/_skylift/faults", wish, region=REGION)
+        signed.call(method, "/_skylift/faults", body, region=REGION)
 
 
 def test_spot_without_capacity_falls_back_to_on_demand_with_the_same_token(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,8 +108,8 @@ def test_what_may_not_be_read_is_one_line(aws: Cloud) -> None:
     arn = run(aws.client(), definition("python", "-c", TALKS))
     until(aws.client(), arn, "STOPPED")
     values = {"code": "AccessDeniedException", "message": "not authorized to perform: logs:GetLogEvents", "status": 400}
-    wish = {"kind": "error", "name": "no", "values": {**values, "service": "logs", "operation": "GetLogEvents"}}
-    signed.call("POST", "/_skylift/faults", wish, region=REGION)
+    body = {"kind": "error", "name": "no", "values": {**values, "service": "logs", "operation": "GetLogEvents"}}
+    signed.call("POST", "/_skylift/faults", body, region=REGION)
     try:
         (line,) = explainer(aws).explain(arn).splitlines()
     finally:
@@ -162,16 +163,17 @@ def test_lines_are_read_on_from_where_one_was(aws: Cloud) -> None:
     output = LogReader(region=REGION)
     assert output.since(stream) == ((), "")
     logs.create_log_stream(logGroupName=stream.group, logStreamName=stream.name)
+    begun = int(time.time() * 1000) - 60_000
     seen: list[str] = []
     token = ""
     for number in range(3):
-        event = {"timestamp": 1_800_000_000_000 + number, "message": f"line {number}\n"}
+        event = {"timestamp": begun + number, "message": f"line {number}\n"}
         logs.put_log_events(logGroupName=stream.group, logStreamName=stream.name, logEvents=[event])
         lines, token = output.since(stream, token)
         seen += lines
         assert output.since(stream, token) == ((), token)
     assert seen == ["line 0", "line 1", "line 2"]
-    assert output.since(stream, start=1_800_000_000.002)[0] == ("line 2",)
+    assert output.since(stream, start=(begun + 2) / 1000)[0] == ("line 2",)
 
 
 def test_somebody_who_looks_sees_the_lines_come(aws: Cloud, tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_cloudwatch_shows_the_words_after_those_of_the_container(aws: Cloud, tmp
     remote = CloudWatchRemoteLogIO(
         base_log_folder=tmp_path, log_group_arn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/airflow"
     )
-    stamp = 1_800_000_000.0
+    stamp = time.time()
     for lines, when in (([("info", "from the container")], stamp - 60), (LINES, stamp)):
         last_words_logs.write(PATH, lines, when, remote=remote, conf=Conf({}))
     ended = SimpleNamespace(end_date=None)

@@ -3,9 +3,7 @@ runs a DAG there."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.local.aws_cli import path_with_aws
 from tests.local.localcloud.test_cloud_alone import Alone
 from tests.local.standalone import standalone
 from tests.local.upstream_cloud import shell_variables
@@ -51,7 +50,6 @@ def alone(tmp_path: Path) -> Iterator[Alone]:
     assert started.end() == 0
 
 
-@pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI on this machine (pip install awscli)")
 @pytest.mark.parametrize("kind", ["ecs", "batch"])
 def test_the_page_from_nothing_to_a_dag_that_ran(alone: Alone, tmp_path: Path, kind: str) -> None:
     dags = tmp_path / "dags"
@@ -67,7 +65,7 @@ def test_the_page_from_nothing_to_a_dag_that_ran(alone: Alone, tmp_path: Path, k
         {
             **alone.environ,
             **shell_variables(alone.must("shellenv")),
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": path_with_aws(BIN),
             "AWS_PAGER": "",
             "HOME": str(tmp_path),
             "AIRFLOW_HOME": str(tmp_path / "airflow"),

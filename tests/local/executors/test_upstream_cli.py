@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.upstream_cloud import shell_variables
+from tests.local.aws_cli import Aws, aws_of
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.local, pytest.mark.long]
 IMAGE = "cli/app:1"
 GROUP = "/cli/app"
 ROLE = "arn:aws:iam::000000000000:role/cli"
-Aws = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def aws(stack: Stack) -> Aws:
-    """Runs ``aws``; the answer as JSON, ``None`` when it says nothing."""
-    program = shutil.which("aws")
-    if program is None:
-        pytest.skip("no AWS CLI on this machine (pip install awscli)")
-    environ = {**stack.environ, **shell_variables(stack.must("shellenv")), "AWS_PAGER": ""}
-
-    def call(*words: str) -> Any:
-        done = subprocess.run([program, *words], env=environ, text=True, capture_output=True, timeout=60, check=False)
-        assert done.returncode == 0, f"aws {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
-
-    return call
+    return aws_of(stack)
 
 
 def test_ecs_and_logs(stack: Stack, aws: Aws) -> None:

@@ -52,7 +52,7 @@ class Followed:
         assert (bucket, version) == ("flight-bucket", "")
         return self.objects.get(key)
 
-    def wish_update(self, wanted: Row, source: str, told: str, replacement: str = "") -> bool:
+    def request_update(self, wanted: Row, source: str, told: str, replacement: str = "") -> bool:
         assert (source, replacement) == (SOURCE, "")
         if not self.outrun:
             self.row = replace(wanted, status=Status.UPDATING, generation=Generation(wanted.generation + 1))

@@ -97,7 +97,7 @@ LAYERED = context(
 
 
 class TestLayer:
-    def test_tries_are_counted_for_each_layer_and_begin_anew_with_each_wish(self) -> None:
+    def test_tries_are_counted_for_each_layer_and_begin_anew_with_each_request(self) -> None:
         tired = knowing(LAYERED, {"layer.building": "another", "layer.tries": "9"})
         assert self.parts.put(tired, self.part)["layer.tries"] == "1"
         self.parts.put(replace(tired, generation=2), self.part)

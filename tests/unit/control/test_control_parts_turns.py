@@ -98,7 +98,7 @@ def test_every_object_is_known_by_url_version_and_content() -> None:
         other = replace(stage, spec=changed, facts=seen.facts)
         same = changed == stage.spec
         seen_by(SourceParts(bucket), PartKind.SOURCE, other)  # type: ignore[arg-type]
-        assert (bucket.looked == before) is same, "another wish is"
+        assert (bucket.looked == before) is same, "another request is"
         before = bucket.looked
 
 

@@ -61,7 +61,7 @@ class Rows:
         self.asked.append((after, most))
         return [name for name in sorted(self.rows) if name > after][:most]
 
-    def wish_delete(self, one: Row) -> bool:
+    def request_delete(self, one: Row) -> bool:
         if not self.outrun:
             self.rows[one.name] = replace(one, status=Status.DELETING)
         return not self.outrun
@@ -101,7 +101,7 @@ def test_a_created_environment_is_one_row_and_one_ring(world: World) -> None:
         world.refusal("create_environment", **request(Name="other", MinWorkers=9, MaxWorkers=2))[0]
         == "ValidationException"
     )
-    assert ({*world.store.rows}, world.rings) == ({"flight"}, 1), "a refused wish wakes nobody"
+    assert ({*world.store.rows}, world.rings) == ({"flight"}, 1), "a refused request wakes nobody"
 
 
 def test_names_come_in_pages_without_a_gap(world: World) -> None:
@@ -139,7 +139,7 @@ def test_what_is_in_the_middle_of_something_is_not_deleted(world: World, status:
 
 
 @pytest.mark.parametrize("status", [Status.AVAILABLE, Status.CREATE_FAILED, Status.UPDATE_FAILED, Status.UNAVAILABLE])
-def test_a_delete_is_a_wish_and_a_ring(world: World, status: Status) -> None:
+def test_a_delete_is_a_request_and_a_ring(world: World, status: Status) -> None:
     world.store.rows["flight"] = row(status=status)
     assert world.mwaa.delete_environment(CALLER, {"Name": "flight"}) == {}
     assert (world.store.rows["flight"].status, world.rings) == (Status.DELETING, 1)

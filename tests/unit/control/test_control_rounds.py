@@ -50,7 +50,7 @@ class Table(Rows):
         at = datetime.fromtimestamp(self.clock(), UTC)
         last = LastUpdate("PENDING", self.clock(), "CreateEnvironment")
         self.rows[wanted.name] = row(
-            wanted, status=Status.CREATING, created_at=at, wished_at=at, last_update=last, tags=tags
+            wanted, status=Status.CREATING, created_at=at, requested_at=at, last_update=last, tags=tags
         )
         return True
 
@@ -74,7 +74,7 @@ class Table(Rows):
         if self.rows[one.name].generation == one.generation:
             del self.rows[one.name]
 
-    def wish_delete(self, one: Row) -> bool:
+    def request_delete(self, one: Row) -> bool:
         last = LastUpdate("PENDING", self.clock(), "DeleteEnvironment")
         newer = Generation(one.generation + 1)
         self.rows[one.name] = replace(one, status=Status.DELETING, generation=newer, last_update=last)
@@ -245,10 +245,10 @@ def test_what_stood_is_known_for_five_seconds_from_when_it_was_asked() -> None:
     assert rounds.asked >= {part.name for part in PARTS} - FLEETING, "and is not renewed by not asking"
 
 
-def test_another_wish_is_attended_at_once_and_knows_nothing() -> None:
+def test_another_request_is_attended_at_once_and_knows_nothing() -> None:
     rounds = Rounds()
     rounds.until(Status.AVAILABLE)
-    rounds.store.wish_delete(rounds.row)
+    rounds.store.request_delete(rounds.row)
     rounds.round()
     assert {part.name for part in PARTS} - rounds.asked == {
         part.name for part in PARTS if part.kind in {PartKind.SOURCE, PartKind.HEARTBEAT, PartKind.HEALTH}
@@ -263,7 +263,7 @@ def test_another_wish_is_attended_at_once_and_knows_nothing() -> None:
     assert rounds.world.deeds[-1] == "forget payloads of flight"
 
 
-def test_what_a_pass_learnt_about_an_older_wish_is_not_recorded() -> None:
+def test_what_a_pass_learnt_about_an_older_request_is_not_recorded() -> None:
     rounds = Rounds()
     rounds.until(Status.AVAILABLE)
     rounds.clock.advance(SETTINGS.steady_seconds)
@@ -272,7 +272,7 @@ def test_what_a_pass_learnt_about_an_older_wish_is_not_recorded() -> None:
 
     def somebody(_: PartContext) -> None:
         rounds.world.during = None
-        rounds.store.wish_delete(before)
+        rounds.store.request_delete(before)
 
     rounds.world.during = somebody
     rounds.round()
@@ -323,12 +323,12 @@ def test_a_bug_of_ours_does_not_fail_what_was_ready_once() -> None:
     assert rounds.row.status is Status.AVAILABLE
 
 
-def test_stumbles_are_counted_for_one_wish() -> None:
+def test_stumbles_are_counted_for_one_request() -> None:
     rounds = Rounds()
     rounds.world.broken = Unavailable("no answer")
     for _ in range(4):
         rounds.step()
-    rounds.store.wish_delete(rounds.row)
+    rounds.store.request_delete(rounds.row)
     assert rounds.round() == MOVING * 2
 
 
@@ -339,7 +339,7 @@ def test_a_delete_that_aws_refuses_is_tried_again_ever_more_seldom() -> None:
 
     rounds = Rounds(Clinging())
     rounds.until(Status.AVAILABLE)
-    rounds.store.wish_delete(rounds.row)
+    rounds.store.request_delete(rounds.row)
     assert [rounds.step(), rounds.step()] == [MOVING * 2, MOVING * 4]
     assert rounds.row.status is Status.DELETING
 
@@ -406,7 +406,7 @@ def test_the_thread_outlives_whatever_a_round_raises() -> None:
     rounds.store.bug = True
     until(lambda: not rounds.bell.is_set())
     rounds.store.bug = False
-    rounds.store.wish_delete(rounds.row)
+    rounds.store.request_delete(rounds.row)
     until(lambda: not rounds.store.rows)
     stopping.set()
     rounds.bell.set()
@@ -459,7 +459,7 @@ def decision(status: Status, fault: Failure | None = None) -> StatusDecision:
         (Status.DELETING, Status.DELETED, None, "PENDING"),
     ],
 )
-def test_the_last_update_changes_when_the_wish_has_ended(
+def test_the_last_update_changes_when_the_request_has_ended(
     before: Status, after: Status, fault: Failure | None, status: str
 ) -> None:
     last = LastUpdate("PENDING", 1.0, "CreateEnvironment")

@@ -49,7 +49,7 @@ class Aws:
     found: Work = field(default_factory=Work)
     queue: tuple[int, int] = (0, 0)
     lost_on: dict[str, list[RunningTry]] = field(default_factory=dict)
-    silent: bool = False
+    failure: Exception | None = None
     calls: list[str] = field(default_factory=list)
     unprotected: list[str] = field(default_factory=list)
     written: list[tuple[str, str]] = field(default_factory=list)
@@ -85,8 +85,8 @@ class Aws:
         self.calls.append(f"announce {definition}")
 
     def work(self, celery_first: bool) -> Work:
-        if self.silent:
-            raise Unavailable("PostgreSQL is away")
+        if self.failure:
+            raise self.failure
         self.calls.append(f"work {celery_first}")
         return self.found
 
@@ -169,10 +169,16 @@ def test_workers_go_when_celery_does() -> None:
     assert scene.looks(3) == ["close", "delete skylift-flight-worker"]
 
 
-def test_a_silent_database_costs_only_the_looks_meanwhile() -> None:
-    scene = Scene(Aws(service(), silent=True), row())
+@pytest.mark.parametrize(
+    "failure", [Unavailable("PostgreSQL is away"), KeyError("a mistake of ours")], ids=["silent", "broken"]
+)
+def test_a_look_that_fails_costs_only_itself_and_is_told_once(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(Aws(service(), failure=failure), row())
     scene.looks(5)
-    scene.aws.silent, scene.aws.found = False, Work(queued=6)
+    assert len([one for one in caplog.records if "environment flight" in one.getMessage()]) == 1
+    scene.aws.failure, scene.aws.found = None, Work(queued=6)
     assert "scale 2" in scene.looks(1)
 
 

@@ -183,8 +183,8 @@ def test_several_containers_get_the_command_in_the_first_that_the_options_name()
     main, side = request["ecsPropertiesOverride"]["taskProperties"][0]["containers"]
     assert (main["name"], main["command"], "command" in side) == ("main", ["python", "-c", "x"], False)
     # The author's list replaces the options'; Airflow's container is in it all the same.
-    wished = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "side", "command": ["y"]}]}]}}
-    containers = request_of(batch_conf(submit_job_kwargs=ECS), wished)["ecsPropertiesOverride"]["taskProperties"][0]
+    wanted = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "side", "command": ["y"]}]}]}}
+    containers = request_of(batch_conf(submit_job_kwargs=ECS), wanted)["ecsPropertiesOverride"]["taskProperties"][0]
     assert [one["command"] for one in containers["containers"]] == [["python", "-c", "x"], ["y"]]
     # An author may go from a definition with one container to one with several, and back.
     elsewhere = {

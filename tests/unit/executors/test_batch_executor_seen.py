@@ -99,7 +99,7 @@ def test_only_airflow_s_container_counts() -> None:
     assert log_stream(job_of(several(1, 0)), ("main",)) == "jd/main/1"
 
 
-def test_want_of_capacity_is_told_apart_from_a_wish() -> None:
+def test_want_of_capacity_is_told_apart_from_a_request() -> None:
     stuck = seen(document("FAILED", statusReason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - x", isCancelled=True))
     assert (stuck.shortage, stuck.by_request) == (True, False)
     assert seen(document("FAILED", statusReason=HOST_GONE)).shortage

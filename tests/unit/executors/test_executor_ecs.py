@@ -237,12 +237,12 @@ def test_whatever_fits_with_the_providers_command_fits_with_ours(task_id: str) -
     for variables in range(61):
         pairs = [{"name": f"MY_SETTING_{number:03}", "value": "v" * 80} for number in range(variables)]
         executor_config = {"overrides": {"containerOverrides": [{"name": "airflow", "environment": pairs}]}}
-        wished = replace(one, executor_config=executor_config)
+        wanted = replace(one, executor_config=executor_config)
         try:
-            run_task_request(ecs_options(ecs_conf()), wished, provided, tags=True)
+            run_task_request(ecs_options(ecs_conf()), wanted, provided, tags=True)
         except Refused:
             break
-        request = run_task_request(ecs_options(ecs_conf()), wished, ours, tags=True)
+        request = run_task_request(ecs_options(ecs_conf()), wanted, ours, tags=True)
         (container,) = request["overrides"]["containerOverrides"]
         used.append(forms.index(tuple(container["command"])))
     assert len(used) > 45

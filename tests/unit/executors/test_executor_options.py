@@ -382,7 +382,7 @@ def test_each_shortage_tries_the_next_place_and_then_the_first_again() -> None:
     ]
 
 
-def test_a_fallback_goes_before_what_the_author_wished() -> None:
+def test_a_fallback_goes_before_what_the_author_wanted() -> None:
     spot = {"capacityProviderStrategy": STRATEGY}
     assert placed(0, executor_config=spot)[1] == ["FARGATE_SPOT"]
     assert placed(2, executor_config=spot)[:2] == ("FARGATE", [])

@@ -117,12 +117,12 @@ def batch_answer(conf: Conf, executor_config: Any = None, queue: str = "") -> An
     return answered(make)
 
 
-ECS_WISHES = st.deferred(lambda: filled(shape_of("ecs", "RunTask")))
-BATCH_WISHES = st.deferred(lambda: filled(shape_of("batch", "SubmitJob")))
+ECS_REQUESTS = st.deferred(lambda: filled(shape_of("ecs", "RunTask")))
+BATCH_REQUESTS = st.deferred(lambda: filled(shape_of("batch", "SubmitJob")))
 
 
 @BOUNDED
-@given(ECS_WISHES)
+@given(ECS_REQUESTS)
 def test_any_executor_config_of_ecs_makes_a_valid_request_or_advice(executor_config: Any) -> None:
     before = deepcopy(executor_config)
     for conf in (ecs_conf(), ecs_conf(launch_type="FARGATE", subnets="subnet-1", security_groups="sg-1")):
@@ -131,7 +131,7 @@ def test_any_executor_config_of_ecs_makes_a_valid_request_or_advice(executor_con
 
 
 @BOUNDED
-@given(BATCH_WISHES)
+@given(BATCH_REQUESTS)
 def test_any_executor_config_of_batch_makes_a_valid_request_or_advice(executor_config: Any) -> None:
     before = deepcopy(executor_config)
     several = '{"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main"}]}]}}'
@@ -141,7 +141,7 @@ def test_any_executor_config_of_batch_makes_a_valid_request_or_advice(executor_c
 
 
 @BOUNDED
-@given(ECS_WISHES)
+@given(ECS_REQUESTS)
 def test_any_run_task_kwargs_are_a_valid_request_or_advice_at_the_start(given_: Any) -> None:
     check("ecs", "RunTask", ecs_answer(ecs_conf(run_task_kwargs=json.dumps(given_), subnets="subnet-1")))
     queues = json.dumps({"q": {"run_task_kwargs": given_}})
@@ -149,7 +149,7 @@ def test_any_run_task_kwargs_are_a_valid_request_or_advice_at_the_start(given_: 
 
 
 @BOUNDED
-@given(BATCH_WISHES)
+@given(BATCH_REQUESTS)
 def test_any_submit_job_kwargs_are_a_valid_request_or_advice_at_the_start(given_: Any) -> None:
     check("batch", "SubmitJob", batch_answer(batch_conf(submit_job_kwargs=json.dumps(given_))))
     queues = json.dumps({"q": {"submit_job_kwargs": given_}})

@@ -99,7 +99,7 @@ class MwaaProvider:
         row = self._row(request["Name"])
         _refuse_status(row, DELETABLE, "deleted")
         with _serving():
-            if not self._store.wish_delete(row):
+            if not self._store.request_delete(row):
                 raise AwsError("ValidationException", CHANGED)
         self._ring()
         return {}
@@ -150,7 +150,7 @@ class MwaaProvider:
             wanted = update_of(row, request, self._settings)
             what = ", ".join(sorted(set(request) - {"Name"})) or "nothing"
             told = f"UpdateEnvironment was asked for: {what}"
-            if not self._store.wish_update(wanted, "UpdateEnvironment", told, replacement):
+            if not self._store.request_update(wanted, "UpdateEnvironment", told, replacement):
                 raise AwsError("ValidationException", CHANGED)
         self._ring()
         return {"Arn": environment_arn(row.name, self._settings)}

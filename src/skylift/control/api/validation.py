@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.control.settings import ENVIRONMENT_OPTIONS, ControlSettings
+from skylift.control.settings import ENVIRONMENT_OPTIONS, ControlSettings, option_name
 from skylift.core.environment import LogModule, S3Object, Spec
 from skylift.core.names import LOG_MODULES
 
@@ -180,7 +180,7 @@ def _object(request: Mapping[str, Any], what: str) -> S3Object | None:
 
 def _options(given: Mapping[str, str]) -> dict[str, str]:
     for setting in ENVIRONMENT_OPTIONS:
-        name = f"skylift.{setting.name}"
+        name = option_name(setting)
         try:
             if given.get(name):
                 setting.parse(given[name])

@@ -43,6 +43,7 @@ class SecretParts:
 
     def remove(self, context: PartContext, part: Part) -> None:
         self._store.delete(options_name(context.spec.name))
+        self._store.delete(values_name(context.spec.name))
         self._store.delete(f"skylift/{context.spec.name}/admin-password")  # of an earlier skylift
         self._store.delete(keys_name(context.spec.name))
 
@@ -75,6 +76,11 @@ class SecretParts:
 def keys_name(environment: str) -> str:
     """Name of the secret with fernet_key, jwt_secret and api_secret_key."""
     return f"skylift/{environment}/airflow"
+
+
+def values_name(environment: str) -> str:
+    """Name of the secret with the values of skylift.toml and .env; the command line makes it."""
+    return f"skylift/{environment}/environment"
 
 
 def options_name(environment: str) -> str:

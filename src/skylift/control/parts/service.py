@@ -16,6 +16,7 @@ from skylift.control.part_context import PartContext, service_log_group
 from skylift.control.parts.one_off import code_of_start, exit_code, failure_text, network, stream_of
 from skylift.control.plan import Failure, PartPhase, Seen
 from skylift.control.scaling import bounds
+from skylift.control.settings import is_stopped
 from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.names import log_group
 
@@ -149,6 +150,8 @@ def wanted_grace(role: str, again: int) -> int:
 
 def desired_count(context: PartContext, role: str) -> int:
     """How many tasks a component's service keeps."""
+    if is_stopped(context.spec.options):
+        return 0
     counts = {
         Command.API_SERVER: context.spec.min_webservers,
         Command.SCHEDULER: context.spec.schedulers,

@@ -1,4 +1,4 @@
--- What was learnt for an older wish is dropped.
+-- What was learnt for an older request is dropped.
 UPDATE environments
 SET status = %(status)s, last_update = %(last_update)s, facts = %(facts)s, progress = %(progress)s,
     served = %(served)s::jsonb

@@ -1,4 +1,4 @@
--- One row per environment. The reconciler's facts and the user's wish live side by side; only the wish has a generation.
+-- One row per environment. The reconciler's facts and what the user requested live side by side; only the request has a generation.
 CREATE TABLE IF NOT EXISTS environments (
     name        text PRIMARY KEY,
     spec        jsonb NOT NULL,

@@ -60,7 +60,7 @@ def check_executor_config(executor_config: Any, container: str) -> None:
         )
     if executor_config.get("containerOverrides", {}).get("command"):
         raise Refused("executor_config must not set containerOverrides.command: it runs Airflow")
-    containers = _wished_containers(executor_config)
+    containers = _wanted_containers(executor_config)
     if "ecsPropertiesOverride" in executor_config and not containers and not container:
         raise Refused(
             "executor_config: ecsPropertiesOverride names no container: name the one in which Airflow runs in "
@@ -123,11 +123,11 @@ def airflow_container(options: BatchOptions, executor_config: Mapping[str, Any])
     Raises:
         Refused: there are several, and nothing says in which one.
     """
-    wished = _wished_containers(executor_config)
-    if "containerOverrides" in executor_config and not wished:
+    wanted = _wanted_containers(executor_config)
+    if "containerOverrides" in executor_config and not wanted:
         return ""
-    marked = [str(one.get("name", "")) for one in wished if one.get("command") == []]
-    if wished and not marked and not options.container:
+    marked = [str(one.get("name", "")) for one in wanted if one.get("command") == []]
+    if wanted and not marked and not options.container:
         raise Refused(
             "executor_config overrides containers of a job definition that has several, and nothing says in which of "
             f"them Airflow runs: name it in [{BATCH_SECTION}] submit_job_kwargs = "
@@ -174,8 +174,8 @@ def token_of(name: str) -> str:
 def _head(options: BatchOptions, attempts: Sequence[Attempt], most: int) -> str:
     labels = common(attempts)
     executor_config = attempts[0].executor_config
-    wished = executor_config.get("jobName") if isinstance(executor_config, Mapping) else None
-    words = [str(wished or options.request.get("jobName") or ""), labels.get("dag_id", ""), labels.get("task_id", "")]
+    wanted = executor_config.get("jobName") if isinstance(executor_config, Mapping) else None
+    words = [str(wanted or options.request.get("jobName") or ""), labels.get("dag_id", ""), labels.get("task_id", "")]
     if not labels.get("dag_id"):
         words.append("callback" if "callback_id" in labels else "airflow")
     return _plain("-".join(filter(None, words)))[:most].strip("-_") or "airflow"
@@ -186,7 +186,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", text).lstrip("-_")
 
 
-def _wished_containers(executor_config: Mapping[str, Any]) -> list[Any]:
+def _wanted_containers(executor_config: Mapping[str, Any]) -> list[Any]:
     if "ecsPropertiesOverride" not in executor_config:
         return []
     tasks = executor_config["ecsPropertiesOverride"].get("taskProperties") or []
