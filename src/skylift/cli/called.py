@@ -16,25 +16,46 @@ from collections.abc import Mapping
 from pathlib import Path
 
 COMMANDS = (
+    "check",
+    "clone",
     "cloud",
+    "connections",
     "doctor",
     "down",
     "env",
     "exec",
     "executors",
+    "fargate",
     "fault",
     "iam-policy",
     "image",
+    "init",
     "logs",
+    "ps",
+    "restart",
+    "restore",
+    "run",
+    "runs",
     "serve",
+    "shell",
     "shellenv",
+    "snapshot",
+    "snapshots",
+    "start",
     "status",
+    "stop",
+    "test",
+    "toml",
     "up",
+    "variables",
 )
 """The words after which ``skylift`` is a command and not the product's name. A test compares them with the command
 line."""
 
-_COMMAND = re.compile(rf"(?<![\w./=-])skylift(?=\s+(?:{'|'.join(COMMANDS)})\b)")
+_A_VERB = r"runs(?=\s*$|[.,;:]|\s+(?:already|on|here|at|in)\b)"
+"""In "skylift runs already", the word is no command."""
+
+_COMMAND = re.compile(rf"(?<![\w./=-])skylift(?=\s+(?!{_A_VERB})(?:{'|'.join(COMMANDS)})\b)")
 
 
 def word(program: str | None = None, environ: Mapping[str, str] = os.environ) -> str:

@@ -12,6 +12,7 @@ from skylift.cli.account import Network, exists
 from skylift.cli.home import REGION
 from skylift.cli.projects.project import Project, up_command, up_line
 from skylift.cli.runs.patience import patiently
+from skylift.control.settings import STOPPED, option_name, option_of
 from skylift.core.environment import ECS_EXECUTOR
 from skylift.core.errors import Refused, Unavailable
 from skylift.core.names import arn
@@ -25,6 +26,9 @@ USABLE = frozenset({"AVAILABLE", "UPDATE_FAILED"})
 
 HOPELESS = frozenset({"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"})
 """Statuses that do not become AVAILABLE by waiting."""
+
+STOPPED_OPTION = option_name(STOPPED)
+"""The option of an environment without containers."""
 
 VERSIONED = {"requirements.txt": "Requirements", "plugins.zip": "Plugins", "startup.sh": "StartupScript"}
 """Project files of which an environment uses one fixed version, and the prefix of their members in the MWAA API."""
@@ -165,6 +169,17 @@ def wait_updated(
     raise Unavailable(f"The update of {name} has not ended after {limit:.0f} s. See: skylift env events {name}")
 
 
+def is_stopped(environment: Mapping[str, Any]) -> bool:
+    """Whether ``skylift stop``, or somebody by the API, has stopped it."""
+    return option_of(STOPPED, environment.get("AirflowConfigurationOptions") or {})
+
+
+def stop(mwaa: Any, environment: Mapping[str, Any], say: Callable[[str], None], progress: Callable[[str], str]) -> None:
+    """Ends all containers of an environment, by an update. Raises like ``update``."""
+    options = {**(environment.get("AirflowConfigurationOptions") or {}), STOPPED_OPTION: "True"}
+    update(mwaa, environment["Name"], {"AirflowConfigurationOptions": options}, say, progress)
+
+
 def last_failure(environment: Mapping[str, Any]) -> str:
     """Why the last update failed, one line; empty if it did not, or if the environment itself failed."""
     error = environment.get("LastUpdate", {}).get("Error")
@@ -175,9 +190,12 @@ def last_failure(environment: Mapping[str, Any]) -> str:
 
 
 def state_text(environment: Mapping[str, Any]) -> str:
-    """One line on an environment that serves: its status, and what failed if its last update did."""
-    failed = last_failure(environment)
-    return f"environment {environment['Name']} is {environment['Status']}" + (f": {failed}" if failed else "")
+    """One line on an environment whose Airflow answers. Of an update that failed earlier, only that it did: Airflow
+    serves as before it, and ``skylift status`` has the reason."""
+    name = environment["Name"]
+    if not last_failure(environment):
+        return f"environment {name} is {environment['Status']}"
+    return f"environment {name} serves (its last update failed and was undone: skylift env events {name})"
 
 
 def update_failure(environment: dict[str, Any]) -> str:

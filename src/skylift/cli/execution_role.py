@@ -103,14 +103,19 @@ def _files(scope: EnvironmentScope) -> list[dict[str, Any]]:
         _allow(["s3:GetObject*", "s3:GetBucket*", "s3:List*", "s3:PutObject"], own),
         _allow(
             ["s3:GetObject", "s3:PutObject"],
-            [f"{control}/layers/{scope.environment}/*", f"{control}/workloads/{scope.environment}/*"],
+            # Layers, what trying out an update found, and what Airflow tasks are to run.
+            [f"{control}/{kind}/{scope.environment}/*" for kind in ("layers", "proofs", "workloads")],
         ),
         # A workload contains a token: its container deletes it after the download.
         _allow(["s3:DeleteObject"], [f"{control}/workloads/{scope.environment}/*"]),
         # The executor's ECS tasks get this role, and the environment's configuration options as variables.
         _allow(
             ["secretsmanager:GetSecretValue"],
-            [scope.arn("secretsmanager", f"secret:skylift/{scope.environment}/options-*")],
+            # Of skylift.toml and .env, too.
+            [
+                scope.arn("secretsmanager", f"secret:skylift/{scope.environment}/{name}-*")
+                for name in ("options", "environment")
+            ],
         ),
     ]
 

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from skylift.aws.errors import calling
+from skylift.cli.parts.looking import ecs_tasks
+from skylift.cli.parts.rows import family_of
+from skylift.cli.terminal import counted
 
 MOST_NAMED = 8
 """This many lines are shown; the rest is counted."""
@@ -22,7 +24,7 @@ def running_work(ecs: Any, environment: str = "") -> list[str]:
     Raises:
         Refused, Unavailable: from ECS.
     """
-    return lines(one for one in _one_offs(ecs) if not environment or _family(one) == f"skylift-{environment}-task")
+    return lines(one for one in _one_offs(ecs) if not environment or family_of(one) == f"skylift-{environment}-task")
 
 
 def lines(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -36,13 +38,13 @@ def lines(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
             name = tags.get("task_id", "?") + (f" [{index}]" if index not in {"", "-1"} else "")
             runs.setdefault((tags["dag_id"], tags["run_id"]), []).append(name)
         else:
-            others[_family(one)] += 1
+            others[family_of(one)] += 1
     found = [
-        f"run {run} of {dag}: {_count(len(names), 'Airflow task')} ({', '.join(sorted(names)[:MOST_NAMED])}"
+        f"run {run} of {dag}: {counted(len(names), 'Airflow task')} ({', '.join(sorted(names)[:MOST_NAMED])}"
         f"{', …' if len(names) > MOST_NAMED else ''})"
         for (dag, run), names in sorted(runs.items())
     ]
-    found += [f"{_count(number, 'ECS task')} of {family}" for family, number in sorted(others.items())]
+    found += [f"{counted(number, 'ECS task')} of {family}" for family, number in sorted(others.items())]
     rest = len(found) - MOST_NAMED
     return found if rest <= 0 else [*found[:MOST_NAMED], f"… and {rest} more"]
 
@@ -50,24 +52,7 @@ def lines(tasks: Iterable[Mapping[str, Any]]) -> list[str]:
 def _one_offs(ecs: Any) -> Iterator[dict[str, Any]]:
     """ECS tasks that should run and belong to no service, without those that prepare environments: these are started
     again by themselves."""
-    with calling("ecs ListClusters"):
-        clusters = [arn for page in ecs.get_paginator("list_clusters").paginate() for arn in page["clusterArns"]]
-    for cluster in clusters:
-        with calling("ecs ListTasks"):
-            pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus="RUNNING")
-            arns = [arn for page in pages for arn in page["taskArns"]]
-        for start in range(0, len(arns), 100):
-            with calling("ecs DescribeTasks"):
-                found = ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])["tasks"]
-            for one in found:
-                service = one.get("group", "").startswith("service:")
-                if not service and not one.get("startedBy", "").startswith("skylift/"):
-                    yield one
-
-
-def _family(one: Mapping[str, Any]) -> str:
-    return str(one.get("taskDefinitionArn", "")).rpartition("/")[2].rpartition(":")[0]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    for one in ecs_tasks(ecs):
+        service = one.get("group", "").startswith("service:")
+        if not service and not one.get("startedBy", "").startswith("skylift/"):
+            yield one

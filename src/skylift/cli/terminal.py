@@ -56,16 +56,20 @@ def goes_on(text: str | Callable[[], str]) -> Iterator[None]:
 YES_OPTION = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
-def agree(question: str, yes: bool, otherwise: str) -> None:
+def agree(question: str, yes: bool, otherwise: str, *, costs: bool = False) -> None:
     """Asks for confirmation, but not with ``--yes`` or when standard input is no terminal, as in a script.
 
     Args:
         otherwise: what to say when the answer is no.
+        costs: it costs money, so a script must say ``--yes``.
 
     Raises:
-        Refused: the answer is no.
+        Refused: the answer is no, or nobody can be asked about what costs money.
     """
-    if yes or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+    nobody = sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty()
+    if costs and nobody and not yes:
+        raise Refused(f"{otherwise} It costs money, and here is no terminal to ask at: repeat the command with --yes.")
+    if yes or nobody:
         return
     with goes_on(otherwise):
         if not click.confirm(question, err=True):
@@ -89,6 +93,11 @@ def print_table(console: Console, table: Table) -> None:
     console.width = max(before, needed)
     console.print(table, crop=False, soft_wrap=False)
     console.width = before
+
+
+def counted(number: int, what: str) -> str:
+    """How many: ``1 file``, ``2 files``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def seconds(amount: float) -> str:

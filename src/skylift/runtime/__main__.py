@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from skylift.core.containers import LAYER, LAYER_CACHE, STARTUP_SCRIPT, STARTUP_SECONDS, Command
+from skylift.core.containers import LAYER, LAYER_CACHE, S3_DAGS, STARTUP_SCRIPT, STARTUP_SECONDS, Command
 from skylift.core.errors import Broken, SkyliftError, Unavailable
 from skylift.runtime import startup
 from skylift.runtime.components import Component, component_of, home_of, program_for
@@ -41,6 +41,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         from skylift.runtime.prove import prove  # lazy: only this command needs it
 
         return prove(environ)
+    if arguments[0] in {Command.SNAPSHOT, Command.RESTORE}:
+        from skylift.runtime.snapshots.program import main as snapshots  # lazy: only these commands need it
+
+        return snapshots(arguments[0], arguments[1:], environ)
     try:
         return _become(program_for(arguments, _environment(arguments[0], environ)))
     except startup.StartupFailed as error:
@@ -63,6 +67,10 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
             install_logs.recorded(install_logs.STARTUP, Path(folder) / "startup.log", environ),
         ):
             ready = startup.with_startup(script, ready, component_of(word), cache=cache, seconds=seconds)
+    if dags := S3_DAGS.read(environ):
+        from skylift.runtime.mirror import copy_dags  # lazy: boto3 is imported only where DAGs come this way
+
+        copy_dags(dags, ready)
     layer = LAYER.read(environ)
     return with_layer(ready, prepared(layer, cache)) if layer else ready
 

@@ -191,29 +191,32 @@ def _check(content: Path, text: str, ready: Mapping[str, str], folder: Path) -> 
         ended = f"ended with exit code {done.returncode}"
     except subprocess.TimeoutExpired:
         ended = f"took longer than {CHECK_SECONDS} s"
-    judge(json.loads(report_file.read_text()) if report_file.is_file() else {}, ended)
+    for told in judge(json.loads(report_file.read_text()) if report_file.is_file() else {}, ended):
+        print(told, file=sys.stderr, flush=True)  # noqa: T201  the container's log is where one looks
     _drop_unwanted_bytecode(content)
 
 
-def judge(report: Mapping[str, object], ended: str) -> None:
-    """Raises ``LayerRefused`` when the check found an error or did not finish.
+def judge(report: Mapping[str, object], ended: str) -> list[str]:
+    """What the user must know of the plugins: one that does not load is Airflow's to report, and refuses nothing.
+
+    Raises:
+        LayerRefused: a requirement cannot be imported, or the check did not finish.
 
     Args:
         report: what ``checks`` wrote; empty if it wrote nothing.
         ended: how the process ended, in words.
     """
-    for key, code in (
-        ("requirements", LayerFault.REQUIREMENTS_FAILED),
-        ("plugins", LayerFault.PLUGINS_FAILED),
-    ):
-        found = report.get(key)
-        if isinstance(found, dict) and found:
-            told = "; ".join(f"{os.path.basename(name)}: {text}" for name, text in sorted(found.items()))
-            raise LayerRefused(code, f"it installs, but does not import: {told}")
+    found = report.get("requirements")
+    if isinstance(found, dict) and found:
+        told = "; ".join(f"{os.path.basename(name)}: {text}" for name, text in sorted(found.items()))
+        raise LayerRefused(LayerFault.REQUIREMENTS_FAILED, f"it installs, but does not import: {told}")
     if not report.get("done"):
         now = str(report.get("now") or "the check")
         code = LayerFault.REQUIREMENTS_FAILED if now.startswith("requirement ") else LayerFault.PLUGINS_FAILED
         raise LayerRefused(code, f"importing {now} {ended}; its output is in the log")
+    plugins = report.get("plugins")
+    broken = sorted(plugins.items()) if isinstance(plugins, dict) else []
+    return [f"The plugin {os.path.basename(name)} does not load, and is left out: {text}" for name, text in broken]
 
 
 def _drop_unwanted_bytecode(content: Path) -> None:

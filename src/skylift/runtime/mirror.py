@@ -344,3 +344,26 @@ def _forget_bytecode(folder: Path) -> None:
         for pyc in (folder / "__pycache__").iterdir():
             pyc.unlink(missing_ok=True)
         (folder / "__pycache__").rmdir()
+
+
+DAGS_FOLDER = "AIRFLOW__CORE__DAGS_FOLDER"
+
+
+def copy_dags(url: str, environ: Mapping[str, str]) -> Path:
+    """Copies what is below ``s3://bucket/prefix`` into Airflow's DAG folder, at a container's start; other files of
+    the folder stay. Returns the folder.
+
+    Raises:
+        Refused: it is no such URL, S3 refuses it, or the folder cannot be written.
+        Unavailable: S3 cannot be reached.
+    """
+    home = Path(environ["AIRFLOW_HOME"])
+    folder = Path(environ.get(DAGS_FOLDER) or home / "dags")
+    try:
+        mirror = Mirror(url, home / ".dags-from-s3")
+        mirror.folder.parent.mkdir(parents=True, exist_ok=True)
+        mirror.refresh()
+        shutil.copytree(mirror.folder, folder, dirs_exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise Refused(f"the DAGs of {url} cannot be copied to {folder}: {error}") from error
+    return folder

@@ -80,12 +80,26 @@ class Requirement:
 def read(text: str) -> list[Requirement]:
     """The packages that the file lists, without options (``-r``, ``--index-url`` ...) and comments."""
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in logical_lines(text):
         bare = re.sub(r"(^|\s)#.*", "", line).strip()
         match = NAME.match(bare)
         if match:
             found.append(Requirement(number, bare, canonical(match[0])))
     return found
+
+
+def logical_lines(text: str) -> list[tuple[int, str]]:
+    """Lines as pip reads them, each with the number of its first: one that ends with a backslash goes on in the next
+    (unless it is a comment)."""
+    found, begun, first = list[tuple[int, str]](), "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        first = first if begun else number
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
+            begun += line[:-1] + " "
+            continue
+        found.append((first, begun + line))
+        begun = ""
+    return [*found, (first, begun)] if begun else found
 
 
 def canonical(name: str) -> str:
@@ -110,8 +124,8 @@ def constraints_for(text: str, image: Mapping[str, str]) -> str:
 
 
 def localised(text: str, folder: Path) -> str:
-    """The file with MWAA's paths (``/usr/local/airflow/plugins``, ``.../dags``) replaced by ``folder``; line numbers
-    stay the same."""
+    """The file with MWAA's paths (``/usr/local/airflow/plugins``, ``.../dags``) replaced by ``folder``, and
+    each line that went on in the next ones in one; line numbers stay the same."""
 
     def turn(line: str) -> str:
         if not line.lstrip().startswith("-"):
@@ -119,7 +133,10 @@ def localised(text: str, folder: Path) -> str:
         line = line.replace("${AIRFLOW_HOME}", MWAA_HOME).replace("$AIRFLOW_HOME", MWAA_HOME)
         return line.replace(MWAA_HOME, str(folder)).replace('"', "").replace("'", "")
 
-    return "\n".join(turn(line) for line in text.splitlines()) + "\n"
+    lines = [""] * len(text.splitlines())
+    for number, line in logical_lines(text):
+        lines[number - 1] = turn(line)
+    return "\n".join(lines) + "\n"
 
 
 def missing_only(resolved: str, image: Mapping[str, str]) -> str:

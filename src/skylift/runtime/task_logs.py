@@ -16,6 +16,8 @@ from airflow.configuration import conf
 from airflow.providers.amazon.aws.log import cloudwatch_task_handler as provider
 
 from skylift.aws.clients import client
+from skylift.aws.errors import calling
+from skylift.core.errors import SkyliftError
 
 
 def __getattr__(name: str) -> Any:
@@ -35,11 +37,25 @@ def __getattr__(name: str) -> Any:
 
 
 class TaskLogs(provider.CloudWatchRemoteLogIO):
-    """The provider's class, with our handler."""
+    """The provider's class, with our handler, and the lines of triggers."""
 
     @cached_property
     def _client(self) -> Any:
         return client("logs", region=self.region_name)
+
+    def stream(self, relative_path: str, ti: Any) -> Any:
+        """Also what a trigger wrote while the Airflow task waited: the triggerer has a stream of its own for it, which
+        the provider's code does not look for."""
+        messages, logs = super().stream(relative_path, ti)
+        prefix = f"{relative_path.replace(':', '_')}.trigger."
+        try:
+            with calling("logs DescribeLogStreams"):
+                answer = self._client.describe_log_streams(logGroupName=self.log_group, logStreamNamePrefix=prefix)
+        except SkyliftError as error:
+            return [*messages, f"The log of the triggerer cannot be read: {error}"], logs
+        for name in (one["logStreamName"] for one in answer["logStreams"]):
+            logs += super().stream(name, ti)[1]
+        return messages, logs
 
     def _build_handler(self) -> Handler:
         own = conf.getimport("aws", "cloudwatch_task_handler_json_serializer", fallback=None)

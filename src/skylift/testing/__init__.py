@@ -10,6 +10,18 @@ from __future__ import annotations
 
 from skylift.localcloud.images.registry import NamedImage
 from skylift.testing.cloud import Cloud, running_cloud
-from skylift.testing.fixtures import aws_client, skylift_cloud, skylift_faults, skylift_images
+from skylift.testing.dag_runs import DagOutcome, run_dag
+from skylift.testing.fixtures import aws_client, skylift_cloud, skylift_faults, skylift_images, skylift_run_dag
 
-__all__ = ["Cloud", "NamedImage", "aws_client", "running_cloud", "skylift_cloud", "skylift_faults", "skylift_images"]
+__all__ = [
+    "Cloud",
+    "DagOutcome",
+    "NamedImage",
+    "aws_client",
+    "run_dag",
+    "running_cloud",
+    "skylift_cloud",
+    "skylift_faults",
+    "skylift_images",
+    "skylift_run_dag",
+]

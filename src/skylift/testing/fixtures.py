@@ -12,6 +12,7 @@ import pytest
 
 from skylift.localcloud.images.registry import NamedImage
 from skylift.testing.cloud import Cloud, running_cloud
+from skylift.testing.dag_runs import DagOutcome, run_dag
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,14 @@ def aws_client(skylift_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callabl
     for name, value in skylift_cloud.variables.items():
         monkeypatch.setenv(name, value)
     return skylift_cloud.client
+
+
+@pytest.fixture
+def skylift_run_dag(aws_client: Callable[..., Any]) -> Callable[..., DagOutcome]:
+    """Runs a DAG of a project against the local cloud: ``skylift_run_dag("daily_sales", bucket="sales")``
+    (``dag_runs.run_dag``)."""
+    assert callable(aws_client)  # it has pointed this process to the local cloud
+    return run_dag
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,17 @@ def test_airflow_finds_it_where_logs_go_to_cloudwatch() -> None:
         assert task_logs.REMOTE_TASK_LOG is None
     with environment(**{"AIRFLOW__LOGGING__REMOTE_LOGGING": "False", base: place}):
         assert task_logs.REMOTE_TASK_LOG is None
+
+
+def test_what_a_trigger_wrote_is_read_with_the_try(logs: Any, tmp_path: Path) -> None:
+    logs.create_log_group(logGroupName="deferred")
+    ours = task_logs.TaskLogs(base_log_folder=tmp_path, log_group_arn=f"{ARN}deferred")
+    stream = "dag_id=d/run_id=r_1/task_id=t/attempt=1.log"
+    written(logs, "deferred", stream, ours)
+    for name, line in ((f"{stream}.trigger.7.log", "waited"), (f"{stream}x", "another")):
+        logs.create_log_stream(logGroupName="deferred", logStreamName=name)
+        message = {"timestamp": int(time.time() * 1000), "message": f'{{"event": "{line}"}}'}
+        logs.put_log_events(logGroupName="deferred", logStreamName=name, logEvents=[message])
+    _, read = ours.read(stream.replace("r_1", "r:1"), None)
+    text = "".join(read)
+    assert [one in text for one in ("first", "third", "waited", "another")] == [True, True, True, False]

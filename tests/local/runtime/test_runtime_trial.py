@@ -66,3 +66,35 @@ def test_an_option_of_the_wrong_type_and_one_that_airflow_cannot_start_with(tmp_
     no_class = tried(tmp_path, {"AIRFLOW__CORE__AUTH_MANAGER": "no.such.Manager"})
     assert no_class["failed"].startswith("starting Airflow: ")
     assert not no_class["done"]
+
+
+FLASK_PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+
+class Old(AirflowPlugin):
+    name = "old_pages"
+    flask_blueprints = [object()]
+"""
+
+
+@pytest.mark.parametrize(
+    ("manager", "starts"),
+    [
+        ("skylift.runtime.auth.manager.SkyliftAuthManager", True),
+        ("airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager", False),
+    ],
+)
+def test_a_flask_plugin_without_fab_is_left_out_and_the_api_server_starts(
+    tmp_path: Path, manager: str, starts: bool
+) -> None:
+    """With Airflow's own auth manager the API server does not start: should that change, ours need not help."""
+    for name in ("dags", "plugins"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "plugins" / "old.py").write_text(FLASK_PLUGIN)
+    options = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(tmp_path / "plugins"), "AIRFLOW__CORE__AUTH_MANAGER": manager}
+    found = tried(tmp_path, options)
+    assert found["plugins"] == {}
+    if starts:
+        assert (found["failed"], found["done"]) == ("", True)
+    else:
+        assert "you must install the FAB provider" in found["failed"]

@@ -6,7 +6,10 @@ same time.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -64,6 +67,95 @@ resource "aws_mwaa_environment" "main" {
 }
 """
 """What people write in other forms than our example does: after apply, nothing is left to change."""
+CHANGED = """
+resource "aws_s3_object" "flows" {
+  bucket = aws_s3_bucket.dags.bucket
+  key    = "flows/hello.py"
+  source = "${path.module}/dags/hello.py"
+}
+
+resource "aws_s3_object" "needs" {
+  bucket  = aws_s3_bucket.dags.bucket
+  key     = "needs.txt"
+  content = "pyjokes"
+}
+
+resource "aws_s3_object" "plugins" {
+  bucket         = aws_s3_bucket.dags.bucket
+  key            = "plugins.zip"
+  content_base64 = var.plugins
+}
+
+variable "plugins" {
+  type = string
+}
+
+resource "aws_iam_role" "other" {
+  name               = "terraform-other"
+  assume_role_policy = data.aws_iam_policy_document.assume.json
+}
+
+resource "aws_security_group" "other" {
+  name   = "terraform-other"
+  vpc_id = aws_vpc.main.id
+}
+"""
+EVERY_ARGUMENT = """
+resource "aws_mwaa_environment" "main" {
+  dag_s3_path                     = "flows"
+  source_bucket_arn               = replace(aws_s3_bucket.dags.arn, "arn:aws:", "arn:aws-cn:")
+  endpoint_management             = "SERVICE"
+  environment_class               = "mw1.medium"
+  execution_role_arn              = aws_iam_role.other.arn
+  kms_key                         = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012"
+  max_webservers                  = 2
+  max_workers                     = 4
+  min_webservers                  = 2
+  min_workers                     = 1
+  plugins_s3_path                 = aws_s3_object.plugins.key
+  plugins_s3_object_version       = aws_s3_object.plugins.version_id
+  requirements_s3_path            = aws_s3_object.needs.key
+  requirements_s3_object_version  = aws_s3_object.needs.version_id
+  schedulers                      = 2
+  webserver_access_mode           = "PRIVATE_ONLY"
+  weekly_maintenance_window_start = "WED:04:00"
+
+  airflow_configuration_options = {
+    "core.default_timezone" = "Asia/Tokyo"
+  }
+
+  logging_configuration {
+    dag_processing_logs {
+      enabled   = true
+      log_level = "WARNING"
+    }
+    scheduler_logs {
+      enabled   = true
+      log_level = "ERROR"
+    }
+    task_logs {
+      enabled   = true
+      log_level = "INFO"
+    }
+    webserver_logs {
+      enabled   = true
+      log_level = "WARNING"
+    }
+    worker_logs {
+      enabled   = true
+      log_level = "CRITICAL"
+    }
+  }
+
+  network_configuration {
+    security_group_ids = [aws_security_group.other.id]
+    subnet_ids         = aws_subnet.private[*].id
+  }
+
+  tags = { team = "green", owner = "me" }
+}
+"""
+"""Every argument that Terraform changes without making another environment, with another value (a startup script goes)."""
 
 
 @pytest.fixture(scope="module")
@@ -90,28 +182,45 @@ def test_mwaa_environment(cloud_round: Future[None], stack: Stack, tmp_path: Pat
     assert found["DagS3Path"] == "dags/"
     airflow = stack.airflow("terraform")
     wait_for(lambda: set(airflow.dags()) == {"hello"}, 120)
-    _updates(stack, made)
+    made = _updates(stack, made)
     made.destroy()
     assert "terraform" not in stack.client("mwaa").list_environments()["Environments"]
     assert "terraform-airflow" not in [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]
 
 
-def _updates(stack: Stack, made: Terraform) -> None:
-    changed = UNUSUAL.replace("max_workers                     = 3", "max_workers                     = 4")
-    changed = changed.replace("TUE:03:30", "WED:04:00").replace('"ERROR"', '"WARNING"')
-    changed = changed.replace("  startup_script_s3_path          = aws_s3_object.startup.key\n", "")
-    (made.folder / "unusual_override.tf").write_text(changed)
+def _updates(stack: Stack, made: Terraform) -> Terraform:
+    (made.folder / "changed.tf").write_text(CHANGED)
+    (made.folder / "unusual_override.tf").write_text(EVERY_ARGUMENT)
+    made = Terraform(made.folder, {**made.environ, "TF_VAR_plugins": _plugins()})
     made.apply()
     found = stack.client("mwaa").get_environment(Name="terraform")["Environment"]
-    assert (found["MaxWorkers"], found["WeeklyMaintenanceWindowStart"]) == (4, "WED:04:00")
-    assert found["LoggingConfiguration"]["WebserverLogs"]["LogLevel"] == "WARNING"
+    numbers = ("MinWorkers", "MaxWorkers", "Schedulers", "MinWebservers", "MaxWebservers")
+    assert [found[one] for one in numbers] == [1, 4, 2, 2, 2]
+    assert (found["DagS3Path"], found["EnvironmentClass"]) == ("flows", "mw1.medium")
+    assert (found["RequirementsS3Path"], found["PluginsS3Path"]) == ("needs.txt", "plugins.zip")
+    assert found["ExecutionRoleArn"].endswith("/terraform-other")
+    assert found["AirflowConfigurationOptions"] == {"core.default_timezone": "Asia/Tokyo"}
+    assert (found["WeeklyMaintenanceWindowStart"], found["WebserverAccessMode"]) == ("WED:04:00", "PRIVATE_ONLY")
+    levels = {name: one["LogLevel"] for name, one in found["LoggingConfiguration"].items()}
+    assert (levels["WebserverLogs"], levels["WorkerLogs"]) == ("WARNING", "CRITICAL")
+    assert found["Tags"] == {"team": "green", "owner": "me"}
     assert "StartupScriptS3Path" not in found
     (made.folder / "requirements.tf").write_text(REQUIREMENTS)
-    needs = "  requirements_s3_path            = aws_s3_object.requirements.key\n  kms_key "
-    (made.folder / "unusual_override.tf").write_text(changed.replace("  kms_key ", needs))
+    broken = EVERY_ARGUMENT.replace("aws_s3_object.needs.", "aws_s3_object.requirements.")
+    (made.folder / "unusual_override.tf").write_text(broken)
     done = made.run("apply", "-auto-approve", "-no-color", "-input=false")
     assert done.returncode != 0
     assert "REQUIREMENTS_FAILED: line 1: nosuchpackage-xyz==9.9: No solution found" in " ".join(done.stderr.split())
+    return made
+
+
+def _plugins() -> str:
+    """A plugins.zip with one plugin, in base64."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        text = "from airflow.plugins_manager import AirflowPlugin\nclass Mine(AirflowPlugin):\n    name = 'mine'\n"
+        file.writestr("mine.py", text)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def test_ecs_batch_and_s3(cloud_round: Future[None]) -> None:

@@ -118,9 +118,9 @@ def test_no_text_of_the_command_line_has_a_placeholder_or_names_a_release() -> N
 @pytest.mark.parametrize(
     ("words", "right"),
     [
-        (["start"], "skylift up"),
-        (["stop"], "skylift down"),
-        (["ps"], "skylift status"),
+        (["launch"], "skylift up"),
+        (["halt"], "skylift down"),
+        (["new"], "skylift init"),
         (["ls"], "skylift env list"),
         (["lgos"], "skylift logs"),
         (["env", "rm"], "skylift env delete"),

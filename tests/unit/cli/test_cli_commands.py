@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from skylift.cli.commands.up import check_disk
+from skylift.cli.entry import QUICK
 from skylift.cli.home import Home
 from skylift.cli.main import cli, run
 from skylift.cli.serving import daemon
@@ -34,6 +36,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def test_asking_for_help_succeeds(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert run(words) == 0
     assert "skylift" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_quick_command_is_the_same_and_imports_no_other(name: str, tmp_path: Path) -> None:
+    module, attribute = QUICK[name]
+    assert vars(importlib.import_module(f"skylift.cli.commands.{module}"))[attribute] is cli.commands[name]
+    words = (
+        f"import sys; sys.argv[1:] = [{name!r}, '--help']; from skylift.cli import entry\n"
+        "try: entry.main()\n"
+        "finally: print([one for one in sys.modules if one in ('skylift.cli.main', 'skylift.cli.commands.up')])"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f" {name} " in done.stdout
+    assert done.stdout.endswith("[]\n")
 
 
 def test_every_command_says_what_it_does_and_serve_is_hidden() -> None:
@@ -64,7 +81,9 @@ def test_the_servers_log_is_cut_while_it_runs(tmp_path: Path) -> None:
     assert (tmp_path / "server.log.1").read_bytes() == b"x" * 101
 
 
-@pytest.mark.parametrize("words", [["nope"], ["up", "--port", "0"], ["up", "--run"], ["logs", "nope"], ["env", "run"]])
+@pytest.mark.parametrize(
+    "words", [["nope"], ["up", "--port", "0"], ["up", "--run"], ["logs", "-n", "0"], ["env", "run"]]
+)
 def test_wrong_usage_is_exit_code_2(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert run(words) == 2
     assert "Traceback" not in capfd.readouterr().err
@@ -95,6 +114,16 @@ def test_a_project_without_dags_is_refused_before_anything_starts(
     assert run(["up", str(tmp_path)]) == 1
     assert "no folder dags/" in capfd.readouterr().err
     assert not home.folder.exists()
+
+
+def test_this_folder_is_the_project_if_it_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["up", "--plan"]) == 2
+    (tmp_path / "dags").mkdir()
+    assert run(["up", "--plan"]) == 1
+    assert "skylift does not run here" in capfd.readouterr().err
 
 
 def test_down_without_a_server_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:

@@ -169,5 +169,9 @@ def test_an_environment_whose_update_failed_is_not_called_available() -> None:
     assert state_text(available) == "environment e is AVAILABLE"
     error = {"ErrorCode": "REQUIREMENTS_FAILED", "ErrorMessage": "no such package\nmore"}
     failed = {"Name": "e", "Status": "UPDATE_FAILED", "LastUpdate": {"Status": "FAILED", "Error": error}}
-    told = "the last update failed, and was undone. REQUIREMENTS_FAILED: no such package"
-    assert state_text(failed) == f"environment e is UPDATE_FAILED: {told}"
+    assert state_text(failed) == "environment e serves (its last update failed and was undone: skylift env events e)"
+
+
+@pytest.mark.parametrize(("word", "stopped"), [("True", True), ("1", True), ("off", False), ("", False)])
+def test_it_is_stopped_in_every_spelling_that_the_control_plane_takes(word: str, stopped: bool) -> None:
+    assert environments.is_stopped({"AirflowConfigurationOptions": {"skylift.stopped": word}}) is stopped

@@ -170,12 +170,12 @@ def test_the_command_for_a_log_can_be_typed() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("logs --task a", "give --dag too"),
-        ("logs --map-index 0", "give --dag too"),
+        ("logs --task a", "give DAG.TASK or --dag too"),
+        ("logs --map-index 0", "give DAG.TASK or --dag too"),
         ("logs scheduler --dag d", "omit scheduler"),
         ("logs --env x", "--env needs a component"),
         ("logs --dag d --try 0", "--try"),
-        ("env logs --run r", "give --dag too"),
+        ("env logs --run r", "give DAG.TASK or --dag too"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(

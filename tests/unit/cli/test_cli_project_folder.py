@@ -13,8 +13,10 @@ from skylift.cli.projects.project import (
     changed_contents,
     contents,
     digest,
+    linked_folders,
     open_project,
     plan_sync,
+    through_links,
     zip_folder,
 )
 from skylift.core.errors import Refused
@@ -145,3 +147,65 @@ def test_a_strange_file_stays_alone(folder: Path, caplog: pytest.LogCaptureFixtu
     assert changed_contents(project, [folder / "dags" / "new\nline.py", folder / "dags"]) == {
         key: body for key, body in before.items() if key.startswith("dags/")
     }
+
+
+def test_the_layout_of_the_local_runner(folder: Path) -> None:
+    (folder / "requirements.txt").unlink()
+    for place in ("requirements/requirements.txt", "startup_script/startup.sh"):
+        (folder / place).parent.mkdir()
+        (folder / place).write_text(place)
+    project = open_project(folder)
+    found = contents(project)
+    assert found["requirements.txt"] == b"requirements/requirements.txt"
+    assert found["startup.sh"] == b"startup_script/startup.sh"
+    assert project.remarks() == [
+        "requirements/requirements.txt is used as requirements.txt",
+        "startup_script/startup.sh is used as startup.sh",
+    ]
+    saved = folder / "requirements" / "requirements.txt"
+    assert belongs(project, saved)
+    assert not belongs(project, folder / "requirements" / "dev.txt")
+    assert changed_contents(project, [saved]) == {"requirements.txt": b"requirements/requirements.txt"}
+    saved.unlink()
+    assert changed_contents(project, [saved]) == {"requirements.txt": None}
+    (folder / "requirements.txt").write_text("at the top")
+    assert changed_contents(project, [saved.parent]) == {"requirements.txt": b"at the top"}
+    assert contents(project)["requirements.txt"] == b"at the top"
+
+
+def test_a_folder_in_which_nothing_was_found_says_so(tmp_path: Path) -> None:
+    (tmp_path / "p" / "dags").mkdir(parents=True)
+    (tmp_path / "p" / "dags" / "notes.md").write_text("x")
+    project = open_project(tmp_path / "p")
+    (said,) = project.remarks()
+    assert said == f"{tmp_path / 'p' / 'dags'} holds no Python file: Airflow will show no DAG"
+    (tmp_path / "p" / "dags" / "one.py").write_text("x")
+    assert project.remarks() == []
+
+
+def test_links_are_followed_but_never_in_a_circle(folder: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "inner").mkdir(parents=True)
+    (shared / "common.py").write_text("common")
+    (shared / "inner" / "deep.py").write_text("deep")
+    (folder / "dags" / "linked").symlink_to(shared)
+    (folder / "dags" / "alone.py").symlink_to(shared / "common.py")
+    (folder / "dags" / "gone.py").symlink_to(tmp_path / "nowhere")
+    (shared / "back").symlink_to(shared)
+    (folder / "dags" / "up").symlink_to(folder)
+    project = open_project(folder)
+    found = contents(project)
+    assert sorted(key for key in found if key.startswith("dags/")) == [
+        "dags/alone.py",
+        "dags/linked/common.py",
+        "dags/linked/inner/deep.py",
+        "dags/one.py",
+        "dags/sub/two.py",
+    ]
+    links = linked_folders(project)
+    assert links == {shared: folder / "dags" / "linked"}
+    changed = through_links(links, shared / "inner" / "deep.py")
+    assert changed == folder / "dags" / "linked" / "inner" / "deep.py"
+    assert belongs(project, changed)
+    assert changed_contents(project, [changed]) == {"dags/linked/inner/deep.py": b"deep"}
+    assert through_links(links, folder / "dags" / "one.py") == folder / "dags" / "one.py"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -55,3 +57,19 @@ def test_without_a_terminal_details_of_one_subject_come_not_too_often() -> None:
         "image: file 72",
         "starting",
     ]
+
+
+def test_what_costs_money_is_not_done_where_nobody_can_be_asked() -> None:
+    program = """
+from skylift.cli.terminal import agree
+agree("Delete it?", False, "Nothing was deleted.")
+agree("Make it?", True, "Nothing was made.", costs=True)
+agree("Make it?", False, "Nothing was made.", costs=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip().splitlines()[-1] == (
+        "skylift.core.errors.Refused: Nothing was made. It costs money, and here is no terminal to ask at: "
+        "repeat the command with --yes."
+    )

@@ -164,7 +164,6 @@ def test_an_object_with_and_without_version() -> None:
             LayerFault.REQUIREMENTS_FAILED,
             "pygal: import",
         ),
-        ({"done": True, "plugins": {"/x/mine.py": "bad"}}, LayerFault.PLUGINS_FAILED, "mine.py: bad"),
         ({"now": "requirement crash"}, LayerFault.REQUIREMENTS_FAILED, "requirement crash ended"),
         ({"now": "plugins"}, LayerFault.PLUGINS_FAILED, "plugins ended"),
     ],
@@ -173,4 +172,10 @@ def test_a_check_that_found_something_refuses_the_layer(report: dict[str, object
     with pytest.raises(LayerRefused, match=text) as caught:
         judge(report, "ended with exit code -11")
     assert caught.value.code == code
+
+
+def test_a_plugin_that_does_not_load_is_told_and_refuses_nothing() -> None:
+    told = judge({"done": True, "plugins": {"/x/mine.py": "bad"}}, "ended with exit code 0")
+    assert told == ["The plugin mine.py does not load, and is left out: bad"]
+    assert judge({"done": True}, "") == []
     judge({"done": True, "requirements": {}, "plugins": {}}, "ended with exit code 0")

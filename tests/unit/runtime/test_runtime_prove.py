@@ -26,10 +26,16 @@ def test_what_is_well_is_proven_with_its_notes() -> None:
     assert judge(Trial({**GOOD, "dags": {"a.py": "it did not parse before either"}}, "", ""), {}) == []
 
 
+def test_a_plugin_that_does_not_load_is_a_note() -> None:
+    assert judge(Trial({**GOOD, "plugins": {"p.py": "no pandas"}, "notes": ["more"]}, "", ""), {}) == [
+        "The plugin p.py does not load, and is left out: no pandas",
+        "more",
+    ]
+
+
 def test_each_mistake_has_its_code_and_its_place() -> None:
     wrong = "[core] parallelism: 'lots' is no integer"
     assert refused({"options": [wrong], "failed": "more"}) == (ProofFault.CONFIGURATION_FAILED, wrong)
-    assert refused({"plugins": {"p.py": "no pandas"}}) == (ProofFault.PLUGINS_FAILED, "p.py: no pandas")
     code, text = refused({}, {"a.py": '"a.py", line 3: no pandas'})
     assert code is ProofFault.DAGS_FAILED
     assert text == 'DAG files that parse today would no longer:\na.py: "a.py", line 3: no pandas'

@@ -126,3 +126,15 @@ def test_what_is_set_for_pip_counts_for_uv() -> None:
         uv_environment({"PIP_INDEX_URL": "https://x", "UV_DEFAULT_INDEX": "https://y"})["UV_DEFAULT_INDEX"]
         == "https://y"
     )
+
+
+def test_a_line_that_goes_on_in_the_next_one() -> None:
+    """As pip reads it; names and numbers of lines are those of the beginning."""
+    text = "# a comment \\\nrequests==2.32.0 \\\n    --hash=sha256:abc \\\n    --hash=sha256:def\n\n-c \\\n/usr/local/airflow/dags/c.txt\nattrs"
+    assert [(one.line, one.name) for one in read(text)] == [(2, "requests"), (8, "attrs")]
+    lines = localised(text, Path("/w")).splitlines()
+    assert len(lines) == len(text.splitlines())
+    assert lines[1].split() == ["requests==2.32.0", "--hash=sha256:abc", "--hash=sha256:def"]
+    assert lines[5].split() == ["-c", "/w/dags/c.txt"]
+    assert lines[7] == "attrs"
+    assert [one.name for one in read("attrs \\")] == ["attrs"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import webbrowser
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,26 @@ import click
 
 from skylift.cli import environments
 from skylift.cli.commands.env_events import events
+from skylift.cli.commands.env_import import import_project
 from skylift.cli.commands.env_update import update
 from skylift.cli.commands.logs import log_options
 from skylift.cli.commands.logs import show as show_logs
+from skylift.cli.commands.run import run_dag
 from skylift.cli.commands.up import check_disk
+from skylift.cli.completion import complete_log
 from skylift.cli.connection import Connection, connect
 from skylift.cli.hiding import SHOW_SECRETS, hidden
 from skylift.cli.interrupting import running_work
-from skylift.cli.logs.view import COMPONENTS
 from skylift.cli.projects import buckets
 from skylift.cli.projects.applied import of_environment
 from skylift.cli.projects.project import open_project, up_line
 from skylift.cli.runs import project_run as flight
-from skylift.cli.runs.dag_run import RunResult
 from skylift.cli.runs.sign_in import WebSignIn
+from skylift.cli.settings_file.read import read as read_settings
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out
 from skylift.cli.words import Commands
 from skylift.core.errors import Refused
 
-ENV_OPTION = click.option("--env", "name", help="Environment; default: the only one.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -122,11 +123,12 @@ def create(name: str, folder: Path, options: tuple[str, ...]) -> None:
     """Create the environment NAME from a project folder. Skylift must be running, and NAME must be new."""
     wanted = dict(_option(text) for text in options)
     project = open_project(folder, name)
+    settings = read_settings(project.folder, os.environ)
     here = connect()
     environments.refuse_existing(here.client("mwaa"), project)
     check_disk(here.home)
     with Stages(err()) as stages:
-        landed = flight.bring_up(here, project, wanted, stages)
+        landed = flight.bring_up(here, project, flight.UpChoices(wanted, settings=settings), stages)
     flight.print_addresses(out(), here, landed.environment)
     flight.print_outdated(out(), project, landed.outdated)
 
@@ -194,44 +196,16 @@ def token(name: str | None) -> None:
     click.echo(WebSignIn(mwaa, _chosen(mwaa, name)).session())
 
 
-@env.command("run")
-@click.argument("dag_id")
-@ENV_OPTION
-@click.option("--conf", help="JSON object for the DAG run.")
-@click.option("--follow", metavar="RUN_ID", help="Follow this run, which has already started, instead of starting one.")
-@JSON_OPTION
-def run_dag(dag_id: str, name: str | None, conf: str | None, follow: str | None, as_json: bool) -> int:
-    """Trigger DAG_ID, follow the run, print its tasks. Exit code 0 only if it succeeded.
-
-    Ctrl-C ends this command, not the run.
-    """
-    if conf and follow:
-        raise click.UsageError("--conf is only for a run that this command starts, not for one that it follows.")
-    given = _conf(conf or "{}")
-    here = connect()
-    mwaa = here.client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name))
-    with Stages(err()) as stages:
-        if notice := of_environment(here, found)[1]:
-            stages.note(notice)
-        result = flight.run_project_dag(here, found, dag_id, given, stages, follow)
-        flight.tell_end(stages, result)
-    if as_json:
-        flight.explain(err(), here, found["Name"], result)
-        click.echo(json.dumps(_as_json(result), indent=2, default=str))
-    else:
-        flight.print_run(out(), here, found["Name"], result)
-    return 0 if result.state == "success" else 1
-
-
 @env.command()
-@click.argument("component", type=click.Choice(list(COMPONENTS)), required=False)
+@click.argument("component", metavar="[WHAT]", required=False, shell_complete=complete_log)
 @log_options
 def logs(component: str | None, **how: Any) -> None:
-    """Show the log of one component (default: scheduler), or, with --dag, of an Airflow task."""
+    """Show logs: as skylift logs does, but by default of the scheduler."""
     show_logs(component or ("task" if how["dag"] else "scheduler"), **how)
 
 
+env.add_command(run_dag, "run")
+env.add_command(import_project)
 env.add_command(update)
 env.add_command(events)
 
@@ -246,27 +220,3 @@ def _option(text: str) -> tuple[str, str]:
         shown = f"{key}=…" if equals else key  # never the value: it may be a password
         raise click.BadParameter(f"{shown!r} is not SECTION.KEY=VALUE", param_hint="--option")
     return key, value
-
-
-def _conf(text: str) -> dict[str, object]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}", param_hint="--conf") from error
-    if not isinstance(found, dict):
-        raise click.BadParameter("not a JSON object", param_hint="--conf")
-    return found
-
-
-def _as_json(result: RunResult) -> dict[str, object]:
-    return {
-        "dag_id": result.dag_id,
-        "run_id": result.run_id,
-        "state": result.state,
-        "seconds": round(result.took, 3),
-        "tasks": [
-            asdict(line)
-            | {"start_delay": line.start_delay, "ecs_task": result.ecs_tasks.get((line.task_id, line.map_index), "")}
-            for line in result.lines
-        ],
-    }

@@ -12,12 +12,15 @@ import click
 
 from skylift.aws import iam_policies
 from skylift.aws.iam_policies import PolicyScope, Uses
+from skylift.deploy.fargate.deployer_policy import deployer_policy
 
 ROLES: dict[str, Callable[[PolicyScope, Uses], dict[str, Any]]] = {
     "scheduler": iam_policies.scheduler_policy,
     "task-role": iam_policies.task_role_policy,
     "execution-role": iam_policies.execution_role_policy,
+    "secrets-backend": iam_policies.secrets_backend_policy,
 }
+FARGATE = "fargate"
 MANY: dict[str, tuple[str, str]] = {
     "task_definitions": ("--task-definition", "Family of an ECS task definition that the executor runs."),
     "pass_roles": ("--pass-role", "Name or ARN of a role in the task definition (execution role, task role)."),
@@ -27,6 +30,7 @@ MANY: dict[str, tuple[str, str]] = {
     "remote_log_groups": ("--remote-log-group", "CloudWatch log group of Airflow's remote logs."),
     "repositories": ("--repository", "ECR repository of the image."),
     "secrets": ("--secret", "ARN of a secret that the definition passes to the container."),
+    "secret_prefixes": ("--secret-prefix", "Prefix of secrets with connections or variables (secrets-backend)."),
 }
 FLAGS: dict[str, tuple[str, str]] = {
     "warm": ("--warm", "[skylift] warm_seconds is set."),
@@ -55,7 +59,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(name="iam-policy")
-@click.argument("role", type=click.Choice([*ROLES, "trust"]), required=False)
+@click.argument("role", type=click.Choice([*ROLES, "trust", FARGATE]), required=False)
+@click.option("--name", default="airflow", show_default=True, help="With fargate: the NAME.")
 @click.option("--observed", is_flag=True, help="Print the least policy of what users and roles did here.")
 @click.option("--principal", default="", help="With --observed: only this user or role, by name or ARN.")
 @click.option("--since", default="", help="With --observed: since then, e.g. 10m (ago) or 2026-11-30T18:00.")
@@ -70,6 +75,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @_options
 def iam_policy(
     role: str | None,
+    name: str,
     observed: bool,
     principal: str,
     since: str,
@@ -82,7 +88,8 @@ def iam_policy(
     """Print the IAM policy of ROLE as JSON, least privilege, for Airflow with skylift's executors.
 
     ROLE is scheduler (for Airflow's scheduler), task-role (for code in the container), execution-role (for ECS
-    itself, which starts the container), or trust (the trust policy of the last two).
+    itself, which starts the container), secrets-backend (to read connections and variables from Secrets Manager),
+    fargate (for whoever runs skylift fargate), or trust (the trust policy of task-role and execution-role).
 
     With --observed instead of ROLE: what ran in the local cloud since its start, if skylift up was given
     --observe-iam or --enforce-iam.
@@ -104,6 +111,8 @@ def iam_policy(
         document = iam_policies.trust_policy()
     elif not account or not region:
         raise click.UsageError("Give --account and --region: the policy contains ARNs.")
+    elif role == FARGATE:
+        document = deployer_policy(PolicyScope(account, region, partition), name)
     else:
         document = ROLES[str(role)](PolicyScope(account, region, partition), Uses(**uses))
     click.echo(json.dumps(document, indent=2))

@@ -1,4 +1,5 @@
-"""``skylift logs`` and ``skylift env logs``: the logs of components and Airflow tasks, from CloudWatch Logs."""
+"""``skylift logs`` and ``skylift env logs``: the logs of components, Airflow tasks and containers, from CloudWatch
+Logs."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ from typing import Any
 import click
 
 from skylift.cli import environments
+from skylift.cli.completion import complete_environment, complete_log
 from skylift.cli.connection import connect
 from skylift.cli.hiding import SHOW_SECRETS, hiding
 from skylift.cli.home import find_home
-from skylift.cli.logs.airflow_tasks import Which
+from skylift.cli.logs.airflow_tasks import Which, named
+from skylift.cli.logs.containers import is_container, logs_of, show_containers
 from skylift.cli.logs.lines import of_project
-from skylift.cli.logs.view import COMPONENTS, follow_file, show_component, show_tries
+from skylift.cli.logs.view import COMPONENTS, follow_file, log_group_of, show_component, show_tries
 from skylift.cli.projects.buckets import followed
 from skylift.cli.terminal import goes_on
 from skylift.core.secrecy import hide_in
@@ -22,7 +25,7 @@ from skylift.core.secrecy import hide_in
 SERVER, TASK = "server", "task"
 LINES = 100
 _OPTIONS = (
-    click.option("--env", "name", help="Environment; default: the only one."),
+    click.option("--env", "name", shell_complete=complete_environment, help="Environment; default: the only one."),
     click.option("--dag", metavar="DAG_ID", help="Show the log of an Airflow task of this DAG."),
     click.option("--run", metavar="RUN_ID", help="With --dag: this run; default: the newest."),
     click.option("--task", metavar="TASK_ID", help="With --dag: this Airflow task; default: all."),
@@ -47,16 +50,18 @@ def log_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("component", type=click.Choice([SERVER, *COMPONENTS]), required=False)
+@click.argument("component", metavar="[WHAT]", required=False, shell_complete=complete_log)
 @log_options
 def logs(component: str | None, **how: Any) -> None:
-    """Show logs of COMPONENT: skylift's own server (default), a component of an environment, or its Airflow tasks.
+    """Show logs of WHAT, tracebacks as text.
 
-    With --dag: the log of one Airflow task, tracebacks as text.
+    WHAT is a component (server, the default; scheduler, dag-processor, api-server, triggerer, worker, task), a DAG, an
+    Airflow task as DAG.TASK, or the id of an ECS task or Batch job (see skylift ps). Of a DAG, the newest run and the
+    last try of each Airflow task are shown.
 
     \b
-      skylift logs --dag quickstart --task draw
       skylift logs scheduler -f
+      skylift logs quickstart.draw --try 1
     """
     show(component or (TASK if how["dag"] else SERVER), **how)
 
@@ -75,8 +80,11 @@ def show(
 ) -> None:
     """Shows the requested log, with *** for what looks like a secret. Raises ``click.UsageError`` for options that
     exclude each other."""
-    if dag is None and any(one is not None for one in (run, task, number, map_index)):
-        raise click.UsageError("--run, --task, --try and --map-index select a log of a DAG: give --dag too.")
+    of_dag = dag is not None or (component not in {SERVER, *COMPONENTS} and not is_container(component))
+    if not of_dag and any(one is not None for one in (run, task, number, map_index)):
+        raise click.UsageError(
+            "--run, --task, --try and --map-index select a log of a DAG: give DAG.TASK or --dag too."
+        )
     if dag is not None and component != TASK:
         raise click.UsageError(f"--dag shows the log of Airflow tasks, not of {component}: omit {component}.")
     if component == SERVER and name is not None:
@@ -89,11 +97,21 @@ def show(
             follow_file(find_home(os.environ).server_log, lines or LINES, follow, plain)
             return
         here = connect()
+        if is_container(component):
+            containers = logs_of(here.client("ecs"), here.client("batch"), component)
+            plain = click.echo if show_secrets else lambda text: click.echo(hide_in(text))
+            show_containers(here.client("logs"), containers, lines, follow, plain, str)
+            return
         chosen = environments.the_one(here.client("mwaa"), name)
         project = followed(here.home).get(chosen)
         rename = of_project(project.project.folder if project else None)
         client = here.client("logs")
         write = click.echo if show_secrets else hiding(here.client("mwaa"), chosen, click.echo)
+        if dag is None and of_dag:
+            dag, found = named(client, log_group_of(client, chosen, "TaskLogs"), component)
+            if found is not None and task is not None:
+                raise click.UsageError(f"{component} and --task both name an Airflow task.")
+            task = found or task
         if dag is None:
             show_component(client, chosen, component, lines or LINES, follow, write, rename)
         else:

@@ -94,6 +94,23 @@ def tries(logs: Any, group: str, which: Which) -> list[Try]:
     return chosen(found, which)
 
 
+def named(logs: Any, group: str, word: str) -> tuple[str, str | None]:
+    """The DAG and the Airflow task that ``DAG`` or ``DAG.TASK`` names. Both ids may have dots: what has a log counts.
+
+    Raises:
+        Refused: nothing of that name has a log.
+    """
+    dots = [at for at, character in enumerate(word) if character == "."]
+    for dag, task in ((word, None), *((word[:at], word[at + 1 :]) for at in dots)):
+        with calling(f"logs DescribeLogStreams {group}"):
+            streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"dag_id={dag}/", limit=1)
+        if streams["logStreams"] and (task is None or task):
+            return dag, task
+    raise Refused(
+        f"{word} is no component, no id of a container, and no DAG or DAG.TASK that has a log. See: skylift logs task"
+    )
+
+
 def chosen(found: Sequence[Try], which: Which) -> list[Try]:
     """The wanted ones among the tries of a DAG. Pure. Raises ``Refused`` like ``tries``."""
     if not found:
@@ -132,7 +149,19 @@ def _last_of_each(found: Iterable[Try]) -> list[Try]:
 
 
 def messages(logs: Any, group: str, stream: str) -> list[tuple[int, str]]:
-    """Every line of a stream with its time (milliseconds), oldest first."""
+    """Every line of a try with its time (milliseconds), oldest first: its own, and those that its trigger wrote while
+    the Airflow task waited in the triggerer."""
+    with calling(f"logs DescribeLogStreams {group}"):
+        pages = logs.get_paginator("describe_log_streams").paginate(
+            logGroupName=group, logStreamNamePrefix=f"{stream}.trigger."
+        )
+        names = [str(one["logStreamName"]) for page in pages for one in page["logStreams"]]
+    triggers = [name for name in names if name.startswith(f"{stream}.trigger.")]
+    found = [line for name in (stream, *triggers) for line in _messages(logs, group, name)]
+    return sorted(found, key=lambda line: line[0]) if triggers else found
+
+
+def _messages(logs: Any, group: str, stream: str) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     token: dict[str, str] = {}
     with calling(f"logs GetLogEvents {group} {stream}"):

@@ -48,7 +48,7 @@ def show_component(
         Refused: the environment has no such log group.
     """
     module, word = COMPONENTS[component]
-    group = _group(logs, environment, module)
+    group = log_group_of(logs, environment, module)
     seen: set[str] = set()
     since = 0
     events = _events(logs, group, word, since)[-lines:]
@@ -87,7 +87,7 @@ def show_tries(
     Raises:
         Refused: the environment has no such log group, or there is no such try.
     """
-    group = _group(logs, environment, "TaskLogs")
+    group = log_group_of(logs, environment, "TaskLogs")
     found = tries(logs, group, which)
     shown: dict[str, int] = {}
     heading = ""
@@ -143,7 +143,8 @@ def _messages(logs: Any, group: str, stream: str, limit: float) -> list[tuple[in
     return patiently(lambda: messages(logs, group, stream), _nothing, "CloudWatch Logs", limit)
 
 
-def _group(logs: Any, environment: str, module: str) -> str:
+def log_group_of(logs: Any, environment: str, module: str) -> str:
+    """The log group of a module of an environment. Raises ``Refused`` if there is none."""
     group = log_group(environment, module)
     if not exists(lambda: logs.describe_log_streams(logGroupName=group, limit=1), f"log group {group}"):
         raise Refused(f"There is no log group {group}: the environment {environment} has not begun to write it.")

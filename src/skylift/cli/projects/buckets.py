@@ -6,14 +6,23 @@ import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
 from skylift.cli.home import Home, read_json, write_private
-from skylift.cli.projects.project import Project, Sync, changed_contents, contents, digest, plan_sync, up_command
+from skylift.cli.projects.project import (
+    SINGLES,
+    Project,
+    Sync,
+    changed_contents,
+    contents,
+    digest,
+    plan_sync,
+    up_command,
+)
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import json_object, read_state
 
@@ -24,11 +33,13 @@ class Followed:
 
     Attributes:
         apply: whether saved files that an environment pins become an update.
+        put: digests of the files that environments pin, as we put them into the bucket last.
     """
 
     project: Project
     keys: tuple[str, ...]
     apply: bool = True
+    put: Mapping[str, str] = field(default_factory=dict)
 
 
 def followed(home: Home) -> dict[str, Followed]:
@@ -46,13 +57,21 @@ def followed(home: Home) -> dict[str, Followed]:
 
 def _followed(text: str) -> dict[str, Followed]:
     return {
-        name: Followed(Project(Path(entry["folder"]), name), tuple(entry["keys"]), bool(entry.get("apply", True)))
+        name: Followed(
+            Project(Path(entry["folder"]), name),
+            tuple(entry["keys"]),
+            bool(entry.get("apply", True)),
+            entry.get("put", {}),
+        )
         for name, entry in json_object(text).items()
     }
 
 
-def remember(home: Home, project: Project, keys: list[str]) -> None:
+def remember(home: Home, project: Project, keys: list[str], put: Mapping[str, str] | None = None) -> None:
     """Stores (or updates) a project.
+
+    Args:
+        put: digests of pinned files that were put now.
 
     Raises:
         Refused: another environment's name maps to the same bucket, or the name belongs to another folder.
@@ -65,7 +84,8 @@ def remember(home: Home, project: Project, keys: list[str]) -> None:
                     f"{project.name} and {name} would share the bucket {project.bucket}. Give another --name."
                 )
         before = record.get(project.name, {})
-        record[project.name] = {**before, "folder": str(project.folder), "keys": sorted(keys)}
+        digests = {**before.get("put", {}), **(put or {})}
+        record[project.name] = {**before, "folder": str(project.folder), "keys": sorted(keys), "put": digests}
         write_private(home.projects, json.dumps(record, indent=2) + "\n")
 
 
@@ -81,6 +101,20 @@ def choose_apply(home: Home, project: Project, apply: bool) -> None:
         record = read_json(home.projects)
         if project.name in record and bool(record[project.name].get("apply", True)) != apply:
             record[project.name]["apply"] = apply
+            write_private(home.projects, json.dumps(record, indent=2) + "\n")
+
+
+def applied_settings(home: Home, project: Project) -> dict[str, str]:
+    """Digests of what skylift.toml said when it was last applied (``settings_file.difference``)."""
+    return dict(read_json(home.projects).get(project.name, {}).get("settings") or {})
+
+
+def record_settings(home: Home, project: Project, digests: Mapping[str, str]) -> None:
+    """Records what skylift.toml says, now that it is applied; the project must be on record."""
+    with _recording(home):
+        record = read_json(home.projects)
+        if project.name in record and record[project.name].get("settings", {}) != digests:
+            record[project.name]["settings"] = dict(digests)
             write_private(home.projects, json.dumps(record, indent=2) + "\n")
 
 
@@ -105,10 +139,11 @@ def sync(s3: Any, home: Home, project: Project) -> Sync:
             f"{up_command(Project(project.folder, f'{project.name}-2'))}"
         )
     local = contents(project)
-    todo = plan_sync(local, listing(s3, project.bucket), known.keys if known else ())
+    todo = plan_sync(local, listing(s3, project.bucket), known.keys if known else (), known.put if known else {})
     _apply(s3, project.bucket, todo, local)
-    if known is None or known.project != project or set(known.keys) != set(local):
-        remember(home, project, list(local))
+    put = _put_digests(local, todo, known)
+    if known is None or known.project != project or set(known.keys) != set(local) or put:
+        remember(home, project, list(local), put)
     return todo
 
 
@@ -119,15 +154,22 @@ def sync_paths(s3: Any, home: Home, project: Project, paths: Iterable[Path]) -> 
     keys = set(known.keys) if known else set()
     local = changed_contents(project, paths, keys)
     remote = {key: etag for key in local if (etag := _etag(s3, project.bucket, key))}
-    todo = Sync(
-        tuple(key for key, body in local.items() if body is not None and remote.get(key) != digest(body)),
-        tuple(sorted(key for key, body in local.items() if body is None and key in keys and key in remote)),
-    )
-    _apply(s3, project.bucket, todo, {key: body for key, body in local.items() if body is not None})
-    after = (keys | {key for key, body in local.items() if body is not None}) - set(todo.remove)
-    if after != keys:
-        remember(home, project, sorted(after))
+    there = {key: body for key, body in local.items() if body is not None}
+    gone = [key for key, body in local.items() if body is None and key in keys]
+    todo = plan_sync(there, remote, gone, known.put if known else {})
+    _apply(s3, project.bucket, todo, there)
+    after = (keys | set(there)) - set(todo.remove)
+    put = _put_digests(there, todo, known)
+    if after != keys or put:
+        remember(home, project, sorted(after), put)
     return todo
+
+
+def _put_digests(local: Mapping[str, bytes], todo: Sync, known: Followed | None) -> dict[str, str]:
+    """Digests to remember: of pinned files that were put, or that were found as they are here."""
+    before = known.put if known else {}
+    ours = {key: digest(local[key]) for key in SINGLES if key in local and key not in todo.kept}
+    return {key: one for key, one in ours.items() if before.get(key) != one}
 
 
 def listing(s3: Any, bucket: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from watchfiles import awatch
 
 from skylift.cli.home import Home
 from skylift.cli.projects.buckets import Followed, followed, sync, sync_paths
-from skylift.cli.projects.project import SINGLES, Project, belongs
+from skylift.cli.projects.project import SINGLES, Project, belongs, linked_folders, through_links
 from skylift.core.errors import SkyliftError
 
 STEP_MILLISECONDS = 50
@@ -85,9 +85,11 @@ class Follower:
 
     async def _follow(self, project: Project) -> None:
         self._say(f"following {project.folder} for environment {project.name}")
+        links = await asyncio.to_thread(linked_folders, project)
         changes = awatch(
             project.folder,
-            watch_filter=lambda _, path: belongs(project, Path(path)),
+            *links,
+            watch_filter=lambda _, path: belongs(project, through_links(links, Path(path))),
             step=STEP_MILLISECONDS,
             debounce=DEBOUNCE_MILLISECONDS,
             # An event of its own: awatch sets it when cancelled, and the other followers must continue.
@@ -101,7 +103,9 @@ class Follower:
             while not self._stop.is_set():
                 changed = await upcoming
                 upcoming = asyncio.ensure_future(anext(changes))
-                await self._until_done(project, {Path(path) for _, path in changed})
+                await self._until_done(project, {through_links(links, Path(path)) for _, path in changed})
+                if await asyncio.to_thread(linked_folders, project) != links:
+                    return  # ``_adjust`` begins again, with the new ones
         # The user can act (for example, inotify's limits are reached): report it and start again.
         except Exception as error:  # noqa: BLE001
             self._say(f"{project.name}: its files cannot be followed, trying again: {error!r}")
@@ -124,6 +128,8 @@ class Follower:
             for verb, keys in (("put", done.put), ("removed", done.remove)):
                 for key in keys:
                     self._say(f"{project.name}: {verb} {key}")
+            for notice in done.notices(project.bucket):
+                self._say(f"{project.name}: {notice}")
             if not set(SINGLES).isdisjoint({*done.put, *done.remove}):
                 self._changed(project)
             return

@@ -1,8 +1,9 @@
 """A project: a folder with MWAA's layout, and how its files map to keys of its bucket.
 
-``dags/`` (required), ``plugins/`` or ``plugins.zip``, ``requirements.txt``, ``startup.sh``, and optional ``data/``.
-Keys are the relative paths. ``plugins/`` is copied as ``plugins.zip``; the same files always give the same bytes, so an
-unchanged folder never looks changed.
+``dags/`` (required), ``plugins/`` or ``plugins.zip``, ``requirements.txt``, ``startup.sh``, and optional ``data/``. In
+the layout of aws-mwaa-local-runner, two are ``requirements/requirements.txt`` and ``startup_script/startup.sh``. Keys
+are the relative paths. Links to files and folders are followed, as ``aws s3 sync`` does. ``plugins/`` is copied as
+``plugins.zip``; the same files always give the same bytes, so an unchanged folder never looks changed.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import logging
 import os
 import re
 import shlex
+import tomllib
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.core.errors import Refused
-from skylift.core.file_paths import unfit
+from skylift.core.file_paths import PLACES, unfit
 from skylift.core.names import ENVIRONMENT_NAME
 
 LOG = logging.getLogger(__name__)
-SINGLES = ("plugins.zip", "requirements.txt", "startup.sh")
+SETTINGS = "skylift.toml"
+SINGLES = tuple(PLACES)
 FOLLOWED = ("dags", "data")
 IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".hg", ".svn", ".idea", ".vscode", ".ipynb_checkpoints"})
 TEMPORARY = re.compile(
@@ -46,13 +49,50 @@ class Project:
         """``skylift-{name}`` as S3 allows it: lower case, no underscores."""
         return "skylift-" + self.name.lower().replace("_", "-")
 
+    def file_of(self, single: str) -> Path:
+        """Where one of ``SINGLES`` is, or would be."""
+        found = (self.folder / place for place in PLACES[single])
+        return next((path for path in found if path.is_file()), self.folder / single)
+
+    def remarks(self) -> list[str]:
+        """What is worth a word about the folder as a whole, a sentence each."""
+        said = list[str]()
+        if not any(path.suffix in {".py", ".zip"} for path in walk(self.folder / "dags")):
+            said.append(f"{self.folder / 'dags'} holds no Python file: Airflow will show no DAG")
+        moved = [self.file_of(single).relative_to(self.folder).as_posix() for single in SINGLES]
+        said += [
+            f"{place} is used as {single}" for single, place in zip(SINGLES, moved, strict=True) if place != single
+        ]
+        return said
+
 
 @dataclass(frozen=True)
 class Sync:
-    """The steps after which the bucket equals the project."""
+    """The steps after which the bucket equals the project.
+
+    Attributes:
+        kept: files of which somebody else put another version into the bucket, while ours stayed as it was: theirs
+            stays there.
+        replaced: of these, the ones that we have changed, too: ours are put, and theirs are older versions now.
+    """
 
     put: tuple[str, ...]
     remove: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+    def notices(self, bucket: str) -> list[str]:
+        """What the user must know, a sentence each."""
+        kept = [
+            f"somebody else has put another {key} into s3://{bucket}, and it stays: yours has not changed since you "
+            "put it there. To use yours, change it and save"
+            for key in self.kept
+        ]
+        return kept + [
+            f"somebody else had put another {key} into s3://{bucket}; yours is the newest now, and theirs is the "
+            "version before it"
+            for key in self.replaced
+        ]
 
 
 def open_project(folder: Path, name: str = "") -> Project:
@@ -71,18 +111,27 @@ def open_project(folder: Path, name: str = "") -> Project:
         )
     if (folder / "plugins").is_dir() and (folder / "plugins.zip").exists():
         raise Refused(f"{folder} has both plugins/ and plugins.zip. Keep one of them.")
-    chosen = name or default_name(folder)
-    if not ENVIRONMENT_NAME.fullmatch(chosen) or len(chosen) > 55 or chosen[-1] in "-_":
+    return Project(folder, checked_name(name or default_name(folder)))
+
+
+def checked_name(name: str) -> str:
+    """The name. Raises ``Refused`` for one that cannot be an environment's, with a bucket of its own."""
+    if not ENVIRONMENT_NAME.fullmatch(name) or len(name) > 55 or name[-1] in "-_":
         raise Refused(
-            f"{chosen!r} cannot be an environment's name: it begins with a letter, has letters, digits, - and _, ends "
-            "with "
-            "a letter or digit, and has at most 55 characters. Give one with --name."
+            f"{name!r} cannot be an environment's name: it begins with a letter, has letters, digits, - and _, ends "
+            "with a letter or digit, and has at most 55 characters. Give one with --name."
         )
-    return Project(folder, chosen)
+    return name
 
 
 def default_name(folder: Path) -> str:
-    """The environment's default name: the folder's, in letters that MWAA allows."""
+    """The environment's default name: that of skylift.toml, else the folder's, in letters that MWAA allows."""
+    try:
+        told = tomllib.loads((folder / SETTINGS).read_text()).get("name")
+    except (OSError, ValueError):
+        told = None  # ``settings_file.read`` tells what is wrong with it
+    if isinstance(told, str):
+        return told
     return re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
 
 
@@ -113,7 +162,7 @@ def contents(project: Project) -> dict[str, bytes]:
         for path in walk(project.folder / top):
             _read_into(found, path.relative_to(project.folder).as_posix(), path)
     for single in SINGLES:
-        _read_into(found, single, project.folder / single)
+        _read_into(found, single, project.file_of(single))
     if (project.folder / "plugins").is_dir():
         found["plugins.zip"] = zip_folder(project.folder / "plugins")
     return found
@@ -135,6 +184,12 @@ def changed_contents(project: Project, paths: Iterable[Path], known: Iterable[st
             whole = project.folder / "plugins"
             found["plugins.zip"] = zip_folder(whole) if whole.is_dir() else None
             continue
+        if singles := _singles_at(key):
+            for single in singles:
+                read: dict[str, bytes] = {}
+                _read_into(read, single, project.file_of(single))
+                found[single] = read.get(single)
+            continue
         below = [one for one in known if one.startswith(f"{key}/")]
         now = [one.relative_to(project.folder).as_posix() for one in walk(path)] if path.is_dir() else [key]
         for each in {*now, *below, *(one for one in known if one == key)}:
@@ -148,8 +203,10 @@ def walk(folder: Path) -> Iterable[Path]:
     """Files of a folder that belong to a project, sorted by name. A file whose name no container could have is
     reported.
     """
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if name not in IGNORED_FOLDERS and not _leads_back(Path(parent) / name)
+        )
         for name in sorted(files):
             path = Path(parent) / name
             if TEMPORARY.fullmatch(name) or not path.is_file():  # reading a pipe would never end
@@ -158,6 +215,42 @@ def walk(folder: Path) -> Iterable[Path]:
                 LOG.warning("%s is left out, and nothing else: its name %s", ascii(str(path)), reason)
             else:
                 yield path
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it is in: following it would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def linked_folders(project: Project) -> dict[Path, Path]:
+    """The folders outside to which links of the project lead, each with the link's path."""
+    found = dict[Path, Path]()
+    for top in (*FOLLOWED, "plugins"):
+        places = [project.folder / top]
+        for parent, folders, _ in os.walk(project.folder / top, followlinks=True):
+            folders[:] = [
+                name for name in folders if name not in IGNORED_FOLDERS and not _leads_back(Path(parent) / name)
+            ]
+            places += [Path(parent) / name for name in folders]
+        found |= {path.resolve(): path for path in places if path.is_symlink() and path.is_dir()}
+    return found
+
+
+def through_links(links: Mapping[Path, Path], path: Path) -> Path:
+    """A changed path as the project names it."""
+    for target, link in links.items():
+        if path.is_relative_to(target):
+            return link / path.relative_to(target)
+    return path
+
+
+def _singles_at(place: str) -> list[str]:
+    """Which of ``SINGLES`` a path is, or may hold."""
+    return [
+        single
+        for single, places in PLACES.items()
+        if any(one == place or one.startswith(f"{place}/") for one in places)
+    ]
 
 
 def belongs(project: Project, path: Path) -> bool:
@@ -170,7 +263,7 @@ def belongs(project: Project, path: Path) -> bool:
         return False
     if unfit("/".join(parts)):
         return False
-    return parts[0] in FOLLOWED or parts[0] == "plugins" or (len(parts) == 1 and parts[0] in SINGLES)
+    return parts[0] in FOLLOWED or parts[0] == "plugins" or bool(_singles_at("/".join(parts)))
 
 
 def zip_folder(folder: Path) -> bytes:
@@ -185,17 +278,24 @@ def zip_folder(folder: Path) -> bytes:
     return memory.getvalue()
 
 
-def plan_sync(local: Mapping[str, bytes], remote: Mapping[str, str], ours: Iterable[str]) -> Sync:
+def plan_sync(
+    local: Mapping[str, bytes], remote: Mapping[str, str], ours: Iterable[str], last: Mapping[str, str] | None = None
+) -> Sync:
     """The keys to put and to remove.
 
     Args:
         local: keys with bytes, as in the folder.
         remote: keys with ETags (MD5, as S3 gives for single-part puts), as in the bucket.
         ours: keys that came from the folder earlier; only those are removed, others' objects stay.
+        last: digests of the files that environments pin (``SINGLES``), as we put them last.
     """
-    put = tuple(key for key, body in local.items() if remote.get(key, "") != digest(body))
+    last = last or {}
+    differing = [key for key, body in local.items() if remote.get(key, "") != digest(body)]
+    foreign = {key for key in differing if key in last and remote.get(key, last[key]) != last[key]}
+    kept = {key for key in foreign if digest(local[key]) == last[key]}
+    put = tuple(key for key in differing if key not in kept)
     remove = tuple(sorted(key for key in set(ours) if key in remote and key not in local))
-    return Sync(put, remove)
+    return Sync(put, remove, tuple(sorted(kept)), tuple(sorted(foreign - kept)))
 
 
 def digest(body: bytes) -> str:

@@ -73,16 +73,16 @@ class AirflowApi:
 
     def dags(self) -> dict[str, dict[str, Any]]:
         """All DAGs by id, with Airflow's members (``is_paused``, ``fileloc``, ``has_import_errors`` ...)."""
-        return {dag["dag_id"]: dag for dag in self._pages("/api/v2/dags", "dags")}
+        return {dag["dag_id"]: dag for dag in self.pages("/api/v2/dags", "dags")}
 
     def import_errors(self) -> list[tuple[str, str]]:
         """File and traceback of each DAG file that cannot be imported."""
-        found = self._pages("/api/v2/importErrors", "import_errors")
+        found = self.pages("/api/v2/importErrors", "import_errors")
         return [(error["filename"], error["stack_trace"]) for error in found]
 
     def unpause(self, dag_id: str) -> None:
         """Lets the scheduler run a DAG."""
-        self._call("PATCH", f"/api/v2/dags/{_quoted(dag_id)}", {"is_paused": False})
+        self.call("PATCH", f"/api/v2/dags/{quoted(dag_id)}", {"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any], logical_date: datetime | None = None) -> str:
         """Starts a DAG run; returns its id. It can be repeated: if a run with this id exists already, nothing happens.
@@ -92,28 +92,57 @@ class AirflowApi:
         date = (logical_date or datetime.now(UTC)).isoformat()
         body = {"dag_run_id": run_id, "logical_date": date, "conf": conf}
         try:
-            return str(self._call("POST", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns", body)["dag_run_id"])
+            return str(self.call("POST", f"/api/v2/dags/{quoted(dag_id)}/dagRuns", body)["dag_run_id"])
         except Conflict:
             return run_id  # an earlier try got through, though its answer was lost
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """queued, running, success or failed."""
-        return str(self._call("GET", f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}")["state"])
+        return str(self.call("GET", f"/api/v2/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}")["state"])
+
+    def run_times(self, dag_id: str, run_id: str) -> tuple[str, float]:
+        """State of a run, and the seconds that it took (until now, while it runs)."""
+        one = self.call("GET", f"/api/v2/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}")
+        begun, ended = _when(one.get("start_date")), _when(one.get("end_date"))
+        took = ((ended or datetime.now(UTC)) - begun).total_seconds() if begun else 0.0
+        return str(one["state"]), took
+
+    def runs(self, dag_id: str | None, state: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest runs, of one DAG or of all, with Airflow's members."""
+        which = quoted(dag_id) if dag_id else "~"
+        only = f"&state={state}" if state else ""
+        answer = self.call("GET", f"/api/v2/dags/{which}/dagRuns?limit={limit}&order_by=-run_after{only}")
+        found: list[dict[str, Any]] = answer["dag_runs"]
+        return found
 
     def task_lines(self, dag_id: str, run_id: str) -> list[TaskLine]:
         """Every task instance of a run; mapped ones separately."""
-        path = f"/api/v2/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}/taskInstances"
-        return [_line(one) for one in self._pages(path, "task_instances")]
+        path = f"/api/v2/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances"
+        return [_line(one) for one in self.pages(path, "task_instances")]
 
-    def _pages(self, path: str, member: str) -> list[dict[str, Any]]:
+    def pools(self) -> dict[str, int]:
+        """Slots of all pools."""
+        return {one["name"]: one["slots"] for one in self.pages("/api/v2/pools", "pools")}
+
+    def set_pool(self, name: str, slots: int, *, new: bool) -> None:
+        """Makes a pool, or changes its slots."""
+        if new:
+            self.call("POST", "/api/v2/pools", {"name": name, "slots": slots})
+        else:
+            path = f"/api/v2/pools/{quoted(name)}?update_mask=slots"
+            self.call("PATCH", path, {"pool": name, "slots": slots})
+
+    def pages(self, path: str, member: str) -> list[dict[str, Any]]:
+        """All of a list that Airflow gives in pages."""
         found: list[dict[str, Any]] = []
         while True:
-            answer = self._call("GET", f"{path}?limit=100&offset={len(found)}")
+            answer = self.call("GET", f"{path}?limit=100&offset={len(found)}")
             found += answer[member]
             if not answer[member] or len(found) >= answer["total_entries"]:
                 return found
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One call, signed in. Raises ``Refused`` or ``Unavailable``, ``Conflict`` for 409."""
         if not self._token:
             self._token = self._new_token(method, path)
         try:
@@ -187,5 +216,6 @@ def _when(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A part of a path of the API."""
     return urllib.parse.quote(text, safe="")

@@ -135,10 +135,22 @@ def run_dag(
         run_id: of the run; empty: a new one.
     """
     begun = time.monotonic()
-    run_id = run_id or new_run_id()
-    ask(lambda: api.unpause(dag_id), say, AIRFLOW)
-    run_id = ask(lambda: api.trigger(dag_id, run_id, conf), say, AIRFLOW)
+    run_id = start_run(api, dag_id, conf, say, ask, run_id)
     return follow_run(api, ecs, cluster, dag_id, run_id, say, ask, begun)
+
+
+def start_run(
+    api: AirflowApi,
+    dag_id: str,
+    conf: dict[str, Any],
+    say: Callable[[str], None],
+    ask: Ask = patiently,
+    run_id: str = "",
+) -> str:
+    """Triggers a DAG; returns the id of the run. Arguments as ``run_dag``."""
+    wanted = run_id or new_run_id()
+    ask(lambda: api.unpause(dag_id), say, AIRFLOW)
+    return ask(lambda: api.trigger(dag_id, wanted, conf), say, AIRFLOW)
 
 
 def follow_run(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -17,15 +18,38 @@ from skylift.cli.hiding import secrets_in
 from skylift.cli.home import ACCOUNT, REGION
 from skylift.cli.projects import buckets
 from skylift.cli.projects.applied import files_request, not_applied, notice
-from skylift.cli.projects.project import Project, up_command
+from skylift.cli.projects.project import SETTINGS, Project, up_command
 from skylift.cli.runs import dag_run as dagrun
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.cli.runs.failures import print_failures
+from skylift.cli.settings_file.apply import difference_of, foreseen_of, make_pools, wanted_of
+from skylift.cli.settings_file.difference import Difference, digests_of, request
+from skylift.cli.settings_file.read import ProjectSettings
 from skylift.cli.terminal import Stages, goes_on, plain, print_table
 from skylift.core.errors import Refused
 
 CLUSTER = "skylift"
 """ECS cluster in which environments run (the control plane's default)."""
+
+
+@dataclass(frozen=True)
+class UpChoices:
+    """How ``skylift up`` was asked to treat the project.
+
+    Attributes:
+        options: Airflow options of a new environment.
+        again: the command that comes back to it after Ctrl-C; empty: ``skylift up`` of the project.
+        apply: whether saved files that an environment pins become updates; remembered. ``None``: as it was chosen
+            before, at first yes.
+        undo_drift: whether what was changed elsewhere becomes what skylift.toml says.
+        settings: of the project.
+    """
+
+    options: Mapping[str, str] = field(default_factory=dict)
+    again: str = ""
+    apply: bool | None = None
+    undo_drift: bool = False
+    settings: ProjectSettings = field(default_factory=ProjectSettings)
 
 
 @dataclass(frozen=True)
@@ -39,27 +63,20 @@ class Landed:
 def bring_up(
     here: Connection,
     project: Project,
-    options: dict[str, str],
+    choices: UpChoices,
     stages: Stages,
-    again: str = "",
-    apply: bool | None = None,
 ) -> Landed:
-    """Makes the project's environment, or finds it, and waits until it is available.
-
-    Args:
-        again: the command that comes back to it after Ctrl-C; default: ``skylift up`` of the project.
-        apply: whether saved files that an environment pins become updates; remembered. ``None``: as it was chosen
-            before, at first yes.
+    """Makes the project's environment, or finds it, waits until it is available, and makes it as its files say.
 
     Raises:
         Refused: it cannot be created; the text is the service's own reason.
     """
-    again = again or up_command(project)
+    again = choices.again or up_command(project)
     mwaa, s3 = here.client("mwaa"), here.client("s3")
     with goes_on(f"skylift runs on. To come back to environment {project.name}: {again}"):
         base = _lay_foundation(here, s3, project, stages)
-        if apply is not None:
-            buckets.choose_apply(here.home, project, apply)
+        if choices.apply is not None:
+            buckets.choose_apply(here.home, project, choices.apply)
         found = environments.find(mwaa, project.name)
         if found is not None and found["Status"] in {"CREATE_FAILED", "DELETING"}:
             stages.now(
@@ -67,24 +84,88 @@ def bring_up(
             )
             environments.delete(mwaa, project.name, stages.now)
             found = None
+        wanted = wanted_of(here, project.name, choices.settings, found)
     with goes_on(
         f"Environment {project.name} is still being created in the background. See the progress: skylift status\n"
         f"  To come back to it: {again}\n  To give it up: skylift env delete {project.name}"
     ):
         if found is None:
             stages.now(f"creating environment {project.name}")
-            environments.create(mwaa, environments.creation(project, base, options))
+            made = environments.creation(project, base, dict(choices.options))
+            environments.create(mwaa, made | request(difference_of(wanted, {}, made), made))
+            buckets.record_settings(here.home, project, digests_of(wanted))
         ready = environments.wait_available(mwaa, project.name, stages.now, here.progress, here.looked_at)
+        if environments.is_stopped(ready):
+            ready = start_again(here, ready, stages)
         wait_for_airflow(here, ready, stages)
     stages.done(environments.state_text(ready))
-    files = not_applied(s3, project, ready)
-    if files and buckets.applies(here.home, project):
-        stages.now(f"{', '.join(files)} changed: updating the environment")
-        with goes_on(f"The update of {project.name} goes on. See: skylift env events {project.name}"):
-            environments.update(mwaa, project.name, files_request(s3, project, ready), stages.now, here.progress)
-        stages.done(f"{', '.join(files)} applied")
-        ready, files = environments.get(mwaa, project.name), []
+    ready, files = _as_wanted(here, project, choices, wanted, ready, stages)
+    if changed := make_pools(here.airflow(ready), choices.settings.pools) if choices.settings.pools else []:
+        stages.done(f"pools {', '.join(changed)} are as skylift.toml says")
     return Landed(ready, tuple(files))
+
+
+def _as_wanted(
+    here: Connection,
+    project: Project,
+    choices: UpChoices,
+    wanted: Mapping[str, str],
+    ready: dict[str, Any],
+    stages: Stages,
+) -> tuple[dict[str, Any], list[str]]:
+    """Makes one update of the files that are not applied and of what skylift.toml changes; says what was changed
+    elsewhere. Returns the environment, and files that still are not applied."""
+    mwaa, s3 = here.client("mwaa"), here.client("s3")
+    last = buckets.applied_settings(here.home, project)
+    found = difference_of(wanted, last, ready, undo=choices.undo_drift)
+    for one in found.drift:
+        stages.note(f"{one}. It stays; to make it as the file says: skylift up {project.folder} --undo-drift")
+    files = not_applied(s3, project, ready)
+    members = request(found, ready)
+    if files and buckets.applies(here.home, project):
+        members |= files_request(s3, project, ready)
+    if members:
+        what = ", ".join(
+            [
+                *(files if buckets.applies(here.home, project) else []),
+                *([SETTINGS] if found.change or found.remove else []),
+            ]
+        )
+        stages.now(f"{what} changed: updating the environment")
+        for change in here.plan_update(project.name, members)["changes"]:
+            stages.note(f"{change['member']}: {change['before']} → {change['after']}")
+        with goes_on(f"The update of {project.name} goes on. See: skylift env events {project.name}"):
+            environments.update(mwaa, project.name, members, stages.now, here.progress)
+        stages.done(f"{what} applied")
+        ready = environments.get(mwaa, project.name)
+        files = not_applied(s3, project, ready)
+    buckets.record_settings(here.home, project, digests_of(wanted))
+    return ready, files
+
+
+def foreseen(
+    here: Connection, project: Project, settings: ProjectSettings, environment: dict[str, Any], undo: bool
+) -> tuple[Difference, dict[str, Any]]:
+    """What ``up`` would change in an environment, by its settings and in UpdateEnvironment's members. New values are
+    not stored: they are shown as a change of the environment's variables."""
+    wanted = foreseen_of(here, project.name, settings, environment)
+    found = difference_of(wanted, buckets.applied_settings(here.home, project), environment, undo=undo)
+    return found, request(found, environment) | files_request(here.client("s3"), project, environment)
+
+
+def start_again(here: Connection, environment: dict[str, Any], stages: Stages) -> dict[str, Any]:
+    """Starts an environment that was stopped; returns it as it is then.
+
+    Raises:
+        Refused: it does not start; it stays stopped.
+    """
+    name, mwaa = environment["Name"], here.client("mwaa")
+    options = dict(environment["AirflowConfigurationOptions"])
+    options.pop(environments.STOPPED_OPTION)
+    stages.now(f"starting environment {name}")
+    environments.update(mwaa, name, {"AirflowConfigurationOptions": options}, stages.now, here.progress)
+    stages.done(f"environment {name} started")
+    return environments.get(mwaa, name)
 
 
 def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stages) -> None:
@@ -96,6 +177,10 @@ def wait_for_airflow(here: Connection, environment: dict[str, Any], stages: Stag
     """
     if environment["Status"] in {"CREATE_FAILED", "DELETING"} or not environments.web_url(environment):
         raise Refused(environments.failure_text(environment))
+    if environments.is_stopped(environment):
+        raise Refused(
+            f"The environment {environment['Name']} is stopped. Start it: skylift start {environment['Name']}"
+        )
     airflow = AirflowApi(environments.web_url(environment), timeout=5)
     name = environment["Name"]
 
@@ -115,7 +200,9 @@ def wait_for_all(here: Connection, stages: Stages) -> None:
     mwaa = here.client("mwaa")
     for name in environments.names(mwaa):
         found = environments.find(mwaa, name)
-        if found is not None and found["Status"] not in {"CREATING", "CREATE_FAILED", "DELETING"}:
+        if found is not None and environments.is_stopped(found):
+            stages.note(f"environment {name} is stopped. To start it: skylift start {name}")
+        elif found is not None and found["Status"] not in {"CREATING", "CREATE_FAILED", "DELETING"}:
             found = environments.wait_available(mwaa, name, stages.now, here.progress, here.looked_at)
             wait_for_airflow(here, found, stages)
             stages.done(f"{environments.state_text(found)}; its UI: {environments.web_url(found)}")
@@ -135,14 +222,9 @@ def run_project_dag(
         run_id: of a run that was started earlier, to follow instead.
     """
     name = environment["Name"]
-    project = buckets.followed(here.home).get(name)
-    with goes_on("No run was started."):
-        wait_for_airflow(here, environment, stages)
-        api = here.ask(lambda: here.airflow(environment), stages.now, "Secrets Manager")
-        folder = project.project.folder if project else None
-        chosen = dagrun.choose_dag(api, dag_id, stages.now, folder=folder, ask=here.ask)
+    api, chosen = _ready(here, environment, dag_id, stages)
     followed = run_id or dagrun.new_run_id()
-    back = shlex.join(["skylift", "env", "run", chosen, "--env", name, "--follow", followed])
+    back = shlex.join(["skylift", "run", chosen, "--env", name, "--follow", followed])
     ecs = here.client("ecs")
     with goes_on(f"Run {followed} of {chosen} goes on. To come back to it: {back}"):
         if run_id:
@@ -150,6 +232,24 @@ def run_project_dag(
             return dagrun.follow_run(api, ecs, CLUSTER, chosen, run_id, stages.now, here.ask)
         stages.now(f"starting a run of {chosen}")
         return dagrun.run_dag(api, ecs, CLUSTER, chosen, conf, stages.now, here.ask, followed)
+
+
+def start_project_dag(
+    here: Connection, environment: dict[str, Any], dag_id: str, conf: dict[str, Any], stages: Stages
+) -> str:
+    """Triggers a DAG; returns the id of the run, which goes on by itself."""
+    api, chosen = _ready(here, environment, dag_id, stages)
+    return dagrun.start_run(api, chosen, conf, stages.now, here.ask)
+
+
+def _ready(here: Connection, environment: dict[str, Any], dag_id: str | None, stages: Stages) -> tuple[AirflowApi, str]:
+    """Airflow's API once it answers, and the DAG once it is parsed."""
+    project = buckets.followed(here.home).get(environment["Name"])
+    with goes_on("No run was started."):
+        wait_for_airflow(here, environment, stages)
+        api = here.ask(lambda: here.airflow(environment), stages.now, "Secrets Manager")
+        folder = project.project.folder if project else None
+        return api, dagrun.choose_dag(api, dag_id, stages.now, folder=folder, ask=here.ask)
 
 
 def print_run(console: Console, here: Connection, environment: str, result: dagrun.RunResult) -> None:
@@ -206,5 +306,7 @@ def _lay_foundation(here: Connection, s3: Any, project: Project, stages: Stages)
     done = buckets.sync(s3, here.home, project)
     if done.put or done.remove:
         stages.done(f"{len(done.put)} files put, {len(done.remove)} removed in s3://{project.bucket}")
+    for told in [*done.notices(project.bucket), *project.remarks()]:
+        stages.note(told)
     versions = {key: buckets.version_of(s3, project.bucket, key) for key in VERSIONED}
     return Foundation(role, network, versions)

@@ -22,6 +22,7 @@ from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
 from skylift.cli.projects.applier import Applier
 from skylift.cli.projects.buckets import applies
 from skylift.cli.projects.follower import Follower
+from skylift.cli.serving.anyscale import ANYSCALE, AnyscaleSwitch
 from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route, send_json
 from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
@@ -103,12 +104,18 @@ class Server:
         patches = PATCHES.read({PATCHES.env: LOCAL_PATCHES, **os.environ})
         self._control = ControlPlane(replace(SETTINGS, patches=patches), time.time)
         self._mwaa = Refusing(self._control.provider, None)
+        self._anyscale = AnyscaleSwitch(home, note)
         self.app: Asgi = WireApp(
             [*self._cloud.providers, self._mwaa],
             Keyrings(StaticKeys([Key(owner.access_key, owner.secret, OWNER)]), keys, self._cloud.extra_keyring),
             fallback=self._cloud.fallback,
             routes={**self._cloud.routes, HEALTH: health_route(identity)},
-            signed_routes={**self._cloud.signed_routes, **self._control.signed_routes, IMAGE: self._image},
+            signed_routes={
+                **self._cloud.signed_routes,
+                **self._control.signed_routes,
+                IMAGE: self._image,
+                ANYSCALE: self._anyscale.route,
+            },
             interceptor=self._cloud.interceptor,
             account=ACCOUNT,
             region=REGION,
@@ -145,6 +152,8 @@ class Server:
 
     async def start_control(self, stack: AsyncExitStack) -> None:
         """Starts the control plane and the follower. HTTP must be running already: they call it."""
+        stack.push_async_callback(self._anyscale.stop)
+        await self._anyscale.start_if_wanted()
         self._stage("starting the control plane")
         try:
             await asyncio.to_thread(self._publish_database)

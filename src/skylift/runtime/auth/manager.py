@@ -17,6 +17,7 @@ from airflow.configuration import conf
 from jwt import InvalidTokenError
 
 from skylift.core.roles import Role, may, may_of_dag, sees
+from skylift.runtime.auth.flask_plugins import leave_out_without_fab
 from skylift.runtime.auth.spent import SpentTokens
 
 SIGN_IN = "aws_mwaa/aws-console-sso"
@@ -47,6 +48,11 @@ def page(path: str) -> str:
 
 class SkyliftAuthManager(BaseAuthManager[Person]):
     """Airflow's interface over the table of rights."""
+
+    def init(self) -> None:
+        """Airflow mounts the plugins of Airflow 2 right after this, in the API server."""
+        super().init()
+        leave_out_without_fab()
 
     def deserialize_user(self, token: dict[str, Any]) -> Person:
         return Person(str(token["sub"]), Role(token["role"]))

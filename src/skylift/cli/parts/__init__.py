@@ -1,0 +1,1 @@
+"""What runs in environments: their parts, the ECS tasks of Airflow tasks, Batch jobs."""
