@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import localcloud_airflow as airflow  # noqa: E402  both find the tests' own helpers on the path above
 import localcloud_ecs as ecs  # noqa: E402
+import localcloud_logs as logs  # noqa: E402
 
 Figures = dict[str, dict[str, float]]
 """Who -> what -> how much."""
@@ -78,9 +79,10 @@ ROWS: dict[str, tuple[Callable[[Path], Figures], tuple[Row, ...]]] = {
             Row(
                 "100 mapped Airflow tasks, 16 at a time, queued to done, s",
                 "mapped_seconds",
-                "1.2 x LocalExecutor",
-                at_most_times("mapped_seconds", 1.2, "LocalExecutor"),
+                "1.0 x LocalExecutor",
+                at_most_times("mapped_seconds", 1.0, "LocalExecutor"),
             ),
+            Row("CPU of all processes for one of them, ms", "mapped_cpu", "190", at_most("mapped_cpu", 190)),
         ),
     ),
     "up": (
@@ -130,6 +132,30 @@ ROWS: dict[str, tuple[Callable[[Path], Figures], tuple[Row, ...]]] = {
                 at_most("at_once_1000_idle_core", 0.05),
             ),
             Row("memory of the server then, MiB", "at_once_1000_rss_bytes", unit=2**20),
+        ),
+    ),
+    "logs": (
+        logs.logging,
+        (
+            Row(
+                "PutLogEvents of 1,000 events: CPU of the server, ms",
+                "put_1000_cpu_ms",
+                "0.1 x moto",
+                at_most_times("put_1000_cpu_ms", 0.1, "moto"),
+            ),
+            Row(
+                "FilterLogEvents, a million events, a literal, s",
+                "filter_literal_seconds",
+                "0.5",
+                at_most("filter_literal_seconds", 0.5),
+            ),
+            Row("the same, a JSON selector, s", "filter_json_seconds", "3", at_most("filter_json_seconds", 3)),
+            Row(
+                "memory of the server after 1 GB of logs, times before",
+                "memory_after_gigabyte",
+                "1.2",
+                at_most("memory_after_gigabyte", 1.2),
+            ),
         ),
     ),
     "history": (

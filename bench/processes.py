@@ -1,4 +1,4 @@
-"""Memory of a set of processes, as the kernel shares it out (PSS), and their end."""
+"""Memory of a set of processes, as the kernel shares it out (PSS), their CPU, and their end."""
 
 from __future__ import annotations
 
@@ -23,9 +23,21 @@ def in_session(leader: int) -> list[int]:
     return [pid for pid in _pids() if _session(pid) == leader]
 
 
+def family_of(folder: Path) -> list[int]:
+    """Those, and all of their sessions: children of Airflow's LocalExecutor have other titles, and no other trace."""
+    found = set(belonging_to(folder))
+    leaders = {_session(pid) for pid in found} - {os.getsid(0), 0}
+    return sorted(found | {pid for pid in _pids() if _session(pid) in leaders})
+
+
 def pss_bytes(pids: list[int]) -> int:
     """Sum of the proportional set sizes (``smaps_rollup``), in bytes. Processes that ended count 0."""
     return sum(_pss(pid) for pid in pids)
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """CPU that processes have used so far, with that of their children which have ended and were waited for."""
+    return sum(_cpu_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
 
 def end_all(pids: list[int], seconds: float = 20) -> None:
@@ -69,6 +81,14 @@ def _pss(pid: int) -> int:
     except OSError:
         return 0
     return 0
+
+
+def _cpu_ticks(pid: int) -> int:
+    try:
+        words = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(int(word) for word in words[11:15])
 
 
 def _signal(pid: int, number: int) -> None:

@@ -37,6 +37,7 @@ from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.emulators.table import page as services
 from skylift.localcloud.faults.kinds import KINDS, PRESETS, FaultKind
 from skylift.localcloud.iam.mode import IAM_MODE
+from skylift.localcloud.images.pythons import IMAGE_PYTHON
 
 DOCS = Path(__file__).parent
 PROVIDERS: tuple[Any, ...] = (EcsProvider, BatchProvider, ElbProvider, MwaaProvider)
@@ -64,12 +65,12 @@ def settings() -> str:
         "## Control plane",
         "`skylift.control.settings`.",
         _variables(CONTROL_SETTINGS),
-        "Options that the control plane reads in an environment's `AirflowConfigurationOptions`. Containers do not get "
-        "them, and a change of them restarts nothing.",
+        "Options that the control plane reads in an environment's `AirflowConfigurationOptions`. Airflow does not get "
+        "them, and a change of them restarts nothing, except `environment`.",
         _own_options(ENVIRONMENT_OPTIONS),
         "## Local cloud",
         "`skylift up` and `skylift cloud` read these when the server starts (`skylift.localcloud`).",
-        _variables((RUNNER, SLOTS, TEMPLATES, IAM_MODE)),
+        _variables((RUNNER, SLOTS, TEMPLATES, IMAGE_PYTHON, IAM_MODE)),
         "## Containers of an environment",
         "The control plane sets these and the runtime reads them (`skylift.core.containers`). Do not set them "
         "yourself.",

@@ -167,6 +167,8 @@ class Ledger:
                 assert (self.marks / f"job-{name}:{index}").read_text() == "once\n"
 
     def _audit_things(self) -> None:
+        if not self.things:
+            return  # nor is there a log stream of theirs
         secrets, s3 = self.client("secretsmanager"), self.client("s3")
         logs = self.client("logs").get_paginator("filter_log_events")
         lines = {

@@ -75,8 +75,8 @@ class Loop:
         if task_id != "spot":
             self.ecs.stop_task(task=arn, reason="somebody was at the console")
         else:
-            wish = {"kind": "spot", "name": "", "values": {"warning": 1, "task": arn}}
-            signed.call("POST", "/_skylift/faults", wish, region=REGION)
+            body = {"kind": "spot", "name": "", "values": {"warning": 1, "task": arn}}
+            signed.call("POST", "/_skylift/faults", body, region=REGION)
 
     def _arn(self, task_id: str) -> str:
         arns = self.ecs.list_tasks()["taskArns"]

@@ -20,10 +20,13 @@ LAYERS = {
     "wire": {"core"},
     "executors": {"aws", "core"},
     "runtime": {"aws", "core"},
+    "anyscale": {"core"},
+    "anyscale_fake": {"aws", "wire", "core"},
     "control": {"aws", "wire", "core"},
+    "deploy": {"aws", "core"},
     "localcloud": {"wire", "core"},
-    "cli": {"executors", "runtime", "control", "localcloud", "aws", "wire", "core"},
-    "testing": {"localcloud", "wire", "core"},
+    "cli": {"executors", "runtime", "control", "deploy", "localcloud", "anyscale_fake", "aws", "wire", "core"},
+    "testing": {"localcloud", "anyscale_fake", "wire", "core"},
 }
 FOREIGN = {
     "core": set(),
@@ -32,10 +35,16 @@ FOREIGN = {
     "executors": {"airflow", "sqlalchemy"},
     # jwt, cryptography and starlette are Airflow's own dependencies: it checks sessions and serves plugins with them.
     "runtime": {"airflow", "celery", "cryptography", "jwt", "sqlalchemy", "starlette", "statsd"},
+    # httpx is Airflow's own dependency: its task SDK talks to the API server with it.
+    "anyscale": {"airflow", "httpx"},
+    # boto3: in the program of a job's container, for packages in a bucket.
+    "anyscale_fake": {"boto3"},
     # cryptography: signs sign-in tokens (Ed25519; the standard library has no signatures).
     "control": {"cryptography", "psycopg"},
+    "deploy": set(),
     "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
-    "cli": {"click", "rich", "watchfiles", "uvicorn"},
+    # yaml: reads ecs-cli's files; moto has it, too.
+    "cli": {"click", "rich", "watchfiles", "uvicorn", "yaml"},
     "testing": {"boto3", "botocore", "pytest"},
 }
 MOST_LINES_PER_FILE = 400
@@ -48,7 +57,7 @@ FILLER = re.compile(r"See (?:the file's text|``[\w.]+``)\.?")
 
 OF_OTHERS = re.compile(
     r"runtime/|executors/(?:in_container/|airflow_compat|check_airflow|orders|options/teams|last_words/(?:logs|live_log))|aws/shapes"
-    r"|localcloud/(?:emulators/|containers/runner|ecs/tasks/slots|images/build|postgres/guard)|cli/(?:doctor|serving/serve)"
+    r"|localcloud/(?:emulators/|containers/runner|ecs/tasks/slots|images/pythons|postgres/guard)|cli/(?:doctor|serving/serve)"
 )
 """Files that look at objects of others (Airflow, an emulator, the operating system), which differ by version."""
 

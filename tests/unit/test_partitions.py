@@ -73,6 +73,7 @@ ROLES = {
     "--events-queue e --container-log-group g --remote-log-url s3://b/l --remote-log-group m --warm",
     "task-role": "--payload-url s3://b/p --remote-log-url s3://b/l --remote-log-group m --warm",
     "execution-role": "--repository i --container-log-group g",
+    "secrets-backend": "",
 }
 
 

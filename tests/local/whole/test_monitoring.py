@@ -3,7 +3,6 @@ page says."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.local.aws_cli import path_with_aws
 from tests.stack import QUICKSTART, ROOT, SKYLIFT, Stack
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(1800)]
@@ -144,7 +144,7 @@ def blocks(kind: str) -> list[str]:
 
 def in_shell(stack: Stack, script: str) -> str:
     """What a user's shell prints, with skylift and Python on the PATH."""
-    environ = {**stack.environ, "PATH": f"{SKYLIFT.parent}:{os.environ['PATH']}", "AWS_PAGER": ""}
+    environ = {**stack.environ, "PATH": path_with_aws(SKYLIFT.parent), "AWS_PAGER": ""}
     done = subprocess.run(
         ["bash", "-euc", script], env=environ, text=True, capture_output=True, timeout=240, check=False
     )
@@ -161,7 +161,6 @@ def test_the_pages_python_reads_the_metrics(stack: Stack, environment: str, tmp_
         assert float(said) == 6
 
 
-@pytest.mark.skipif(shutil.which("aws") is None, reason="no AWS CLI on this machine (pip install awscli)")
 def test_the_pages_commands_read_the_metrics(stack: Stack, environment: str) -> None:
     awaited(stack, 6, "AmazonMWAA", "TaskInstanceSuccesses", "Sum", DAG="All", Task="All", Environment=environment)
     first, *others = [in_shell(stack, block) for block in blocks("sh")]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.local.whole.worker_crew import DAGS, NAME, OPTIONS, ended, fly, until, workers
+from tests.local.whole.worker_crew import NAME, crew_of, ended, fly, until, workers
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(5400)]
@@ -22,13 +22,8 @@ pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(5400)]
 
 @pytest.fixture
 def crew(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
-    folder = tmp_path / NAME
-    (folder / "dags").mkdir(parents=True)
-    (folder / "dags" / "workers.py").write_text(DAGS)
-    stack.must("up", seconds=600)
-    stack.must("env", "create", NAME, str(folder), *OPTIONS, seconds=900)
-    yield stack
-    stack.must("env", "delete", NAME)
+    with crew_of(stack, tmp_path / NAME) as made:
+        yield made
 
 
 def test_all_succeed_none_runs_twice_at_once_and_each_retry_has_its_cause(crew: Stack, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.local.whole.worker_crew import DAGS, NAME, OPTIONS, SERVICE, begun, ended, fly, naps, until, workers
+from tests.local.whole.worker_crew import NAME, SERVICE, begun, crew_of, ended, fly, naps, until, workers
 from tests.stack import ROOT, SKYLIFT, Stack
 
 from skylift.core.names import worker_host
@@ -20,14 +20,8 @@ pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def crew(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An environment with all three executors, and no worker while nobody needs one."""
-    folder = tmp_path_factory.mktemp("projects") / NAME
-    (folder / "dags").mkdir(parents=True)
-    (folder / "dags" / "workers.py").write_text(DAGS)
-    stack.must("up", seconds=600)
-    stack.must("env", "create", NAME, str(folder), *OPTIONS, seconds=800)
-    yield stack
-    stack.must("env", "delete", NAME)
+    with crew_of(stack, tmp_path_factory.mktemp("projects") / NAME) as made:
+        yield made
 
 
 def test_side_by_side_from_no_worker_at_all(crew: Stack, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def chaos():
 
 side_by_side(), crowd(), chaos()
 """
+
+
+@contextmanager
+def crew_of(stack: Stack, folder: Path) -> Iterator[Stack]:
+    """An environment with all three executors, and no worker while nobody needs one."""
+    (folder / "dags").mkdir(parents=True)
+    (folder / "dags" / "workers.py").write_text(DAGS)
+    stack.must("up", seconds=600)
+    stack.must("env", "create", NAME, str(folder), *OPTIONS, seconds=900)
+    yield stack
+    stack.must("env", "delete", NAME)
 
 
 def until(look: Callable[[], Any], seconds: float, what: str) -> Any:
