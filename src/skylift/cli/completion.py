@@ -25,7 +25,7 @@ def complete_environment(_ctx: click.Context, _param: click.Parameter, incomplet
 
 
 def complete_dag(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Ids of DAGs in the environment that ``--env`` names, else in the only one."""
+    """Ids of DAGs in the environment that ``--env`` names, else in that which commands use without it."""
     return _items(_dags(str(ctx.params.get("name") or "")), incomplete)
 
 

@@ -11,6 +11,7 @@ from skylift.aws.errors import calling
 from skylift.cli.account import Network, exists
 from skylift.cli.home import REGION
 from skylift.cli.projects.project import Project, up_command, up_line
+from skylift.cli.projects.working_folder import meant
 from skylift.cli.runs.patience import patiently
 from skylift.control.settings import STOPPED, option_name, option_of
 from skylift.core.environment import ECS_EXECUTOR
@@ -79,14 +80,19 @@ def names(mwaa: Any) -> list[str]:
 
 
 def the_one(mwaa: Any, name: str | None, how: str = "--env {}") -> str:
-    """The given name, otherwise the only environment's. Raises ``Refused`` if it is not clear which.
+    """The given name, else that of the working folder's project, else the only environment's.
 
     Args:
         how: what to type to choose one.
+
+    Raises:
+        Refused: it is not clear which.
     """
     if name:
         return name
     known = names(mwaa)
+    if (of_folder := meant(known)) is not None:
+        return of_folder
     if len(known) == 1:
         return known[0]
     if not known:

@@ -13,9 +13,9 @@ import click
 from rich import box
 from rich.table import Table
 
-from skylift.cli import environments
-from skylift.cli.commands.run import ENV_OPTION, JSON_OPTION
-from skylift.cli.connection import Connection, connect
+from skylift.cli.commands.run import JSON_OPTION
+from skylift.cli.connection import Connection
+from skylift.cli.naming import ENV_OPTION, opened
 from skylift.cli.runs.airflow_objects import AirflowObjects, connection_from, connection_of
 from skylift.cli.terminal import YES_OPTION, agree, err, out, plain, print_table
 from skylift.cli.words import Commands
@@ -49,7 +49,7 @@ def variables() -> None:
 @JSON_OPTION
 def list_connections(name: str | None, as_json: bool) -> None:
     """List connections, without passwords."""
-    here, found = _environment(name)
+    here, found = opened(name)
     rows = [
         {
             "id": one,
@@ -75,7 +75,7 @@ def set_connection(connection_id: str, value: str | None, name: str | None) -> N
       skylift connections set warehouse < warehouse.json
     """
     members = connection_of(connection_id, _value(value, f"URI or JSON of {connection_id}"))
-    here, found = _environment(name)
+    here, found = opened(name)
     _warn(found, f"AIRFLOW_CONN_{connection_id.upper()}")
     objects = _objects(here, found)
     objects.set_connection(connection_id, members, new=connection_id not in objects.connections())
@@ -87,7 +87,7 @@ def set_connection(connection_id: str, value: str | None, name: str | None) -> N
 @YES_OPTION
 def delete_connection(connection_id: str, name: str | None, yes: bool) -> None:
     """Delete a connection from Airflow's database."""
-    here, found = _environment(name)
+    here, found = opened(name)
     agree(f"Delete the connection {connection_id} of {found['Name']}?", yes, "Nothing was deleted.")
     _objects(here, found).delete_connection(connection_id)
 
@@ -100,7 +100,7 @@ def export_connections(file: Path, name: str | None) -> None:
 
     Only you can read the file. Those of skylift.toml and .env are not in it.
     """
-    _, found = _environment(name)
+    _, found = opened(name)
     _export(found, file, ["connections", "export", "--file-format", "json"])
 
 
@@ -111,7 +111,7 @@ def export_connections(file: Path, name: str | None) -> None:
 def import_connections(file: Path, overwrite: bool, name: str | None) -> None:
     """Make the connections of FILE: JSON as of export, or of Airflow's own command."""
     wanted = {key: connection_from(key, value) for key, value in _read(file).items()}
-    here, found = _environment(name)
+    here, found = opened(name)
     objects = _objects(here, found)
     there = objects.connections()
     _import(
@@ -128,7 +128,7 @@ def import_connections(file: Path, overwrite: bool, name: str | None) -> None:
 @JSON_OPTION
 def list_variables(name: str | None, as_json: bool) -> None:
     """List variables, with *** for values that look like secrets."""
-    here, found = _environment(name)
+    here, found = opened(name)
     rows = [
         {"key": one, "value": hide(one, str(item.get("value") or "")), "from": DATABASE}
         for one, item in sorted(_objects(here, found).variables().items())
@@ -149,7 +149,7 @@ def set_variable(key: str, value: str | None, description: str | None, name: str
       skylift variables set sales_bucket sales
     """
     given = _value(value, f"value of {key}")
-    here, found = _environment(name)
+    here, found = opened(name)
     _warn(found, f"AIRFLOW_VAR_{key.upper()}")
     objects = _objects(here, found)
     objects.set_variable(key, given, description, new=key not in objects.variables())
@@ -161,7 +161,7 @@ def set_variable(key: str, value: str | None, description: str | None, name: str
 @YES_OPTION
 def delete_variable(key: str, name: str | None, yes: bool) -> None:
     """Delete a variable from Airflow's database."""
-    here, found = _environment(name)
+    here, found = opened(name)
     agree(f"Delete the variable {key} of {found['Name']}?", yes, "Nothing was deleted.")
     _objects(here, found).delete_variable(key)
 
@@ -171,7 +171,7 @@ def delete_variable(key: str, name: str | None, yes: bool) -> None:
 @ENV_OPTION
 def export_variables(file: Path, name: str | None) -> None:
     """Write all variables of Airflow's database into FILE as JSON. Only you can read the file."""
-    _, found = _environment(name)
+    _, found = opened(name)
     _export(found, file, ["variables", "export"])
 
 
@@ -182,7 +182,7 @@ def export_variables(file: Path, name: str | None) -> None:
 def import_variables(file: Path, overwrite: bool, name: str | None) -> None:
     """Make the variables of FILE: a JSON object, as of export, or of Airflow's own command."""
     wanted = _read(file)
-    here, found = _environment(name)
+    here, found = opened(name)
     objects = _objects(here, found)
     there = objects.variables()
 
@@ -193,12 +193,6 @@ def import_variables(file: Path, overwrite: bool, name: str | None) -> None:
         objects.set_variable(key, value if isinstance(value, str) else json.dumps(value), text, new=key not in there)
 
     _import("variable", wanted, there, overwrite, put)
-
-
-def _environment(name: str | None) -> tuple[Connection, dict[str, Any]]:
-    here = connect()
-    mwaa = here.client("mwaa")
-    return here, environments.get(mwaa, environments.the_one(mwaa, name))
 
 
 def _objects(here: Connection, found: dict[str, Any]) -> AirflowObjects:

@@ -16,12 +16,13 @@ from skylift.cli.commands.env_import import import_project
 from skylift.cli.commands.env_update import update
 from skylift.cli.commands.logs import log_options
 from skylift.cli.commands.logs import show as show_logs
-from skylift.cli.commands.run import run_dag
+from skylift.cli.commands.run import JSON_OPTION, run_dag
 from skylift.cli.commands.up import check_disk
 from skylift.cli.completion import complete_log
 from skylift.cli.connection import Connection, connect
 from skylift.cli.hiding import SHOW_SECRETS, hidden
 from skylift.cli.interrupting import running_work
+from skylift.cli.naming import NAME, chosen, opened
 from skylift.cli.projects import buckets
 from skylift.cli.projects.applied import of_environment
 from skylift.cli.projects.project import open_project, up_line
@@ -31,8 +32,6 @@ from skylift.cli.settings_file.read import read as read_settings
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out
 from skylift.cli.words import Commands
 from skylift.core.errors import Refused
-
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(cls=Commands)
@@ -73,14 +72,12 @@ def list_all(as_json: bool) -> None:
 
 
 @env.command()
-@click.argument("name", required=False)
+@NAME
 @JSON_OPTION
 @SHOW_SECRETS
 def show(name: str | None, as_json: bool, show_secrets: bool) -> None:
     """Show one environment as GetEnvironment gives it, with *** for values that look like secrets."""
-    here = connect()
-    mwaa = here.client("mwaa")
-    found = environments.get(mwaa, _chosen(mwaa, name))
+    here, found = opened(name)
     shown = found if show_secrets else hidden(found)
     if as_json:
         click.echo(json.dumps(shown, indent=2, default=str))
@@ -95,12 +92,12 @@ def show(name: str | None, as_json: bool, show_secrets: bool) -> None:
 
 
 @env.command()
-@click.argument("name", required=False)
+@NAME
 @JSON_OPTION
 def plan(name: str | None, as_json: bool) -> None:
     """Print what the control plane would do next for an environment. Changes nothing."""
-    here = connect()
-    found = here.plan(environments.get(here.client("mwaa"), _chosen(here.client("mwaa"), name))["Name"])
+    here, known = opened(name)
+    found = here.plan(known["Name"])
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -164,18 +161,17 @@ def _agree_to_delete(here: Connection, name: str, yes: bool) -> None:
 
 
 @env.command("open")
-@click.argument("name", required=False)
+@NAME
 @click.option("--print", "only_print", is_flag=True, help="Print the link, and start no browser.")
 def open_ui(name: str | None, only_print: bool) -> None:
     """Open Airflow's UI in a browser, signed in.
 
     The link works once, within 60 seconds. The role is what the AWS credentials' policies allow.
     """
-    mwaa = connect().client("mwaa")
-    found = environments.get(mwaa, _chosen(mwaa, name))
+    here, found = opened(name)
     if not environments.web_url(found):
         raise Refused(f"The environment {found['Name']} is {found['Status']}: it has no web server yet.")
-    link = WebSignIn(mwaa, found["Name"]).link()
+    link = WebSignIn(here.client("mwaa"), found["Name"]).link()
     if only_print:
         click.echo(link)
     elif webbrowser.open(link):
@@ -186,14 +182,14 @@ def open_ui(name: str | None, only_print: bool) -> None:
 
 
 @env.command()
-@click.argument("name", required=False)
+@NAME
 def token(name: str | None) -> None:
     """Print a token for Airflow's REST API, valid for 12 hours. The only command that prints a secret.
 
     Use it as "Authorization: Bearer TOKEN".
     """
     mwaa = connect().client("mwaa")
-    click.echo(WebSignIn(mwaa, _chosen(mwaa, name)).session())
+    click.echo(WebSignIn(mwaa, chosen(mwaa, name)).session())
 
 
 @env.command()
@@ -208,10 +204,6 @@ env.add_command(run_dag, "run")
 env.add_command(import_project)
 env.add_command(update)
 env.add_command(events)
-
-
-def _chosen(mwaa: Any, name: str | None) -> str:
-    return environments.the_one(mwaa, name, f"{click.get_current_context().command_path} {{}}")
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from skylift.cli import environments
 from skylift.cli.connection import Connection, connect
+from skylift.cli.naming import NAME
+from skylift.cli.naming import chosen as environment_of
 from skylift.cli.terminal import out, plain, seconds
 
 LOOK_SECONDS = 0.5
@@ -20,13 +21,13 @@ GOOD, BAD = frozenset({"AVAILABLE", "DELETED"}), frozenset({"CREATE_FAILED", "RO
 
 
 @click.command("events")
-@click.argument("name", required=False)
+@NAME
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def events(name: str | None, follow: bool, as_json: bool) -> None:
     """Show what happened to an environment, oldest first. The last 1,000 events are kept, after its deletion too."""
     here = connect()
-    chosen = name or environments.the_one(here.client("mwaa"), None, f"{click.get_current_context().command_path} {{}}")
+    chosen = environment_of(here.client("mwaa"), name)
     for event in happened(here, chosen, follow):
         if as_json:
             click.echo(json.dumps(event))

@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 
 from skylift.cli import environments
-from skylift.cli.connection import Connection, connect
+from skylift.cli.connection import Connection
+from skylift.cli.naming import NAME, opened
 from skylift.cli.projects import buckets
 from skylift.cli.projects.applied import files_request
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, plain
@@ -35,7 +36,7 @@ FILES = {"requirements": "Requirements", "plugins": "Plugins", "startup_script":
 
 
 @click.command("update")
-@click.argument("name", required=False)
+@NAME
 @click.option("--plan", "only_plan", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON. It does not ask.")
 @click.option(
@@ -69,10 +70,8 @@ def update(name: str | None, only_plan: bool, as_json: bool, yes: bool, **given:
     It prints the plan first and asks, but not with --yes, or where standard input is no terminal. The environment
     serves while it is updated. If the update fails, it goes on as it was, and the exit code is 1.
     """
-    here = connect()
-    mwaa = here.client("mwaa")
-    chosen = environments.the_one(mwaa, name, f"{click.get_current_context().command_path} {{}}")
-    found = environments.get(mwaa, chosen)
+    here, found = opened(name)
+    chosen = found["Name"]
     request = request_of(found, given) or _files(here, found)
     plan = here.plan_update(chosen, request) if request else {}
     if as_json:

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from skylift.cli import environments
-from skylift.cli.completion import complete_environment, complete_log
+from skylift.cli.completion import complete_log
 from skylift.cli.connection import connect
 from skylift.cli.hiding import SHOW_SECRETS, hiding
 from skylift.cli.home import find_home
@@ -18,6 +17,8 @@ from skylift.cli.logs.airflow_tasks import Which, named
 from skylift.cli.logs.containers import is_container, logs_of, show_containers
 from skylift.cli.logs.lines import of_project
 from skylift.cli.logs.view import COMPONENTS, follow_file, log_group_of, show_component, show_tries
+from skylift.cli.naming import ENV_OPTION
+from skylift.cli.naming import chosen as environment_of
 from skylift.cli.projects.buckets import followed
 from skylift.cli.terminal import goes_on
 from skylift.core.secrecy import hide_in
@@ -25,7 +26,7 @@ from skylift.core.secrecy import hide_in
 SERVER, TASK = "server", "task"
 LINES = 100
 _OPTIONS = (
-    click.option("--env", "name", shell_complete=complete_environment, help="Environment; default: the only one."),
+    ENV_OPTION,
     click.option("--dag", metavar="DAG_ID", help="Show the log of an Airflow task of this DAG."),
     click.option("--run", metavar="RUN_ID", help="With --dag: this run; default: the newest."),
     click.option("--task", metavar="TASK_ID", help="With --dag: this Airflow task; default: all."),
@@ -102,7 +103,7 @@ def show(
             plain = click.echo if show_secrets else lambda text: click.echo(hide_in(text))
             show_containers(here.client("logs"), containers, lines, follow, plain, str)
             return
-        chosen = environments.the_one(here.client("mwaa"), name)
+        chosen = environment_of(here.client("mwaa"), name)
         project = followed(here.home).get(chosen)
         rename = of_project(project.project.folder if project else None)
         client = here.client("logs")

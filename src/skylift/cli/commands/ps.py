@@ -16,8 +16,9 @@ from rich.table import Table
 from skylift.aws.errors import calling
 from skylift.cli import environments
 from skylift.cli.completion import complete_environment, complete_part
-from skylift.cli.connection import Connection, connect
+from skylift.cli.connection import connect
 from skylift.cli.interrupting import running_work
+from skylift.cli.naming import ENV_OPTION, NAME, opened
 from skylift.cli.parts.looking import running_parts
 from skylift.cli.parts.rows import MEBIBYTE, RunningPart
 from skylift.cli.runs.project_run import CLUSTER, start_again, wait_for_airflow
@@ -25,6 +26,9 @@ from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, p
 from skylift.core.errors import Refused, Unavailable
 
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+SETTLED = environments.USABLE | {"UNAVAILABLE"}
+"""Statuses in which an environment can be restarted, stopped or started."""
+
 RESTART_SECONDS = 1200.0
 POLL_SECONDS = 0.5
 COLOURS = {"RUNNING": "green", "STOPPED": "dim", "SUCCEEDED": "dim", "FAILED": "red"}
@@ -89,7 +93,7 @@ def age(seconds: float | None) -> str:
 
 @click.command()
 @click.argument("part", required=False, type=click.Choice(PARTS), shell_complete=complete_part)
-@click.option("--env", "name", shell_complete=complete_environment, help="Environment; default: the only one.")
+@ENV_OPTION
 def restart(part: str | None, name: str | None) -> None:
     """Replace the containers of PART (default: all parts) of an environment by new ones.
 
@@ -99,12 +103,9 @@ def restart(part: str | None, name: str | None) -> None:
     \b
       skylift restart scheduler
     """
-    here = connect()
+    here, found = opened(name, SETTLED)
     mwaa, ecs = here.client("mwaa"), here.client("ecs")
-    found = environments.get(mwaa, environments.the_one(mwaa, name))
     chosen = found["Name"]
-    if found["Status"] not in environments.USABLE | {"UNAVAILABLE"}:
-        raise Refused(f"The environment {chosen} is {found['Status']}. Restart it when that has ended.")
     services = {f"skylift-{chosen}-{one}": one for one in ([part] if part else PARTS)}
     with calling(f"ecs DescribeServices of {chosen}"):
         there = ecs.describe_services(cluster=CLUSTER, services=list(services))["services"]
@@ -122,15 +123,16 @@ def restart(part: str | None, name: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=complete_environment)
+@NAME
 @YES_OPTION
 def stop(name: str | None, yes: bool) -> None:
-    """End all containers of the environment NAME (default: the only one). Its database and files stay.
+    """End all containers of the environment NAME (default: this folder's, else the only one).
 
-    Start it again with skylift start. Airflow tasks that run have nobody to report to: it lists them and asks. It does
-    not ask with --yes, or if standard input is not a terminal. To stop all of skylift: skylift down.
+    Its database and files stay. Start it again with skylift start. Airflow tasks that run have nobody to report to: it
+    lists them and asks. It does not ask with --yes, or if standard input is not a terminal. To stop all of skylift:
+    skylift down.
     """
-    here, found = _usable(name)
+    here, found = opened(name, SETTLED)
     if environments.is_stopped(found):
         out().print(f"environment {found['Name']} is stopped already", markup=False)
         return
@@ -144,24 +146,15 @@ def stop(name: str | None, yes: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=complete_environment)
+@NAME
 def start(name: str | None) -> None:
-    """Start the environment NAME (default: the only one) again, after skylift stop."""
-    here, found = _usable(name)
+    """Start the environment NAME (default: this folder's, else the only one) again, after skylift stop."""
+    here, found = opened(name, SETTLED)
     with Stages(err()) as stages, goes_on(f"It goes on. See: skylift env events {found['Name']}"):
         if environments.is_stopped(found):
             found = start_again(here, found, stages)
         wait_for_airflow(here, found, stages)
         stages.done(environments.state_text(found))
-
-
-def _usable(name: str | None) -> tuple[Connection, dict[str, Any]]:
-    here = connect()
-    mwaa = here.client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name, f"{click.get_current_context().command_path} {{}}"))
-    if found["Status"] not in environments.USABLE | {"UNAVAILABLE"}:
-        raise Refused(f"The environment {found['Name']} is {found['Status']}. Try again when that has ended.")
-    return here, found
 
 
 def _wait_settled(ecs: Any, services: list[str], stages: Stages) -> None:

@@ -13,18 +13,15 @@ import click
 from rich import box
 from rich.table import Table
 
-from skylift.cli import environments
-from skylift.cli.completion import complete_dag, complete_environment
-from skylift.cli.connection import Connection, connect
+from skylift.cli.completion import complete_dag
+from skylift.cli.connection import Connection
+from skylift.cli.naming import ENV_OPTION, opened
 from skylift.cli.projects.applied import of_environment
 from skylift.cli.runs import project_run as flight
 from skylift.cli.runs.dag_run import COLOURS, RunResult, ecs_task_ids
 from skylift.cli.runs.dag_run import table as task_table
 from skylift.cli.terminal import Stages, err, out, plain, print_table, seconds
 
-ENV_OPTION = click.option(
-    "--env", "name", shell_complete=complete_environment, help="Environment; default: the only one."
-)
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -48,9 +45,7 @@ def run_dag(dag_id: str, name: str | None, conf: str | None, wait: bool, follow:
             "--conf and --no-wait are for a run that this command starts, not for one that it follows."
         )
     given = conf_of(conf or "{}")
-    here = connect()
-    mwaa = here.client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name))
+    here, found = opened(name)
     with Stages(err()) as stages:
         if notice := of_environment(here, found)[1]:
             stages.note(notice)
@@ -91,9 +86,7 @@ def runs(
     \b
       skylift runs quickstart --state failed
     """
-    here = connect()
-    mwaa = here.client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name))
+    here, found = opened(name)
     api = here.airflow(found)
     if run_id and dag_id:
         show_run(

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from skylift.cli import account, environments
 from skylift.cli.completion import complete_environment
-from skylift.cli.connection import Connection, connect
+from skylift.cli.connection import Connection
 from skylift.cli.interrupting import running_work
+from skylift.cli.naming import NAME, opened
 from skylift.cli.projects import buckets
 from skylift.cli.projects.project import Project, open_project
 from skylift.cli.snapshots import store
@@ -22,10 +23,8 @@ from skylift.cli.snapshots.putting_back import clone as make_clone
 from skylift.cli.snapshots.putting_back import restore as put_back
 from skylift.cli.snapshots.running import run_once
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, print_table
-from skylift.core.errors import Refused
 from skylift.core.names import s3_url
 
-NAME = click.argument("name", required=False, shell_complete=complete_environment)
 KILOBYTE = 1000
 
 
@@ -33,7 +32,7 @@ KILOBYTE = 1000
 @NAME
 @click.option("--keep", type=click.IntRange(1), help="Keep the newest so many, this one included; delete older ones.")
 def snapshot(name: str | None, keep: int | None) -> None:
-    """Take a snapshot of the environment NAME (default: the only one), while it runs.
+    """Take a snapshot of the environment NAME (default: this folder's, else the only one), while it runs.
 
     It has all rows of Airflow's database as they were at one moment, the configuration, and the versions of the DAG
     files. It is in the environment's bucket, below snapshots/.
@@ -41,7 +40,7 @@ def snapshot(name: str | None, keep: int | None) -> None:
     \b
       skylift snapshot demo --keep 7
     """
-    here, found = _environment(name)
+    here, found = opened(name, environments.USABLE)
     s3 = here.client("s3")
     with Stages(err()) as stages:
         made = take(here, found, stages)
@@ -65,8 +64,8 @@ def take(here: Connection, found: dict[str, Any], stages: Stages) -> str:
 @NAME
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def snapshots(name: str | None, as_json: bool) -> None:
-    """List the snapshots of the environment NAME (default: the only one), oldest first."""
-    here, found = _environment(name)
+    """List the snapshots of the environment NAME (default: this folder's, else the only one)."""
+    here, found = opened(name, environments.USABLE)
     rows = store.listed(here.client("s3"), found)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in rows], indent=2))
@@ -91,7 +90,7 @@ def restore(name: str, snapshot_id: str | None, yes: bool) -> None:
     What happened since is lost; take a snapshot first if you want it. The environment is stopped meanwhile. If the
     command is interrupted, it stays stopped, with all old rows or all new ones: skylift start.
     """
-    here, found = _environment(name)
+    here, found = opened(name, environments.USABLE)
     chosen = store.the_snapshot(here.client("s3"), found, snapshot_id)
     for line in running_work(here.client("ecs"), name):
         err().print(f"This fails unless it ends soon: {line}.", markup=False)
@@ -118,7 +117,7 @@ def clone(name: str, new: str, snapshot_id: str | None, folder: Path | None) -> 
     \b
       skylift clone demo preview --project ../branch
     """
-    here, found = _environment(name)
+    here, found = opened(name, environments.USABLE)
     project = open_project(folder, new) if folder else Project(Path(), new)
     environments.refuse_existing(here.client("mwaa"), project)
     s3 = here.client("s3")
@@ -129,12 +128,3 @@ def clone(name: str, new: str, snapshot_id: str | None, folder: Path | None) -> 
         chosen = store.the_snapshot(s3, found, snapshot_id or take(here, found, stages))
         make_clone(here, found, chosen, project, folder is not None, stages)
         stages.done(f"environment {new} has all rows of {name}; its DAGs are paused. Its UI: skylift env open {new}")
-
-
-def _environment(name: str | None) -> tuple[Connection, dict[str, Any]]:
-    here = connect()
-    mwaa = here.client("mwaa")
-    found = environments.get(mwaa, environments.the_one(mwaa, name, f"{click.get_current_context().command_path} {{}}"))
-    if found["Status"] not in environments.USABLE:
-        raise Refused(f"The environment {found['Name']} is {found['Status']}. Try again when that has ended.")
-    return here, found

@@ -126,13 +126,16 @@ def checked_name(name: str) -> str:
 
 def default_name(folder: Path) -> str:
     """The environment's default name: that of skylift.toml, else the folder's, in letters that MWAA allows."""
+    return told_name(folder) or re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
+
+
+def told_name(folder: Path) -> str | None:
+    """The name in a folder's skylift.toml; ``None`` if it has none, or cannot be read."""
     try:
         told = tomllib.loads((folder / SETTINGS).read_text()).get("name")
     except (OSError, ValueError):
-        told = None  # ``settings_file.read`` tells what is wrong with it
-    if isinstance(told, str):
-        return told
-    return re.sub(r"[^0-9a-zA-Z\-_]+", "-", folder.name).strip("-_")
+        return None  # ``settings_file.read`` tells what is wrong with it
+    return told if isinstance(told, str) and told else None
 
 
 def up_line() -> str:
