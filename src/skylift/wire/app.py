@@ -32,6 +32,7 @@ from skylift.wire.asgi import (
     drain,
     head_of,
     origin_form,
+    read_beginning,
     read_body,
     replayed,
     send_answer,
@@ -46,6 +47,7 @@ from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal
 from skylift.wire.s3_errors import refuse_s3
 from skylift.wire.service import ServiceEntry
 from skylift.wire.signing.authenticator import Authenticator, SignedRequest, dialect_of
+from skylift.wire.signing.forms import MOST_FIELD_BYTES, is_upload
 from skylift.wire.signing.keys import Keyring
 
 log = logging.getLogger(__name__)
@@ -162,6 +164,10 @@ class WireApp:
             raise refusal(SignatureFault.TOO_LONG, Dialect.JSON) from None
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, head: Head, request_id: str) -> None:
+        if is_upload(head):
+            start, receive = await read_beginning(receive, MOST_FIELD_BYTES)
+            form = self._authenticator.admit_form(head, start[:MOST_FIELD_BYTES])
+            return await self._call_fallback(scope, receive, send, form, start)
         signed_request = self._authenticator.admit(head, self._dialect)
         service = self._services.get(signed_request.service)
         try:

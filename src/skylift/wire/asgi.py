@@ -280,8 +280,24 @@ async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that gives a body that has been read once more, then goes on as before."""
+async def read_beginning(receive: Receive, least: int) -> tuple[bytes, Receive]:
+    """The first ``least`` bytes of a body or a little more (a shorter one: all of it), and a ``receive`` that gives the
+    whole body."""
+    start, more = b"", True
+    while more and len(start) < least:
+        chunk, more = await _next_chunk(receive)
+        start += chunk
+    return start, replayed(start, receive, more=more)
+
+
+def replayed(body: bytes, receive: Receive, *, more: bool = False) -> Receive:
+    """A ``receive`` that gives a body that has been read once more, then goes on as before.
+
+    Args:
+        body: what has been read.
+        receive: gives what comes after it.
+        more: whether that is still a part of the body.
+    """
     given = False
 
     async def again() -> Message:
@@ -289,6 +305,6 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         if given:
             return await receive()
         given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": more}
 
     return again

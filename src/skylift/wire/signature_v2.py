@@ -1,9 +1,9 @@
-"""Presigned S3 URLs in Signature Version 2: boto3 makes them in us-east-1 unless it is told
+"""Presigned S3 URLs and forms in Signature Version 2: boto3 makes them in us-east-1 unless it is told
 ``signature_version="s3v4"``.
 
-Only URLs (``?AWSAccessKeyId=...&Expires=...&Signature=...``). The old ``Authorization: AWS`` header is refused, because
-all SDKs sign headers with version 4. Source: "Signing and authenticating REST requests", S3 developer guide, and
-botocore's ``HmacV1QueryAuth``.
+Only URLs (``?AWSAccessKeyId=...&Expires=...&Signature=...``) and forms for POST Object. The old
+``Authorization: AWS`` header is refused, because all SDKs sign headers with version 4. Source: "Signing and
+authenticating REST requests", S3 developer guide, and botocore's ``HmacV1QueryAuth``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _SECONDS = re.compile(r"[0-9]{1,12}")
 
 @dataclass(frozen=True)
 class UrlClaim:
-    """What the URL says: who signed it, with what token, and until when it lives (seconds since the epoch)."""
+    """What the URL says: who signed it, with what token, and until when it lives (seconds since the epoch; empty for a
+    form, whose policy says it)."""
 
     access_key: str
     session_token: str
@@ -55,7 +56,16 @@ def is_url_signed_by(secret: str, claim: UrlClaim, head: Head) -> bool:
         *amz,
         _resource(head),
     ]
-    digest = hmac.digest(secret.encode(), "\n".join(lines).encode("utf-8", "surrogateescape"), "sha1")
+    return _signs(secret, claim, "\n".join(lines))
+
+
+def is_policy_signed_by(secret: str, claim: UrlClaim, policy: str) -> bool:
+    """Whether that secret signed the policy of a form (base64); takes the same time whatever the answer."""
+    return _signs(secret, claim, policy)
+
+
+def _signs(secret: str, claim: UrlClaim, text: str) -> bool:
+    digest = hmac.digest(secret.encode(), text.encode("utf-8", "surrogateescape"), "sha1")
     return hmac.compare_digest(base64.b64encode(digest), claim.signature.encode())
 
 

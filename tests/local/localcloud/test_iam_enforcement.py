@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -95,6 +96,18 @@ def test_a_user_may_what_its_policy_says_and_s3_answers_in_its_words(cloud: Clou
     denied(lambda: s3.list_objects_v2(Bucket="reports"), "s3:ListBucket on resource: arn:aws:s3:::reports because")
     url = s3.generate_presigned_url("get_object", {"Bucket": "reports", "Key": "june/a"})
     assert "X-Amz-Signature" in url or "Signature" in url
+
+
+def test_a_form_uploads_with_the_rights_of_who_signed_it(cloud: Cloud) -> None:
+    fred = User(cloud, "fred", allow("s3:PutObject", "arn:aws:s3:::reports/fred/*"))
+    for key, status in (("fred/a", 204), ("june/b", 403)):
+        form = fred.client("s3").generate_presigned_post("reports", key)
+        fields = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}' for n, v in form["fields"].items()]
+        file = '--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\ncontent'
+        body = "\r\n".join([*fields, file, "--x--", ""]).encode()
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        assert urllib3.request("POST", form["url"], body=body, headers=headers).status == status, key
+    assert cloud.client("s3").get_object(Bucket="reports", Key="fred/a")["Body"].read() == b"content"
 
 
 def test_who_may_not_list_is_not_told_that_an_object_is_missing(cloud: Cloud) -> None:

@@ -132,6 +132,16 @@ def test_what_stands_in_headers_body_and_host() -> None:
         ("s3:DeleteObject", "arn:aws:s3:::b/a"),
         ("s3:DeleteObjectVersion", "arn:aws:s3:::b/b"),
     ]
+    form = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in {"key": "up/${filename}", "acl": "private", "x-amz-tagging": "a=b"}.items()
+    )
+    form += '--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n...'
+    assert s3("POST", "/b", form.encode(), content_type="multipart/form-data; boundary=x") == [
+        ("s3:PutObject", "arn:aws:s3:::b/up/f"),
+        ("s3:PutObjectTagging", "arn:aws:s3:::b/up/f"),
+        ("s3:PutObjectAcl", "arn:aws:s3:::b/up/f"),
+    ]
     assert s3("GET", "/k", host="pail.s3.eu-west-1.amazonaws.com") == [("s3:GetObject", "arn:aws:s3:::pail/k")]
     assert bucket_in_host(Head("GET", "/", "", {"host": "pail.localhost:4747"})) == "pail"
     assert bucket_in_host(Head("GET", "/", "", {"host": "127.0.0.1:4747"})) == ""

@@ -21,7 +21,18 @@ from skylift.localcloud.emulators.iam import judging
 from skylift.localcloud.emulators.inputs import Asked, RestModels, protocol_of
 from skylift.localcloud.emulators.table import Served
 from skylift.localcloud.iam.state import RequestJudge
-from skylift.wire.asgi import Asgi, BodyTooLong, Head, Message, Receive, Send, head_of, read_body, replayed
+from skylift.wire.asgi import (
+    Asgi,
+    BodyTooLong,
+    Head,
+    Message,
+    Receive,
+    Send,
+    head_of,
+    read_beginning,
+    read_body,
+    replayed,
+)
 from skylift.wire.checks import Check
 from skylift.wire.errors import AwsError
 from skylift.wire.packing import unpacked
@@ -29,6 +40,7 @@ from skylift.wire.protocols import is_cbor, load_object
 from skylift.wire.provider import Caller
 from skylift.wire.query_shapes import read_structure, tree_of
 from skylift.wire.refusals import Dialect, SignatureFault, refusal
+from skylift.wire.signing.forms import MOST_FIELD_BYTES, is_upload
 
 S3 = "s3"
 MOST_BODY_BYTES = 128 * 1024 * 1024
@@ -69,6 +81,8 @@ class Edge:
         elif judge is not None and judging.names_objects(head):
             body = await read_body(receive, judging.MOST_DELETED_BYTES)
             receive = replayed(body, receive)
+        elif judge is not None and is_upload(head):
+            body, receive = await read_beginning(receive, MOST_FIELD_BYTES)
         if judge is not None and caller is not None:
             await self._ask(judge, row, head, body, caller)
         seen, begun, dropped = crashes.watching(), False, False

@@ -46,6 +46,8 @@ SIGNING_PARAMETERS = frozenset(
     for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
 )
 
+SIGNING_PARAMETERS_2 = frozenset({"AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token"})
+
 ENDPOINT = "http://127.0.0.1:4747"
 
 
@@ -131,7 +133,10 @@ class RestOfAws:
         elif row.server is Emulator.NOBODY:
             await _refuse(scope, wanted, f"skylift's local cloud does not serve {row.names[0]}. {row.note}", send)
         else:
-            inner, scope = partial(self._asked, wanted, row), _signed_by_header(_bucket_named_health(scope, wanted))
+            inner, scope = (
+                partial(self._asked, wanted, row),
+                _signed_by_header(_bucket_named_health(scope, wanted), self._region),
+            )
             await edge.serve(row, inner, scope, receive, send)
 
     async def _asked(self, wanted: Scope, row: Served, scope: Message, receive: Receive, send: Send) -> None:
@@ -270,14 +275,18 @@ def _bucket_named_health(scope: Message, wanted: Scope) -> Message:
     return {**scope, "path": "/health/", "raw_path": b"/health/"}
 
 
-def _signed_by_header(scope: Message) -> Message:
+def _signed_by_header(scope: Message, region: str) -> Message:
     """A presigned request, rewritten as if signed by header: the wire has checked it, and ministack's own check does
-    not know the keys."""
+    not know the keys, or version 2 of signatures."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    credential = dict(pairs).get("X-Amz-Credential")
+    asked = dict(pairs)
+    credential, parameters = asked.get("X-Amz-Credential"), SIGNING_PARAMETERS
+    if credential is None and asked.keys() >= {"AWSAccessKeyId", "Signature", "Expires"}:
+        credential = f"{asked['AWSAccessKeyId']}/20000101/{region}/s3/aws4_request"
+        parameters = SIGNING_PARAMETERS_2
     if credential is None:
         return scope
-    query = urlencode([(name, value) for name, value in pairs if name not in SIGNING_PARAMETERS]).encode()
+    query = urlencode([(name, value) for name, value in pairs if name not in parameters]).encode()
     header = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=checked"
     headers = [*scope["headers"], (b"authorization", header.encode("latin-1"))]
     return {**scope, "query_string": query, "headers": headers}

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylift.core.clock import Clock
+from skylift.wire import signature_v2
 from skylift.wire.asgi import BodyCheck, DigestCheck, Head
 from skylift.wire.provider import Caller
-from skylift.wire.refusals import Dialect, SignatureFault, refusal
+from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal
 from skylift.wire.signature_v2 import is_url_signed_by, read_url_claim
-from skylift.wire.signing import chunks
+from skylift.wire.signing import chunks, forms
 from skylift.wire.signing.keys import Key, Keyring
 from skylift.wire.signing.signature import (
     Claim,
     Incomplete,
     is_digest,
+    is_policy_signed_by,
     is_signed_by,
     payload_word,
     read_claim,
@@ -138,6 +140,36 @@ class Authenticator:
         if self._clock() > int(claim.expires):
             raise refusal(SignatureFault.EXPIRED_URL, Dialect.S3)
         if not is_url_signed_by(key.secret, claim, head):
+            raise refusal(SignatureFault.MISMATCH, Dialect.S3)
+        caller = Caller(key.access_key, key.principal, self._account, "")
+        return SignedRequest("s3", Dialect.S3, caller, None, True, head, key, None)
+
+    def admit_form(self, head: Head, start: bytes) -> SignedRequest:
+        """Returns an upload to S3 from a form, if the form's policy is signed with a known key.
+
+        Args:
+            head: the request.
+            start: the beginning of the form.
+
+        Raises:
+            AwsError: refused, in S3's words.
+        """
+        try:
+            fields = forms.read_fields(head, start)
+            claim = forms.read_policy_claim(fields)
+        except Incomplete as error:
+            raise Rejection("InvalidArgument", str(error), 400, Dialect.S3) from None
+        if claim is None:
+            raise refusal(SignatureFault.UNSIGNED, Dialect.S3)
+        key, policy = self._key(claim.access_key, claim.session_token, Dialect.S3), fields.get("policy", "")
+        if isinstance(claim, signature_v2.UrlClaim):
+            signed = signature_v2.is_policy_signed_by(key.secret, claim, policy)
+        else:
+            if claim.region != self._region:
+                words = _wrong_region(claim.region, self._region, Dialect.S3)
+                raise refusal(SignatureFault.WRONG_REGION, Dialect.S3, words)
+            signed = claim.service == "s3" and is_policy_signed_by(key.secret, claim, policy)
+        if not signed:
             raise refusal(SignatureFault.MISMATCH, Dialect.S3)
         caller = Caller(key.access_key, key.principal, self._account, "")
         return SignedRequest("s3", Dialect.S3, caller, None, True, head, key, None)

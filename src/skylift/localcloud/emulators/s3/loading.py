@@ -39,6 +39,7 @@ def load_objects(s3: Any, folder: str) -> dict[str, Damage]:
     finally:
         s3.json = before
     reader.look_for_versions()
+    reader.give_parts()
     return reader.damage
 
 
@@ -49,6 +50,7 @@ class _Sidecars:
         self.damage: dict[str, Damage] = {}
         self._s3 = s3
         self._versions: dict[str, tuple[str, list[str]]] = {}
+        self._parts: dict[str, tuple[str, list[Any]]] = {}
 
     def load(self, file: Any) -> dict[str, Any]:
         """The sidecar. Records damage and raises ``ValueError``, after which ministack continues."""
@@ -71,6 +73,8 @@ class _Sidecars:
         if path in self.damage:  # only its bytes are damaged: it can still be listed
             return dict(found)
         self._versions[path] = found.get("key") or "", [one["version_id"] for one in found.get("versions", ())]
+        if found.get("parts"):
+            self._parts[path] = found.get("key") or "", found["parts"]
         return dict(found)
 
     def look_for_versions(self) -> None:
@@ -79,8 +83,7 @@ class _Sidecars:
         for (account, (bucket, key)), versions in self._s3._object_versions._data.items():
             known[account, bucket, key] = {one["version_id"] for one in versions}
         for path, (key, names) in self._versions.items():
-            account, bucket, *rest = os.path.relpath(path, self._s3.DATA_DIR).split(os.sep)
-            key = key or "/".join(rest).removesuffix(SIDECAR)
+            account, bucket, key = self._place(path, key)
             missing = [name for name in names if name not in known.get((account, bucket, key), ())]
             if missing:
                 folder = Path(self._s3.DATA_DIR, ".versions", account, bucket)
@@ -88,6 +91,19 @@ class _Sidecars:
                     path,
                     f"the bytes of {len(missing)} of its versions are missing below {folder}: {', '.join(missing)}",
                 )
+
+    def give_parts(self) -> None:
+        """After reading everything: tells ministack of what parts an object was made, which it does not read."""
+        for path, (key, parts) in self._parts.items():
+            account, bucket, key = self._place(path, key)
+            record = self._s3._buckets._data.get((account, bucket), {}).get("objects", {}).get(key)
+            if record is not None:
+                record["parts"] = parts
+
+    def _place(self, path: str, key: str) -> tuple[str, str, str]:
+        """Account, bucket and key of a sidecar, which seldom lacks its key."""
+        account, bucket, *rest = os.path.relpath(path, self._s3.DATA_DIR).split(os.sep)
+        return account, bucket, key or "/".join(rest).removesuffix(SIDECAR)
 
     def _check(self, path: str, found: Any) -> None:
         if not isinstance(found, dict):
@@ -98,6 +114,9 @@ class _Sidecars:
         versions = found.get("versions", [])
         if not isinstance(versions, list) or not all(isinstance(one, dict) and "version_id" in one for one in versions):
             raise ValueError("its versions are no list of versions")
+        parts = found.get("parts", [])
+        if not isinstance(parts, list) or not all(isinstance(one, dict) and "Size" in one for one in parts):
+            raise ValueError("its parts are no list of parts")
         if not isinstance(found.get("size", 0), int):
             raise ValueError("its size is no number")
         if found.get("is_delete_marker"):

@@ -17,6 +17,8 @@ from xml.etree import ElementTree
 
 from skylift.localcloud.damage import Damage
 from skylift.localcloud.emulators.s3.memory import Memory
+from skylift.localcloud.emulators.s3.pieces import piece_of, wants_piece
+from skylift.localcloud.emulators.s3.rules import refusal_of_key, refusal_of_part
 from skylift.localcloud.emulators.s3.transaction import Transaction
 from skylift.localcloud.emulators.unavailable import Answer, cannot_write, is_damaged
 
@@ -54,6 +56,11 @@ class S3Writes:
         s3._remove_key_files = self._remove_key_files
         s3._delete_version_file = self._delete_version_file
         s3._fire_s3_event_async = self._fire_later
+        self._post, s3._post_object = s3._post_object, self._post_object
+        self._form, s3._parse_multipart_form = s3._parse_multipart_form, self._fields_and_file
+        # As on AWS since April 2023; ministack does so only where it checks permissions itself.
+        s3._new_bucket_public_access_block = lambda: {"_public_access_block": s3._NEW_BUCKET_PUBLIC_ACCESS_BLOCK}
+        self._snapshot, s3._object_meta_from_record = s3._object_meta_from_record, self._with_parts
         # Stored with the buckets, because nothing else stores them.
         s3._PERSISTED_BUCKET_DICTS |= {
             "object_retention": s3._object_retention,
@@ -66,9 +73,16 @@ class S3Writes:
         """Replaces ministack's ``_dispatch``. On the event loop: nothing runs in between."""
         self.bucket_state_changed = False
         places = list(self._places(method, bucket, key, headers, body))
+        if refused := self._refusal(places, method, headers, body, query):
+            return refused
         for place in [*places, *_source(headers)] if self._damage else ():
             if found := self._damage.get(f"{self._s3._object_disk_path(*place)}.meta.json"):
                 return is_damaged("s3", str(found))
+        if wants_piece(self._s3, method, key, headers, query):
+            plain = {name: value for name, value in headers.items() if name != "range"}
+            more = {name: value for name, value in query.items() if name != "partNumber"}
+            whole = self._reading(method, bucket, key, plain, body, more)
+            return piece_of(self._s3, bucket, key, headers, query, whole)
         if method not in _CHANGES or not places:
             return self._reading(method, bucket, key, headers, body, query)
         locks = self._locks(places)
@@ -95,6 +109,20 @@ class S3Writes:
         for event in self._events:
             event()
         return answer
+
+    def _refusal(
+        self,
+        places: list[tuple[str, str]],
+        method: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+    ) -> Answer | None:
+        if "delete" not in query:  # a list of keys to delete is answered key by key
+            for _, key in places:
+                if refused := refusal_of_key(self._s3, key):
+                    return refused
+        return refusal_of_part(self._s3, method, headers, body, query)
 
     def _commit(self) -> None:
         assert self._transaction is not None
@@ -125,6 +153,24 @@ class S3Writes:
             yield bucket, wanted.decode(errors="replace").replace("${filename}", uploaded)
         elif method == "POST" and bucket:
             yield from ((bucket, name) for name in _named(body))
+
+    def _post_object(self, bucket: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """A form's upload. Ministack's answer places the object on AWS."""
+        status, told, content = self._post(bucket, body, headers)
+        there, here = f"http://{bucket}.s3.amazonaws.com/", f"http://{headers.get('host', '')}/{bucket}/"
+        if told.get("Location", "").startswith(there):
+            told = {**told, "Location": told["Location"].replace(there, here, 1)}
+        return status, told, content.replace(f">{there}".encode(), f">{here}".encode())
+
+    def _fields_and_file(self, content_type: str, body: bytes) -> list[tuple[Any, ...]]:
+        """The fields of a form. Those after the file are ignored, and no policy that is signed covers them."""
+        parts: list[tuple[Any, ...]] = self._form(content_type, body)
+        end = next((number for number, part in enumerate(parts, 1) if part[0] == "file"), len(parts))
+        return parts[:end]
+
+    def _with_parts(self, record: dict[str, Any]) -> dict[str, Any]:
+        """What is stored of an object, and of what parts it was made."""
+        return {**self._snapshot(record), **({"parts": record["parts"]} if record.get("parts") else {})}
 
     def _replicas(self, places: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         for bucket, key in places:

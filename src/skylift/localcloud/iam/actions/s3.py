@@ -12,6 +12,7 @@ from skylift.core.iam.patterns import ContextValues
 from skylift.core.partitions import partition_of
 from skylift.localcloud.iam.actions.call import Need
 from skylift.wire.asgi import Head
+from skylift.wire.signing.forms import is_upload, key_of, read_fields
 
 DELETE_MANY = "delete"
 """The parameter of DeleteObjects, whose body names the objects."""
@@ -104,13 +105,18 @@ _LISTS = frozenset({"ListBucket", "ListBucketVersions", "ListBucketMultipartUplo
 
 
 def s3_needs(head: Head, body: bytes, region: str) -> list[Need]:
-    """What a request to S3 needs. ``body`` is read only of DeleteObjects."""
+    """What a request to S3 needs. ``body`` is read only of DeleteObjects, and the fields of a form that uploads."""
     bucket, key = _place(head)
     query = dict(parse_qsl(head.query, keep_blank_values=True))
     prefix = f"arn:{partition_of(region)}:s3:::"
     if not bucket:
         return [Need("s3:ListAllMyBuckets")]
     context = _context(head, query)
+    if not key and is_upload(head):
+        fields = read_fields(head, body)
+        beside = Head("PUT", head.path, "", {**head.headers, **_as_headers(fields)})
+        needs = [_object("PutObject", prefix, bucket, key_of(fields), _context(beside, query))]
+        return [*needs, *_beside(beside, prefix, bucket, key_of(fields), _context(beside, query))]
     if not key:
         action = _action(_BUCKET, _BUCKET_PLAIN, head.method, query)
         if DELETE_MANY in query and head.method == "POST":
@@ -173,6 +179,12 @@ def _beside(head: Head, prefix: str, bucket: str, key: str, context: Mapping[str
         yield _object("PutObjectTagging", prefix, bucket, key, context)
     if head.headers.get("x-amz-acl"):
         yield _object("PutObjectAcl", prefix, bucket, key, context)
+
+
+def _as_headers(fields: Mapping[str, str]) -> dict[str, str]:
+    """A form's fields, as the headers that mean the same."""
+    named = {name: value for name, value in fields.items() if name.startswith("x-amz-")}
+    return named | ({"x-amz-acl": fields["acl"]} if "acl" in fields else {})
 
 
 def _context(head: Head, query: Mapping[str, str]) -> dict[str, ContextValues]:
