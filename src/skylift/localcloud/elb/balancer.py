@@ -11,15 +11,19 @@ import hashlib
 import logging
 import sys
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
+from skylift.localcloud.elb.actions import answer_of
+from skylift.localcloud.elb.conditions import meets
 from skylift.localcloud.elb.forward import Forwarder, Target
 from skylift.localcloud.elb.health import Health, TargetCheck, judged, pause, probe
 from skylift.localcloud.elb.interfaces import BalancerInterfaces
 from skylift.localcloud.elb.provider import ElbProvider
-from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup
+from skylift.localcloud.elb.requests import HttpRequest
+from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup, weights_of
 from skylift.localcloud.interfaces import InterfaceSource
 from skylift.wire.errors import AwsError
 
@@ -29,6 +33,30 @@ UNUSED = Health("unused", "Target.NotInUse", "Target group is not configured to 
 DRAINING = Health("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
 
 _log = logging.getLogger("skylift.localcloud.elb.balancer")
+
+
+class Shares:
+    """Picks one of several target groups so often as their weights say, spread as evenly as can be."""
+
+    def __init__(self) -> None:
+        self._credit: dict[str, dict[str, int]] = {}
+
+    def pick(self, who: str, weights: Mapping[str, int]) -> str:
+        """The next target group (ARN); empty if all weights are 0.
+
+        Args:
+            who: ARN of the rule or listener.
+            weights: of its target groups.
+        """
+        wanted = {group: weight for group, weight in weights.items() if weight}
+        if len(wanted) < 2:
+            return next(iter(wanted), "")
+        before = self._credit.get(who, {})
+        credit = {group: before.get(group, 0) + weight for group, weight in wanted.items()}
+        best = max(credit, key=lambda group: credit[group])
+        credit[best] -= sum(wanted.values())
+        self._credit[who] = credit
+        return best
 
 
 class Balancer:
@@ -49,6 +77,7 @@ class Balancer:
         self._healths: dict[tuple[str, Target], Health] = {}
         self._draining: dict[tuple[str, Target], float] = {}
         self._turns: dict[str, deque[Target]] = {}
+        self._shares = Shares()
         self._rebinding: asyncio.Task[None] | None = None
         self.provider = ElbProvider(self._store, self, clock)
         self.interfaces: InterfaceSource = BalancerInterfaces(self._store)
@@ -122,7 +151,10 @@ class Balancer:
         """Binds a listener's socket, then releases its previous one. Raises ``Refused``."""
         address = self._store.balancers[listener.shown["LoadBalancerArn"]].address
         arn, port = listener.arn, int(listener.shown["Port"])
-        forwarder = Forwarder(address, port, lambda: self._candidates(arn), http=listener.shown["Protocol"] == "HTTP")
+        http = listener.shown["Protocol"] == "HTTP"
+        forwarder = Forwarder(
+            address, port, lambda: self._choose(arn), http=http, route=lambda request: self._route(arn, request)
+        )
         await forwarder.start()
         before = self._forwarders.pop(arn, None)
         self._forwarders[arn] = forwarder
@@ -174,19 +206,35 @@ class Balancer:
             self._healths[arn, target] = health
             await asyncio.sleep(pause(health, check, self._clock()))
 
-    def _candidates(self, listener: str) -> list[Target]:
-        """Targets for a new connection: healthy ones in turn; if there are none, the unhealthy ones (like AWS); never
-        new ones."""
-        states: dict[Target, str] = {}
-        for arn in self._store.listeners[listener].groups:
-            for target in self._store.groups[arn].targets:
-                states[target] = self._healths.get((arn, target), Health()).state
+    def _choose(self, listener: str) -> Sequence[Target] | None:
+        """Targets for a new connection; ``None``: its request must be looked at."""
+        actions = self._store.listeners[listener].shown["DefaultActions"]
+        if actions[0]["Type"] != "forward" or self._store.rules_of(listener):
+            return None
+        return self._candidates(self._shares.pick(listener, weights_of(actions[0])))
+
+    def _route(self, listener: str, request: HttpRequest) -> Sequence[Target] | bytes:
+        """What the rule with the highest priority says whose conditions a request meets."""
+        shown = self._store.listeners[listener].shown
+        rules = ((one.arn, one.shown) for one in self._store.rules_of(listener))
+        found = next(((arn, one["Actions"]) for arn, one in rules if meets(one["Conditions"], request)), None)
+        arn, actions = found or (listener, shown["DefaultActions"])
+        if actions[0]["Type"] == "forward":
+            return self._candidates(self._shares.pick(arn, weights_of(actions[0])))
+        address = self._store.balancers[shown["LoadBalancerArn"]].address
+        return answer_of(actions[0], request, int(shown["Port"]), address)
+
+    def _candidates(self, group: str) -> list[Target]:
+        """Targets of a group: healthy ones in turn; if there are none, the unhealthy ones (like AWS); never new
+        ones."""
+        targets = self._store.groups[group].targets if group in self._store.groups else []
+        states = {target: self._healths.get((group, target), Health()).state for target in targets}
         best = [one for one, state in states.items() if state == "healthy"]
         best = best or [one for one, state in states.items() if state == "unhealthy"]
-        turns = self._turns.setdefault(listener, deque())
+        turns = self._turns.setdefault(group, deque())
         turns.extend(one for one in best if one not in turns)
         ordered = [one for one in turns if one in best]
-        self._turns[listener] = deque([*ordered[1:], *ordered[:1]])
+        self._turns[group] = deque([*ordered[1:], *ordered[:1]])
         return ordered
 
     def _connections(self, target: Target) -> int:

@@ -1,5 +1,5 @@
 """Forwards TCP: one listening socket, connections spread over targets. WebSockets and long polls work, because it does
-not look at the bytes.
+not look at the bytes; only where rules must be asked does it read the head of a connection's one request.
 
 Back-pressure comes from the sockets: a side that does not read stops the other side's writing. A half-closed connection
 stays half open until both directions have ended. A broken connection is also broken for the other side (a reset, not
@@ -21,15 +21,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from skylift.core.errors import Refused
+from skylift.localcloud.elb.actions import bad_request
+from skylift.localcloud.elb.requests import HttpRequest, read_head
 from skylift.wire.descriptors import room_for
 
 Target = tuple[str, int]
-Choose = Callable[[], Sequence[Target]]
+Choose = Callable[[], Sequence[Target] | None]
+"""``None``: the request must be looked at."""
+Route = Callable[[HttpRequest], Sequence[Target] | bytes]
+"""Targets, or the answer itself."""
 Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 CHUNK_BYTES = 128 * 1024
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
+HEAD_SECONDS = 60.0
+"""How long the head of a request may take (idle timeout of application load balancers)."""
 IDLE_SECONDS = 350.0
 """Like network load balancers. (Application load balancers: 60 by default, but a busy machine may take longer
 to answer.)"""
@@ -56,7 +63,15 @@ class Forwarder:
     """One listener's socket."""
 
     def __init__(
-        self, address: str, port: int, choose: Choose, *, http: bool, idle_seconds: float = IDLE_SECONDS, most: int = 0
+        self,
+        address: str,
+        port: int,
+        choose: Choose,
+        *,
+        http: bool,
+        route: Route | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        most: int = 0,
     ) -> None:
         """Opens nothing yet.
 
@@ -64,6 +79,7 @@ class Forwarder:
             address: loopback address to bind.
             port: TCP port to bind.
             choose: targets for a new connection, best first; called for each connection.
+            route: what to do with a request, called when ``choose`` cannot tell.
             http: answer 503 if there is no target (as an application load balancer does); otherwise just close.
             idle_seconds: a connection on which nothing moves is closed after this.
             most: connections that may be open; 0: as many as fit.
@@ -72,6 +88,7 @@ class Forwarder:
         self.port = port
         self._choose = choose
         self._http = http
+        self._route = route
         self._server: asyncio.Server | None = None
         self._idle_seconds = idle_seconds
         self._most = most
@@ -152,7 +169,16 @@ class Forwarder:
                     connection.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved) -> None:
-        for target in self._choose():
+        targets, start = self._choose(), b""
+        if targets is None and self._route is not None:
+            head = await _head(reader)
+            request = read_head(head, writer.get_extra_info("peername")[0]) if head is not None else None
+            decision = self._route(request) if request is not None else bad_request()
+            if isinstance(decision, bytes):
+                return await _answer(reader, writer, decision)
+            assert request is not None
+            targets, start = decision, request.passed_on(self.port)
+        for target in targets or ():
             try:
                 upstream = await asyncio.wait_for(asyncio.open_connection(*target, limit=CHUNK_BYTES), CONNECT_SECONDS)
             except OSError:
@@ -160,12 +186,16 @@ class Forwarder:
                 continue
             self._open[target] += 1
             try:
+                upstream[1].write(start)
                 await _join((reader, writer), upstream, moved)
             finally:
                 self._open[target] -= 1
-            return
-        if self._http:
-            await _say_unavailable(reader, writer)
+            return None
+        if not self._http:
+            return None
+        if not start:  # closing with unread bytes would reset the connection, and lose the answer
+            await _head(reader, REQUEST_SECONDS)
+        return await _answer(reader, writer, UNAVAILABLE)
 
 
 async def _join(one: Side, other: Side, moved: Moved) -> None:
@@ -202,12 +232,23 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def _say_unavailable(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers 503 after reading the request's head: closing with unread bytes would reset it, and lose the answer."""
+async def _head(reader: asyncio.StreamReader, seconds: float = HEAD_SECONDS) -> bytes | None:
+    """The head of a request with its empty line; ``None``: none came, or a too long one."""
     with contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
-    writer.write(UNAVAILABLE)
+        return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), seconds)
+    return None
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
+    """Answers, and then reads away what the client still sends: closing with unread bytes would reset the connection,
+    and lose the answer."""
+    writer.write(answer)
     await writer.drain()
+    writer.write_eof()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REQUEST_SECONDS):
+            while await reader.read(CHUNK_BYTES):
+                pass
 
 
 def _why_not_bound(address: str, port: int, error: OSError) -> str:

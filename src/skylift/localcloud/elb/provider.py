@@ -4,60 +4,25 @@ balancing."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from skylift.core import names
-from skylift.core.clock import Clock
 from skylift.core.errors import Refused, Unavailable
-from skylift.core.numbers import natural
 from skylift.localcloud.elb import shapes
 from skylift.localcloud.elb.health import Health
-from skylift.localcloud.elb.store import ElbStore, Listener, LoadBalancer, TargetGroup, Thing, forwarded_to
+from skylift.localcloud.elb.operations import Request, arn_of, chosen, listed, new_id, paged, pairs_of
+from skylift.localcloud.elb.rules import RuleOperations
+from skylift.localcloud.elb.store import Listener, LoadBalancer, TargetGroup, Thing
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
-Request = dict[str, Any]
-PAGE = 400
-T = TypeVar("T")
 
-
-class Traffic(Protocol):
-    """Moves bytes and checks targets."""
-
-    def free_address(self) -> str:
-        """A loopback address for a new load balancer."""
-        ...
-
-    async def open(self, listener: Listener) -> None:
-        """Binds a listener's socket. Raises ``Refused``."""
-        ...
-
-    async def close(self, arn: str) -> None:
-        """Closes a listener's socket."""
-        ...
-
-    def targets(self, group: TargetGroup) -> list[tuple[tuple[str, int], Health]]:
-        """Each target with its health, including those being drained."""
-        ...
-
-    def changed(self, group: TargetGroup) -> None:
-        """Targets, settings or listeners of the group have changed."""
-        ...
-
-
-class ElbProvider:
+class ElbProvider(RuleOperations):
     """Serves ``elbv2``; one method per operation (see ``wire.provider``)."""
 
     service = "elbv2"
     blocking = False
-
-    def __init__(self, store: ElbStore, traffic: Traffic, clock: Clock) -> None:
-        self._store = store
-        self._traffic = traffic
-        self._clock = clock
 
     # Load balancers.
 
@@ -66,13 +31,13 @@ class ElbProvider:
         name = request["Name"]
         shapes.check_name("Load balancer", name)
         kind = shapes.ABBREVIATIONS.get(request.get("Type", "application"), "app")
-        found = next((one for one in self._store.balancers.values() if one.shown["LoadBalancerName"] == name), None)
-        arn = found.arn if found else _arn(caller, f"loadbalancer/{kind}/{name}/{_id()}")
-        address = found.address if found else self._traffic.free_address()
-        shown = shapes.balancer(request, arn, self._clock(), address, caller.region)
+        found = next((one for one in self.store.balancers.values() if one.shown["LoadBalancerName"] == name), None)
+        arn = found.arn if found else arn_of(caller, f"loadbalancer/{kind}/{name}/{new_id()}")
+        address = found.address if found else self.traffic.free_address()
+        shown = shapes.balancer(request, arn, self.clock(), address, caller.region)
         if found is None:
-            found = LoadBalancer(shown, address, dict(shapes.BALANCER_ATTRIBUTES), _pairs(request.get("Tags", [])))
-            self._store.save(found)
+            found = LoadBalancer(shown, address, dict(shapes.BALANCER_ATTRIBUTES), pairs_of(request.get("Tags", [])))
+            self.store.save(found)
         elif not shapes.same(found.shown, shown, "CreatedTime", "State"):
             text = f"A load balancer with the same name '{name}' exists, but with different settings"
             raise AwsError("DuplicateLoadBalancerName", text)
@@ -80,36 +45,50 @@ class ElbProvider:
 
     def describe_load_balancers(self, caller: Caller, request: Request) -> Request:
         """All, or the named ones; an unknown one is refused."""
-        found = _chosen(
-            self._store.balancers.values(),
+        found = chosen(
+            self.store.balancers.values(),
             {"LoadBalancerArn": request.get("LoadBalancerArns"), "LoadBalancerName": request.get("Names")},
             "LoadBalancerNotFound",
             "One or more load balancers not found",
         )
-        return _paged("LoadBalancers", [_balancer(one) for one in found], request)
+        return paged("LoadBalancers", [_balancer(one) for one in found], request)
 
     async def delete_load_balancer(self, caller: Caller, request: Request) -> Request:
-        """Deletes it with its listeners; deleting an unknown one is fine."""
+        """Deletes it with its listeners and their rules; deleting an unknown one is fine."""
         arn = request["LoadBalancerArn"]
-        found = self._store.balancers.get(arn)
+        found = self.store.balancers.get(arn)
         if found is None:
             return {}
         if found.attributes.get("deletion_protection.enabled") == "true":
             text = f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled"
             raise AwsError("OperationNotPermitted", text)
-        listeners = self._store.listeners_of(arn)
-        self._store.remove(arn, *(one.arn for one in listeners))
+        listeners, groups = self.store.listeners_of(arn), self.store.groups_of(arn)
+        rules = [rule.arn for one in listeners for rule in self.store.rules_of(one.arn)]
+        self.store.remove(arn, *rules, *(one.arn for one in listeners))
         for one in listeners:
-            await self._closed(one)
+            await self.traffic.close(one.arn)
+        self.traffic_changed(groups)
         return {}
+
+    def set_security_groups(self, caller: Caller, request: Request) -> Request:
+        """Stores the security groups; nothing is filtered by them."""
+        found = self.balancer(request["LoadBalancerArn"])
+        if found.shown["Type"] == "network" and not found.shown["SecurityGroups"]:
+            text = "Security groups can only be set on a network load balancer that was made with some"
+            raise AwsError("InvalidConfigurationRequest", text)
+        if not request["SecurityGroups"]:
+            raise AwsError("InvalidConfigurationRequest", "A security group must be specified")
+        found.shown["SecurityGroups"] = request["SecurityGroups"]
+        self.store.save(found)
+        return {"SecurityGroupIds": request["SecurityGroups"]}
 
     def describe_load_balancer_attributes(self, caller: Caller, request: Request) -> Request:
         """Its attributes."""
-        return {"Attributes": _listed(self._balancer(request["LoadBalancerArn"]).attributes)}
+        return {"Attributes": listed(self.balancer(request["LoadBalancerArn"]).attributes)}
 
     def modify_load_balancer_attributes(self, caller: Caller, request: Request) -> Request:
         """Stores attributes; only deletion protection has an effect here."""
-        return {"Attributes": self._modified(self._balancer(request["LoadBalancerArn"]), request)}
+        return {"Attributes": self._modified(self.balancer(request["LoadBalancerArn"]), request)}
 
     # Target groups.
 
@@ -117,11 +96,11 @@ class ElbProvider:
         """Creates one; the same request again returns the same one."""
         name = request["Name"]
         shapes.check_name("Target group", name)
-        found = next((one for one in self._store.groups.values() if one.shown["TargetGroupName"] == name), None)
-        shown = shapes.group(request, found.arn if found else _arn(caller, f"targetgroup/{name}/{_id()}"))
+        found = next((one for one in self.store.groups.values() if one.shown["TargetGroupName"] == name), None)
+        shown = shapes.group(request, found.arn if found else arn_of(caller, f"targetgroup/{name}/{new_id()}"))
         if found is None:
-            found = TargetGroup(shown, [], dict(shapes.GROUP_ATTRIBUTES), _pairs(request.get("Tags", [])))
-            self._store.save(found)
+            found = TargetGroup(shown, [], dict(shapes.GROUP_ATTRIBUTES), pairs_of(request.get("Tags", [])))
+            self.store.save(found)
         elif not shapes.same(found.shown, shown):
             text = f"A target group with the same name '{name}' exists, but with different settings"
             raise AwsError("DuplicateTargetGroupName", text)
@@ -129,82 +108,84 @@ class ElbProvider:
 
     def describe_target_groups(self, caller: Caller, request: Request) -> Request:
         """All, the named ones, or those of a load balancer; an unknown one is refused."""
-        found = _chosen(
-            self._store.groups.values(),
+        found = chosen(
+            self.store.groups.values(),
             {"TargetGroupArn": request.get("TargetGroupArns"), "TargetGroupName": request.get("Names")},
             "TargetGroupNotFound",
             "One or more target groups not found",
         )
         if "LoadBalancerArn" in request:
-            arn = self._balancer(request["LoadBalancerArn"]).arn
-            found = [one for one in found if arn in self._store.balancers_of(one.arn)]
-        return _paged("TargetGroups", [self._shown_group(one) for one in found], request)
+            arn = self.balancer(request["LoadBalancerArn"]).arn
+            found = [one for one in found if arn in self.store.balancers_of(one.arn)]
+        return paged("TargetGroups", [self._shown_group(one) for one in found], request)
 
     def modify_target_group(self, caller: Caller, request: Request) -> Request:
         """Changes its health check."""
-        found = self._group(request["TargetGroupArn"])
+        found = self.group(request["TargetGroupArn"])
         shown = {**found.shown, **{name: value for name, value in request.items() if name != "TargetGroupArn"}}
         shapes.check_health(shown)
         found.shown = shown
-        self._store.save(found)
-        self._traffic.changed(found)
+        self.store.save(found)
+        self.traffic.changed(found)
         return {"TargetGroups": [self._shown_group(found)]}
 
     def delete_target_group(self, caller: Caller, request: Request) -> Request:
-        """Deletes it; refused while a listener uses it."""
+        """Deletes it; refused while a listener or a rule uses it."""
         arn = request["TargetGroupArn"]
-        if self._store.balancers_of(arn):
+        if self.store.balancers_of(arn):
             raise AwsError("ResourceInUse", f"Target group '{arn}' is currently in use by a listener or a rule")
-        found = self._store.groups.get(arn)
+        found = self.store.groups.get(arn)
         if found is not None:
-            self._store.remove(arn)
+            self.store.remove(arn)
             found.targets = []
-            self._traffic.changed(found)
+            self.traffic.changed(found)
         return {}
 
     def describe_target_group_attributes(self, caller: Caller, request: Request) -> Request:
         """Its attributes."""
-        return {"Attributes": _listed(self._group(request["TargetGroupArn"]).attributes)}
+        return {"Attributes": listed(self.group(request["TargetGroupArn"]).attributes)}
 
     def modify_target_group_attributes(self, caller: Caller, request: Request) -> Request:
         """Stores attributes; only the deregistration delay has an effect here."""
-        return {"Attributes": self._modified(self._group(request["TargetGroupArn"]), request)}
+        return {"Attributes": self._modified(self.group(request["TargetGroupArn"]), request)}
 
     # Listeners.
 
     async def create_listener(self, caller: Caller, request: Request) -> Request:
         """Binds the load balancer's address and port at once; the same request again returns the same one."""
-        balancer = self._balancer(request["LoadBalancerArn"])
+        balancer = self.balancer(request["LoadBalancerArn"])
         name = balancer.arn.partition(":loadbalancer/")[2]
-        shown = self._listener_shown(request, balancer, _arn(caller, f"listener/{name}/{_id()}"))
-        for other in self._store.listeners_of(balancer.arn):
+        shown = self._listener_shown(request, balancer, arn_of(caller, f"listener/{name}/{new_id()}"))
+        for other in self.store.listeners_of(balancer.arn):
             if other.shown["Port"] == shown["Port"]:
                 if shapes.same(other.shown, shown, "ListenerArn"):
                     return {"Listeners": [other.shown]}
                 raise _duplicate(shown)
-        listener = Listener(shown, dict(shapes.LISTENER_ATTRIBUTES[shown["Protocol"]]), _pairs(request.get("Tags", [])))
+        listener = Listener(
+            shown, dict(shapes.LISTENER_ATTRIBUTES[shown["Protocol"]]), pairs_of(request.get("Tags", []))
+        )
         await self._opened(listener)
-        await self._saved(listener, self._traffic.close(listener.arn))
-        self._traffic_changed(listener.groups)
+        await self._saved(listener, self.traffic.close(listener.arn))
+        self.traffic_changed(listener.groups)
         return {"Listeners": [shown]}
 
     def describe_listeners(self, caller: Caller, request: Request) -> Request:
         """Those of a load balancer, or the named ones."""
         if not (request.get("LoadBalancerArn") or request.get("ListenerArns")):
             raise shapes.invalid("You must specify either listener ARNs or a load balancer ARN")
-        known = list(self._store.listeners.values())
+        known = list(self.store.listeners.values())
         if "LoadBalancerArn" in request:
-            known = self._store.listeners_of(self._balancer(request["LoadBalancerArn"]).arn)
+            known = self.store.listeners_of(self.balancer(request["LoadBalancerArn"]).arn)
         wanted = {"ListenerArn": request.get("ListenerArns")}
-        found = _chosen(known, wanted, "ListenerNotFound", "One or more listeners not found")
-        return _paged("Listeners", [one.shown for one in found], request)
+        found = chosen(known, wanted, "ListenerNotFound", "One or more listeners not found")
+        return paged("Listeners", [one.shown for one in found], request)
 
     async def modify_listener(self, caller: Caller, request: Request) -> Request:
-        """Changes port or target groups; binds a new socket only for another port."""
-        listener = self._listener(request["ListenerArn"])
-        balancer = self._balancer(listener.shown["LoadBalancerArn"])
+        """Changes port or default actions; binds a new socket only for another port."""
+        listener = self.listener(request["ListenerArn"])
+        balancer = self.balancer(listener.shown["LoadBalancerArn"])
         shown = self._listener_shown({**listener.shown, **request}, balancer, listener.arn)
-        others = [one for one in self._store.listeners_of(balancer.arn) if one is not listener]
+        others = [one for one in self.store.listeners_of(balancer.arn) if one is not listener]
         if any(one.shown["Port"] == shown["Port"] for one in others):
             raise _duplicate(shown)
         groups, moved = listener.groups, shown["Port"] != listener.shown["Port"]
@@ -212,49 +193,51 @@ class ElbProvider:
             await self._opened(Listener(shown))
         listener.shown = shown
         await self._saved(listener, self._opened(listener) if moved else None)  # back at its previous port
-        self._traffic_changed([*groups, *listener.groups])
+        self.traffic_changed([*groups, *listener.groups])
         return {"Listeners": [shown]}
 
     def describe_listener_attributes(self, caller: Caller, request: Request) -> Request:
         """Its attributes."""
-        return {"Attributes": _listed(self._listener(request["ListenerArn"]).attributes)}
+        return {"Attributes": listed(self.listener(request["ListenerArn"]).attributes)}
 
     def modify_listener_attributes(self, caller: Caller, request: Request) -> Request:
         """Stores attributes; none has an effect here."""
-        return {"Attributes": self._modified(self._listener(request["ListenerArn"]), request)}
+        return {"Attributes": self._modified(self.listener(request["ListenerArn"]), request)}
 
     async def delete_listener(self, caller: Caller, request: Request) -> Request:
-        """Closes its socket and forgets it."""
-        listener = self._listener(request["ListenerArn"])
-        self._store.remove(listener.arn)
-        await self._closed(listener)
+        """Closes its socket and forgets it, with its rules."""
+        listener = self.listener(request["ListenerArn"])
+        rules = self.store.rules_of(listener.arn)
+        self.store.remove(listener.arn, *(rule.arn for rule in rules))
+        await self.traffic.close(listener.arn)
+        self.traffic_changed([*listener.groups, *(group for rule in rules for group in rule.groups)])
         return {}
 
     # Targets.
 
     def register_targets(self, caller: Caller, request: Request) -> Request:
         """Adds addresses; existing ones stay unchanged."""
-        group = self._group(request["TargetGroupArn"])
+        group = self.group(request["TargetGroupArn"])
         for target in _targets(request["Targets"], group.shown["Port"]):
             if target not in group.targets:
                 group.targets.append(target)
-        self._store.save(group)
-        self._traffic.changed(group)
+        self.store.save(group)
+        self.traffic.changed(group)
         return {}
 
     def deregister_targets(self, caller: Caller, request: Request) -> Request:
         """Removes addresses: no new connections; open ones go on."""
-        group = self._group(request["TargetGroupArn"])
+        group = self.group(request["TargetGroupArn"])
         gone = {(one["Id"], one.get("Port")) for one in request["Targets"]}
         group.targets = [one for one in group.targets if one not in gone and (one[0], None) not in gone]
-        self._store.save(group)
-        self._traffic.changed(group)
+        self.store.save(group)
+        self.traffic.changed(group)
         return {}
 
     def describe_target_health(self, caller: Caller, request: Request) -> Request:
         """Health of all targets of a group, or of the named ones."""
-        group = self._group(request["TargetGroupArn"])
-        known = dict(self._traffic.targets(group))
+        group = self.group(request["TargetGroupArn"])
+        known = dict(self.traffic.targets(group))
         unknown = Health("unused", "Target.NotRegistered", "Target is not registered to the target group")
         wanted = _targets(request["Targets"], group.shown["Port"]) if "Targets" in request else list(known)
         return {
@@ -264,64 +247,43 @@ class ElbProvider:
     # Tags.
 
     def add_tags(self, caller: Caller, request: Request) -> Request:
-        """Tags load balancers, target groups, listeners."""
+        """Tags load balancers, target groups, listeners, rules."""
         for thing in self._things(request):
-            thing.tags.update(_pairs(request["Tags"]))
-            self._store.save(thing)
+            thing.tags.update(pairs_of(request["Tags"]))
+            self.store.save(thing)
         return {}
 
     def remove_tags(self, caller: Caller, request: Request) -> Request:
         """Removes tags."""
         for thing in self._things(request):
             thing.tags = {key: value for key, value in thing.tags.items() if key not in request["TagKeys"]}
-            self._store.save(thing)
+            self.store.save(thing)
         return {}
 
     def describe_tags(self, caller: Caller, request: Request) -> Request:
         """Tags of things."""
         things = self._things(request)
-        return {"TagDescriptions": [{"ResourceArn": one.arn, "Tags": _listed(one.tags)} for one in things]}
-
-    def _balancer(self, arn: str) -> LoadBalancer:
-        return _known(self._store.balancers.get(arn), "LoadBalancerNotFound", f"Load balancer '{arn}' not found")
-
-    def _group(self, arn: str) -> TargetGroup:
-        return _known(self._store.groups.get(arn), "TargetGroupNotFound", f"Target group '{arn}' not found")
-
-    def _listener(self, arn: str) -> Listener:
-        return _known(self._store.listeners.get(arn), "ListenerNotFound", f"Listener '{arn}' not found")
+        return {"TagDescriptions": [{"ResourceArn": one.arn, "Tags": listed(one.tags)} for one in things]}
 
     def _things(self, request: Request) -> list[Thing]:
-        return [self._thing(arn) for arn in request["ResourceArns"]]
-
-    def _thing(self, arn: str) -> Thing:
-        thing = self._store.thing(arn)
-        if thing is None:
-            what = next((kind for kind in ("Listener", "TargetGroup") if f":{kind.lower()}/" in arn), "LoadBalancer")
-            raise AwsError(f"{what}NotFound", f"'{arn}' not found")
-        return thing
+        return [self.thing(arn) for arn in request["ResourceArns"]]
 
     def _shown_group(self, group: TargetGroup) -> Request:
-        return {**group.shown, "LoadBalancerArns": self._store.balancers_of(group.arn)}
+        return {**group.shown, "LoadBalancerArns": self.store.balancers_of(group.arn)}
 
     def _listener_shown(self, request: Request, balancer: LoadBalancer, arn: str) -> Request:
-        groups = [self._group(name) for action in request["DefaultActions"] for name in forwarded_to(action)]
-        for group in groups:
-            if set(self._store.balancers_of(group.arn)) - {balancer.arn}:
-                text = f"Target group '{group.arn}' is associated with another load balancer"
-                raise AwsError("TargetGroupAssociationLimit", text)
-        protocols = {group.arn: group.shown["Protocol"] for group in groups}
-        return shapes.listener(request, arn, balancer.shown["Type"], protocols)
+        kind = balancer.shown["Type"]
+        return shapes.listener(request, arn, kind, self.actions(request["DefaultActions"], balancer))
 
-    def _modified(self, thing: Thing, request: Request) -> list[Request]:
+    def _modified(self, thing: LoadBalancer | TargetGroup | Listener, request: Request) -> list[Request]:
         thing.attributes.update({one["Key"]: one.get("Value", "") for one in request["Attributes"]})
-        self._store.save(thing)
-        return _listed(thing.attributes)
+        self.store.save(thing)
+        return listed(thing.attributes)
 
     async def _saved(self, listener: Listener, undo: Coroutine[Any, Any, None] | None) -> None:
         """Writes it; if the disk cannot take it, restores its socket."""
         try:
-            self._store.save(listener)
+            self.store.save(listener)
         except Unavailable:
             if undo is not None:
                 await undo
@@ -331,51 +293,9 @@ class ElbProvider:
 
     async def _opened(self, listener: Listener) -> None:
         try:
-            await self._traffic.open(listener)
+            await self.traffic.open(listener)
         except Refused as error:
             raise shapes.invalid(f"The listener cannot be made: {error}") from error
-
-    async def _closed(self, listener: Listener) -> None:
-        await self._traffic.close(listener.arn)
-        self._traffic_changed(listener.groups)
-
-    def _traffic_changed(self, groups: Iterable[str]) -> None:
-        for arn in dict.fromkeys(groups):
-            if arn in self._store.groups:
-                self._traffic.changed(self._store.groups[arn])
-
-
-def _arn(caller: Caller, resource: str) -> str:
-    return names.arn("elasticloadbalancing", caller.region, caller.account, resource)
-
-
-def _id() -> str:
-    return secrets.token_hex(8)
-
-
-def _known(thing: T | None, code: str, message: str) -> T:
-    if thing is None:
-        raise AwsError(code, message)
-    return thing
-
-
-def _chosen(known: Iterable[Any], wanted: Mapping[str, list[str] | None], code: str, message: str) -> list[Any]:
-    found = list(known)
-    for member, asked in wanted.items():
-        if asked:
-            if set(asked) - {one.shown[member] for one in found}:
-                raise AwsError(code, message)
-            found = [one for one in found if one.shown[member] in asked]
-    return found
-
-
-def _paged(member: str, found: list[Request], request: Request) -> Request:
-    marker = request.get("Marker") or "0"
-    begin = natural(marker)
-    if begin is None:
-        raise shapes.invalid(f"The marker '{marker[:64]}' is not valid: give the NextMarker of an answer, or none")
-    end = begin + request.get("PageSize", PAGE)
-    return {member: found[begin:end], **({"NextMarker": str(end)} if end < len(found) else {})}
 
 
 def _balancer(one: LoadBalancer) -> Request:
@@ -384,14 +304,6 @@ def _balancer(one: LoadBalancer) -> Request:
 
 def _duplicate(shown: Request) -> AwsError:
     return AwsError("DuplicateListener", f"A listener already exists on port {shown['Port']} for this load balancer")
-
-
-def _listed(pairs: Mapping[str, str]) -> list[Request]:
-    return [{"Key": key, "Value": value} for key, value in pairs.items()]
-
-
-def _pairs(tags: Sequence[Request]) -> dict[str, str]:
-    return {one["Key"]: one.get("Value", "") for one in tags}
 
 
 def _targets(targets: Sequence[Request], port: int) -> list[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """Load balancers, target groups and listeners as AWS shows them, made from requests; refuses what AWS refuses.
 
 Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Refused with a clear text because they are
-not supported: TLS, UDP, gateway load balancers, targets other than IP addresses, actions other than ``forward``.
+not supported: TLS, UDP, gateway load balancers, targets other than IP addresses.
 """
 
 from __future__ import annotations
@@ -139,14 +139,14 @@ def _health_check(request: Request, protocol: str) -> Request:
     return check
 
 
-def listener(request: Request, arn: str, kind: str, protocols: dict[str, str]) -> Request:
+def listener(request: Request, arn: str, kind: str, actions: list[Request]) -> Request:
     """A listener as DescribeListeners shows it.
 
     Args:
         request: of CreateListener.
         arn: of the listener.
         kind: of its load balancer.
-        protocols: of the target groups, by ARN.
+        actions: by default, as they are shown.
 
     Raises:
         AwsError: AWS, or the local cloud, does not accept it.
@@ -158,18 +158,12 @@ def listener(request: Request, arn: str, kind: str, protocols: dict[str, str]) -
         raise AwsError("UnsupportedProtocol", f"{text} (TLS is not supported by skylift's local cloud)")
     if "Port" not in request:
         raise invalid("A port must be specified")
-    for action in request["DefaultActions"]:
-        if action["Type"] != "forward":
-            raise not_here(f"Actions of type '{action['Type']}' are not supported: use forward")
-    for name, spoken in protocols.items():
-        if spoken != wanted:
-            raise AwsError("IncompatibleProtocols", f"Target group '{name}' speaks {spoken}, the listener {wanted}")
     return {
         "ListenerArn": arn,
         "LoadBalancerArn": request["LoadBalancerArn"],
         "Port": request["Port"],
         "Protocol": protocol,
-        "DefaultActions": request["DefaultActions"],
+        "DefaultActions": actions,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,21 +62,40 @@ class Listener:
     @property
     def groups(self) -> list[str]:
         """ARNs of the target groups that it forwards to."""
-        return [group for action in self.shown["DefaultActions"] for group in forwarded_to(action)]
+        return [group for action in self.shown["DefaultActions"] for group in weights_of(action)]
 
 
-Thing = LoadBalancer | TargetGroup | Listener
+@dataclass
+class ListenerRule:
+    """One rule of a listener, but for the default one, which is the listener's own actions; ``listener`` is its
+    ARN."""
+
+    shown: Document
+    listener: str
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self.shown["RuleArn"])
+
+    @property
+    def groups(self) -> list[str]:
+        """ARNs of the target groups that it forwards to."""
+        return [group for action in self.shown["Actions"] for group in weights_of(action)]
+
+
+Thing = LoadBalancer | TargetGroup | Listener | ListenerRule
 
 _SAVE = "INSERT INTO elb VALUES (?, ?, ?) ON CONFLICT (arn) DO UPDATE SET body = excluded.body"
 
 
-def forwarded_to(action: Document) -> Iterator[str]:
-    """Target groups of a ``forward`` action, in either of the two ways to write one; weight 0 gets nothing."""
+def weights_of(action: Document | Mapping[str, Any]) -> dict[str, int]:
+    """Target groups of a ``forward`` action with their weights, in either of the two ways to write one."""
     config = action.get("ForwardConfig", {}).get("TargetGroups")
     if config:
-        yield from (group["TargetGroupArn"] for group in config if group.get("Weight", 1))
-    elif "TargetGroupArn" in action:
-        yield action["TargetGroupArn"]
+        return {group.get("TargetGroupArn", ""): group.get("Weight", 1) for group in config}
+    return {action["TargetGroupArn"]: 1} if "TargetGroupArn" in action else {}
 
 
 class ElbStore:
@@ -87,6 +106,7 @@ class ElbStore:
         self.balancers: dict[str, LoadBalancer] = {}
         self.groups: dict[str, TargetGroup] = {}
         self.listeners: dict[str, Listener] = {}
+        self.rules: dict[str, ListenerRule] = {}
         self._path = path
         self._disk = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._disk.execute("PRAGMA journal_mode=WAL")
@@ -95,39 +115,56 @@ class ElbStore:
         for kind, body in self._disk.execute("SELECT kind, body FROM elb ORDER BY rowid").fetchall():
             self._keep(_read(kind, json.loads(body)))
 
-    def save(self, thing: Thing) -> None:
-        """Writes one thing; a new one becomes known.
+    def save(self, *things: Thing) -> None:
+        """Writes things, all in one transaction; new ones become known.
 
         Raises:
-            Unavailable: the disk cannot take it (it is full); a known thing returns to its last written state.
+            Unavailable: the disk cannot take it (it is full); known things return to their last written state.
         """
-        kind = type(thing).__name__
         try:
-            self._write(_SAVE, [(thing.arn, kind, json.dumps(asdict(thing)))])
+            self._write(_SAVE, [(one.arn, type(one).__name__, json.dumps(asdict(one))) for one in things])
         except Unavailable:
-            self._take_back(thing)
+            for one in things:
+                self._take_back(one)
             raise
-        self._keep(thing)
+        for one in things:
+            self._keep(one)
 
     def remove(self, *arns: str) -> None:
         """Forgets things, all in one transaction. Raises ``Unavailable``: none is forgotten."""
         self._write("DELETE FROM elb WHERE arn = ?", [(arn,) for arn in arns])
-        for known in (self.balancers, self.groups, self.listeners):
+        for known in (self.balancers, self.groups, self.listeners, self.rules):
             for arn in arns:
                 known.pop(arn, None)
 
     def thing(self, arn: str) -> Thing | None:
         """Anything by its ARN."""
-        known: tuple[Thing | None, ...] = (self.balancers.get(arn), self.groups.get(arn), self.listeners.get(arn))
-        return next((one for one in known if one is not None), None)
+        known: tuple[Mapping[str, Thing], ...] = (self.balancers, self.groups, self.listeners, self.rules)
+        return next((things[arn] for things in known if arn in things), None)
 
     def listeners_of(self, balancer: str) -> list[Listener]:
         """Listeners of a load balancer (ARN)."""
         return [one for one in self.listeners.values() if one.shown["LoadBalancerArn"] == balancer]
 
+    def rules_of(self, listener: str) -> list[ListenerRule]:
+        """Rules of a listener (ARN), by priority, without the default one."""
+        found = [one for one in self.rules.values() if one.listener == listener]
+        return sorted(found, key=lambda one: int(one.shown["Priority"]))
+
+    def groups_of(self, balancer: str) -> set[str]:
+        """ARNs of the target groups that a load balancer (ARN) forwards to."""
+        listeners = self.listeners_of(balancer)
+        things: list[Listener | ListenerRule] = [
+            *listeners,
+            *(rule for one in listeners for rule in self.rules_of(one.arn)),
+        ]
+        return {group for thing in things for group in thing.groups}
+
     def balancers_of(self, group: str) -> list[str]:
         """ARNs of the load balancers that forward to a target group (ARN)."""
-        return sorted({one.shown["LoadBalancerArn"] for one in self.listeners.values() if group in one.groups})
+        listeners = {one.arn for one in self.listeners.values() if group in one.groups}
+        listeners |= {one.listener for one in self.rules.values() if group in one.groups}
+        return sorted({self.listeners[arn].shown["LoadBalancerArn"] for arn in listeners})
 
     def close(self) -> None:
         """Closes the file. Safe to call twice."""
@@ -154,8 +191,10 @@ class ElbStore:
             self.balancers[thing.arn] = thing
         elif isinstance(thing, TargetGroup):
             self.groups[thing.arn] = thing
-        else:
+        elif isinstance(thing, Listener):
             self.listeners[thing.arn] = thing
+        else:
+            self.rules[thing.arn] = thing
 
 
 def _read(kind: str, body: Document) -> Thing:
@@ -164,4 +203,4 @@ def _read(kind: str, body: Document) -> Thing:
     if kind == "TargetGroup":
         body["targets"] = [(address, port) for address, port in body["targets"]]
         return TargetGroup(**body)
-    return Listener(**body)
+    return ListenerRule(**body) if kind == "ListenerRule" else Listener(**body)
