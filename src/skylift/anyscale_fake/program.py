@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -25,6 +26,8 @@ from typing import Any
 SPEC_URL = "ANYSCALE_FAKE_SPEC_URL"
 """Variable with the address of the job's description."""
 END_SECONDS = 3.0
+PATIENCE_SECONDS = 120.0
+"""How long the fake may be away, e.g. because its server starts again, before a job that begins gives up."""
 _SET_CHILD_SUBREAPER = 36
 
 
@@ -39,6 +42,20 @@ def fetched(url: str) -> bytes:
     handlers = [urllib.request.ProxyHandler({})] if "//127.0.0.1" in url else []
     with urllib.request.build_opener(*handlers).open(url, timeout=60) as answer:
         return bytes(answer.read())
+
+
+def description(url: str) -> dict[str, Any]:
+    """The job's description. Waits while nobody answers at its address, which happens while the fake starts again."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return dict(json.loads(fetched(url)))
+        except urllib.error.HTTPError:
+            raise
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.5)
 
 
 def unpack(url: str, target: Path) -> None:
@@ -134,7 +151,7 @@ def main() -> int:
     # Short: Ray's sockets are below it, and a socket's address has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     try:
-        spec = json.loads(fetched(os.environ[SPEC_URL]))
+        spec = description(os.environ[SPEC_URL])
         return ran(spec["entrypoint"], folder / "work", prepared(spec, folder))
     except Exception as error:  # noqa: BLE001 - the job's log is the only place where somebody can read it
         print(f"The job could not be started: {type(error).__name__}: {error}", flush=True)  # noqa: T201
