@@ -58,6 +58,8 @@ class Nothing:
 
     async def deregister(self, target_group: str, address: str, port: int) -> None: ...
 
+    async def drained(self, target_group: str, address: str, port: int) -> None: ...
+
     def health(self, target_group: str, address: str, port: int) -> str:
         return "healthy"
 

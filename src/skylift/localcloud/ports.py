@@ -141,6 +141,11 @@ class Targets(Protocol):
         """Removes it again. Harmless if it is not in it."""
         ...
 
+    async def drained(self, target_group: str, address: str, port: int) -> None:
+        """Returns when nothing is in progress any longer with a removed address, or the group's time for that has
+        passed."""
+        ...
+
     def health(self, target_group: str, address: str, port: int) -> str:
         """``initial``, ``healthy``, ``unhealthy``, ``draining`` or ``unused``. Raises ``AwsError``: no such target
         group."""

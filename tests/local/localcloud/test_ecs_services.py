@@ -159,7 +159,7 @@ def test_rolling_starts_the_new_before_it_stops_the_old(cloud: Cloud, ecs: Any) 
 
 def fetch(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return str(answer.read().decode())
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import http.client
 import os
 import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,8 +31,8 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         yield made
 
 
-def get(address: str, port: int) -> str:
-    with urllib.request.urlopen(f"http://{address}:{port}/", timeout=10) as answer:
+def get(address: str, port: int, path: str = "") -> str:
+    with urllib.request.urlopen(f"http://{address}:{port}/{path}", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -210,6 +212,42 @@ def test_what_ecs_asks(cloud: Cloud) -> None:
         cloud.run(cloud.balancer.deregister(group, *behind))
         cloud.run(cloud.balancer.deregister(group + "x", *behind))
         assert cloud.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"] == []
+
+
+def test_a_removed_target_is_drained_when_it_has_answered_and_resting_connections_move(cloud: Cloud) -> None:
+    port, asked, answer = free_port(), threading.Event(), threading.Event()
+
+    def slow(connection: socket.socket) -> None:
+        while chunk := connection.recv(4096):
+            if b"/slow" in chunk:
+                asked.set()
+                answer.wait(60)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")
+
+    with target(slow) as old, target(says("new")) as new, ThreadPoolExecutor() as pool:
+        address, group, _ = make(cloud, "drains", port)
+        registered(cloud, group, old)
+        until(lambda: state(cloud, group, old) == "healthy", 60)
+        resting = http.client.HTTPConnection(address, port, timeout=60)
+        resting.request("GET", "/")
+        assert resting.getresponse().read() == b"old"
+        waiting = pool.submit(get, address, port, "slow")
+        assert asked.wait(60)
+        registered(cloud, group, new)
+        until(lambda: state(cloud, group, new) == "healthy", 60)
+        cloud.run(cloud.balancer.deregister(group, *old))
+        drained = asyncio.run_coroutine_threadsafe(cloud.balancer.drained(group, *old), cloud.loop)
+        assert resting.sock is not None
+        resting.sock.settimeout(60)
+        assert resting.sock.recv(1) == b"", "it is closed, kindly"
+        assert not drained.done()
+        answer.set()
+        assert waiting.result(60) == "old"
+        drained.result(60)
+        assert get(address, port) == "new"
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "0"}]
+        cloud.elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=delay)
+        cloud.run(cloud.balancer.drained(group, *new))
 
 
 async def silent(port: int, count: int) -> list[asyncio.StreamWriter]:

@@ -66,6 +66,8 @@ class Outside:
         self.healthy = True
         self.broken = False
         self.initial: set[str] = set()
+        self.answered = asyncio.Event()
+        self.answered.set()
 
     async def prepare(self, group: str, stream: str, create_group: bool) -> None: ...
 
@@ -85,6 +87,10 @@ class Outside:
     async def deregister(self, target_group: str, address: str, port: int) -> None:
         self.told.append("out")
         self.targets.remove((target_group, address, port))
+
+    async def drained(self, target_group: str, address: str, port: int) -> None:
+        await self.answered.wait()
+        self.told.append("drained")
 
     def health(self, target_group: str, address: str, port: int) -> str:
         return "initial" if address in self.initial else "healthy"
@@ -374,9 +380,42 @@ def test_targets_are_in_before_the_old_goes_and_out_before_its_end(tmp_path: Pat
         world.outside.initial.clear()
         await until(lambda: world.service["deployments"][0]["rolloutState"] == "COMPLETED")
         await until(lambda: len(world.runner.running) == 1)
-        assert world.outside.told == ["in", "in", "out"]
+        assert world.outside.told == ["in", "in", "out", "drained"]
         texts = [event["message"] for event in world.service["events"]]
         assert sum("registered 1 targets" in text for text in texts) == 3
+
+    played(tmp_path, scenario)
+
+
+def test_the_last_answers_are_given_before_a_container_is_told_to_stop(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.serve(loadBalancers=[{"targetGroupArn": GROUP, "containerName": "c", "containerPort": 80}])
+        await until(lambda: world.outside.targets)
+        (container,), arn = world.runner.running, next(iter(world.ecs.store.alive.values())).document["taskArn"]
+        world.outside.answered.clear()
+        world.ecs.update_service(ME, {"service": "s", "desiredCount": 0})
+        await until(lambda: world.task(arn)["lastStatus"] == "DEACTIVATING")
+        await asyncio.sleep(0.02)
+        assert container.signals == []
+        world.outside.answered.set()
+        await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
+        assert container.signals == [signal.SIGTERM]
+
+    played(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("end", ["server", "container"])
+def test_nobody_waits_for_answers_when_all_ends(tmp_path: Path, end: str) -> None:
+    async def scenario(world: World) -> None:
+        world.serve(loadBalancers=[{"targetGroupArn": GROUP, "containerName": "c", "containerPort": 80}])
+        await until(lambda: world.outside.targets)
+        world.outside.answered.clear()
+        (container,) = world.runner.running
+        if end == "container":
+            world.ecs.update_service(ME, {"service": "s", "desiredCount": 0})
+            await until(lambda: "out" in world.outside.told)
+            container.end(1)
+            await until(lambda: not world.ecs.store.alive)
 
     played(tmp_path, scenario)
 

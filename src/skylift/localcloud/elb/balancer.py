@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,10 @@ from skylift.localcloud.interfaces import InterfaceSource
 from skylift.wire.errors import AwsError
 
 REBIND_SECONDS = 2.0
+DELAY = "deregistration_delay.timeout_seconds"
+REST_SECONDS = 1.0
+"""Nothing has moved for so long after an answer began: it is complete. Bytes alone do not say so."""
+DRAIN_LOOK_SECONDS = 0.05
 ADDRESSES_PER_HOME = 254
 UNUSED = Health("unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
 DRAINING = Health("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
@@ -126,6 +131,15 @@ class Balancer:
             self._store.save(group)
             self.changed(group)
 
+    async def drained(self, target_group_arn: str, address: str, port: int) -> None:
+        """Returns when nothing is in progress any longer with a deregistered target, or its group's deregistration
+        delay has passed. Connections that rest meanwhile are closed, so that their clients go to another target."""
+        group = self._store.groups.get(target_group_arn)
+        delay = float(group.attributes.get(DELAY, "0")) if group is not None else 0.0
+        until = time.monotonic() + delay
+        while self._in_progress((address, port)) and time.monotonic() < until:
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+
     def health(self, target_group_arn: str, address: str, port: int) -> str:
         """``initial``, ``healthy``, ``unhealthy``, ``draining``, or ``unused``."""
         known = dict(self.targets(self._group(target_group_arn)))
@@ -186,7 +200,7 @@ class Balancer:
             self._checks.pop(key).cancel()
             self._healths.pop(key, None)
             if key[1] not in group.targets:
-                delay = float(group.attributes.get("deregistration_delay.timeout_seconds", "300"))
+                delay = float(group.attributes.get(DELAY, "300"))
                 self._draining[key] = self._clock() + delay
         for key in wanted - here:
             self._healths[key] = Health(since=self._clock())
@@ -239,6 +253,9 @@ class Balancer:
 
     def _connections(self, target: Target) -> int:
         return sum(forwarder.connections(target) for forwarder in self._forwarders.values())
+
+    def _in_progress(self, target: Target) -> int:
+        return sum(forwarder.close_idle(target, REST_SECONDS) for forwarder in self._forwarders.values())
 
     async def _rebind(self) -> None:
         while not await self._bound():

@@ -53,10 +53,25 @@ UNAVAILABLE = (
 
 @dataclass
 class Moved:
-    """When something last moved on a connection, and whether it has been told to end."""
+    """What last moved on a connection.
+
+    Attributes:
+        at: when something did (monotonic).
+        asking: whether that came from the client, so that its target owes an answer.
+        target: where it leads.
+        writers: what to close to end it.
+        ending: whether it has been told to end.
+    """
 
     at: float = field(default_factory=time.monotonic)
+    asking: bool = False
+    target: Target | None = None
+    writers: tuple[asyncio.StreamWriter, ...] = ()
     ending: bool = False
+
+    def is_idle(self, seconds: float) -> bool:
+        """Whether no answer is owed, and nothing has moved for so long."""
+        return not self.asking and time.monotonic() - self.at >= seconds
 
 
 class Forwarder:
@@ -132,6 +147,21 @@ class Forwarder:
         """How many connections a target has through this listener."""
         return self._open[target]
 
+    def close_idle(self, target: Target, seconds: float) -> int:
+        """Closes the connections to a target on which nothing is in progress, kindly; returns how many others there
+        are.
+
+        Args:
+            target: gets no new connections any longer.
+            seconds: an answer that nothing has been added to for so long is complete.
+        """
+        found = [one for one in self._connections.values() if one.target == target]
+        idle = [one for one in found if one.is_idle(seconds)]
+        for one in idle:
+            for writer in one.writers:
+                writer.close()
+        return len(found) - len(idle)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
         assert connection is not None
@@ -179,14 +209,17 @@ class Forwarder:
             assert request is not None
             targets, start = decision, request.passed_on(self.port)
         for target in targets or ():
-            try:
-                upstream = await asyncio.wait_for(asyncio.open_connection(*target, limit=CHUNK_BYTES), CONNECT_SECONDS)
-            except OSError:
-                # Refused, unreachable or too slow (TimeoutError is one): the next may answer.
-                continue
+            moved.target, moved.asking = target, True
             self._open[target] += 1
             try:
+                upstream = await asyncio.wait_for(asyncio.open_connection(*target, limit=CHUNK_BYTES), CONNECT_SECONDS)
+                moved.at, moved.asking, moved.writers = time.monotonic(), bool(start), (upstream[1], writer)
                 upstream[1].write(start)
+            except OSError:
+                # Refused, unreachable or too slow (TimeoutError is one): the next may answer.
+                self._open[target] -= 1
+                continue
+            try:
                 await _join((reader, writer), upstream, moved)
             finally:
                 self._open[target] -= 1
@@ -200,8 +233,8 @@ class Forwarder:
 
 async def _join(one: Side, other: Side, moved: Moved) -> None:
     both = (
-        asyncio.ensure_future(_pump(one[0], other[1], moved)),
-        asyncio.ensure_future(_pump(other[0], one[1], moved)),
+        asyncio.ensure_future(_pump(one[0], other[1], moved, asking=True)),
+        asyncio.ensure_future(_pump(other[0], one[1], moved, asking=False)),
     )
     try:
         await asyncio.gather(*both)
@@ -214,9 +247,9 @@ async def _join(one: Side, other: Side, moved: Moved) -> None:
         raise
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved, *, asking: bool) -> None:
     while chunk := await reader.read(CHUNK_BYTES):
-        moved.at = time.monotonic()
+        moved.at, moved.asking = time.monotonic(), asking
         writer.write(chunk)
         await writer.drain()
     if writer.can_write_eof() and not writer.is_closing():

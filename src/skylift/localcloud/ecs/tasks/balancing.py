@@ -1,4 +1,5 @@
-"""Tells a service's load balancers about its ECS tasks: adds one when it runs, removes it before it is stopped."""
+"""Tells a service's load balancers about its ECS tasks: adds one when it runs, removes it before it is stopped, and
+waits for its last answers."""
 
 from __future__ import annotations
 
@@ -45,6 +46,12 @@ class Balancing:
         if service is not None and task.registered:
             task.registered = False
             await self._each(service, task, "deregistered", self._targets.deregister)
+
+    async def drained(self, task: EcsTask) -> None:
+        """Returns when the requests are answered that the ECS task got before it was removed."""
+        service = self.service_of(task)
+        for item in service.document["loadBalancers"] if service is not None else ():
+            await self._targets.drained(item["targetGroupArn"], task.address, item["containerPort"])
 
     def health(self, task: EcsTask) -> str:
         """``healthy`` (also without a load balancer), ``initial``, or the ARN of a target group that considers it

@@ -73,6 +73,7 @@ class TaskRun(CheckedContainers):
         self._context = context
         self._again = again
         self._patience = float("inf")
+        self._hurry = asyncio.Event()
         self._running: dict[str, RunningContainer] = {}
         self._tails: dict[str, Tail] = {}
         self._begun: dict[str, float] = {}
@@ -86,8 +87,9 @@ class TaskRun(CheckedContainers):
             self.stop_wanted.set()
 
     def cap_stop_timeout(self, seconds: float) -> None:
-        """Limits the time between SIGTERM and SIGKILL."""
+        """Limits the time between SIGTERM and SIGKILL, and waits for no answers before."""
         self._patience = seconds
+        self._hurry.set()
 
     def kill(self, name: str = "") -> int:
         """SIGKILL to the running containers, or to the named one; returns how many there were."""
@@ -336,6 +338,7 @@ class TaskRun(CheckedContainers):
         if self.task.registered:
             self._context.changes.move(self.task, TaskState.DEACTIVATING)
             await self._context.balancing.leave(self.task)
+            await self._drained()
         alive = [wanted for wanted in self._wanted if self._is_alive(wanted.name)]
         if alive and self.task.state in {TaskState.PENDING, TaskState.RUNNING, TaskState.DEACTIVATING}:
             self._context.changes.move(self.task, TaskState.STOPPING)
@@ -352,6 +355,14 @@ class TaskRun(CheckedContainers):
             attachment["status"] = "DELETED"
         await asyncio.to_thread(self._clean)
         self._context.changes.move(self.task, TaskState.STOPPED, stoppedAt=self._context.clock())
+
+    async def _drained(self) -> None:
+        """Lets its containers answer what they were asked; not when everything is being ended, or they have ended."""
+        work: asyncio.Future[Any] = asyncio.ensure_future(self._context.balancing.drained(self.task))
+        hurry: asyncio.Future[Any] = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait([work, hurry, *self._essential()], return_when=asyncio.FIRST_COMPLETED)
+        work.cancel()
+        hurry.cancel()
 
     async def _flush_logs(self) -> None:
         self._sending.end_soon()
