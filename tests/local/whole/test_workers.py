@@ -50,7 +50,8 @@ def test_a_killed_worker_costs_a_retry_with_its_reason_and_loses_no_message(crew
     for one in again:
         times = (f"nap.{one.map_index}.1.end", f"nap.{one.map_index}.2.begin", f"nap.{one.map_index}.2.end")
         assert [(marks / name).exists() for name in times] == [False, True, True]
-    said = crew.must("logs", "--env", NAME, "--dag", "crowd", "--task", "nap", "--map-index", str(again[0].map_index))
+    words = ("--dag", "crowd", "--task", "nap", "--map-index", str(again[0].map_index), "--try", "1")
+    said = crew.must("logs", "--env", NAME, *words)
     assert re.search(rf"{worker_host(arn)} ended\. It was killed \(SIGKILL\)\..*exit code 137", said)
 
 
