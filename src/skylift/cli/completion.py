@@ -1,4 +1,4 @@
-"""Names that the shell completes: environments, DAGs, parts. A completion never fails and never waits."""
+"""Names that the shell completes: environments, DAGs, parts. Where nothing answers, it completes nothing, at once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from skylift.cli.home import find_home
 from skylift.cli.logs.view import COMPONENTS
 from skylift.cli.projects.buckets import followed
 from skylift.cli.serving.server import running
+from skylift.core.errors import SkyliftError
+
+UNANSWERED = (SkyliftError, OSError)
+"""No server, no environment, no Airflow: nothing to complete. Anything else is our bug, and is reported."""
 
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+"""Of an environment, as its ECS services are named."""
 
 
 def complete_environment(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -44,14 +49,14 @@ def _here() -> Connection | None:
         home = find_home(os.environ)
         server = running(home, patience=0)
         return connection(home, server) if server is not None and not server.alone else None
-    except Exception:  # noqa: BLE001 - whatever is wrong, the shell completes nothing
+    except UNANSWERED:
         return None
 
 
 def _names(here: Connection) -> list[str]:
     try:
         return environments.names(here.client("mwaa"))
-    except Exception:  # noqa: BLE001 - as above
+    except UNANSWERED:
         return sorted(followed(here.home))
 
 
@@ -63,7 +68,7 @@ def _dags(name: str) -> list[str]:
         mwaa = here.client("mwaa")
         found = environments.get(mwaa, environments.the_one(mwaa, name or None))
         return sorted(here.airflow(found).dags())
-    except Exception:  # noqa: BLE001 - as above
+    except UNANSWERED:
         return []
 
 

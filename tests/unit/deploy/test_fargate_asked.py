@@ -227,3 +227,8 @@ def test_why_a_task_stopped_is_told_once() -> None:
     container = {"name": "airflow", "exitCode": 1}
     told = advice.why_stopped({"stoppedReason": "Essential container in task exited", "containers": [container] * 2})
     assert told == "Essential container in task exited; airflow: exit code 1"
+
+
+def test_commands_that_are_printed_lead_to_where_the_typed_one_led() -> None:
+    assert HERE.command("down") == "skylift fargate down demo"
+    assert Named("demo", "1", "us-east-1", "--local").command("up") == "skylift fargate up demo --local"

@@ -87,9 +87,7 @@ def set_connection(connection_id: str, value: str | None, name: str | None) -> N
 @YES_OPTION
 def delete_connection(connection_id: str, name: str | None, yes: bool) -> None:
     """Delete a connection from Airflow's database."""
-    here, found = opened(name)
-    agree(f"Delete the connection {connection_id} of {found['Name']}?", yes, "Nothing was deleted.")
-    _objects(here, found).delete_connection(connection_id)
+    _delete("connection", connection_id, name, yes, AirflowObjects.delete_connection)
 
 
 @connections.command("export")
@@ -100,8 +98,7 @@ def export_connections(file: Path, name: str | None) -> None:
 
     Only you can read the file. Those of skylift.toml and .env are not in it.
     """
-    _, found = opened(name)
-    _export(found, file, ["connections", "export", "--file-format", "json"])
+    _export(name, file, ["connections", "export", "--file-format", "json"])
 
 
 @connections.command("import")
@@ -161,9 +158,7 @@ def set_variable(key: str, value: str | None, description: str | None, name: str
 @YES_OPTION
 def delete_variable(key: str, name: str | None, yes: bool) -> None:
     """Delete a variable from Airflow's database."""
-    here, found = opened(name)
-    agree(f"Delete the variable {key} of {found['Name']}?", yes, "Nothing was deleted.")
-    _objects(here, found).delete_variable(key)
+    _delete("variable", key, name, yes, AirflowObjects.delete_variable)
 
 
 @variables.command("export")
@@ -171,8 +166,7 @@ def delete_variable(key: str, name: str | None, yes: bool) -> None:
 @ENV_OPTION
 def export_variables(file: Path, name: str | None) -> None:
     """Write all variables of Airflow's database into FILE as JSON. Only you can read the file."""
-    _, found = opened(name)
-    _export(found, file, ["variables", "export"])
+    _export(name, file, ["variables", "export"])
 
 
 @variables.command("import")
@@ -242,6 +236,12 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
+def _delete(what: str, key: str, name: str | None, yes: bool, delete: Callable[[AirflowObjects, str], None]) -> None:
+    here, found = opened(name)
+    agree(f"Delete the {what} {key} of {found['Name']}?", yes, "Nothing was deleted.")
+    delete(_objects(here, found), key)
+
+
 def _import(
     what: str, wanted: Mapping[str, Any], there: Mapping[str, Any], overwrite: bool, put: Callable[[str], None]
 ) -> None:
@@ -253,8 +253,9 @@ def _import(
             out().print(f"{what} {key} {'replaced' if key in there else 'made'}", markup=False)
 
 
-def _export(found: dict[str, Any], file: Path, words: list[str]) -> None:
+def _export(name: str | None, file: Path, words: list[str]) -> None:
     """By Airflow's own command in the scheduler's container: its REST API hides passwords."""
+    _, found = opened(name)
     inside = 'f=$(mktemp) && airflow "$@" "$f" >&2 && cat "$f"; code=$?; rm -f "$f"; exit $code'
     command = [sys.executable, "-m", "skylift.cli", "exec", found["Name"], "--", "/bin/sh", "-c", inside, "sh", *words]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)

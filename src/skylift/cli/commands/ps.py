@@ -15,7 +15,7 @@ from rich.table import Table
 
 from skylift.aws.errors import calling
 from skylift.cli import environments
-from skylift.cli.completion import complete_environment, complete_part
+from skylift.cli.completion import PARTS, complete_environment, complete_part
 from skylift.cli.connection import connect
 from skylift.cli.interrupting import running_work
 from skylift.cli.naming import ENV_OPTION, NAME, opened
@@ -25,7 +25,6 @@ from skylift.cli.runs.project_run import CLUSTER, start_again, wait_for_airflow
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, plain, print_table
 from skylift.core.errors import Refused, Unavailable
 
-PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
 SETTLED = environments.USABLE | {"UNAVAILABLE"}
 """Statuses in which an environment can be restarted, stopped or started."""
 

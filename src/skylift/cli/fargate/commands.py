@@ -12,7 +12,7 @@ from rich.table import Table
 from skylift.aws.account_calls import AccountCalls
 from skylift.cli.fargate.asking import asked, plan_lines, wanted_options
 from skylift.cli.fargate.following import follow_dags, follow_log
-from skylift.cli.fargate.target import calls_of, explaining, my_network, target_options, words_of
+from skylift.cli.fargate.target import calls_of, explaining, my_network, named_of, target_options, words_of
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, print_table, seconds
 from skylift.cli.words import Commands
 from skylift.core.errors import Refused
@@ -66,22 +66,20 @@ def up(
     with Stages(err()) as stages:
         calls = calls_of(region, local, stages)
     wanted = asked(calls, name, my_network(calls, options.pop("allow")), options)
-    named = Named(name, calls.account, calls.region)
+    named = named_of(calls, name, region, local)
     for line in plan_lines(calls, wanted, dags):
         err().print(line, markup=False)
-    again = f" {name}{' --local' if local else ''}"
     agree(f"Make it in {words_of(calls)}?", yes, "Nothing was made.", costs=not local)
-    undone = (
-        f"What is made stays, and may cost money. To go on: the same command; to remove it: skylift fargate down{again}"
-    )
+    removal = named.command("down")
+    undone = f"What is made stays, and may cost money. To go on: the same command; to remove it: {removal}"
     with Stages(err()) as stages, goes_on(undone):
-        with explaining(name):
-            revision = making.make(calls, wanted, dags, stages)
+        with explaining(named):
+            revision = making.make(calls, named, wanted, dags, stages)
             seen = making.await_healthy(calls, named, revision, stages, patience, time.monotonic)
         stages.done("Airflow is HEALTHY")
-    _print_access(calls, seen, again, wanted.allow)
+    _print_access(calls, named, seen, wanted.allow)
     if follow and dags is not None:
-        with goes_on(f"Airflow goes on, without following {dags}. To remove it: skylift fargate down{again}"):
+        with goes_on(f"Airflow goes on, without following {dags}. To remove it: {removal}"):
             follow_dags(calls, named, dags, err().print)
 
 
@@ -91,7 +89,7 @@ def up(
 def ps(name: str, region: str | None, local: bool) -> int:
     """Show its health, address, age and cost so far. Exit code 0 only if it is healthy."""
     calls, named = _there(name, region, local)
-    with explaining(name):
+    with explaining(named):
         seen = look(calls, named)
         why = making.explain(calls, named) if seen.health != "HEALTHY" else []
     print_table(out(), _table([(name, seen)]))
@@ -105,7 +103,7 @@ def ps(name: str, region: str | None, local: bool) -> int:
 def list_all(region: str | None, local: bool) -> None:
     """Show every NAME of the account and region, also half-made ones."""
     calls = calls_of(region, local)
-    with explaining("NAME"):
+    with explaining(named_of(calls, "NAME", region, local)):
         rows = [(name, look(calls, Named(name, calls.account, calls.region))) for name in names(calls)]
     if rows:
         print_table(out(), _table(rows))
@@ -121,7 +119,7 @@ def list_all(region: str | None, local: bool) -> None:
 def logs(name: str, follow: bool, lines: int, region: str | None, local: bool) -> None:
     """Show the last lines of Airflow's components, and with --follow the next ones."""
     calls, named = _there(name, region, local)
-    with goes_on(""), explaining(name):
+    with goes_on(""), explaining(named):
         follow_log(calls, named, lines, follow, click.echo)
 
 
@@ -132,11 +130,11 @@ def logs(name: str, follow: bool, lines: int, region: str | None, local: bool) -
 def open_ui(name: str, password: bool, region: str | None, local: bool) -> None:
     """Print Airflow's address, and open it in a browser if this is a terminal."""
     calls, named = _there(name, region, local)
-    with explaining(name):
+    with explaining(named):
         seen = look(calls, named)
         secret = storage.password(calls, named) if password else ""
     if not seen.address:
-        raise Refused(f"{name} has no address: it is {seen.state}. See: skylift fargate ps {name}")
+        raise Refused(f"{name} has no address: it is {seen.state}. See: {named.command('ps')}")
     out().print(seen.address, markup=False)
     if password:
         out().print(f"admin {secret}", markup=False)
@@ -165,8 +163,8 @@ def down(name: str, keep_data: bool, patience: float, region: str | None, local:
     """
     check_name(name)
     calls = calls_of(region, local)
-    named = Named(name, calls.account, calls.region)
-    with explaining(name):
+    named = named_of(calls, name, region, local)
+    with explaining(named):
         found = inventory(calls, named)
     if not found:
         err().print(f"Nothing of {name} is in {words_of(calls)}.", markup=False)
@@ -176,9 +174,9 @@ def down(name: str, keep_data: bool, patience: float, region: str | None, local:
         stays = keep_data and one == f"bucket {named.bucket}"
         err().print(f"  {one}{' (is kept)' if stays else ''}", markup=False)
     agree("Remove it?", yes, "Nothing was removed.")
-    with Stages(err()) as stages, goes_on(f"Not all is removed. To go on: skylift fargate down {name}"):
+    with Stages(err()) as stages, goes_on(f"Not all is removed. To go on: {named.command('down')}"):
         work = removing.Removing(calls, named, stages, time.monotonic, time.monotonic() + patience)
-        with explaining(name):
+        with explaining(named):
             kept = removing.remove(work, keep_data=keep_data)
         for one in kept:
             stages.note(f"kept: {one}")
@@ -189,11 +187,12 @@ def _there(name: str, region: str | None, local: bool) -> tuple[AccountCalls, Na
     """The account, and the names of NAME. Raises ``Refused`` if nothing of it is there."""
     check_name(name)
     calls = calls_of(region, local)
-    named = Named(name, calls.account, calls.region)
-    with explaining(name):
+    named = named_of(calls, name, region, local)
+    with explaining(named):
         found = service.find_service(calls, named) is not None or inventory(calls, named)
     if not found:
-        raise Refused(f"There is no {name} in {words_of(calls)}. See: skylift fargate list")
+        listed = f"skylift fargate list {named.typed}".rstrip()
+        raise Refused(f"There is no {name} in {words_of(calls)}. See: {listed}")
     return calls, named
 
 
@@ -207,12 +206,12 @@ def _table(rows: list[tuple[str, AirflowSeen]]) -> Table:
     return table
 
 
-def _print_access(calls: AccountCalls, seen: AirflowSeen, again: str, allow: str) -> None:
+def _print_access(calls: AccountCalls, named: Named, seen: AirflowSeen, allow: str) -> None:
     console = out()
     console.print(f"Airflow   {seen.address}", markup=False)
-    console.print(f"user      admin, password: skylift fargate open{again} --password", markup=False)
-    console.print(f"health    skylift fargate ps{again}", markup=False)
-    console.print(f"log       skylift fargate logs{again} -f", markup=False)
-    console.print(f"remove    skylift fargate down{again}", markup=False)
+    console.print(f"user      admin, password: {named.command('open')} --password", markup=False)
+    console.print(f"health    {named.command('ps')}", markup=False)
+    console.print(f"log       {named.command('logs')} -f", markup=False)
+    console.print(f"remove    {named.command('down')}", markup=False)
     if calls.real:
         err().print(f"The address is plain HTTP, open to {allow} only.", markup=False)

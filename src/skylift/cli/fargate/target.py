@@ -18,6 +18,7 @@ from skylift.cli.home import find_home
 from skylift.cli.terminal import Stages
 from skylift.core.errors import Refused
 from skylift.deploy.fargate.advice import of_refusal
+from skylift.deploy.fargate.wanted import Named
 
 F = TypeVar("F", bound=Callable[..., Any])
 MY_ADDRESS = "https://checkip.amazonaws.com"
@@ -62,6 +63,12 @@ def words_of(calls: AccountCalls) -> str:
     return f"the cloud at {calls.endpoint} (not AWS: it costs nothing)"
 
 
+def named_of(calls: AccountCalls, name: str, region: str | None, local: bool) -> Named:
+    """The names of NAME in the account."""
+    typed = f"--region {calls.region}" if region else ""
+    return Named(name, calls.account, calls.region, "--local" if local else typed)
+
+
 def my_network(calls: AccountCalls, allow: str) -> str:
     """The addresses that may reach Airflow: those asked for, or the one from which this machine reaches AWS.
 
@@ -82,21 +89,21 @@ def my_network(calls: AccountCalls, allow: str) -> str:
 
 
 @contextmanager
-def explaining(name: str) -> Iterator[None]:
+def explaining(named: Named) -> Iterator[None]:
     """Within it, a refusal of AWS gets what to do about it."""
     try:
         yield
     except Refused as error:
-        raise _explained(error, name) from error
+        raise _explained(error, named) from error
 
 
-def _explained(error: Refused, name: str) -> Refused:
+def _explained(error: Refused, named: Named) -> Refused:
     if isinstance(error, NotAllowed):
         return Refused(
             f"{error}\nYou may not {error.action}. Whoever administers the account can allow what is needed: "
-            f"skylift iam-policy fargate --name {name} --account … --region … prints the policy.\n"
-            f"What is made already stays; the same command goes on from there, and skylift fargate down {name} removes "
-            "it."
+            f"skylift iam-policy fargate --name {named.name} --account {named.account} --region {named.region} prints "
+            f"the policy.\nWhat is made already stays; the same command goes on from there, and "
+            f"{named.command('down')} removes it."
         )
     advised = of_refusal(str(error))
     return Refused(f"{error}\n{advised}") if advised else error

@@ -142,13 +142,18 @@ class Server:
             self._note(f"DAMAGED: {one}")
 
     def _guard(self, stack: AsyncExitStack) -> None:
-        guarding = asyncio.create_task(PostgresGuard(self._postgres, self._note).run(), name="postgres-guard")
+        guarding = asyncio.create_task(PostgresGuard(self._postgres, self._note).run(), name="the guard of PostgreSQL")
+        guarding.add_done_callback(self._tell_fault)
 
         async def end_guard() -> None:
             guarding.cancel()
             await asyncio.gather(guarding, return_exceptions=True)
 
         stack.push_async_callback(end_guard)
+
+    def _tell_fault(self, ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and (fault := ended.exception()) is not None:
+            self._note(f"{ended.get_name()} has ended, which is a bug of skylift: {fault!r}")
 
     async def start_control(self, stack: AsyncExitStack) -> None:
         """Starts the control plane and the follower. HTTP must be running already: they call it."""
@@ -169,7 +174,8 @@ class Server:
         s3, mwaa = client("s3", region=REGION), client("mwaa", region=REGION)
         applier = Applier(s3, mwaa, self._note, partial(applies, self._home))
         follower = Follower(self._home, s3, self._note, applier.changed)
-        following = asyncio.create_task(follower.run(), name="follower")
+        following = asyncio.create_task(follower.run(), name="the follower of project folders")
+        following.add_done_callback(self._tell_fault)
 
         async def end_follower() -> None:
             follower.stop()

@@ -46,7 +46,7 @@ class Removing:
         if self.clock() > self.deadline:
             raise Unavailable(
                 f"{text}, for longer than --wait. It goes on by itself; for the rest run "
-                f"skylift fargate down {self.named.name} again."
+                f"{self.named.command('down')} again."
             )
         self._wait(text)
 
@@ -57,7 +57,7 @@ class Removing:
             raise Refused(
                 f"{text}, and it is not ours to end:\n"
                 + "\n".join(f"  {one}" for one in holding)
-                + f"\nEnd it, then run skylift fargate down {self.named.name} again. What is left costs nothing."
+                + f"\nEnd it, then run {self.named.command('down')} again. What is left costs nothing."
             )
         self._wait(text)
 
@@ -91,9 +91,7 @@ def remove(removing: Removing, *, keep_data: bool = False) -> list[str]:
     if keep_data and storage.bucket_owner(calls, named) == named.name:
         size = storage.bucket_size(calls, named)
         cost = kept(calls.region, size)
-        left.append(
-            f"bucket {named.bucket}: {size / 1e6:.1f} MB, {cost}. To delete it: skylift fargate down {named.name}"
-        )
+        left.append(f"bucket {named.bucket}: {size / 1e6:.1f} MB, {cost}. To delete it: {named.command('down')}")
     elif storage.remove_bucket(calls, named, show.now):
         show.done(f"bucket {named.bucket}")
     if mine:
@@ -126,7 +124,7 @@ def _end_tasks(removing: Removing) -> None:
             arn = str(task["taskArn"])
             if arn not in asked and task["desiredStatus"] != "STOPPED":
                 gone = {"InvalidParameterException", "ClusterNotFoundException"}
-                reason = f"skylift fargate down {named.name}"
+                reason = named.command("down")
                 calls.call("ecs", "stop_task", absent=gone, cluster=named.whole, task=arn, reason=reason)
                 asked.add(arn)
         running = running or bool(ours)

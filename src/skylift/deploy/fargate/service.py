@@ -182,7 +182,7 @@ def ensure_service(
     deadline = time.monotonic() + ROLE_SECONDS
     while (found := find_service(calls, named)) is not None and found["status"] == "DRAINING":
         if time.monotonic() > deadline:
-            raise Refused(f"The service of before is not gone yet. Wait, or: skylift fargate down {named.name}")
+            raise Refused(f"The service of before is not gone yet. Wait, or: {named.command('down')}")
         say("waiting for the service of before to be gone")
         time.sleep(1)
     if found is None:

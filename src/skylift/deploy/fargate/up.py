@@ -35,13 +35,12 @@ class Progress(Protocol):
         ...
 
 
-def make(calls: AccountCalls, wanted: AirflowWanted, dags: Path | None, show: Progress) -> str:
+def make(calls: AccountCalls, named: Named, wanted: AirflowWanted, dags: Path | None, show: Progress) -> str:
     """Makes everything; the container starts. Returns the ARN of the task definition that shall run.
 
     Raises:
         Refused, Unavailable: a call; what is there already stays, and the same command goes on from there.
     """
-    named = Named(wanted.name, calls.account, calls.region)
     show.now("log group, password")
     storage.ensure_log_group(calls, named, wanted.keep_logs)
     secret = storage.ensure_secret(calls, named)
@@ -152,8 +151,8 @@ def _story(calls: AccountCalls, named: Named, what: str, trouble: str, task: str
             *([trouble] if trouble else []),
             *(["The last lines of its log:", *(f"  {line}" for line in lines)] if lines else []),
             *([advised] if advised else []),
-            f"Change what is wrong and run skylift fargate up {named.name} again (it goes on from here), or remove all "
-            f"of it, which also ends its cost: skylift fargate down {named.name}",
+            f"Change what is wrong and run {named.command('up')} again (it goes on from here), or remove all of it, "
+            f"which also ends its cost: {named.command('down')}",
         ]
     )
 

@@ -107,11 +107,20 @@ class AirflowWanted:
 
 @dataclass(frozen=True)
 class Named:
-    """The names of what belongs to a NAME in one account and region."""
+    """The names of what belongs to a NAME in one account and region.
+
+    Attributes:
+        typed: the options that lead to that account and region, as they were typed; commands that we print have them.
+    """
 
     name: str
     account: str
     region: str
+    typed: str = ""
+
+    def command(self, verb: str) -> str:
+        """What to type to do something with it."""
+        return " ".join(filter(None, ("skylift fargate", verb, self.name, self.typed)))
 
     @property
     def whole(self) -> str:
