@@ -105,12 +105,13 @@ class LocalCloud:
             balancer = Balancer(folder, clock, cloud.database)
             rest = self._rest
             roles = self._iam.roles
-            neighbours = Neighbours(images, AwsLogs(rest), AwsSecrets(rest), balancer, AwsMetrics(rest), roles)
+            faults, metrics = Faults(clock), AwsMetrics(rest)
+            neighbours = Neighbours(images, AwsLogs(rest), AwsSecrets(rest), balancer, metrics, roles, faults)
             bus = _Bus(self._rest)
             events = Events(cloud, bus, clock)
             room = Slots(machine_slots(slots), machine_start_limiter())
             ecs = EcsProvider(cloud, neighbours, clock, on_change, runner, events, room)
-            faults = Faults(clock, ecs_actions(ecs.engine))
+            faults.perform_with(ecs_actions(ecs.engine))
             delivery = EventDelivery(cloud.database, events, FaultyBus(faults, bus))
             return balancer, delivery, ecs, faults, BatchProvider(ecs, clock, on_change, faults)
 

@@ -288,6 +288,23 @@ def test_saved_requirements_are_said_to_be_not_applied_until_they_are(stack: Sta
     assert told not in stack.must("env", "list")
 
 
+def test_a_saved_skylift_toml_is_said_to_be_not_applied(stack: Stack, flown: tuple[Path, str]) -> None:
+    folder, _ = flown
+    file, told = folder / "skylift.toml", "skylift.toml or .env changed and is not applied"
+    assert told not in stack.must("status")
+    file.write_text('[options]\n"core.parallelism" = 7\n')
+    try:
+        for words in (["status"], ["env", "list"]):
+            text = stack.must(*words)
+            assert told in text
+            assert f"up {folder}" in text
+        shown = json.loads(stack.must("status", "--json"))["environments"]
+        assert next(one for one in shown if one["name"] == "flown")["not_applied"] == ["skylift.toml"]
+    finally:
+        file.unlink()
+    assert told not in stack.must("status")
+
+
 def test_an_environment_is_deleted_when_asked_and_agreed(stack: Stack, flown: tuple[Path, str]) -> None:
     with at_terminal(SKYLIFT, "env", "delete", "flown", environ=stack.environ) as typed:
         typed.until("? [y/N]")

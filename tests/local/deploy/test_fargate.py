@@ -166,6 +166,18 @@ def test_an_image_that_is_not_there(cloud: Cloud, shell: Shell) -> None:
 
 
 @pytest.mark.long
+def test_no_capacity(cloud: Cloud, shell: Shell) -> None:
+    cloud.fault("capacity", service="ecs")
+    failed = shell.type("up", "demo", *shell.small(), "--wait", "2")
+    assert failed.code == 1
+    assert "unable to place a task. Reason: Capacity is unavailable" in failed.err
+    assert "AWS has no room for it just now and goes on trying" in failed.err
+    cloud.clear_faults()
+    repaired = shell.type("up", "demo", *shell.small())
+    assert repaired.code == 0, repaired.err
+
+
+@pytest.mark.long
 def test_a_component_that_ends_is_started_again_and_then_the_container_ends(cloud: Cloud, shell: Shell) -> None:
     shell.compose(environment={"ENDS": "triggerer"})
     failed = shell.type("up", "demo", *shell.small())

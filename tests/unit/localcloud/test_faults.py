@@ -29,7 +29,8 @@ class Rig:
         self.clock = ManualClock()
         self.slept: list[float] = []
         self.done: list[str] = []
-        self.faults = Faults(self.clock, {"kill": self._kill}, self._sleep)
+        self.faults = Faults(self.clock, self._sleep)
+        self.faults.perform_with({"kill": self._kill})
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -1,8 +1,9 @@
 """Finds saved files of a project that its environment does not run with: an environment uses the version of these files
-from when it was created or last updated."""
+from when it was created or last updated, and what skylift.toml said at the last ``skylift up``."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from skylift.cli import environments
@@ -10,7 +11,9 @@ from skylift.cli.account import exists
 from skylift.cli.connection import Connection
 from skylift.cli.environments import VERSIONED
 from skylift.cli.projects import buckets
-from skylift.cli.projects.project import Project
+from skylift.cli.projects.project import SETTINGS, Project, up_command
+from skylift.cli.settings_file.apply import difference_of, foreseen_of
+from skylift.cli.settings_file.read import read as read_settings
 from skylift.core.errors import Refused, Unavailable
 
 
@@ -49,16 +52,40 @@ def files_request(s3: Any, project: Project, environment: dict[str, Any]) -> dic
 def of_environment(here: Connection, environment: dict[str, Any]) -> tuple[list[str], str]:
     """The files that an environment does not run with, and the notice for people; empty for one without a project.
 
-    When S3 does not answer, both are empty, so that the caller can show everything else.
+    When AWS does not answer, both are empty, so that the caller can show everything else.
     """
     one = buckets.followed(here.home).get(environment["Name"])
     if one is None:
         return [], ""
     try:
         files = not_applied(here.client("s3"), one.project, environment)
+        text = notice(one.project, files) if files else ""
+        if not settings_changed(here, one.project, environment):
+            return files, text
     except (Refused, Unavailable):
         return [], ""
-    return files, notice(one.project, files) if files else ""
+    again = up_command(one.project)
+    told = (
+        f"{SETTINGS} or .env changed and is not applied. To see what applying does: {again} --plan; to do it: {again}"
+    )
+    return [*files, SETTINGS], f"{text}. {told}" if text else told
+
+
+def settings_changed(here: Connection, project: Project, environment: dict[str, Any]) -> bool:
+    """Whether ``skylift up`` would change the environment because of skylift.toml and .env. Pools and IAM statements,
+    which are not part of the environment, are not looked at; nor is a file that ``up`` would refuse.
+
+    Raises:
+        Refused, Unavailable: from AWS.
+    """
+    if environment["Status"] in {"CREATE_FAILED", "DELETING"}:
+        return False
+    try:
+        wanted = foreseen_of(here, project.name, read_settings(project.folder, os.environ), environment)
+    except Refused:
+        return False
+    found = difference_of(wanted, buckets.applied_settings(here.home, project), environment)
+    return bool(found.change or found.remove)
 
 
 def notice(project: Project, files: list[str]) -> str:

@@ -26,21 +26,19 @@ class Faults(Interceptor, Capacity):
 
     Args:
         clock: seconds since the epoch.
-        actions: by kind, for those that act once.
         sleep: waits so many seconds.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        actions: Mapping[str, Action] | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._clock = clock
-        self._actions = dict(actions or {})
+        self._actions: dict[str, Action] = {}
         self._sleep = sleep
         self._faults: dict[str, Fault] = {}
         self._numbers = itertools.count(1)
+
+    def perform_with(self, actions: Mapping[str, Action]) -> None:
+        """What faults that act once do, by kind; what they act on asks this for capacity, and so is made later."""
+        self._actions = dict(actions)
 
     def set(self, kind: str, values: Mapping[str, object] | None = None, *, name: str = "") -> dict[str, Any]:
         """Sets a fault, or performs it if its kind acts once. Replaces a fault with the same name.

@@ -66,7 +66,7 @@ class EcsProvider(
         )
         engine = Engine(cloud, store, self._runner, neighbours, clock, on_change, events, slots)
         maker = TaskMaker(cloud, store, clock)
-        super().__init__(cloud, store, engine, ServiceScheduler(engine, maker), maker)
+        super().__init__(cloud, store, engine, ServiceScheduler(engine, maker, neighbours.capacity), maker)
         self.sessions = Sessions(cloud.endpoint, clock)
 
     async def start(self) -> None:

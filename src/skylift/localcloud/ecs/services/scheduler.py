@@ -20,7 +20,7 @@ from skylift.localcloud.ecs.tasks.balancing import add_event
 from skylift.localcloud.ecs.tasks.changes import TaskListener
 from skylift.localcloud.ecs.tasks.engine import Engine
 from skylift.localcloud.ecs.tasks.make import TaskMaker, TaskRequest, task_tags
-from skylift.localcloud.ports import Document
+from skylift.localcloud.ports import Capacity, Document
 
 _OWN_FAULT = frozenset({StopCode.FAILED_TO_START, StopCode.ESSENTIAL_EXITED, StopCode.INFRASTRUCTURE})
 _UNSTEADY_FAILURES = 3
@@ -28,7 +28,9 @@ _STUCK = (
     "was unable to stop or start tasks during a deployment because of the service deployment configuration. "
     "Update the minimumHealthyPercent or maximumPercent value and try again."
 )
-_FULL_DISK_SECONDS = 5.0
+_NO_ROOM = "Capacity is unavailable at this time. Please try again later or in a different availability zone."
+_UNPLACED_SECONDS = 5.0
+"""After how long a service tries again to place an ECS task."""
 _HEALTH_SECONDS = 0.5
 """How often a service checks its targets' health until it is steady."""
 _SICK_SECONDS = 5.0
@@ -39,9 +41,10 @@ Key = tuple[str, str]
 class ServiceScheduler(TaskListener):
     """The service scheduler."""
 
-    def __init__(self, engine: Engine, maker: TaskMaker) -> None:
+    def __init__(self, engine: Engine, maker: TaskMaker, capacity: Capacity) -> None:
         self._engine = engine
         self._maker = maker
+        self._capacity = capacity
         self._store = engine.store
         self._rung: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -177,21 +180,22 @@ class ServiceScheduler(TaskListener):
             add_event(service, now, f"has stopped {len(decision.stop)} running tasks: {names}.")
         if decision.stuck and _STUCK not in service.document["events"][0]["message"]:
             add_event(service, now, _STUCK)
-        if decision.start:
+        if decision.start and not self._capacity.has_room("ecs", last_word(service.document["clusterArn"])):
+            self._note_unplaced(service, now, _NO_ROOM, "RESOURCE:FARGATE")
+        elif decision.start:
             tasks = self._maker.make(self._order(service, primary), decision.start)
             try:
                 self._engine.launch(tasks)
             except Unavailable as error:  # a full disk: the machine's owner can act, the service waits
-                add_event(service, now, f"was unable to place a task. Reason: {error}")
-                self._told += self._events.of_service(
-                    service.document, "SERVICE_TASK_PLACEMENT_FAILURE", "ERROR", "RESOURCE:DISK"
-                )
-                self._timers[service.key] = asyncio.get_running_loop().call_later(
-                    _FULL_DISK_SECONDS, self.ring, service.key
-                )
+                self._note_unplaced(service, now, str(error), "RESOURCE:DISK")
                 return
             names = " ".join(f"(task {task.id})" for task in tasks)
             add_event(service, now, f"has started {len(tasks)} tasks: {names}.")
+
+    def _note_unplaced(self, service: EcsService, now: float, why: str, reason: str) -> None:
+        add_event(service, now, f"was unable to place a task. Reason: {why}")
+        self._told += self._events.of_service(service.document, "SERVICE_TASK_PLACEMENT_FAILURE", "ERROR", reason)
+        self._timers[service.key] = asyncio.get_running_loop().call_later(_UNPLACED_SECONDS, self.ring, service.key)
 
     def _order(self, service: EcsService, deployment: Document) -> TaskRequest:
         document = service.document

@@ -24,7 +24,9 @@ from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
 from skylift.localcloud.ecs.tasks.usage import UsageMeter
 from skylift.localcloud.events import Events
 from skylift.localcloud.ports import (
+    AlwaysRoom,
     AnyRole,
+    Capacity,
     Change,
     CloudContext,
     Images,
@@ -53,6 +55,7 @@ class Neighbours:
     targets: Targets
     metrics: Metrics = field(default_factory=NoMetrics)
     roles: Roles = field(default_factory=AnyRole)
+    capacity: Capacity = field(default_factory=AlwaysRoom)
 
 
 class Engine:
