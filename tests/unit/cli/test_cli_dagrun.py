@@ -68,8 +68,9 @@ class Ecs:
         return {"tasks": [task for task in self.tasks if task["taskArn"] in tasks]}
 
 
-def ecs_task(ident: str, **tags: str) -> dict[str, Any]:
-    return {"taskArn": f"arn:x/skylift/{ident}", "tags": [{"key": key, "value": value} for key, value in tags.items()]}
+def ecs_task(ident: str, *, created: datetime = START, **tags: str) -> dict[str, Any]:
+    told = [{"key": key, "value": value} for key, value in tags.items()]
+    return {"taskArn": f"arn:x/skylift/{ident}", "createdAt": created, "tags": told}
 
 
 def test_the_only_dag_is_chosen_and_several_are_asked_about() -> None:
@@ -128,7 +129,31 @@ def test_ecs_tasks_are_found_by_tags_and_the_latest_try_wins() -> None:
             ecs_task("service"),
         ]
     )
-    assert ecs_task_ids(ecs, "skylift", "d", run) == {("a", -1): "new", ("b", 3): "mapped"}
+    assert ecs_task_ids(ecs, "skylift", "d", run, [line("a", "success")]) == {("a", -1): "new", ("b", 3): "mapped"}
+    assert ecs_task_ids(ecs, "skylift", "d", run, []) == {}
+
+
+def test_ecs_tasks_from_before_a_run_are_not_read() -> None:
+    class Pages(Ecs):
+        described = 0
+
+        def paginate(self, cluster: str, desiredStatus: str) -> list[dict[str, Any]]:
+            if desiredStatus == "RUNNING":
+                return [{"taskArns": []}]
+            arns = [task["taskArn"] for task in self.tasks]
+            return [{"taskArns": arns[at : at + 100]} for at in range(0, len(arns), 100)]
+
+        def describe_tasks(self, cluster: str, tasks: list[str], include: list[str]) -> dict[str, Any]:
+            self.described += len(tasks)
+            return super().describe_tasks(cluster, tasks, include)
+
+    def made(ident: str, created: datetime) -> dict[str, Any]:
+        return ecs_task(ident, created=created, dag_id="d", run_id="r", task_id="a")
+
+    older = [made(str(number), START - timedelta(minutes=2 + number)) for number in range(5000)]
+    ecs = Pages([made("mine", START), *older])
+    assert ecs_task_ids(ecs, "skylift", "d", "r", [line("a", "success")]) == {("a", -1): "mine"}
+    assert ecs.described == 100
 
 
 def test_the_table_has_one_line_for_each_task_instance() -> None:

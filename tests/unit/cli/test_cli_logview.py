@@ -37,16 +37,16 @@ class Page:
 
 
 class Logs:
-    """CloudWatch Logs with one group, in memory; ``late`` is what arrives after the first look."""
+    """CloudWatch Logs with one group, in memory; ``late`` is what arrives after a look at all of it."""
 
     def __init__(self, *events: dict[str, Any], late: list[dict[str, Any]] | None = None) -> None:
         self.looks: list[tuple[str, int]] = []
         self._events, self._late = [*events], late or []
 
-    def describe_log_streams(self, logGroupName: str, limit: int) -> dict[str, Any]:
+    def describe_log_streams(self, logGroupName: str, limit: int, **_order: Any) -> dict[str, Any]:
         if logGroupName != "airflow-flight-Scheduler":
             raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "DescribeLogStreams")  # type: ignore[typeddict-item]
-        return {"logStreams": []}
+        return {"logStreams": [{"lastEventTimestamp": one["timestamp"]} for one in self._events[-1:]]}
 
     def get_paginator(self, operation: str) -> Logs:
         assert operation == "filter_log_events"
@@ -55,7 +55,8 @@ class Logs:
     def paginate(self, logGroupName: str, startTime: int) -> list[dict[str, Any]]:
         self.looks.append((logGroupName, startTime))
         found = [one for one in self._events if one["timestamp"] >= startTime]
-        self._events, self._late = self._events + self._late, []
+        if startTime == 0:
+            self._events, self._late = self._events + self._late, []
         return [{"events": found[:1]}, {"events": found[1:]}]
 
 
@@ -115,10 +116,20 @@ def test_a_component_shows_its_own_newest_lines_in_their_order() -> None:
     page = Page(9)
     show_component(logs, "flight", "scheduler", 2, follow=False, write=page.write)
     assert page.lines == ["1970-01-01 00:00:20 line 2", "1970-01-01 00:00:30 line 3"]
-    assert logs.looks == [("airflow-flight-Scheduler", 0)]
+    assert logs.looks == [("airflow-flight-Scheduler", 15_000)]
     page = Page(9)
     show_component(logs, "flight", "triggerer", 2, follow=False, write=page.write)
     assert page.lines == ["1970-01-01 00:00:25 line 4"]
+
+
+def test_the_last_lines_are_found_without_reading_all() -> None:
+    logs = Logs(event(1, 10), event(2, 50_000), event(3, 90_000), event(4, 90_005))
+    page = Page(9)
+    show_component(logs, "flight", "scheduler", 2, follow=False, write=page.write)
+    assert [line[-6:] for line in page.lines] == ["line 3", "line 4"]
+    assert [start for _, start in logs.looks] == [89_995_000]
+    show_component(logs, "flight", "scheduler", 4, follow=False, write=Page(9).write)
+    assert logs.looks[-1] == ("airflow-flight-Scheduler", 0)
 
 
 def test_a_component_is_followed_each_line_once_and_late_ones_too() -> None:
@@ -130,7 +141,7 @@ def test_a_component_is_followed_each_line_once_and_late_ones_too() -> None:
     assert [line.removeprefix("1970-01-01 00:00:") for line in page.lines] == [
         "10 line 1", "30 line 2", "22 line 3", "31 line 4"
     ]  # fmt: skip
-    assert logs.looks[1] == ("airflow-flight-Scheduler", 20_000)
+    assert ("airflow-flight-Scheduler", 20_000) in logs.looks
 
 
 def test_an_environment_without_logs_is_told() -> None:

@@ -46,11 +46,7 @@ def ps(name: str, ended: bool, lines: int, as_json: bool) -> None:
     \b
       skylift ps --all
     """
-    found = running_parts(connect(), name, ended=ended)
-    if ended:
-        live = [one for one in found if one.ended is None]
-        over = sorted((one for one in found if one.ended is not None), key=lambda one: one.ended or datetime.now(UTC))
-        found = [*live, *over[-lines:]]
+    found = running_parts(connect(), name, ended=lines if ended else 0)
     now = datetime.now(UTC)
     if as_json:
         click.echo(json.dumps([_plain(one, now) for one in found], indent=2))

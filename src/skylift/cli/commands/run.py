@@ -106,7 +106,7 @@ def runs(
 
 def show_run(here: Connection, result: RunResult, as_json: bool) -> None:
     """The Airflow tasks of a run, with the ECS tasks that ECS remembers."""
-    ids = ecs_task_ids(here.client("ecs"), flight.CLUSTER, result.dag_id, result.run_id)
+    ids = ecs_task_ids(here.client("ecs"), flight.CLUSTER, result.dag_id, result.run_id, result.lines)
     known = RunResult(result.dag_id, result.run_id, result.state, result.took, result.lines, ids)
     if as_json:
         click.echo(json.dumps(as_plain(known), indent=2, default=str))

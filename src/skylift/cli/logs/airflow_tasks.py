@@ -82,7 +82,8 @@ def tries(logs: Any, group: str, which: Which) -> list[Try]:
     Raises:
         Refused: there is none; the text lists what exists.
     """
-    prefix = f"dag_id={which.dag}/" + (f"run_id={_in_stream(which.run)}/" if which.run else "")
+    run = which.run or _newest_run(logs, group, which.dag)
+    prefix = f"dag_id={which.dag}/" + (f"run_id={_in_stream(run)}/" if run else "")
     with calling(f"logs DescribeLogStreams {group}"):
         pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=prefix)
         found = [
@@ -92,6 +93,15 @@ def tries(logs: Any, group: str, which: Which) -> list[Try]:
             if (one := parsed(stream["logStreamName"], int(stream.get("creationTime", 0)))) is not None
         ]
     return chosen(found, which)
+
+
+def _newest_run(logs: Any, group: str, dag_id: str) -> str:
+    """The newest run of a DAG among those that wrote last; empty if others wrote later: then all must be read."""
+    with calling(f"logs DescribeLogStreams {group}"):
+        streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True)["logStreams"]
+    tries = [parsed(one["logStreamName"], int(one.get("creationTime", 0))) for one in streams]
+    found = [one for one in tries if one is not None and one.dag_id == dag_id]
+    return max(found, key=lambda one: one.begun).run_id if found else ""
 
 
 def named(logs: Any, group: str, word: str) -> tuple[str, str | None]:

@@ -28,6 +28,8 @@ COMPONENTS = {
 """From component to the module of its log group, and a word in its streams' names where two share a group."""
 
 FOLLOW_SECONDS = 1.0
+LOOK_BACK = (10.0, 600.0, 86400.0, math.inf)
+"""How many seconds before the last line the last lines are looked for, again and again until there are enough."""
 
 
 def show_component(
@@ -51,7 +53,7 @@ def show_component(
     group = log_group_of(logs, environment, module)
     seen: set[str] = set()
     since = 0
-    events = _events(logs, group, word, since)[-lines:]
+    events = _newest(logs, group, word, lines)
     while True:
         for event in events:
             since = max(since, event["timestamp"])
@@ -130,6 +132,21 @@ def follow_file(path: Path, lines: int, follow: bool, write: Callable[[str], Non
                 file.seek(0)  # the server has emptied its log
             else:
                 time.sleep(FOLLOW_SECONDS / 4)
+
+
+def _newest(logs: Any, group: str, word: str, lines: int) -> list[dict[str, Any]]:
+    """The last lines, oldest first. CloudWatch gives the oldest first, so it is asked for those around the last one, and
+    for more only where these are not enough."""
+    with calling(f"logs DescribeLogStreams {group}"):
+        found = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)
+    last = max((one.get("lastEventTimestamp", 0) for one in found["logStreams"]), default=0)
+    events: list[dict[str, Any]] = []
+    for back in LOOK_BACK:
+        since = int(max(0.0, last - back * 1000))
+        events = _events(logs, group, word, since)
+        if len(events) >= lines or not since:
+            break
+    return events[-lines:]
 
 
 def _events(logs: Any, group: str, word: str, since: int) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from skylift.aws import signed
@@ -21,12 +23,12 @@ ENDED_JOBS = ("SUCCEEDED", "FAILED")
 MOST_DESCRIBED = 100
 
 
-def running_parts(here: Connection, environment: str, *, ended: bool = False) -> list[RunningPart]:
+def running_parts(here: Connection, environment: str, ended: int = 0) -> list[RunningPart]:
     """What runs now.
 
     Args:
         environment: only its; empty: everything.
-        ended: also what ended, as long as ECS and Batch remember it (an hour, a day).
+        ended: also so many of what ended, the newest, as long as ECS and Batch remember it (an hour, a day).
 
     Raises:
         Refused, Unavailable: from AWS.
@@ -35,36 +37,66 @@ def running_parts(here: Connection, environment: str, *, ended: bool = False) ->
     if environment and environment not in known:
         environments.get(here.client("mwaa"), environment)  # says which there are
     ecs, used = here.client("ecs"), _usage()
-    rows = [of_ecs_task(task, used.get(_id(task), {}), known) for task in ecs_tasks(ecs, ended=ended)]
-    rows += [of_batch_job(job, known) for job in _jobs(here.client("batch"), ended)]
-    return ordered(one for one in rows if not environment or one.environment == environment)
+    tasks = (of_ecs_task(task, used.get(_id(task), {}), known) for task in ecs_tasks(ecs))
+    rows = [one for one in tasks if _is_of(one, environment)]
+    for cluster in _clusters(ecs) if ended else ():
+        tasks = (of_ecs_task(task, {}, known) for task in ecs_tasks_in(ecs, cluster, "STOPPED"))
+        rows += islice((one for one in tasks if _is_of(one, environment)), ended)
+    batch = here.client("batch")
+    for statuses, most in ((LIVE_JOBS, None), (ENDED_JOBS if ended else (), ended)):
+        jobs = (of_batch_job(job, known) for job in _jobs(batch, statuses))
+        rows += islice((one for one in jobs if _is_of(one, environment)), most)
+    return _newest(ordered(rows), ended)
 
 
-def ecs_tasks(ecs: Any, *, ended: bool = False) -> Iterator[dict[str, Any]]:
-    """The ECS tasks of all clusters that should run, with tags; with ``ended``, also the others that ECS remembers."""
-    with calling("ecs ListClusters"):
-        clusters = [arn for page in ecs.get_paginator("list_clusters").paginate() for arn in page["clusterArns"]]
-    for cluster in clusters:
-        arns: list[str] = []
-        for status in ("RUNNING", "STOPPED") if ended else ("RUNNING",):
-            with calling("ecs ListTasks"):
-                pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=status)
-                arns += [arn for page in pages for arn in page["taskArns"]]
-        for some in _in_hundreds(arns):
+def _is_of(one: RunningPart, environment: str) -> bool:
+    return not environment or one.environment == environment
+
+
+def _newest(rows: list[RunningPart], count: int) -> list[RunningPart]:
+    """What runs, and then the newest of what ended, oldest first."""
+    over = sorted((one for one in rows if one.ended is not None), key=lambda one: one.ended or datetime.now(UTC))
+    return [*(one for one in rows if one.ended is None), *over[-count or len(over) :]]
+
+
+def ecs_tasks(ecs: Any) -> Iterator[dict[str, Any]]:
+    """The ECS tasks of all clusters that should run, with tags."""
+    for cluster in _clusters(ecs):
+        yield from ecs_tasks_in(ecs, cluster, "RUNNING")
+
+
+def ecs_tasks_in(ecs: Any, cluster: str, status: str) -> Iterator[dict[str, Any]]:
+    """The ECS tasks of a cluster with this desired status, with tags; a hundred is asked for once it is needed. The
+    local cloud lists the newest of those that ended first."""
+    pages = iter(ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=status))
+    while True:
+        with calling("ecs ListTasks"):
+            arns = next(pages, {"taskArns": None})["taskArns"]
+        if arns is None:
+            return
+        if arns:
             with calling("ecs DescribeTasks"):
-                yield from ecs.describe_tasks(cluster=cluster, tasks=some, include=["TAGS"])["tasks"]
+                found = ecs.describe_tasks(cluster=cluster, tasks=arns, include=["TAGS"])["tasks"]
+            yield from found
 
 
-def _jobs(batch: Any, ended: bool) -> Iterator[dict[str, Any]]:
+def _clusters(ecs: Any) -> list[str]:
+    with calling("ecs ListClusters"):
+        return [arn for page in ecs.get_paginator("list_clusters").paginate() for arn in page["clusterArns"]]
+
+
+def _jobs(batch: Any, statuses: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The Batch jobs of all queues with these statuses, the newest first; a hundred is asked for once it is needed."""
     with calling("batch DescribeJobQueues"):
         queues = [one["jobQueueArn"] for one in batch.describe_job_queues()["jobQueues"]]
-    found: list[str] = []
+    found: list[dict[str, Any]] = []
     for queue in queues:
-        for status in (*LIVE_JOBS, *ENDED_JOBS) if ended else LIVE_JOBS:
+        for status in statuses:
             with calling("batch ListJobs"):
                 pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue, jobStatus=status)
-                found += [one["jobId"] for page in pages for one in page["jobSummaryList"]]
-    for some in _in_hundreds(found):
+                found += [one for page in pages for one in page["jobSummaryList"]]
+    newest = sorted(found, key=lambda one: int(one.get("stoppedAt") or one.get("createdAt") or 0), reverse=True)
+    for some in _in_hundreds([one["jobId"] for one in newest]):
         with calling("batch DescribeJobs"):
             yield from batch.describe_jobs(jobs=some)["jobs"]
 

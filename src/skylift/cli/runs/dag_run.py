@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from skylift.aws.errors import calling
 from skylift.cli.logs.lines import of_project
+from skylift.cli.parts.looking import ecs_tasks_in
 from skylift.cli.projects.project import walk
 from skylift.cli.runs.airflow_api import AirflowApi, TaskLine
 from skylift.cli.runs.patience import Ask, patiently
@@ -35,6 +37,9 @@ PATIENCE_SECONDS = 8.0
 """Time limit until one more DAG file is parsed when others are already: it may have been saved a moment ago."""
 
 POLL_SECONDS = 0.5
+SLACK = timedelta(minutes=1)
+"""How much later an Airflow task may be queued, by Airflow's clock, than its ECS task was made."""
+
 AIRFLOW = "Airflow"
 """The name, for people, of the service that is asked."""
 FINAL = frozenset({"success", "failed"})
@@ -175,7 +180,7 @@ def follow_run(
             break
         say(f"{dag_id}: {describe(lines)}")
         time.sleep(POLL_SECONDS)
-    ids = ask(lambda: ecs_task_ids(ecs, cluster, dag_id, run_id), say, "ECS")
+    ids = ask(lambda: ecs_task_ids(ecs, cluster, dag_id, run_id, lines), say, "ECS")
     return RunResult(dag_id, run_id, state, time.monotonic() - begun, tuple(lines), ids)
 
 
@@ -188,25 +193,33 @@ def describe(lines: list[TaskLine]) -> str:
     return ", ".join(part for part in [*parts, f"{waiting} queued" if waiting else ""] if part)
 
 
-def ecs_task_ids(ecs: Any, cluster: str, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
+def ecs_task_ids(
+    ecs: Any, cluster: str, dag_id: str, run_id: str, lines: Iterable[TaskLine]
+) -> dict[tuple[str, int], str]:
     """ECS task ids of a run by (Airflow task id, map index), from the tags that the executor sets; the latest try
-    wins."""
-    arns: list[str] = []
-    with calling("ecs ListTasks"):
-        for status in ("RUNNING", "STOPPED"):
-            pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=status)
-            arns += [one for page in pages for one in page["taskArns"]]
+    wins.
+
+    Args:
+        lines: the run's task instances. What ECS made before the first of them was queued is not read: ECS remembers
+            thousands of tasks.
+    """
+    times = [at for line in lines for at in (line.queued, line.started) if at is not None]
+    if not times:
+        return {}
     found: dict[tuple[str, int], tuple[int, str]] = {}
-    for start in range(0, len(arns), 100):
-        with calling("ecs DescribeTasks"):
-            answer = ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])
-        for task in answer["tasks"]:
-            tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", [])}
-            if tags.get("dag_id") == tag_value(dag_id) and tags.get("run_id") == tag_value(run_id):
-                key = (tags.get("task_id", ""), int(tags.get("map_index", "-1") or -1))
-                attempt = (int(tags.get("try_number", "0") or 0), task["taskArn"].rpartition("/")[2])
-                found[key] = max(found.get(key, (0, "")), attempt)
+    ended = ecs_tasks_in(ecs, cluster, "STOPPED")
+    for task in chain(ecs_tasks_in(ecs, cluster, "RUNNING"), takewhile(partial(_is_younger, min(times)), ended)):
+        tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", [])}
+        if tags.get("dag_id") == tag_value(dag_id) and tags.get("run_id") == tag_value(run_id):
+            key = (tags.get("task_id", ""), int(tags.get("map_index", "-1") or -1))
+            attempt = (int(tags.get("try_number", "0") or 0), task["taskArn"].rpartition("/")[2])
+            found[key] = max(found.get(key, (0, "")), attempt)
     return {key: ecs_id for key, (_, ecs_id) in found.items()}
+
+
+def _is_younger(time: datetime, task: Mapping[str, Any]) -> bool:
+    """Whether an ECS task was made after a time, or shortly before."""
+    return bool(task["createdAt"] > time - SLACK)
 
 
 def table(result: RunResult) -> Table:

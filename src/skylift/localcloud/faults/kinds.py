@@ -205,8 +205,8 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "capacity",
-            "No capacity: RunTask starts nothing and returns a failure per ECS task; services start no ECS task, and tell it "
-            "in their events; Batch jobs stay RUNNABLE.",
+            "No capacity: RunTask starts nothing and returns a failure per ECS task; services start no ECS task, and "
+            "tell it in their events; Batch jobs stay RUNNABLE.",
             (
                 Parameter(
                     "reason",

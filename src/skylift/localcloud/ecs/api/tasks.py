@@ -77,8 +77,10 @@ class TaskOperations(EcsOperations):
         return {"tasks": tasks, "failures": failures}
 
     def list_tasks(self, caller: Caller, request: Request) -> Document:
-        """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING by
-        default."""
+        """ARNs by filters. ``startedBy`` must be the only filter; ``desiredStatus`` is RUNNING by default.
+
+        AWS promises no order. Here, what ends comes with the newest first, so that who wants those need not read all.
+        """
         cluster = self.cluster(request)
         if "containerInstance" in request:  # as on Fargate, there are none
             raise invalid("The referenced container instance was not found.")
@@ -90,8 +92,11 @@ class TaskOperations(EcsOperations):
         ):
             raise AwsError("ServiceNotFoundException", "Service not found.")
         # Ended ECS tasks have the desired status STOPPED, so for anything else we need not search the history.
-        tasks = self.tasks_in(cluster["clusterArn"], stopped=request.get("desiredStatus") == "STOPPED")
+        ended = request.get("desiredStatus") == "STOPPED"
+        tasks = self.tasks_in(cluster["clusterArn"], stopped=ended)
         found = [task.document["taskArn"] for task in tasks if _matches(task, request)]
+        if ended:
+            found.reverse()
         arns, more = page(found, request)
         return {"taskArns": arns, **more}
 
