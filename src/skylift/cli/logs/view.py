@@ -135,7 +135,7 @@ def follow_file(path: Path, lines: int, follow: bool, write: Callable[[str], Non
 
 
 def _newest(logs: Any, group: str, word: str, lines: int) -> list[dict[str, Any]]:
-    """The last lines, oldest first. CloudWatch gives the oldest first, so it is asked for those around the last one, and
+    """The last lines, oldest first. CloudWatch gives the oldest first, so it is asked for those near the last one, and
     for more only where these are not enough."""
     with calling(f"logs DescribeLogStreams {group}"):
         found = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)
