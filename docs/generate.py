@@ -104,7 +104,7 @@ def operations() -> str:
     return _page(
         "Operations that skylift serves itself",
         "For the other services and their emulators see [services.md](services.md). An unsupported operation returns "
-        "`UnknownOperationException` (`InvalidAction` for Elastic Load Balancing).",
+        "`NotImplemented` (501); so does one that an emulator does not have.",
         *(part for provider in PROVIDERS for part in _operations(provider)),
     )
 

@@ -37,7 +37,8 @@ class Provider(Protocol):
 
     A method refuses by raising ``AwsError``. ``Refused`` becomes the service's validation error with its text,
     ``Unavailable`` a 503 that SDKs retry. Any other exception is our bug and becomes the service's internal error,
-    without its text. An operation without a method is refused as unknown.
+    without its text. An operation without a method is refused with ``NotImplemented``
+    (501).
 
     Attributes:
         service: botocore's name of the service: ``ecs``, ``elbv2``, ``mwaa``, ``batch``.

@@ -113,8 +113,7 @@ class ServiceEntry:
     def _method(self, operation: OperationModel) -> Callable[..., Any]:
         method = getattr(self._provider, xform_name(operation.name), None)
         if method is None:
-            code = "InvalidAction" if self.protocol == "query" else "UnknownOperationException"
-            raise AwsError(code, f"{operation.name} of {self.name} is not supported here.")
+            raise AwsError("NotImplemented", f"{operation.name} of {self.name} is not supported here.", 501)
         return method  # type: ignore[no-any-return]  # getattr knows no type
 
     def _read(self, operation: OperationModel, labels: Mapping[str, str], head: Head, body: bytes) -> dict[str, Any]:

@@ -379,5 +379,5 @@ def test_a_compressed_batch(logs: Any, rest: Rest, group: str) -> None:
 
 def test_what_is_not_served_says_so(logs: Any) -> None:
     code, message = refused(logs.list_anomalies)
-    assert code == "UnknownOperationException"
+    assert code == "NotImplemented"
     assert "ListAnomalies" in message

@@ -17,8 +17,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from boto3.s3.transfer import TransferConfig
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from tests.local.rest_server import Rest, rest_of_aws
+from tests.local.rest_server import KEY, Rest, rest_of_aws
 
 from skylift.localcloud.emulators.table import TABLE, Depth, Emulator, page, served
 
@@ -233,3 +236,71 @@ def test_filter_log_events_by_the_prefix_of_streams(rest: Rest) -> None:
     with pytest.raises(ClientError) as caught:
         logs.filter_log_events(logGroupName="nowhere", logStreamNamePrefix="x")
     assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "request_"),
+    [
+        ("iam", "get_organizations_access_report", {"JobId": "1" * 36}),
+        ("ec2", "describe_transit_gateway_multicast_domains", {}),
+        ("kms", "describe_custom_key_stores", {}),
+        ("dynamodb", "list_global_tables", {}),
+        ("route53", "get_checker_ip_ranges", {}),
+        ("eks", "describe_addon_versions", {}),
+        ("sesv2", "get_dedicated_ips", {}),
+        ("cloudtrail", "list_dashboards", {}),
+        ("organizations", "create_organization", {}),
+        ("apigatewayv2", "get_vpc_links", {}),
+        ("lakeformation", "list_lake_formation_opt_ins", {}),
+        ("logs", "list_anomalies", {}),
+    ],
+)
+def test_an_operation_that_nobody_here_has_is_said_to_be_so(
+    rest: Rest, service: str, operation: str, request_: dict[str, Any]
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        getattr(rest.client(service), operation)(**request_)
+    answer = caught.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("NotImplemented", 501)
+    assert caught.value.operation_name in answer["Error"]["Message"]
+
+
+def test_an_operation_that_aws_does_not_have_is_no_operation(rest: Rest) -> None:
+    kms = rest.client("kms")
+
+    def rename(request: Any, **_: Any) -> None:
+        del request.headers["X-Amz-Target"]
+        request.headers["X-Amz-Target"] = "TrentService.MakeCoffee"
+
+    kms.meta.events.register("before-sign.kms.ListKeys", rename)
+    with pytest.raises(ClientError) as caught:
+        kms.list_keys()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_a_role_of_another_account_cannot_be_assumed(rest: Rest) -> None:
+    sts = rest.client("sts")
+    own = sts.assume_role(RoleArn="arn:aws:iam::000000000000:role/own", RoleSessionName="me")
+    assert own["AssumedRoleUser"]["Arn"] == "arn:aws:sts::000000000000:assumed-role/own/me"
+    other = "arn:aws:iam::111122223333:role/other"
+    with pytest.raises(ClientError, match="assume a role of 000000000000") as caught:
+        sts.assume_role(RoleArn=other, RoleSessionName="me")
+    answer = caught.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("AccessDenied", 403)
+    assert f"sts:AssumeRole on resource: {other}" in answer["Error"]["Message"]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.names[0])
+def test_a_client_of_another_region_is_told_which_one_to_use(rest: Rest, row: Any) -> None:
+    """For every service, also for those that are refused anyway; signed by hand, as boto3 would sign it."""
+    signer = SigV4Auth(Credentials(KEY.access_key, KEY.secret), row.names[0], "eu-west-1")
+    for headers in ({"Content-Type": "application/x-amz-json-1.1"}, {}):
+        request = AWSRequest(
+            "POST", f"{rest.url}/", {**headers, "X-Amz-Content-SHA256": hashlib.sha256(b"{}").hexdigest()}, b"{}"
+        )
+        signer.add_auth(request)
+        wanted = urllib.request.Request(f"{rest.url}/", b"{}", dict(request.headers.items()))
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(wanted, timeout=30)
+        assert caught.value.code in {400, 403}
+        assert "set AWS_REGION=us-east-1" in caught.value.read().decode()

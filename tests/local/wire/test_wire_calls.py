@@ -220,10 +220,10 @@ ERRORS: dict[str, tuple[Call, str, int, str]] = {
         "Member must have value less than or equal to 65535",
     ),
     "json, not supported": (
-        lambda to: to("ecs").list_tasks(), "UnknownOperationException", 400, "ListTasks of ecs is not supported here."
+        lambda to: to("ecs").list_tasks(), "NotImplemented", 501, "ListTasks of ecs is not supported here."
     ),
     "query, not supported": (
-        lambda to: to("elbv2").describe_rules(), "InvalidAction", 400, "DescribeRules of elbv2 is not supported here."
+        lambda to: to("elbv2").describe_rules(), "NotImplemented", 501, "DescribeRules of elbv2 is not supported here."
     ),
     "refused deeper down": (
         lambda to: to("ecs").delete_service(service="s"), "InvalidParameterException", 400, "scale it to 0 first",

@@ -342,8 +342,8 @@ def test_a_member_that_is_newer_than_the_model_is_refused_and_not_dropped(member
 
 def test_an_operation_without_a_method_is_not_served() -> None:
     answer = served(Serving({}), operation="DescribeTasks")
-    said = {"__type": "UnknownOperationException", "message": "DescribeTasks of ecs is not supported here."}
-    assert (answer.status, json.loads(answer.body)) == (400, said)
+    said = {"__type": "NotImplemented", "message": "DescribeTasks of ecs is not supported here."}
+    assert (answer.status, json.loads(answer.body)) == (501, said)
 
 
 class Intercepting:

@@ -19,6 +19,7 @@ from botocore.parsers import RpcV2CBORParser
 from skylift.localcloud.emulators import crashes
 from skylift.localcloud.emulators.iam import judging
 from skylift.localcloud.emulators.inputs import Asked, RestModels, protocol_of
+from skylift.localcloud.emulators.not_here import HeldAnswer
 from skylift.localcloud.emulators.table import Served
 from skylift.localcloud.iam.state import RequestJudge
 from skylift.wire.asgi import (
@@ -53,6 +54,7 @@ MOST_FORM_BYTES = 1024 * 1024
 a raw e-mail of SES may be larger, and has one required member."""
 _JSON = ("json", "rest-json", "smithy-rpc-v2-cbor")
 _QUERY = "query"
+_UNSERVED = "{} of {} is not served by skylift's local cloud ({}, which answers for this service, does not have it)."
 _MALFORMED = "The request could not be read as it was sent."
 
 
@@ -95,14 +97,18 @@ class Edge:
             if not dropped:
                 await send(message)
 
+        held = HeldAnswer(send_unless_crashed)
         try:
-            await inner(scope, receive, send_unless_crashed)
+            await inner(scope, receive, held.send)
         except NotImplementedError:
             raise
         except Exception as error:
             if begun or not crashes.is_theirs(error):
                 raise
             seen.append(error)
+        if held.says_unknown and (asked := await self._known(row, head, body)) is not None:
+            raise AwsError("NotImplemented", _UNSERVED.format(asked.operation.name, row.names[0], row.server), 501)
+        await held.release()
         if seen and not begun:
             raise await self._explained(row, head, body, seen[-1])
 
@@ -137,10 +143,14 @@ class Edge:
             await asyncio.to_thread(self._models.read, name)
         return self._models.asked(names, head, fields)
 
+    async def _known(self, row: Served, head: Head, body: bytes) -> Asked | None:
+        """The operation, if AWS has it."""
+        return await self._asked(self._models.candidates(row.names, head), head, _fields(head, body))
+
     async def _explained(self, row: Served, head: Head, body: bytes, error: Exception) -> AwsError:
         """The error that the service model finds in the request; otherwise that the emulator crashed."""
         fields = _fields(head, body)
-        asked = await self._asked(self._models.candidates(row.names, head), head, fields)
+        asked = await self._known(row, head, body)
         crashes.note(error, row.names[0], asked.operation.name if asked else head.method)
         if asked is None:
             return AwsError("InvalidRequest" if S3 in row.names else "ValidationException", _MALFORMED)

@@ -1,7 +1,8 @@
 """Refuses requests that an emulator would accept although they cannot work here, and says what to do instead.
 
 The emulators do not know skylift's ECS and Batch: a state machine that runs an ECS task would get a canned one. They
-also take targets to which they never deliver.
+also take targets to which they never deliver. And each has other words and codes for an operation that it does not
+have, which ``HeldAnswer`` recognises.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from skylift.wire.asgi import Message, Send
+from skylift.wire.errors import AwsError
+from skylift.wire.provider import Caller
 
 OURS = "ecs|batch|elasticloadbalancing(?:v2)?|mwaa|airflow"
 """Services of skylift, as named in the ARN of an integration or a target."""
@@ -20,6 +26,13 @@ _NO_TARGET = re.compile(
 """What no rule or schedule here delivers to; among them the scheduler's universal targets."""
 _INTEGRATION = re.compile(rf"arn:aws[\w-]*:states:::(?:aws-sdk:)?(?:{OURS}):".encode())
 _ECS_SCALING = re.compile(rb'"ServiceNamespace"\s*:\s*"ecs"')
+
+
+_ERRORS = frozenset({400, 404})
+_UNKNOWN = re.compile(
+    rb"(?:Unknown|Unsupported) (?:\w+ ){0,3}(?:action|operation|path|endpoint): |No route for [A-Z]+ /"
+    rb"|Not yet implemented|Operation '\w+' not implemented"
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,18 @@ def not_here(service: str, operation: str, body: bytes) -> str:
     return ""
 
 
+def refuse_other_account(form: bytes, caller: Caller) -> None:
+    """Raises ``AwsError`` when a request to STS assumes a role of another account: there is only one here, and keys for
+    another would see nothing of it, or everything."""
+    fields = dict(parse_qsl(form.decode("latin-1")))
+    action, role = fields.get("Action", ""), fields.get("RoleArn", "")
+    account = role.split(":")[4] if role.count(":") >= 5 else caller.account
+    if action.startswith("AssumeRole") and account != caller.account:
+        text = f"User: {caller.principal} is not authorized to perform: sts:{action} on resource: {role}"
+        advice = f"skylift's local cloud has one account: assume a role of {caller.account}"
+        raise AwsError("AccessDenied", f"{text} ({advice})", 403)
+
+
 def operation_of(service: str, method: str, path: str, target: str) -> str:
     """The operation of a request to one of ``LOOKED_INTO``.
 
@@ -105,3 +130,29 @@ def operation_of(service: str, method: str, path: str, target: str) -> str:
         return target.rpartition(".")[2]
     pairs = (methods for name, form, methods in _REST if name == service and form.fullmatch(path))
     return next(pairs, {}).get(method, "")
+
+
+class HeldAnswer:
+    """Sends an answer on, but for an error: that waits until ``release``, or is dropped."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._held: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        """Replaces the application's ``send``."""
+        starts = message["type"] == "http.response.start" and message["status"] in _ERRORS
+        if starts or self._held:
+            self._held.append(message)
+        else:
+            await self._send(message)
+
+    @property
+    def says_unknown(self) -> bool:
+        """Whether it says that the emulator does not know the operation."""
+        return _UNKNOWN.search(b"".join(one.get("body", b"") for one in self._held)) is not None
+
+    async def release(self) -> None:
+        """Sends what waits."""
+        for message in self._held:
+            await self._send(message)

@@ -24,7 +24,7 @@ from skylift.localcloud.emulators.iam.state import EmulatedIamState
 from skylift.localcloud.emulators.log_bridge import LogDestinations, write_to_ours
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
 from skylift.localcloud.emulators.moto import Moto
-from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of
+from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of, refuse_other_account
 from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
 from skylift.localcloud.emulators.table import Emulator, Scope, Served, scope_of, served
 from skylift.localcloud.emulators.targets import TargetStarter
@@ -190,6 +190,7 @@ class RestOfAws:
         """STS. GetCallerIdentity is an exception: only the wire knows the owner of keys that skylift itself issued."""
         body = await read_body(receive, MOST_BUFFERED_BYTES)
         caller: Caller = scope["skylift.caller"]
+        refuse_other_account(body, caller)
         if b"Action=GetCallerIdentity" in body and not self._ministack.issued(caller.access_key):
             await send_answer(send, Answer(200, {"content-type": "text/xml"}, _identity(caller).encode()))
         else:
