@@ -25,6 +25,9 @@ POLL_SECONDS = 0.25
 USABLE = frozenset({"AVAILABLE", "UPDATE_FAILED"})
 """Statuses of an environment that serves. After an update that failed it serves as it did before."""
 
+CHANGING = frozenset({"UPDATING", "ROLLING_BACK", "MAINTENANCE"})
+"""Statuses of an environment that an update, or its undoing, is at work on."""
+
 HOPELESS = frozenset({"CREATE_FAILED", "UNAVAILABLE", "DELETING", "DELETED"})
 """Statuses that do not become AVAILABLE by waiting."""
 
@@ -166,7 +169,7 @@ def wait_updated(
     while time.monotonic() < deadline:
         found = patiently(lambda: get(mwaa, name), say, "the control plane")
         status, last = found["Status"], found["LastUpdate"]
-        if status not in {"UPDATING", "ROLLING_BACK", "MAINTENANCE"}:
+        if status not in CHANGING:
             if last["Status"] == "FAILED":
                 raise Refused(update_failure(found))
             return

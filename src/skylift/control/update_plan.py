@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from skylift.control.airflow_config import OF_THE_CONTROL_PLANE, user_options, variable
+from skylift.control.api.validation import LEAST_WORKERS
 from skylift.control.blueprint import EXECUTOR_ROLE, blueprint, components, has_layer
 from skylift.control.definitions import definition, digest_of
 from skylift.control.part_context import PartContext
@@ -231,7 +232,7 @@ def _notes(then: PartContext) -> list[str]:
         for name in then.spec.options
         if variable(name) not in theirs
         and variable(name) not in OF_THE_CONTROL_PLANE
-        and name.lower() != "core.executor"
+        and name.lower() not in {"core.executor", "celery.worker_autoscale", LEAST_WORKERS}
     )
     if not reserved:
         return []

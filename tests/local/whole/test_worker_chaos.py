@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,18 +30,18 @@ def test_all_succeed_none_runs_twice_at_once_and_each_retry_has_its_cause(crew: 
     look = fly(crew, "chaos", marks)
     until(lambda: len(list(marks.glob("celery.*.begin"))) >= 5, 600, "nothing runs on Celery")
     chance = random.Random(time.time_ns())
-    update = threading.Thread(target=_update, args=(crew, tmp_path / NAME))
     for step in ("worker", "scheduler", "update", "worker"):
         time.sleep(chance.uniform(5, 20))
         if step == "update":
-            update.start()
+            # The folder is followed: what is saved in it becomes an update.
+            (tmp_path / NAME / "requirements.txt").write_text("cowsay==6.1\n")
         elif step == "scheduler":
             os.kill(_scheduler(crew), signal.SIGKILL)
         else:
             crowd = until(lambda: list(workers(crew).values()), 300, "no worker")
             os.kill(chance.choice(crowd), signal.SIGKILL)
             killed += 1
-    update.join()
+    until(lambda: _updated(crew), 1800, "the update of requirements did not succeed")
     lines = ended(look, 3000)
     assert {one.state for one in lines} == {"success"}
     again = {(one.task_id, one.map_index) for one in lines if one.try_number > 1}
@@ -55,9 +54,11 @@ def test_all_succeed_none_runs_twice_at_once_and_each_retry_has_its_cause(crew: 
     until(lambda: not workers(crew), 400, "workers without work")
 
 
-def _update(crew: Stack, folder: Path) -> None:
-    (folder / "requirements.txt").write_text("cowsay==6.1\n")
-    crew.must("env", "update", NAME, "--replacement", "GRACEFUL", "--option", "core.max_map_length=2048", "--yes")
+def _updated(crew: Stack) -> bool:
+    found = crew.client("mwaa").get_environment(Name=NAME)["Environment"]
+    return (
+        "RequirementsS3Path" in found and found["Status"] == "AVAILABLE" and found["LastUpdate"]["Status"] == "SUCCESS"
+    )
 
 
 def _scheduler(crew: Stack) -> int:

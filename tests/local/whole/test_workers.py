@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +80,54 @@ def test_scaling_in_waits_for_what_runs(crew: Stack, tmp_path: Path) -> None:
     ecs.update_service(cluster="skylift", service=SERVICE, desiredCount=0)
     lines = naps(ended(look))
     assert {(one.state, one.try_number) for one in lines} == {("success", 1)}
+
+
+def test_a_graceful_update_lets_old_workers_end_their_work(crew: Stack, tmp_path: Path) -> None:
+    marks = tmp_path / "graceful"
+    look = fly(crew, "crowd", marks, number=3, seconds=45)
+    until(lambda: len(begun(marks)) == 3, 300, "not all run")
+    before = set(workers(crew))
+    _update(crew, "GRACEFUL", "2048")
+    lines = naps(ended(look))
+    assert {(one.state, one.try_number) for one in lines} == {("success", 1)}
+    until(lambda: not before & set(workers(crew)), 300, "an old worker stays after its work")
+
+
+def test_a_forced_update_cuts_off_what_is_too_long_and_that_is_retried(crew: Stack, tmp_path: Path) -> None:
+    """ECS gives 120 seconds; the first try would take much longer."""
+    marks = tmp_path / "forced"
+    look = fly(crew, "crowd", marks, number=2, seconds=1, first=1500)
+    until(lambda: len(begun(marks)) == 2, 300, "not all run")
+    before = set(workers(crew))
+    _update(crew, "FORCED", "4096")
+    lines = naps(ended(look))
+    assert {(one.state, one.try_number) for one in lines} == {("success", 2)}
+    assert not before & set(workers(crew))
+    words = ("--dag", "crowd", "--task", "nap", "--map-index", "0", "--try", "1")
+    assert f"{worker_host(before.pop())} ended." in crew.must("logs", "--env", NAME, *words)
+
+
+def test_thirty_sigterms_at_any_moment_lose_no_message(crew: Stack, tmp_path: Path) -> None:
+    marks, sent, chance = tmp_path / "thirty", 0, random.Random(time.time_ns())
+    look = fly(crew, "crowd", marks, number=200, seconds=3)
+    until(lambda: begun(marks), 300, "nothing runs")
+    deadline = time.monotonic() + 900
+    while sent < 30 and time.monotonic() < deadline:
+        time.sleep(chance.uniform(0, 5))
+        if crowd := list(workers(crew).values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(crowd), signal.SIGTERM)
+                sent += 1
+    lines = naps(ended(look, 900))
+    assert {(one.state, one.try_number) for one in lines} == {("success", 1)}, f"{sent} SIGTERMs"
+    assert len(list(marks.glob("nap.*.end"))) == 200
+    assert sent == 30
+
+
+def _update(crew: Stack, replacement: str, length: str) -> None:
+    """An option that every component reads: all restart."""
+    words = ("--replacement", replacement, "--option", f"core.max_map_length={length}", "--yes")
+    crew.must("env", "update", NAME, *words, seconds=900)
 
 
 def test_the_pages_commands_work(crew: Stack) -> None:

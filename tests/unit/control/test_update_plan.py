@@ -110,3 +110,8 @@ def test_values_of_options_are_never_told_and_reserved_names_are() -> None:
     told = [(one.member.rpartition("Options.")[2], one.before, one.after) for one in plan.changes]
     assert told == [("core.fernet_key", "not set", "set"), ("smtp.smtp_password", "set", "set")]
     assert plan.notes == ("core.fernet_key: reserved, as on MWAA; skylift sets it itself",)
+
+
+def test_options_that_the_control_plane_heeds_are_not_called_reserved() -> None:
+    options = {"celery.worker_autoscale": "4,4", "skylift.min_workers": "0", "core.executor": "CeleryExecutor"}
+    assert planned(AirflowConfigurationOptions=options).notes == ()

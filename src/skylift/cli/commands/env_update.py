@@ -14,6 +14,7 @@ from skylift.cli.naming import NAME, opened
 from skylift.cli.projects import buckets
 from skylift.cli.projects.applied import files_request
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, plain
+from skylift.core.errors import Refused
 from skylift.core.names import LOG_MODULES
 
 LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -72,6 +73,11 @@ def update(name: str | None, only_plan: bool, as_json: bool, yes: bool, **given:
     """
     here, found = opened(name)
     chosen = found["Name"]
+    if found["Status"] in environments.CHANGING:  # a plan made of what is half done would not be true
+        raise Refused(
+            f"Environment {chosen} is {found['Status']}: wait for its end (skylift env events {chosen} -f), then try "
+            "again. Nothing was changed."
+        )
     request = request_of(found, given) or _files(here, found)
     plan = here.plan_update(chosen, request) if request else {}
     if as_json:
