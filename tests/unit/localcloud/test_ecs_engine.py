@@ -19,7 +19,7 @@ from skylift.localcloud.containers.fake import FakeRunner
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.ports import CloudContext
+from skylift.localcloud.ports import AlwaysRoom, Capacity, CloudContext
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -107,6 +107,7 @@ class World:
     outside: Outside
     ecs: EcsProvider
     slots: int = 16
+    capacity: Capacity = field(default_factory=AlwaysRoom)
 
     @staticmethod
     async def begin(folder: Path) -> World:
@@ -127,7 +128,7 @@ class World:
                     task.cancel()
             await asyncio.sleep(0)
         place = CloudContext("000000000000", "us-east-1", "http://127.0.0.1:1", self.folder)
-        neighbours = Neighbours(self.pictures, self.outside, self.outside, self.outside)
+        neighbours = Neighbours(self.pictures, self.outside, self.outside, self.outside, capacity=self.capacity)
         self.ecs = EcsProvider(place, neighbours, self.clock, runner=self.runner, slots=Slots(self.slots))
         await self.ecs.start()
 
@@ -253,6 +254,22 @@ def test_stopped_ecs_tasks_are_there_for_an_hour(tmp_path: Path) -> None:
     played(tmp_path, scenario)
 
 
+def test_what_ended_is_listed_with_the_newest_first_after_a_restart_too(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        arns = []
+        for _ in range(6):
+            world.clock.advance(1)
+            arns.append(arn := world.run())
+            await until(lambda arn=arn: world.task(arn)["lastStatus"] == "RUNNING")
+            world.ecs.stop_task(ME, {"task": arn})
+            await until(lambda arn=arn: world.task(arn)["lastStatus"] == "STOPPED")
+        for _ in range(2):
+            assert world.ecs.list_tasks(ME, {"desiredStatus": "STOPPED"})["taskArns"] == arns[::-1]
+            await world.restart()
+
+    played(tmp_path, scenario)
+
+
 def test_a_client_token_lasts_as_long_as_one_of_its_ecs_tasks(tmp_path: Path) -> None:
     """Of two, one ends and is forgotten after an hour, the other runs on: a repeat starts none, before a restart and
     after it."""
@@ -359,6 +376,22 @@ def test_a_failing_service_waits_longer_and_longer(tmp_path: Path) -> None:
         world.runner.running[0].end(1)
         await until(lambda: service.failures == 0)
         await until(lambda: world.service["runningCount"] == 1 and len(world.runner.known) == 2)
+
+    played(tmp_path, scenario)
+
+
+def test_a_service_without_capacity_says_so_and_tries_again(tmp_path: Path) -> None:
+    class NoRoom(AlwaysRoom):
+        def has_room(self, service: str, place: str) -> bool:
+            return (service, place) != ("ecs", "default")
+
+    async def scenario(world: World) -> None:
+        world.capacity = NoRoom()
+        await world.restart()
+        world.serve()
+        told = "was unable to place a task. Reason: Capacity is unavailable"
+        await until(lambda: any(told in one["message"] for one in world.service["events"]))
+        assert world.service["runningCount"] == world.service["pendingCount"] == 0
 
     played(tmp_path, scenario)
 

@@ -94,9 +94,10 @@ class TaskOperations(EcsOperations):
         # Ended ECS tasks have the desired status STOPPED, so for anything else we need not search the history.
         ended = request.get("desiredStatus") == "STOPPED"
         tasks = self.tasks_in(cluster["clusterArn"], stopped=ended)
-        found = [task.document["taskArn"] for task in tasks if _matches(task, request)]
+        matching = [task.document for task in tasks if _matches(task, request)]
         if ended:
-            found.reverse()
+            matching.sort(key=lambda document: document["createdAt"], reverse=True)
+        found = [document["taskArn"] for document in matching]
         arns, more = page(found, request)
         return {"taskArns": arns, **more}
 
