@@ -18,12 +18,10 @@ from skylift.cli.interrupting import running_work
 from skylift.cli.naming import NAME, opened
 from skylift.cli.projects import buckets
 from skylift.cli.projects.project import Project, open_project
-from skylift.cli.snapshots import store
+from skylift.cli.snapshots import store, taking
 from skylift.cli.snapshots.putting_back import clone as make_clone
 from skylift.cli.snapshots.putting_back import restore as put_back
-from skylift.cli.snapshots.running import run_once
 from skylift.cli.terminal import YES_OPTION, Stages, agree, err, goes_on, out, print_table
-from skylift.core.names import s3_url
 
 KILOBYTE = 1000
 
@@ -44,18 +42,14 @@ def snapshot(name: str | None, keep: int | None) -> None:
     s3 = here.client("s3")
     with Stages(err()) as stages:
         made = take(here, found, stages)
-        for old in store.listed(s3, found)[:-keep] if keep else []:
-            store.delete(s3, found, old.id)
-            stages.done(f"snapshot {old.id} deleted")
+        for gone in taking.keep_newest(s3, found, keep) if keep else []:
+            stages.done(f"snapshot {gone} deleted")
     click.echo(made)
 
 
 def take(here: Connection, found: dict[str, Any], stages: Stages) -> str:
     """Takes a snapshot; returns its id."""
-    made = store.new_id()
-    store.write_environment(here.client("s3"), found, made)
-    url = s3_url(store.bucket_of(found), store.prefix_of(found, made))
-    told = run_once(here, found, ["snapshot", url], stages.now)
+    made, told = taking.take(here, found, stages.now)
     stages.done(f"{told}, as {made}")
     return made
 

@@ -60,7 +60,7 @@ def of_environment(here: Connection, environment: dict[str, Any]) -> tuple[list[
     try:
         files = not_applied(here.client("s3"), one.project, environment)
         text = notice(one.project, files) if files else ""
-        if not settings_changed(here, one.project, environment):
+        if not settings_changed(here, one, environment):
             return files, text
     except (Refused, Unavailable):
         return [], ""
@@ -71,7 +71,7 @@ def of_environment(here: Connection, environment: dict[str, Any]) -> tuple[list[
     return [*files, SETTINGS], f"{text}. {told}" if text else told
 
 
-def settings_changed(here: Connection, project: Project, environment: dict[str, Any]) -> bool:
+def settings_changed(here: Connection, one: buckets.Followed, environment: dict[str, Any]) -> bool:
     """Whether ``skylift up`` would change the environment because of skylift.toml and .env. Pools and IAM statements,
     which are not part of the environment, are not looked at; nor is a file that ``up`` would refuse.
 
@@ -81,11 +81,12 @@ def settings_changed(here: Connection, project: Project, environment: dict[str, 
     if environment["Status"] in {"CREATE_FAILED", "DELETING"}:
         return False
     try:
-        wanted = foreseen_of(here, project.name, read_settings(project.folder, os.environ), environment)
+        settings = read_settings(one.project.folder, os.environ)
+        wanted = foreseen_of(here, one.project.name, settings, environment)
     except Refused:
         return False
-    found = difference_of(wanted, buckets.applied_settings(here.home, project), environment)
-    return bool(found.change or found.remove)
+    found = difference_of(wanted, buckets.applied_settings(here.home, one.project), environment)
+    return bool(found.change or found.remove) or settings.snapshots != one.snapshots
 
 
 def notice(project: Project, files: list[str]) -> str:

@@ -6,7 +6,7 @@ import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from skylift.cli.projects.project import (
     plan_sync,
     up_command,
 )
+from skylift.cli.projects.snapshot_rule import SnapshotRule
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import json_object, read_state
 
@@ -34,12 +35,14 @@ class Followed:
     Attributes:
         apply: whether saved files that an environment pins become an update.
         put: digests of the files that environments pin, as we put them into the bucket last.
+        snapshots: the rule of skylift.toml, as it was last applied.
     """
 
     project: Project
     keys: tuple[str, ...]
     apply: bool = True
     put: Mapping[str, str] = field(default_factory=dict)
+    snapshots: SnapshotRule | None = None
 
 
 def followed(home: Home) -> dict[str, Followed]:
@@ -62,6 +65,7 @@ def _followed(text: str) -> dict[str, Followed]:
             tuple(entry["keys"]),
             bool(entry.get("apply", True)),
             entry.get("put", {}),
+            SnapshotRule(**entry["snapshots"]) if entry.get("snapshots") else None,
         )
         for name, entry in json_object(text).items()
     }
@@ -109,12 +113,13 @@ def applied_settings(home: Home, project: Project) -> dict[str, str]:
     return dict(read_json(home.projects).get(project.name, {}).get("settings") or {})
 
 
-def record_settings(home: Home, project: Project, digests: Mapping[str, str]) -> None:
+def record_settings(home: Home, project: Project, digests: Mapping[str, str], snapshots: SnapshotRule | None) -> None:
     """Records what skylift.toml says, now that it is applied; the project must be on record."""
+    said = {"settings": dict(digests), "snapshots": asdict(snapshots) if snapshots else {}}
     with _recording(home):
         record = read_json(home.projects)
-        if project.name in record and record[project.name].get("settings", {}) != digests:
-            record[project.name]["settings"] = dict(digests)
+        if project.name in record and any(record[project.name].get(name, {}) != value for name, value in said.items()):
+            record[project.name] |= said
             write_private(home.projects, json.dumps(record, indent=2) + "\n")
 
 

@@ -93,7 +93,7 @@ def bring_up(
             stages.now(f"creating environment {project.name}")
             made = environments.creation(project, base, dict(choices.options))
             environments.create(mwaa, made | request(difference_of(wanted, {}, made), made))
-            buckets.record_settings(here.home, project, digests_of(wanted))
+            buckets.record_settings(here.home, project, digests_of(wanted), choices.settings.snapshots)
         ready = environments.wait_available(mwaa, project.name, stages.now, here.progress, here.looked_at)
         if environments.is_stopped(ready):
             ready = start_again(here, ready, stages)
@@ -139,7 +139,7 @@ def _as_wanted(
         stages.done(f"{what} applied")
         ready = environments.get(mwaa, project.name)
         files = not_applied(s3, project, ready)
-    buckets.record_settings(here.home, project, digests_of(wanted))
+    buckets.record_settings(here.home, project, digests_of(wanted), choices.settings.snapshots)
     return ready, files
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 from skylift.cli.account import exists
+from skylift.cli.connection import Connection
 from skylift.cli.credentials import OWNER, ensure_credentials, usable_master_key
 from skylift.cli.home import ACCOUNT, REGION, Home, endpoint
 from skylift.cli.projects.applier import Applier
@@ -26,6 +27,7 @@ from skylift.cli.serving.anyscale import ANYSCALE, AnyscaleSwitch
 from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route, send_json
 from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
+from skylift.cli.snapshots.schedule import LocalSnapshots, SnapshotSchedule, rules_of
 from skylift.control.plane import ControlPlane
 from skylift.control.settings import PATCHES, ControlSettings
 from skylift.core.errors import Refused, Unavailable
@@ -77,6 +79,7 @@ class Server:
         self, home: Home, port: int, identity: RunningServer, stage: Callable[[str], None], note: Callable[[str], None]
     ) -> None:
         self._home = home
+        self._identity = identity
         self._stage = stage
         self._note = note
         owner = ensure_credentials(home, port)
@@ -183,6 +186,20 @@ class Server:
             await applier.stop()
 
         stack.push_async_callback(end_follower)
+        self._schedule_snapshots(stack)
+
+    def _schedule_snapshots(self, stack: AsyncExitStack) -> None:
+        here = Connection(self._home, self._identity)
+        schedule = SnapshotSchedule(partial(rules_of, here), LocalSnapshots(here), self._note, time.time)
+        looking = asyncio.create_task(schedule.run(), name="the schedule of snapshots")
+        looking.add_done_callback(self._tell_fault)
+
+        async def end_schedule() -> None:
+            schedule.stop()
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+        stack.push_async_callback(end_schedule)
 
     def _publish_database(self) -> None:
         """Writes PostgreSQL's address and password to Secrets Manager, where the control plane reads them."""

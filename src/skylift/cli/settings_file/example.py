@@ -13,6 +13,7 @@ EXAMPLE = """\
 # workers = { min = 0, max = 5 }    # of "celery"
 # webservers = { min = 1, max = 2 }
 # maintenance_window = "SUN:02:00"  # UTC
+# snapshots = { hours = 24, keep = 7 }  # one a day while skylift runs; the newest seven stay
 # role = "arn:aws:iam::000000000000:role/mine"  # an execution role of your own; default: skylift makes one
 # [[statements]]                    # what that role may do beside what skylift needs, as IAM says it
 # Effect = "Allow"

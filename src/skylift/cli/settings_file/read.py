@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from skylift.cli.projects.project import SETTINGS
+from skylift.cli.projects.snapshot_rule import SnapshotRule
 from skylift.cli.settings_file.schema import ELSEWHERE, mistakes
 from skylift.control.api.validation import LEAST_WORKERS
 from skylift.control.settings import OF_CONTAINERS
@@ -48,6 +49,7 @@ class ProjectSettings:
         references: environment variables whose value stays elsewhere.
         pools: slots by name.
         statements: of IAM, for the role that skylift makes.
+        snapshots: when they are taken; ``None``: by hand only.
     """
 
     name: str = ""
@@ -56,6 +58,7 @@ class ProjectSettings:
     references: Mapping[str, Reference] = field(default_factory=dict)
     pools: Mapping[str, int] = field(default_factory=dict)
     statements: tuple[Mapping[str, Any], ...] = ()
+    snapshots: SnapshotRule | None = None
 
     @property
     def connections(self) -> set[str]:
@@ -119,6 +122,7 @@ class _Reader:
             self._references,
             found.get("pools", {}),
             tuple(found.get("statements", ())),
+            SnapshotRule(**found["snapshots"]) if "snapshots" in found else None,
         )
 
     def _put(self, name: str, value: Any, path: str) -> None:

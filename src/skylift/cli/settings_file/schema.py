@@ -103,6 +103,16 @@ SCHEMA: dict[str, Any] = {
             "pattern": "^(?:MON|TUE|WED|THU|FRI|SAT|SUN):[0-2][0-9]:[0-5]0$",
             "description": "Start of the weekly maintenance window, in UTC, e.g. SUN:02:00.",
         },
+        "snapshots": {
+            "type": "object",
+            "description": "When snapshots are taken, while skylift runs, and how many are kept.",
+            "properties": {
+                "hours": _count("Hours between two.", 1, 24 * 366),
+                "keep": _count("So many of the newest stay; older ones are deleted.", 1, 1000),
+            },
+            "required": ["hours", "keep"],
+            "additionalProperties": False,
+        },
         "role": {"type": "string", "description": "ARN of an execution role of your own; default: skylift makes one."},
         "statements": {
             "type": "array",
