@@ -70,7 +70,12 @@ def test_what_cannot_be_called_or_delivered_to_is_refused(rest: Rest) -> None:
     assert "SQS" in refusal(lambda: events.put_targets(Rule="r", Targets=[stream]))
     assert events.list_targets_by_rule(Rule="r")["Targets"] == []
     when = {"ScheduleExpression": "rate(1 hour)", "FlexibleTimeWindow": {"Mode": "OFF"}}
-    for arn in ("arn:aws:scheduler:::aws-sdk:ecs:runTask", "arn:aws:scheduler:::aws-sdk:s3:listBuckets"):
+    for arn in (
+        "arn:aws:scheduler:::aws-sdk:ecs:runTask",
+        "arn:aws:scheduler:::aws-sdk:s3:listBuckets",
+        "arn:aws:batch:us-east-1:000000000000:job-queue/q",
+        "arn:aws:logs:us-east-1:000000000000:log-group:g",
+    ):
         target = {"Arn": arn, "RoleArn": ROLE}
         assert "universal targets" in refusal(
             lambda one=target: scheduler.create_schedule(Name="s", Target=one, **when)

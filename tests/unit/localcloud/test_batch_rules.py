@@ -127,6 +127,7 @@ WRONG_SUBMISSIONS = [
     ({"parameters": {"a": "x" * 31_000}}, "30 KiB"),
     ({"nodeOverrides": {"numNodes": 2}}, "nodeOverrides is not supported"),
     ({"shareIdentifier": "a"}, "no scheduling policy"),
+    ({"containerOverrides": {"vcpus": 1, "memory": 512}}, "must use resourceRequirements, not memory and vcpus"),
     ({"arrayProperties": {"size": 1}}, "between 2 and 10000"),
     ({"arrayProperties": {"size": 10_001}}, "between 2 and 10000"),
     ({"dependsOn": [{"jobId": "x"}] * 21}, "at most 20"),
@@ -268,6 +269,15 @@ def test_old_members_are_overridden_by_either_form() -> None:
     (found,) = effective(base, {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "2"}]}})
     assert (size_of([found]).vcpus, size_of([found]).memory) == (2.0, 100)
     assert "vcpus" not in found
+
+
+def test_old_overrides_never_win_over_resource_requirements() -> None:
+    base = definition(platformCapabilities=["EC2"], containerProperties={**CONTAINER, "resourceRequirements": SMALL})
+    (plain,) = effective(base, {})
+    (found,) = effective(base, {"containerOverrides": {"vcpus": 9, "memory": 9000}})
+    assert size_of([found]) == size_of([plain])
+    both = {"vcpus": 9, "resourceRequirements": [{"type": "VCPU", "value": "2"}]}
+    assert size_of(effective(base, {"containerOverrides": both})).vcpus == 2.0
 
 
 def test_the_ecs_task_definition_of_a_job_definition() -> None:

@@ -84,6 +84,61 @@ def test_a_containers_limits(fits: dict[str, Any], does_not: dict[str, Any], why
     assert why in refused(definition(**does_not))
 
 
+@pytest.mark.parametrize(
+    ("fits", "does_not", "why"),
+    [
+        ({"privileged": False}, {"privileged": True}, "Fargate does not support privileged"),
+        (
+            {"linuxParameters": {"capabilities": {"add": ["SYS_PTRACE"]}, "initProcessEnabled": True}},
+            {"linuxParameters": {"capabilities": {"add": ["SYS_PTRACE", "NET_ADMIN"]}}},
+            "adding capabilities: NET_ADMIN",
+        ),
+        ({"linuxParameters": {}}, {"linuxParameters": {"tmpfs": [{"containerPath": "/t", "size": 1}]}}, "tmpfs"),
+        ({"resourceRequirements": []}, {"resourceRequirements": [{"type": "GPU", "value": "1"}]}, "of type GPU"),
+        ({"hostname": ""}, {"hostname": "h"}, "hostname is not supported when networkMode=awsvpc"),
+        ({"dnsServers": []}, {"dnsServers": ["1.1.1.1"]}, "dnsServers is not supported when networkMode=awsvpc"),
+        (
+            {"portMappings": [{"containerPort": 80, "hostPort": 80}, {"containerPort": 81}]},
+            {"portMappings": [{"containerPort": 80, "hostPort": 8080}]},
+            "the host ports and container ports in port mappings must match",
+        ),
+        ({"cpu": 256}, {"cpu": 257}, "cpu (257) is more than the cpu of the task (256)"),
+        ({"memory": 512}, {"memory": 513}, "memory (513 MiB) is more than the memory of the task (512 MiB)"),
+        (
+            {"memory": 600, "memoryReservation": 512},
+            {"memory": 1, "memoryReservation": 2},
+            "must not be more than memory",
+        ),
+    ],
+)
+def test_what_fargate_and_awsvpc_do_not_allow(fits: dict[str, Any], does_not: dict[str, Any], why: str) -> None:
+    check_definition(definition(**fits))
+    assert why in refused(definition(**does_not))
+
+
+@pytest.mark.parametrize(
+    ("member", "why"),
+    [
+        ({"pidMode": "host"}, "pid mode 'task'"),
+        ({"ipcMode": "host"}, "does not support ipcMode"),
+        ({"placementConstraints": [{"type": "memberOf"}]}, "placementConstraints"),
+        ({"volumes": [{"name": "v", "host": {"sourcePath": "/x"}}]}, "Volume 'v'"),
+    ],
+)
+def test_what_fargate_does_not_have_for_a_task(member: dict[str, Any], why: str) -> None:
+    assert why in refused({**definition(), **member})
+    check_definition({**definition(), "pidMode": "task", "volumes": [{"name": "v", "host": {}}]})
+    check_definition({**definition(memory=5), **member, "requiresCompatibilities": ["EC2"], "networkMode": "bridge"})
+
+
+def test_all_containers_count() -> None:
+    two = definition(cpu=200)
+    two["containerDefinitions"].append({"name": "d", "image": "i", "cpu": 57})
+    assert "cpu (257)" in refused(two)
+    without = {**two, "requiresCompatibilities": ["EC2"], "memory": "100"}
+    check_definition({name: value for name, value in without.items() if name != "cpu"})
+
+
 UNSERVED_OF_SERVICES: list[tuple[dict[str, Any], str]] = [
     ({"serviceRegistries": [{"registryArn": "x"}]}, "serviceRegistries is not supported"),
     ({"volumeConfigurations": [{"name": "x"}]}, "volumeConfigurations is not supported"),

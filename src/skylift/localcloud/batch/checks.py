@@ -178,6 +178,9 @@ def _check_overrides(request: Mapping[str, Any], definition: Document) -> None:
     unknown = overridden_names(request) - {container["name"] for container in written(definition)}
     if unknown:
         raise executing(f"Override for a container that is not in the job definition: {', '.join(sorted(unknown))}")
+    legacy = [one for one in request.get("containerOverrides", {}) if one in {"vcpus", "memory"}]
+    if legacy and on_fargate(definition):
+        raise executing(f"Overrides of Fargate jobs must use resourceRequirements, not {' and '.join(sorted(legacy))}.")
     containers = effective(definition, request)
     for container in containers:
         _check_container(container)

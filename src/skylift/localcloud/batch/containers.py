@@ -158,8 +158,7 @@ def _overridden(item: Document, change: Document, parameters: Mapping[str, str])
         one["type"]: one for one in (*item.get("resourceRequirements", ()), *change.get("resourceRequirements", ()))
     }
     for kind, member in _LEGACY.items():
-        if member in change:
-            asked.pop(kind, None)
+        if member in change and kind not in asked:
             changed[member] = change[member]
         elif any(one["type"] == kind for one in change.get("resourceRequirements", ())):
             changed.pop(member, None)

@@ -20,10 +20,19 @@ OURS = "ecs|batch|elasticloadbalancing(?:v2)?|mwaa|airflow"
 """Services of skylift, as named in the ARN of an integration or a target."""
 
 _TARGET = re.compile(rb'"(?:Arn|Target)"\s*:\s*"arn:aws[\w-]*:(?:ecs|batch):')
-_NO_TARGET = re.compile(
-    rb'"Arn"\s*:\s*"arn:aws[\w-]*:(?!(?:lambda|sqs|sns|states|events|ecs|batch|logs|iam):)[a-z][\w-]*:'
-)
-"""What no rule or schedule here delivers to; among them the scheduler's universal targets."""
+_DELIVERED = "lambda|sqs|sns|states|events|ecs|iam"
+
+
+def _no_target(delivered: str) -> re.Pattern[bytes]:
+    """A target of another service than these."""
+    return re.compile(rf'"Arn"\s*:\s*"arn:aws[\w-]*:(?!(?:{delivered}):)[a-z][\w-]*:'.encode())
+
+
+_NO_TARGET = _no_target(f"{_DELIVERED}|batch|logs")
+"""What no rule here delivers to."""
+_NO_TARGET_OF_SCHEDULES = _no_target(_DELIVERED)
+"""Schedules have no target for Batch jobs and log groups on AWS, either: only universal ones, which start with
+``arn:aws:scheduler:::aws-sdk:``."""
 _INTEGRATION = re.compile(rf"arn:aws[\w-]*:states:::(?:aws-sdk:)?(?:{OURS}):".encode())
 _ECS_SCALING = re.compile(rb'"ServiceNamespace"\s*:\s*"ecs"')
 
@@ -65,7 +74,7 @@ _BY_SERVICE: Mapping[str, tuple[RefusalRule, ...]] = {
     "scheduler": (
         RefusalRule(
             frozenset({"CreateSchedule", "UpdateSchedule"}),
-            _NO_TARGET,
+            _NO_TARGET_OF_SCHEDULES,
             "a schedule here can start Lambda functions, state machines and ECS tasks, and deliver to SQS, SNS and "
             "buses; universal targets (aws-sdk) are not served. Make one of them the target.",
         ),

@@ -16,6 +16,12 @@ from skylift.core.numbers import natural
 from skylift.localcloud.containers.ulimits import refused, ulimits_of
 from skylift.localcloud.ecs.model.health import refuse_bad_check
 from skylift.localcloud.ecs.model.shapes import client_error, invalid
+from skylift.localcloud.ecs.model.task_rules import (
+    check_awsvpc_container,
+    check_fargate_container,
+    check_fargate_task,
+    check_sums,
+)
 from skylift.localcloud.ports import Document
 
 MOST_OVERRIDE_CHARACTERS = 8192
@@ -63,6 +69,7 @@ def check_definition(request: Mapping[str, Any]) -> None:
         raise client_error("Container names must be unique in a task definition.")
     for container in containers:
         _check_container(container, fargate, request)
+    check_sums(containers, cpu_units(request.get("cpu")), memory_mib(request.get("memory")))
     if not any(container.get("essential", True) for container in containers):
         raise client_error("No essential containers in the task definition: at least one must be essential.")
     _check_order({container["name"]: container for container in containers})
@@ -75,6 +82,7 @@ def _check_fargate(request: Mapping[str, Any]) -> None:
     if cpu is None or memory is None:
         raise client_error("Fargate requires that 'cpu' and 'memory' be defined at the task level.")
     check_fargate_size(cpu, memory)
+    check_fargate_task(request)
 
 
 def check_fargate_size(cpu: int, memory: int) -> None:
@@ -128,6 +136,10 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
         refuse_bad_check(name, container["healthCheck"])
     if bad := refused(ulimits_of(container)):
         raise client_error(f"Container '{name}': ulimit {bad}: softLimit must not be above hardLimit.")
+    if fargate:
+        check_fargate_container(container)
+    if definition.get("networkMode") == "awsvpc":
+        check_awsvpc_container(container)
     _check_unserved(container)
     _check_secrets(container, definition)
     _check_logging(container, fargate, definition)
