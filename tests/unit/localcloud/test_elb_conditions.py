@@ -60,6 +60,27 @@ def test_a_star_can_stand_for_itself() -> None:
     assert not meets(shown, request("/?q=axbc"))
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "fits"),
+    [
+        ("*", "", True),
+        ("?", "", False),
+        ("**", "a", True),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("*ab*ab", "ab", False),
+        ("*ab*ab", "abxab", True),
+        ("*a?c*", "xxabcxx", True),
+        ("a*b*c", "abcbc", True),
+        ("a*b*c", "acb", False),
+        ("*x*y*z*", "w" * 60_000 + "x", False),
+    ],
+)
+def test_stars(text: str, found: str, fits: bool) -> None:
+    shown = checked_conditions([condition("http-header", text, HttpHeaderName="h")])
+    assert meets(shown, request(h=found)) is fits
+
+
 def test_all_conditions_must_be_met() -> None:
     shown = checked_conditions([condition("path-pattern", "/a/*"), condition("http-request-method", "PUT")])
     assert meets(shown, request(method="PUT"))
@@ -121,6 +142,7 @@ def forward(*groups: tuple[str, int]) -> dict[str, Any]:
         ([redirect(Query="only=this")], "ValidationError"),
         ([redirect(Port="0")], "ValidationError"),
         ([redirect(Path="no/slash")], "ValidationError"),
+        ([redirect(Host="a\r\nb")], "ValidationError"),
         ([{**FIXED, "FixedResponseConfig": {"StatusCode": "200", "ContentType": "image/png"}}], "ValidationError"),
     ],
 )

@@ -86,6 +86,8 @@ def _check_redirect(config: Mapping[str, str]) -> None:
     port = config["Port"]
     if port != SAME["Port"] and not 1 <= (natural(port) or 0) <= 65535:
         raise invalid(f"The port '{port}' of a redirect must be in the range 1-65535, or '{SAME['Port']}'")
+    if not all(config[name].isprintable() for name in SAME):
+        raise invalid("A redirect must not have control characters")
     if not config["Path"].startswith("/"):
         raise invalid(f"The path '{config['Path']}' of a redirect must begin with '/'")
     if all(config[name] == SAME[name] for name in ("Protocol", "Port", "Host", "Path")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -122,17 +123,47 @@ def _texts(condition: Condition) -> list[str]:
     return [] if field in {"source-ip", "http-request-method"} else values
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """What stands between two ``*``: characters and ``?``."""
+
+    pattern: re.Pattern[str]
+    width: int
+
+
 @lru_cache(maxsize=1024)
-def _pattern(text: str, *, any_case: bool) -> re.Pattern[str]:
+def _segments(text: str, *, any_case: bool) -> tuple[_Segment, ...]:
     """``*``: any characters, ``?``: one, ``\\*`` and ``\\?``: themselves."""
-    words = {"*": ".*", "?": "."}
-    pieces = re.findall(r"\\[*?]|.", text, re.DOTALL)
-    expression = "".join(words.get(piece) or re.escape(piece[-1]) for piece in pieces)
-    return re.compile(expression, re.DOTALL | (re.IGNORECASE if any_case else 0))
+    segments: list[list[str]] = [[]]
+    for piece in re.findall(r"\\[*?]|.", text, re.DOTALL):
+        if piece == "*":
+            segments.append([])
+        else:
+            segments[-1].append("." if piece == "?" else re.escape(piece[-1]))
+    flags = re.DOTALL | (re.IGNORECASE if any_case else 0)
+    return tuple(_Segment(re.compile("".join(one), flags), len(one)) for one in segments)
+
+
+def _fits(text: str, found: str, *, any_case: bool) -> bool:
+    """Whether a text with ``*`` and ``?`` fits what was found: segment by segment, each at its first place. One regular
+    expression for all would try all places together, which takes for ever on a long header."""
+    first, *rest = _segments(text, any_case=any_case)
+    if not rest:
+        return first.pattern.fullmatch(found) is not None
+    if first.pattern.match(found) is None:
+        return False
+    at = first.width
+    for one in rest[:-1]:
+        hit = one.pattern.search(found, at)
+        if hit is None:
+            return False
+        at = hit.end()
+    end = len(found) - rest[-1].width
+    return end >= at and rest[-1].pattern.match(found, end) is not None
 
 
 def _any(texts: Sequence[str], found: Sequence[str], *, any_case: bool = True) -> bool:
-    return any(_pattern(text, any_case=any_case).fullmatch(one) for text in texts for one in found)
+    return any(_fits(text, one, any_case=any_case) for text in texts for one in found)
 
 
 def _query(config: Mapping[str, Any], request: HttpRequest) -> bool:
