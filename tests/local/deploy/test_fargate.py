@@ -71,7 +71,9 @@ def test_up_ps_and_down_leave_nothing(cloud: Cloud, shell: Shell, tmp_path: Path
     before = everything(cloud)
     again = shell.type("up", "demo", *shell.small(), "--dags", str(dags))
     assert again.code == 0, again.err
-    assert everything(cloud) == before, "again makes nothing new"
+    service = ecs.describe_services(cluster=NAMED, services=[NAMED])["services"][0]
+    told = [one["message"] for one in service["events"]]
+    assert everything(cloud) == before, f"again makes nothing new, but the service says: {told}"
     assert keys(s3, bucket, "dags/") == {"dags/.skylift", "dags/two.py"}
 
     kept = shell.type("down", "demo", "--yes", "--keep-data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -150,6 +151,8 @@ def test_a_definition_has_no_password_and_asks_airflow_for_its_health() -> None:
     assert container["secrets"] == [{"name": "SKYLIFT_ALONE_PASSWORD", "valueFrom": "arn:secret"}]
     assert {"name": "X", "value": "1"} in container["environment"]
     assert "monitor/health" in container["healthCheck"]["command"][-1]
+    longest = sum(float(one) for one in re.findall(r"timeout=(\d+)", service.HEALTH)) * 2
+    assert longest < container["healthCheck"]["timeout"] <= 60, "two questions, and ECS allows 60 s"
     assert len(str(made)) < 60_000, "ECS takes 64 KB"
     compile(container["command"][-1], "program", "exec")
 

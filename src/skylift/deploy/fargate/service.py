@@ -25,7 +25,7 @@ HEALTH = """\
 import json, os, sys, urllib.request
 def get(url):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return json.load(opener.open(url, timeout=4))
+    return json.load(opener.open(url, timeout=12))
 task = os.environ.get("ECS_CONTAINER_METADATA_URI_V4")
 address = get(task)["Networks"][0]["IPv4Addresses"][0] if task else "127.0.0.1"
 health = get(f"http://{address}:8080/api/v2/monitor/health")
@@ -33,6 +33,10 @@ parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 sys.exit(any((health.get(part) or {}).get("status") != "healthy" for part in parts))
 """
 """The health check: what Airflow itself says of its database and its three daemons, not only an open port."""
+
+CHECKS = {"interval": 5, "timeout": 30, "retries": 8, "startPeriod": 300}
+"""An Airflow that is busy answers late, and its scheduler's heartbeat is late: ending it for that would end all Airflow
+tasks that run in it. So it may take 30 s to answer, and must be unwell eight times in a row, at least 40 s."""
 
 VARIABLES = {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -86,13 +90,7 @@ def definition(wanted: AirflowWanted, named: Named, roles: tuple[str, str], secr
         "command": list(wanted.command) or ["python", "-c", program()],
         "environment": [{"name": key, "value": value} for key, value in sorted(variables.items())],
         "secrets": [{"name": "SKYLIFT_ALONE_PASSWORD", "valueFrom": secret}],
-        "healthCheck": {
-            "command": ["CMD", "python", "-c", HEALTH],
-            "interval": 5,
-            "timeout": 5,
-            "retries": 6,
-            "startPeriod": 300,
-        },
+        "healthCheck": {"command": ["CMD", "python", "-c", HEALTH], **CHECKS},
         "portMappings": [{"containerPort": PORT, "protocol": "tcp"}],
         "stopTimeout": 60,
         "logConfiguration": {
