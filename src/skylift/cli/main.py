@@ -18,7 +18,7 @@ from skylift.cli.commands import (
     logs,
     machine,
     ps,
-    serving,
+    restart,
     snapshot,
     status,
     up,
@@ -40,9 +40,9 @@ cli = group_of(
     down.down,
     status.status,
     ps.ps,
-    ps.restart,
-    ps.stop,
-    ps.start,
+    restart.restart,
+    restart.stop,
+    restart.start,
     snapshot.snapshot,
     snapshot.snapshots,
     snapshot.restore,
@@ -62,7 +62,7 @@ cli = group_of(
     iam_policy.iam_policy,
     own_executors.executors,
     execute.execute,
-    serving.serve,
+    cloud.serve,
 )
 
 

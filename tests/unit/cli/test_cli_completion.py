@@ -8,7 +8,7 @@ import click
 import pytest
 
 from skylift.cli import completion
-from skylift.cli.commands.ps import restart
+from skylift.cli.commands.restart import restart
 
 pytestmark = pytest.mark.unit
 

@@ -1,13 +1,16 @@
-"""``skylift cloud``: the local cloud alone, in the foreground; for people's own tests of ECS, Batch and S3 code."""
+"""``skylift cloud``: the local cloud alone, in the foreground; for people's own tests of ECS, Batch and S3 code.
+``skylift serve``, which is hidden: the background process itself, which ``skylift up`` starts.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 import click
 
-from skylift.cli.home import Home
+from skylift.cli.home import DEFAULT_PORT, Home, find_home
 from skylift.cli.terminal import err
 
 
@@ -39,3 +42,12 @@ def cloud(port: int, folder: Path | None) -> None:
 
 def _say(text: str) -> None:
     err().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@click.command(hidden=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, help="Loopback port to listen on.")
+def serve(port: int) -> None:
+    """Run the server in the foreground until SIGTERM."""
+    from skylift.cli.serving.serve import serve_forever  # lazy: the local cloud takes a second to import
+
+    serve_forever(find_home(os.environ), port)
