@@ -203,6 +203,23 @@ def _elb(lawful: Lawful) -> None:
     )
     call("ModifyLoadBalancerAttributes", LoadBalancerArn=balancer, Attributes=[{"Key": "x", "Value": "60"}])
     call("ModifyListenerAttributes", ListenerArn=listener, Attributes=[{"Key": "x", "Value": "60"}])
+    page = {"StatusCode": "200", "ContentType": "text/plain", "MessageBody": "x"}
+    query = {"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "a", "Value": "b*"}]}}
+    header = {"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "a", "Values": ["b"]}}
+    rule = call(
+        "CreateRule",
+        ListenerArn=listener,
+        Priority=1,
+        Conditions=[query, header, {"Field": "path-pattern", "Values": ["/a/*"]}],
+        Actions=[{"Type": "fixed-response", "Order": 1, "FixedResponseConfig": page}],
+    )["Rules"][0]["RuleArn"]
+    away = {"Protocol": "HTTPS", "Port": "443", "Host": "#{host}", "Path": "/#{path}", "StatusCode": "HTTP_301"}
+    address = {"Field": "source-ip", "SourceIpConfig": {"Values": ["10.0.0.0/8"]}}
+    redirects = [{"Type": "redirect", "RedirectConfig": away}]
+    call("ModifyRule", RuleArn=rule, Conditions=[address], Actions=redirects)
+    call("SetRulePriorities", RulePriorities=[{"RuleArn": rule, "Priority": 2}])
+    call("DescribeRules", ListenerArn=listener, PageSize=10)
+    call("SetSecurityGroups", LoadBalancerArn=balancer, SecurityGroups=["sg-1"])
     call("RegisterTargets", TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": 9}])
     call("DescribeTargetHealth", TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": 9}])
     call("DescribeLoadBalancers", Names=["fuzz"], PageSize=10)
@@ -216,6 +233,7 @@ def _elb(lawful: Lawful) -> None:
         "loadbalancerarn": balancer,
         "targetgrouparn": group,
         "listenerarn": listener,
+        "rulearn": rule,
         "resourcearns": [balancer, group, listener],
     }
 

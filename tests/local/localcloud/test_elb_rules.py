@@ -223,6 +223,8 @@ def test_security_groups_can_be_changed(cloud: Cloud) -> None:
     elb = cloud.elb
     made = elb.create_load_balancer(Name="guarded", Subnets=["a", "b"], SecurityGroups=["sg-1"])["LoadBalancers"][0]
     arn = made["LoadBalancerArn"]
+    reserved = elb.describe_capacity_reservation(LoadBalancerArn=arn)  # Terraform asks for it
+    assert reserved.get("MinimumLoadBalancerCapacity") is None
     assert elb.set_security_groups(LoadBalancerArn=arn, SecurityGroups=["sg-2"])["SecurityGroupIds"] == ["sg-2"]
     assert elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]["SecurityGroups"] == ["sg-2"]
     assert (

@@ -90,6 +90,11 @@ class ElbProvider(RuleOperations):
         """Stores attributes; only deletion protection has an effect here."""
         return {"Attributes": self._modified(self.balancer(request["LoadBalancerArn"]), request)}
 
+    def describe_capacity_reservation(self, caller: Caller, request: Request) -> Request:
+        """Nothing is ever reserved."""
+        self.balancer(request["LoadBalancerArn"])
+        return {"CapacityReservationState": []}
+
     # Target groups.
 
     def create_target_group(self, caller: Caller, request: Request) -> Request:
