@@ -16,6 +16,7 @@ ANYSCALE: dict[str, Any] = {
         {"integration-name": "Anyscale", "python-modules": ["skylift.anyscale.jobs", "skylift.anyscale.services"]}
     ],
     "triggers": [{"integration-name": "Anyscale", "python-modules": ["skylift.anyscale.triggers"]}],
+    "plugins": [{"name": "skylift_anyscale_marks", "plugin-class": "skylift.anyscale_marks.AnyscaleMarksPlugin"}],
     "extra-links": ["skylift.anyscale.links.AnyscaleJobLink", "skylift.anyscale.links.AnyscaleServiceLink"],
     "connection-types": [
         {
@@ -23,9 +24,12 @@ ANYSCALE: dict[str, Any] = {
             "hook-name": "Anyscale",
             "hook-class-name": "skylift.anyscale.hook.AnyscaleHook",
             "ui-field-behaviour": {
-                "hidden-fields": ["schema", "port", "login", "extra"],
+                "hidden-fields": ["schema", "port", "login"],
                 "relabeling": {"password": "API Key", "host": "Anyscale host (optional)"},
-                "placeholders": {"host": "https://console.anyscale.com"},
+                "placeholders": {
+                    "host": "https://console.anyscale.com",
+                    "extra": '{"working_dir_bucket": "s3://my-bucket/prefix"} (optional)',
+                },
             },
         }
     ],

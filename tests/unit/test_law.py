@@ -20,7 +20,7 @@ LAYERS = {
     "wire": {"core"},
     "executors": {"aws", "core"},
     "runtime": {"aws", "core"},
-    "anyscale": {"core"},
+    "anyscale": {"aws", "core"},
     "anyscale_fake": {"aws", "wire", "core"},
     "control": {"aws", "wire", "core"},
     "deploy": {"aws", "core"},
@@ -35,8 +35,8 @@ FOREIGN = {
     "executors": {"airflow", "sqlalchemy"},
     # jwt, cryptography and starlette are Airflow's own dependencies: it checks sessions and serves plugins with them.
     "runtime": {"airflow", "celery", "cryptography", "jwt", "sqlalchemy", "starlette", "statsd"},
-    # httpx is Airflow's own dependency: its task SDK talks to the API server with it.
-    "anyscale": {"airflow", "httpx"},
+    # httpx and pathspec are dependencies of Airflow's task SDK. anyscale: only where a user has installed it (vendor.py).
+    "anyscale": {"airflow", "anyscale", "httpx", "pathspec"},
     # boto3: in the program of a job's container, for packages in a bucket.
     "anyscale_fake": {"boto3"},
     # cryptography: signs sign-in tokens (Ed25519; the standard library has no signatures).

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,7 +24,7 @@ ANSWER_SECONDS = 30.0
 UPLOAD_SECONDS = 300.0
 ATTEMPTS = 3
 _PAUSE_SECONDS = 1.0
-_MOST_LOG_BYTES = 8 * 1024 * 1024
+MOST_LOG_BYTES = 8 * 1024 * 1024
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -72,17 +74,22 @@ class AnyscaleClient:
         return _content(await self._repeated("GET", path, doing, None, query))
 
     async def post(self, path: str, doing: str, body: Any = None, *, again: bool = False, method: str = "POST") -> Any:
-        """As ``get``. Not repeated unless ``again`` says that twice is as good as once."""
-        if again:
-            return _content(await self._repeated(method, path, doing, body, {}))
-        return _content(await self._call(method, path, doing, body, {}))
+        """As ``get``. Repeated if Anyscale asked to slow down, as it then did nothing; after any other trouble only if
+        ``again`` says that twice is as good as once."""
+        return _content(await self._repeated(method, path, doing, body, {}, again=again))
 
     async def fetch(self, url: str, bearer: str) -> bytes:
-        """A piece of a log from where it is kept, e.g. a bucket: without the API key."""
+        """A piece of a log from where it is kept, e.g. a bucket: without the API key. At most its first
+        ``MOST_LOG_BYTES``, whose lines keep their numbers when more come."""
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        place = urlsplit(url).netloc
-        answer = await self._sent("GET", url, f"the download of a log from {place}", headers=headers)
-        return bytes(answer.content[-_MOST_LOG_BYTES:])
+        doing = f"the download of a log from {urlsplit(url).netloc}"
+        found = bytearray()
+        async with self._answer("GET", url, doing, headers=headers) as answer:
+            async for part in answer.aiter_bytes():
+                found += part
+                if len(found) >= MOST_LOG_BYTES:
+                    break
+        return bytes(found[:MOST_LOG_BYTES])
 
     async def upload(self, url: str, content: bytes) -> None:
         """Puts a package where Anyscale asked for it: without the API key."""
@@ -91,11 +98,15 @@ class AnyscaleClient:
         limit = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
         await self._sent("PUT", url, f"the upload to {urlsplit(url).netloc}", content=content, timeout=limit)
 
-    async def _repeated(self, method: str, path: str, doing: str, body: Any, query: dict[str, Any]) -> Any:
+    async def _repeated(
+        self, method: str, path: str, doing: str, body: Any, query: dict[str, Any], *, again: bool = True
+    ) -> Any:
         for attempt in range(1, self._attempts):
             try:
                 return await self._call(method, path, doing, body, query)
             except AnyscaleUnavailable as error:
+                if not (again or error.throttled):
+                    raise
                 await asyncio.sleep(error.wait or _PAUSE_SECONDS * attempt)
         return await self._call(method, path, doing, body, query)
 
@@ -106,7 +117,7 @@ class AnyscaleClient:
             doing,
             json=body,
             params={name: value for name, value in query.items() if value is not None},
-            headers={"Cookie": f"{wire.COOKIE}={self._key}", "X-Anyscale-Source": "airflow"},
+            headers={"Cookie": f"{wire.COOKIE}={self._key}"},
         )
         if not answer.content:
             return {}
@@ -119,20 +130,28 @@ class AnyscaleClient:
             ) from error
 
     async def _sent(self, method: str, url: str, doing: str, **options: Any) -> Any:
+        async with self._answer(method, url, doing, **options) as answer:
+            await answer.aread()
+            return answer
+
+    @asynccontextmanager
+    async def _answer(self, method: str, url: str, doing: str, **options: Any) -> AsyncIterator[Any]:
+        """An answer whose body is not read yet; every trouble with it, also later, as one of our errors."""
         import httpx  # lazy: see above
 
         assert self._http is not None, "used outside its context"
         try:
-            answer = await self._http.request(method, url, **options)
+            async with self._http.stream(method, url, **options) as answer:
+                if answer.status_code >= 300:
+                    said = await answer.aread()
+                    raise refusal(doing, answer.status_code, said, answer.headers.get("Retry-After", ""))
+                yield answer
         except httpx.TimeoutException as error:
             raise silence(doing, self.host, self._answer_seconds, type(error).__name__) from error
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise AnyscaleRefused(f"{self.host} is no address: {error}. Change the connection's host.") from error
         except httpx.HTTPError as error:
             raise silence(doing, self.host, self._answer_seconds, str(error) or type(error).__name__) from error
-        if answer.status_code >= 300:
-            raise refusal(doing, answer.status_code, answer.content, answer.headers.get("Retry-After", ""))
-        return answer
 
 
 @functools.cache

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
-from dataclasses import asdict, dataclass, field, replace
+import zlib
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import skylift.anyscale.wire as wire
-from skylift.anyscale.client import AnyscaleClient
+from skylift.anyscale.client import MOST_LOG_BYTES, AnyscaleClient
+from skylift.anyscale.refusals import records, required
 
 MOST_LINES = 10_000
 """Of one job in an Airflow task's log; the rest is on the job's page."""
 _MOST_CHARACTERS = 4_000
 _PAGE = 1000
 _SMALL_BYTES = 64 * 1024
-_GZIP = b"\x1f\x8b"
+_GZIP, _OF_GZIP = b"\x1f\x8b", 31
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,6 @@ class LogCursor:
     pieces: int = 0
     lines: int = 0
     printed: int = 0
-
-    def kept(self) -> dict[str, Any]:
-        """As JSON for a trigger's event."""
-        return asdict(self)
 
 
 @dataclass
@@ -70,10 +67,8 @@ async def new_lines(client: AnyscaleClient, run: str, cursor: LogCursor) -> tupl
     reading = _Reading(cursor, [f"(job run {run}: Anyscale tries again)"] if begins_again else [])
     while True:
         token = reading.cursor.token
-        page = await client.get(
-            wire.job_logs(run), f"the question for the log of job run {run}", page_size=_PAGE,
-            next_page_token=token or None,
-        )  # fmt: skip
+        doing = f"the question for the log of job run {run}"
+        page = await client.get(wire.job_logs(run), doing, page_size=_PAGE, next_page_token=token or None)
         await _read_page(client, page, reading)
         following = page.get("next_page_token")
         if not following or following == token or reading.cursor.printed >= MOST_LINES:
@@ -82,12 +77,13 @@ async def new_lines(client: AnyscaleClient, run: str, cursor: LogCursor) -> tupl
 
 
 async def _read_page(client: AnyscaleClient, page: dict[str, Any], reading: _Reading) -> None:
-    pieces = page.get("log_chunks") or []
+    doing = f"the question for the log of job run {reading.cursor.run}"
+    pieces = records(required(page, "log_chunks", doing), doing)
     bearer = page.get("bearer_token") or ""
     for number, piece in enumerate(pieces):
         if number < reading.cursor.pieces:
             continue
-        content = await client.fetch(str(piece["chunk_url"]), bearer)
+        content = await client.fetch(str(required(piece, "chunk_url", doing)), bearer)
         # The triggerer's event loop must not wait for a large piece.
         lines = await asyncio.to_thread(_lines, content) if len(content) > _SMALL_BYTES else _lines(content)
         reading.add(lines[reading.cursor.lines :])
@@ -101,7 +97,11 @@ async def _read_page(client: AnyscaleClient, page: dict[str, Any], reading: _Rea
 
 def _lines(content: bytes) -> list[str]:
     if content.startswith(_GZIP):
-        content = gzip.decompress(content)
+        try:
+            # Not all at once: a piece may be cut off, or be much longer than it looks.
+            content = zlib.decompressobj(wbits=_OF_GZIP).decompress(content, MOST_LOG_BYTES)
+        except zlib.error:
+            return ["(a piece of this log cannot be unpacked)"]
     return [_flat(line)[:_MOST_CHARACTERS] for line in content.decode(errors="replace").splitlines()]
 
 

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
-
-from airflow.sdk import BaseOperator
 
 import skylift.anyscale.submitting as submitting
 import skylift.anyscale.wire as wire
 from skylift.anyscale.client import AnyscaleClient
-from skylift.anyscale.hook import AnyscaleHook
+from skylift.anyscale.hook import AnyscaleHook, end_job
 from skylift.anyscale.job_log import LogCursor
 from skylift.anyscale.links import JOB_PAGE, AnyscaleJobLink
+from skylift.anyscale.operator import AnyscaleOperator
+from skylift.anyscale.parameters import job_request, text, truth
 from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable
-from skylift.anyscale.watching import (
-    PATIENCE_SECONDS,
-    REFUSED,
-    TIMED_OUT,
-    UNREACHABLE,
-    Pace,
-    WatchEnd,
-    watch_job,
+from skylift.anyscale.watching import PATIENCE_SECONDS, REFUSED, TIMED_OUT, UNREACHABLE, WatchEnd, watch_job
+from skylift.anyscale.workload import JobRequest, job_name
+
+_PARAMETERS = (
+    *("entrypoint", "image_uri", "containerfile", "compute_config", "working_dir", "excludes", "requirements"),
+    *("env_vars", "py_modules", "cloud", "project", "max_retries", "job_queue_config"),
 )
-from skylift.anyscale.workload import (
-    JobRequest,
-    Workload,
-    job_name,
-    number,
-    requirement_lines,
-    text,
-    texts,
-    truth,
-    variables,
-    whole,
-)
-
-END_SECONDS = 25.0
-"""For the call that ends a job, when the Airflow task is ended."""
-_LATE = timedelta(minutes=5)
-"""The triggerer's own deadline is this much later than ours, which ends the job."""
+"""What goes to Anyscale under its own name."""
+_EARLIER = 5
+"""So many clears back, jobs that still run are looked for and ended."""
 
 
-class SubmitAnyscaleJob(BaseOperator):
+class SubmitAnyscaleJob(AnyscaleOperator):
     """Runs a job at Anyscale.
 
     The parameters are those of the operator of this name in ``astro-provider-anyscale``; the last three are new.
@@ -71,6 +52,7 @@ class SubmitAnyscaleJob(BaseOperator):
         "entrypoint",
         "name",
         "image_uri",
+        "containerfile",
         "compute_config",
         "working_dir",
         "excludes",
@@ -86,7 +68,6 @@ class SubmitAnyscaleJob(BaseOperator):
         "poll_interval",
     )
     operator_extra_links = (AnyscaleJobLink(),)
-    ui_color = "#e6eeff"
 
     def __init__(
         self,
@@ -145,29 +126,38 @@ class SubmitAnyscaleJob(BaseOperator):
     def execute(self, context: Any) -> str:
         """Submits the job, or finds it, and waits. Returns its id. Raises ``AnyscaleRefused`` or
         ``AnyscaleUnavailable``."""
-        request = self._request(context["ti"])
-        pace = self._pace()
+        ti = context["ti"]
+        names = self._names(ti)
+        given = {name: vars(self)[name] for name in _PARAMETERS}
+        request = job_request({**given, **(self.extra_job_params or {})}, names[0])
+        pace = self._pace("job_timeout_seconds", self.job_timeout_seconds)
         waits, follows = truth("wait_for_completion", self.wait_for_completion), truth("fetch_logs", self.fetch_logs)
         hook = AnyscaleHook(self.conn_id)
-        record = hook.call(lambda client: self._submitted(client, request))
+        record = hook.call(lambda client: self._of_earlier_tries(client, names)) if self.reattach else None
+        if record is None:
+            record = self._submitted(hook, request)
         self.job_id = str(record["id"])
-        context["ti"].xcom_push("job_id", self.job_id)
-        page = wire.job_page(hook.host(), self.job_id)
-        context["ti"].xcom_push(JOB_PAGE, page)
+        ti.xcom_push("job_id", self.job_id)
+        page = wire.job_page(hook.account.host, self.job_id)
+        ti.xcom_push(JOB_PAGE, page)
         self.log.info("Job %s (%s): %s", self.job_id, request.name, page)
         if not waits:
             return self.job_id
         if self.deferrable:
-            self._defer(pace, follows)
+            from skylift.anyscale.triggers import AnyscaleJobTrigger  # lazy: 40 ms that parsing a DAG does not need
+
+            trigger = AnyscaleJobTrigger(
+                self.conn_id, self.job_id, pace.poll_seconds, pace.deadline, pace.patience_seconds, follows
+            )
+            self._wait_in_triggerer(trigger, pace)
         cursor = LogCursor() if follows else None
         found = hook.call(lambda client: watch_job(client, self.job_id, pace, self._tell, cursor))
         return self._result(found)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> str:  # noqa: ARG002 - Airflow's signature
-        """After the triggerer: the rest of the log, and the result."""
+        """After the triggerer, which has printed the log."""
         self.job_id = str(event["job_id"])
-        cursor = LogCursor(**event.get("cursor", {}))
-        return self._result(WatchEnd(str(event["state"]), str(event.get("message", "")), cursor))
+        return self._result(WatchEnd(str(event["state"]), str(event.get("message", ""))))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """A trigger that failed or took too long leaves no job behind."""
@@ -181,12 +171,8 @@ class SubmitAnyscaleJob(BaseOperator):
 
     def on_kill(self) -> None:
         """Ends the job: the Airflow task was ended, or took longer than its ``execution_timeout``."""
-        if not self.job_id:
-            return
-        # Signals interrupt the event loop of this thread, so that it cannot be used.
-        ending = threading.Thread(target=self._end_job, name="anyscale-end", daemon=True)
-        ending.start()
-        ending.join(END_SECONDS)
+        if self.job_id:
+            self._in_thread(self._end_job)
 
     def _end_job(self) -> None:
         try:
@@ -195,66 +181,57 @@ class SubmitAnyscaleJob(BaseOperator):
         except Exception as error:  # noqa: BLE001 - the Airflow task ends anyway; say what it leaves behind
             self.log.error("Job %s was not ended: %s. End it on its page.", self.job_id, error)
 
-    def _request(self, ti: Any) -> JobRequest:
-        """What to ask for; whatever is wrong with it is found before anything is sent."""
-        if self.containerfile or not isinstance(self.compute_config, str | None):
-            raise AnyscaleRefused(
-                "containerfile, and a compute_config that is not a name, need many private calls of Anyscale's API, "
-                "which skylift does not make. Build the image and make the compute config once (Anyscale's console or "
-                "client), and give image_uri and compute_config='name:version'."
-            )
-        retries = int(ti.max_tries) - int(self.retries or 0)
-        # Airflow raises max_tries when somebody clears the task: then, and only then, a new job is wanted.
-        instance = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, retries + 1)
-        return JobRequest(
-            name=job_name(text(self.name), instance, findable=self.reattach),
-            entrypoint=self.entrypoint,
-            workload=workload_of(self),
-            max_retries=whole("max_retries", self.max_retries),
-            job_queue=self.job_queue_config,
-            extra=dict(self.extra_job_params or {}),
-        )
+    def _names(self, ti: Any) -> list[str]:
+        """The job's name at Anyscale, and those that it had before this Airflow task was cleared.
 
-    def _pace(self) -> Pace:
-        limit = number("job_timeout_seconds", self.job_timeout_seconds)
-        return Pace(
-            max(0.2, number("poll_interval", self.poll_interval)), time.time() + limit, float(self.api_patience_seconds)
-        )
+        Airflow raises ``max_tries`` when somebody clears the task: then, and only then, a new job is wanted.
+        """
+        first = int(ti.max_tries) - int(self.retries or 0) + 1
+        of_task = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        wanted = text((self.extra_job_params or {}).get("name") or self.name)
+        oldest = max(first - _EARLIER, 1)
+        return [
+            job_name(wanted, (*of_task, one), findable=self.reattach)
+            for one in (first, *range(first - 1, oldest - 1, -1))
+        ]
 
-    async def _submitted(self, client: AnyscaleClient, request: JobRequest) -> dict[str, Any]:
-        if self.reattach and (found := await submitting.find_job(client, request.name)):
-            record = await client.get(wire.job(str(found["id"])), f"the question for job {found['id']}")
-            state = str((record.get("state") or {}).get("current_state", ""))
-            if wire.JOB_DONE.get(state) in {None, "succeeded"}:
-                self.log.info("Job %s was submitted by an earlier try (%s): taking it", record["id"], state)
-                return dict(record)
-            self.log.info("Job %s of an earlier try is %s: submitting another", record["id"], state)
+    async def _of_earlier_tries(self, client: AnyscaleClient, names: Sequence[str]) -> dict[str, Any] | None:
+        """The job that an earlier try of this Airflow task submitted. Ends those of before it was cleared."""
+        for name in names[1:]:
+            if (found := await submitting.find_job(client, name)) is not None:
+                record = await client.get(wire.job(str(found["id"])), f"the question for job {found['id']}")
+                if _word(record) not in wire.JOB_OVER:
+                    self.log.info("Job %s is of before this Airflow task was cleared: ending it", record["id"])
+                    await end_job(client, str(record["id"]))
+        found = await submitting.find_job(client, names[0])
+        if found is None:
+            return None
+        record = await client.get(wire.job(str(found["id"])), f"the question for job {found['id']}")
+        if _word(record) in {"FAILED", "TERMINATED"}:
+            self.log.info("Job %s of an earlier try is %s: submitting another", record["id"], _word(record))
+            return None
+        self.log.info("Job %s was submitted by an earlier try (%s): taking it", record["id"], _word(record))
+        return dict(record)
+
+    def _submitted(self, hook: AnyscaleHook, request: JobRequest) -> dict[str, Any]:
         try:
-            return await submitting.submit(client, request)
+            return hook.submit(request)
         except AnyscaleUnavailable as error:
             raise AnyscaleUnavailable(
                 f"{error} Whether the job was made is not known; a retry of this Airflow task finds it if it was."
             ) from error
 
-    def _defer(self, pace: Pace, follows: bool) -> None:
-        from skylift.anyscale.triggers import AnyscaleJobTrigger  # lazy: 40 ms that parsing a DAG does not need
-
-        trigger = AnyscaleJobTrigger(
-            self.conn_id, self.job_id, pace.poll_seconds, pace.deadline, pace.patience_seconds, follows
-        )
-        limit = timedelta(seconds=max(0.0, pace.deadline - time.time())) + _LATE
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=limit)
-
     def _result(self, found: WatchEnd) -> str:
-        done = wire.JOB_DONE.get(found.state)
-        if done == "succeeded":
+        word = wire.JOB_WORDS.get(found.state)
+        if word == "SUCCEEDED":
             self.log.info("Job %s succeeded", self.job_id)
             return self.job_id
         why = f": {found.message.rstrip('.')}" if found.message else ""
         if found.state == TIMED_OUT:
             self.on_kill()
             raise AnyscaleUnavailable(
-                f"Job {self.job_id} took longer than job_timeout_seconds ({self.job_timeout_seconds}), and was ended."
+                f"Job {self.job_id} took longer than job_timeout_seconds ({self.job_timeout_seconds}), and was ended. "
+                f"At last it was {found.message or 'never seen'}."
             )
         if found.state == UNREACHABLE:
             raise AnyscaleUnavailable(
@@ -263,26 +240,13 @@ class SubmitAnyscaleJob(BaseOperator):
             )
         if found.state == REFUSED:
             raise AnyscaleRefused(f"Job {self.job_id} cannot be watched{why}. It may still run: it was not ended.")
-        if done == "terminated":
+        if word == "TERMINATED":
             raise AnyscaleRefused(f"Job {self.job_id} was ended by somebody at Anyscale (TERMINATED){why}.")
         raise AnyscaleRefused(
             f"Job {self.job_id} failed ({found.state}){why}. The end of its log is above; its page has the rest."
         )
 
-    def _tell(self, line: str) -> None:
-        self.log.info("%s", line)
 
-
-def workload_of(operator: Any) -> Workload:
-    """The part of an operator's parameters that jobs and services have in common. Raises ``AnyscaleRefused``."""
-    return Workload(
-        image_uri=text(operator.image_uri),
-        compute_config=text(operator.compute_config),
-        working_dir=text(operator.working_dir),
-        excludes=texts("excludes", operator.excludes),
-        requirements=requirement_lines(operator.requirements) if operator.requirements else (),
-        env_vars=variables(operator.env_vars),
-        py_modules=texts("py_modules", operator.py_modules),
-        cloud=text(operator.cloud),
-        project=text(operator.project),
-    )
+def _word(record: Mapping[str, Any]) -> str:
+    state = str((record.get("state") or {}).get("current_state", ""))
+    return wire.JOB_WORDS.get(state, state)

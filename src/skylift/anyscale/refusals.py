@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from skylift.core.errors import Refused, Unavailable
 
 _TEXT_CHARACTERS = 500
+_REDIRECTED = "It leads elsewhere. Is the connection's host right: https, and no path behind it?"
 _ADVICE = {
+    301: _REDIRECTED,
+    302: _REDIRECTED,
+    307: _REDIRECTED,
+    308: _REDIRECTED,
     400: "Change what it names.",
     401: "Anyscale does not know this API key. Make a new one (console, API Keys) and put it into the connection.",
     403: "This API key may not do that. Ask an administrator of Anyscale for the permission, or use another key.",
@@ -15,6 +21,11 @@ _ADVICE = {
     409: "Somebody else changes it at the moment, or it exists already.",
     422: "Anyscale does not take these values; it names them.",
 }
+
+_STRANGE = (
+    "Is the connection's host Anyscale's console? Otherwise its API has changed, and this version of skylift does not "
+    "know it."
+)
 
 
 class AnyscaleRefused(Refused):
@@ -48,6 +59,21 @@ def refusal(doing: str, status: int, body: bytes, retry_after: str = "") -> Anys
     if status >= 500 or status == 408:
         return AnyscaleUnavailable(f"{text} That is Anyscale's own trouble, which usually passes.")
     return AnyscaleRefused(f"{text} {_ADVICE.get(status, 'Change the request.')}", status)
+
+
+def required(answer: Any, name: str, doing: str) -> Any:
+    """A member of an answer that must be there. Raises ``AnyscaleRefused``."""
+    found = answer.get(name) if isinstance(answer, dict) else None
+    if found is None or found == "":
+        raise AnyscaleRefused(f"Anyscale's answer to {doing} has no {name}. {_STRANGE}")
+    return found
+
+
+def records(answer: Any, doing: str) -> list[dict[str, Any]]:
+    """An answer that must be a list of objects. Raises ``AnyscaleRefused``."""
+    if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+        raise AnyscaleRefused(f"Anyscale's answer to {doing} is no list. {_STRANGE}")
+    return answer
 
 
 def silence(doing: str, host: str, seconds: float, cause: str) -> AnyscaleUnavailable:

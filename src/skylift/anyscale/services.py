@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseOperator, BaseSensorOperator
+from airflow.sdk import BaseSensorOperator
 
 import skylift.anyscale.submitting as submitting
 import skylift.anyscale.wire as wire
-from skylift.anyscale.client import AnyscaleClient
 from skylift.anyscale.hook import AnyscaleHook, undo_rollout
-from skylift.anyscale.jobs import END_SECONDS, workload_of
 from skylift.anyscale.links import SERVICE_PAGE, AnyscaleServiceLink
+from skylift.anyscale.operator import AnyscaleOperator
+from skylift.anyscale.parameters import service_request, text, truth
 from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable
-from skylift.anyscale.watching import PATIENCE_SECONDS, REFUSED, TIMED_OUT, UNREACHABLE, Pace, WatchEnd, watch_service
-from skylift.anyscale.workload import ServiceRequest, number, truth, whole
+from skylift.anyscale.watching import PATIENCE_SECONDS, REFUSED, TIMED_OUT, UNREACHABLE, WatchEnd, watch_service
 
-_LATE = timedelta(minutes=5)
+_PARAMETERS = (
+    *("name", "applications", "image_uri", "containerfile", "compute_config", "working_dir", "excludes"),
+    *("requirements", "env_vars", "py_modules", "cloud", "project", "query_auth_token_enabled", "http_options"),
+    *("grpc_options", "logging_config", "ray_gcs_external_storage_config"),
+)
+"""What goes to Anyscale under its own name."""
 
 
-class RolloutAnyscaleService(BaseOperator):
+class RolloutAnyscaleService(AnyscaleOperator):
     """Deploys a version of a service, and waits until it serves.
 
     The parameters are those of the operator of this name in ``astro-provider-anyscale``; the last two are new. If the
@@ -32,17 +33,7 @@ class RolloutAnyscaleService(BaseOperator):
 
     template_fields: Sequence[str] = (
         "conn_id",
-        "name",
-        "image_uri",
-        "compute_config",
-        "applications",
-        "working_dir",
-        "excludes",
-        "requirements",
-        "env_vars",
-        "py_modules",
-        "cloud",
-        "project",
+        *_PARAMETERS,
         "in_place",
         "canary_percent",
         "max_surge_percent",
@@ -51,7 +42,6 @@ class RolloutAnyscaleService(BaseOperator):
         "wait_for_completion",
     )
     operator_extra_links = (AnyscaleServiceLink(),)
-    ui_color = "#e6eeff"
 
     def __init__(
         self,
@@ -116,40 +106,44 @@ class RolloutAnyscaleService(BaseOperator):
 
     def execute(self, context: Any) -> str:
         """Deploys and waits. Returns the service's id. Raises ``AnyscaleRefused`` or ``AnyscaleUnavailable``."""
-        request = self._request()
+        given = {name: vars(self)[name] for name in _PARAMETERS}
+        request = service_request(given, self.in_place, self.canary_percent, self.max_surge_percent)
         waits = truth("wait_for_completion", self.wait_for_completion)
-        limit = number("service_rollout_timeout_seconds", self.service_rollout_timeout_seconds)
-        interval = max(0.2, number("poll_interval", self.poll_interval))
+        pace = self._pace("service_rollout_timeout_seconds", self.service_rollout_timeout_seconds)
         hook = AnyscaleHook(self.conn_id)
-        record = hook.call(lambda client: self._deployed(client, request))
+        cloud, project = request.workload.cloud, request.workload.project
+        before = hook.call(lambda client: submitting.find_service(client, request.name, cloud, project))
+        self._was_there = before is not None and before.get("current_state") != "TERMINATED"
+        record = hook.deploy(request)
+        self.service_id = str(record["id"])
         version = str(((record.get("canary_version") or record.get("primary_version")) or {}).get("id") or "")
         context["ti"].xcom_push("service_id", self.service_id)
-        context["ti"].xcom_push("service_was_there", self._was_there)
-        page = wire.service_page(hook.host(), self.service_id)
+        page = wire.service_page(hook.account.host, self.service_id)
         context["ti"].xcom_push(SERVICE_PAGE, page)
         self.log.info("Service %s (%s): %s", self.name, self.service_id, page)
         if not waits:
             return self.service_id
-        pace = Pace(interval, time.time() + limit, float(self.api_patience_seconds))
         # A new service has no second version for a part of the traffic.
         canary = self._was_there and request.canary_percent not in {None, 100}
         if self.deferrable:
-            self._defer(pace, version, canary)
+            from skylift.anyscale.triggers import AnyscaleServiceTrigger  # lazy: as in jobs
+
+            waiting = (pace.poll_seconds, pace.deadline, pace.patience_seconds)
+            trigger = AnyscaleServiceTrigger(
+                self.conn_id, self.service_id, version, canary, self._was_there, *waiting
+            )  # fmt: skip
+            self._wait_in_triggerer(trigger, pace)
         found = hook.call(lambda client: watch_service(client, self.service_id, version, canary, pace, self._tell))
         return self._result(found)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> str:  # noqa: ARG002 - Airflow's signature
-        """After the triggerer."""
-        self.service_id = str(event["service_id"])
-        return self._result(WatchEnd(str(event["state"]), str(event.get("message", ""))))
+        """After the triggerer. The rollout is over: from here on, nothing is undone."""
+        return self._result(WatchEnd(str(event["state"]), str(event.get("message", ""))), str(event["service_id"]))
 
     def on_kill(self) -> None:
         """Undoes the rollout."""
-        if not self.service_id:
-            return
-        undoing = threading.Thread(target=self._undo, name="anyscale-undo", daemon=True)
-        undoing.start()
-        undoing.join(END_SECONDS)
+        if self.service_id:
+            self._in_thread(self._undo)
 
     def _undo(self) -> None:
         try:
@@ -160,69 +154,22 @@ class RolloutAnyscaleService(BaseOperator):
         except Exception as error:  # noqa: BLE001 - the Airflow task ends anyway; say what it leaves behind
             self.log.error("The rollout of service %s was not undone: %s. Look at its page.", self.name, error)
 
-    def _request(self) -> ServiceRequest:
-        if self.containerfile or not isinstance(self.compute_config, str | None):
-            raise AnyscaleRefused(
-                "containerfile, and a compute_config that is not a name, are not supported. Build the image and make "
-                "the compute config once, and give image_uri and compute_config='name:version'."
-            )
-        if self.ray_gcs_external_storage_config is not None:
-            raise AnyscaleRefused("ray_gcs_external_storage_config is not supported: set it in Anyscale.")
-        canary = None if self.canary_percent is None else whole("canary_percent", self.canary_percent)
-        surge = None if self.max_surge_percent is None else whole("max_surge_percent", self.max_surge_percent)
-        in_place = truth("in_place", self.in_place)
-        if in_place and (canary is not None or surge is not None):
-            raise AnyscaleRefused("in_place replaces all at once: leave out canary_percent and max_surge_percent.")
-        options = {
-            "http_options": self.http_options,
-            "grpc_options": self.grpc_options,
-            "logging_config": self.logging_config,
-        }
-        serve = {"applications": self.applications, **{name: one for name, one in options.items() if one}}
-        enabled = truth("query_auth_token_enabled", self.query_auth_token_enabled)
-        return ServiceRequest(self.name, workload_of(self), serve, enabled, in_place, canary, surge)
-
-    async def _deployed(self, client: AnyscaleClient, request: ServiceRequest) -> dict[str, Any]:
-        before = await submitting.find_service(client, request.name)
-        self._was_there = before is not None and before.get("current_state") != "TERMINATED"
-        record = await submitting.deploy(client, request)
-        self.service_id = str(record["id"])
-        return record
-
-    def _defer(self, pace: Pace, version: str, canary: bool) -> None:
-        from skylift.anyscale.triggers import AnyscaleServiceTrigger  # lazy: as in jobs
-
-        trigger = AnyscaleServiceTrigger(
-            self.conn_id,
-            self.service_id,
-            version,
-            canary,
-            self._was_there,
-            pace.poll_seconds,
-            pace.deadline,
-            pace.patience_seconds,
-        )
-        limit = timedelta(seconds=max(0.0, pace.deadline - time.time())) + _LATE
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=limit)
-
-    def _result(self, found: WatchEnd) -> str:
+    def _result(self, found: WatchEnd, service_id: str = "") -> str:
         why = f": {found.message.rstrip('.')}" if found.message else ""
         if found.state == "RUNNING":
             self.log.info("Service %s serves", self.name)
-            return self.service_id
+            return service_id or self.service_id
         if found.state == TIMED_OUT:
             raise AnyscaleUnavailable(
                 f"Service {self.name} did not serve within service_rollout_timeout_seconds "
-                f"({self.service_rollout_timeout_seconds}). The rollout goes on; its page says what it waits for."
+                f"({self.service_rollout_timeout_seconds}): at last it was {found.message or 'never seen'}. The rollout "
+                "goes on; its page says what it waits for."
             )
         if found.state == UNREACHABLE:
             raise AnyscaleUnavailable(f"Nothing is known of service {self.name} any more{why}. The rollout goes on.")
         if found.state == REFUSED:
             raise AnyscaleRefused(f"Service {self.name} cannot be watched{why}.")
         raise AnyscaleRefused(f"Service {self.name} does not serve ({found.state}){why}. Its page has its log.")
-
-    def _tell(self, line: str) -> None:
-        self.log.info("%s", line)
 
 
 class AnyscaleServiceSensor(BaseSensorOperator):
@@ -232,27 +179,40 @@ class AnyscaleServiceSensor(BaseSensorOperator):
         conn_id: connection of type Anyscale.
         service_name: the service.
         state: to wait for; a state from which it cannot be reached fails at once.
+        cloud: by name, if several clouds have a service of this name.
+        project: by name, likewise.
     """
 
-    template_fields: Sequence[str] = ("conn_id", "service_name", "state")
+    template_fields: Sequence[str] = ("conn_id", "service_name", "state", "cloud", "project")
     ui_color = "#e6eeff"
 
-    def __init__(self, *, conn_id: str, service_name: str, state: str = "RUNNING", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        service_name: str,
+        state: str = "RUNNING",
+        cloud: str | None = None,
+        project: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.service_name = service_name
         self.state = state
+        self.cloud = cloud
+        self.project = project
 
     def poke(self, context: Any) -> bool:  # noqa: ARG002 - Airflow's signature
         """Looks once; an API that does not answer is asked again at the next look."""
+        hook = AnyscaleHook(self.conn_id)
         try:
-            found = AnyscaleHook(self.conn_id).get_service_status(self.service_name)
+            found = hook.get_service_status(self.service_name, text(self.cloud), text(self.project))
         except AnyscaleUnavailable as error:
             self.log.warning("%s", error)
             return False
-        present = str(found.get("current_state", ""))
-        self.log.info("Service %s: %s", self.service_name, present)
-        if present in wire.SERVICE_FAILED and present != self.state:
-            why = found.get("error_message")
-            raise AnyscaleRefused(f"Service {self.service_name} is {present}{f': {why}' if why else ''}.")
-        return present == self.state
+        self.log.info("Service %s: %s", self.service_name, found.state)
+        if found.state in wire.SERVICE_FAILED and found.state != self.state:
+            why = f": {found.message}" if found.message else ""
+            raise AnyscaleRefused(f"Service {self.service_name} is {found.state}{why}.")
+        return found.state == self.state

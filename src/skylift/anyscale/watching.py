@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import skylift.anyscale.wire as wire
 from skylift.anyscale.client import AnyscaleClient
 from skylift.anyscale.job_log import LogCursor, new_lines
-from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable
+from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable, required
+from skylift.anyscale.status import reason_of
 
 PATIENCE_SECONDS = 600.0
 """How long Anyscale may be silent, or say nothing that we understand, while something is waited for."""
@@ -30,13 +31,11 @@ class WatchEnd:
 
     Attributes:
         state: Anyscale's, or one of ``UNREACHABLE``, ``REFUSED``, ``TIMED_OUT``.
-        message: why, for people.
-        cursor: how far the log was read.
+        message: why, for people; of ``TIMED_OUT``: what it was at last.
     """
 
     state: str
     message: str = ""
-    cursor: LogCursor = field(default_factory=LogCursor)
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,9 @@ async def watch_job(
 
     async def look() -> WatchEnd | None:
         nonlocal last, cursor, log_due, run
-        record = await client.get(wire.job(job), f"the question for job {job}")
-        state = str((record.get("state") or {}).get("current_state", ""))
+        doing = f"the question for job {job}"
+        record = await client.get(wire.job(job), doing)
+        state = str(required(required(record, "state", doing), "current_state", doing))
         if state != last:
             tell(f"Job {job}: {state}")
             last = state
@@ -78,21 +78,20 @@ async def watch_job(
         if cursor is not None and run not in {"", newest}:  # the end of the try before, which is over
             cursor = await _told(client, run, cursor, tell)
         run = newest
-        if state in wire.JOB_DONE:
+        word = wire.JOB_WORDS.get(state)
+        if word in wire.JOB_OVER:
             return WatchEnd(state, reason_of(record))
-        if state not in wire.JOB_UNDERWAY:
-            raise AnyscaleUnavailable(
-                f"Anyscale says {state or 'nothing'} of job {job}, a state that skylift does not know"
-            )
+        if word is None:
+            raise AnyscaleUnavailable(f"Anyscale says {state} of job {job}, a state that skylift does not know")
         if cursor is not None and time.monotonic() >= log_due:
             log_due = time.monotonic() + LOG_SECONDS
             cursor = await _told(client, run, cursor, tell)
         return None
 
     found = await _until(look, pace)
-    if cursor is not None and found.state in wire.JOB_DONE:
-        cursor = await _told(client, run, cursor, tell)
-    return WatchEnd(found.state, found.message, cursor or LogCursor())
+    if cursor is not None and wire.JOB_WORDS.get(found.state) in wire.JOB_OVER:
+        await _told(client, run, cursor, tell)
+    return WatchEnd(TIMED_OUT, last) if found.state == TIMED_OUT else found
 
 
 async def watch_service(
@@ -104,20 +103,25 @@ async def watch_service(
         version: of the rollout, as ``apply`` answered; empty: not known.
         canary: only a part of the traffic goes to the new version, so the service stays ROLLING_OUT.
     """
-    last = ""
+    last = waits_for = ""
 
     async def look() -> WatchEnd | None:
-        nonlocal last
-        record = await client.get(wire.service(service), f"the question for service {service}")
+        nonlocal last, waits_for
+        doing = f"the question for service {service}"
+        record = await client.get(wire.service(service), doing)
+        required(record, "current_state", doing)
         state = service_state(record, version, canary)
         if state != last:
             tell(f"Service {service}: {state}")
             last = state
+        why = str(record.get("error_message") or "")
         if state == "RUNNING" or state in wire.SERVICE_FAILED:
-            return WatchEnd(state, str(record.get("error_message") or ""))
+            return WatchEnd(state, why)
+        waits_for = f"{state}: {why}" if why else state
         return None
 
-    return await _until(look, pace)
+    found = await _until(look, pace)
+    return WatchEnd(TIMED_OUT, waits_for) if found.state == TIMED_OUT else found
 
 
 def service_state(record: dict[str, Any], version: str, canary: bool) -> str:
@@ -130,13 +134,6 @@ def service_state(record: dict[str, Any], version: str, canary: bool) -> str:
     if state == "RUNNING" and version and primary.get("id") not in {None, version}:
         return "ROLLING_OUT"
     return state
-
-
-def reason_of(record: dict[str, Any]) -> str:
-    """Why a job is where it is, in Anyscale's words."""
-    state = record.get("state") or {}
-    words = [str(state[name]).strip() for name in ("error", "operation_message") if state.get(name)]
-    return " ".join(dict.fromkeys(words))
 
 
 async def _told(client: AnyscaleClient, run: str, cursor: LogCursor, tell: Callable[[str], None]) -> LogCursor:

@@ -23,23 +23,30 @@ DEFAULT_BUILD = "/ext/v0/cluster_environment_builds/default"
 BUILD_OF_IMAGE = "/api/v2/builds/get_or_create_build_from_image_uri"
 CREATE_JOB = "/api/v2/decorated_ha_jobs/create"
 LIST_JOBS = "/api/v2/decorated_ha_jobs/"
+SEARCH_RUNS = "/api/v2/decorated_ha_jobs/job_runs/search"
 LIST_SERVICES = "/api/v2/services-v2/"
 APPLY_SERVICE = "/api/v2/services-v2/apply"
 
 DEFAULT_IMAGE = {"python_version": "py311", "ray_version": "2.59.0"}
 """Of jobs and services that name no image: what the vendor's client 0.26.112 asks for."""
 
-JOB_DONE = {
-    "SUCCESS": "succeeded",
-    "BROKEN": "failed",
-    "OUT_OF_RETRIES": "failed",
-    "TERMINATED": "terminated",
+JOB_WORDS = {
+    "PENDING": "STARTING",
+    "AWAITING_CLUSTER_START": "STARTING",
+    "UPDATING": "RUNNING",
+    "RUNNING": "RUNNING",
+    "RESTARTING": "RUNNING",
+    "CLEANING_UP": "RUNNING",
+    "ERRORED": "RUNNING",
+    "SUCCESS": "SUCCEEDED",
+    "BROKEN": "FAILED",
+    "OUT_OF_RETRIES": "FAILED",
+    "TERMINATED": "TERMINATED",
 }
-"""States in which a job stays. ``ERRORED`` is not one of them: Anyscale may try again."""
+"""What Anyscale's own client calls each state. ``ERRORED`` is not the end: Anyscale may try again."""
 
-JOB_UNDERWAY = frozenset(
-    {"PENDING", "AWAITING_CLUSTER_START", "UPDATING", "RUNNING", "RESTARTING", "CLEANING_UP", "ERRORED"}
-)
+JOB_OVER = frozenset({"SUCCEEDED", "FAILED", "TERMINATED"})
+"""Words of states in which a job stays."""
 
 SERVICE_FAILED = frozenset({"SYSTEM_FAILURE", "USER_ERROR_FAILURE", "TERMINATED"})
 """States from which a rollout does not recover. ``UNHEALTHY`` is not one of them: it is usual while one is under

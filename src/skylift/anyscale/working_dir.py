@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import os
 import zipfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from skylift.anyscale.refusals import AnyscaleRefused
 
-LEFT_OUT = (".git", ".venv", "venv", "__pycache__")
+LEFT_OUT = (".git/", ".venv/", "venv/", "__pycache__/")
 MOST_BYTES = 500 * 1024 * 1024
 """Ray's own limit for a package."""
 TOP = "working_dir"
@@ -27,7 +26,8 @@ def package(folder: str, excludes: Sequence[str]) -> bytes:
     """The zip file of a folder.
 
     Args:
-        excludes: patterns like ``*.parquet`` or ``data/``, of names or of paths below the folder.
+        excludes: patterns as in a ``.gitignore`` at the top of the folder: ``*.parquet``, ``/data/``, ``!keep.csv``.
+            The folder's own files of this name count, too.
 
     Raises:
         AnyscaleRefused: there is no such folder, or it is too large.
@@ -35,7 +35,7 @@ def package(folder: str, excludes: Sequence[str]) -> bytes:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise AnyscaleRefused(
-            f"working_dir {folder} is no folder on the worker. Give a folder that is beside the DAG "
+            f"{folder} is no folder on the worker. Give a folder that is beside the DAG "
             "(Path(__file__).parent / 'scripts'), or the address of a zip file (s3://..., https://...)."
         )
     memory, total = io.BytesIO(), 0
@@ -58,19 +58,42 @@ def package(folder: str, excludes: Sequence[str]) -> bytes:
     return memory.getvalue()
 
 
+def put_in_bucket(bucket: str, name: str, content: bytes) -> str:
+    """Puts a package into a bucket of the user's, unless it is there; returns its address.
+
+    Args:
+        bucket: ``s3://bucket`` or ``s3://bucket/prefix``.
+
+    Raises:
+        Refused: the worker's role may not write there.
+        Unavailable: S3 does not answer.
+    """
+    from skylift.aws.s3_objects import S3Objects  # lazy: only who has such a bucket needs boto3
+
+    where, _, prefix = bucket.removeprefix("s3://").strip("/").partition("/")
+    key = f"{prefix}/{name}".lstrip("/")
+    S3Objects().put_new(where, key, content)
+    return f"s3://{where}/{key}"
+
+
 def _files(root: Path, excludes: Sequence[str]) -> Iterator[Path]:
+    import pathspec  # lazy: only packing needs it
+
+    rules = [(root, pathspec.GitIgnoreSpec.from_lines([*LEFT_OUT, *excludes]))]
+
+    def left_out(path: Path) -> bool:
+        return any(
+            spec.match_file(path.relative_to(top).as_posix() + "/" * path.is_dir())
+            for top, spec in rules
+            if path.is_relative_to(top)
+        )
+
     for parent, folders, files in os.walk(root):
-        here = Path(parent).relative_to(root)
-        folders[:] = sorted(name for name in folders if not _is_excluded((here / name).as_posix(), excludes))
+        here = Path(parent)
+        if ".gitignore" in files:
+            lines = (here / ".gitignore").read_text(errors="replace").splitlines()
+            rules.append((here, pathspec.GitIgnoreSpec.from_lines(lines)))
+        folders[:] = sorted(name for name in folders if not left_out(here / name))
         for name in sorted(files):
-            path = Path(parent) / name
-            if path.is_file() and not _is_excluded((here / name).as_posix(), excludes):
+            if (path := here / name).is_file() and not left_out(path):
                 yield path
-
-
-def _is_excluded(path: str, excludes: Sequence[str]) -> bool:
-    name = path.rpartition("/")[2]
-    if name in LEFT_OUT:
-        return True
-    patterns = [pattern.strip("/") for pattern in excludes]
-    return any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns)

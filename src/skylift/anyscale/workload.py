@@ -1,15 +1,11 @@
-"""What an operator asks Anyscale for, checked before anything is sent: workloads, jobs, services."""
+"""What jobs and services of Anyscale are made from; ``parameters`` checks it before anything is sent."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-from skylift.anyscale.refusals import AnyscaleRefused
 
 MOST_NAME_CHARACTERS = 100
 
@@ -21,6 +17,9 @@ class Workload:
     Attributes:
         compute_config: ``name`` or ``name:version``; empty: the cloud's default.
         working_dir: a folder of this machine, or an address; empty: none.
+        py_executable: what starts Ray's workers; empty: the image's Python.
+        beyond: members that only Anyscale's own client can turn into a job: ``containerfile``, a ``compute_config``
+            that is not a name, ``registry_login_secret`` ...
     """
 
     image_uri: str = ""
@@ -30,8 +29,10 @@ class Workload:
     requirements: tuple[str, ...] = ()
     env_vars: Mapping[str, str] = field(default_factory=dict)
     py_modules: tuple[str, ...] = ()
+    py_executable: str = ""
     cloud: str = ""
     project: str = ""
+    beyond: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class JobRequest:
 
     Attributes:
         name: by which it is found again.
-        extra: further members of the body's ``config`` and top, e.g. ``timeout_s``, ``tags``, ``priority``.
+        timeout_s: Anyscale's own time-out of each try, in seconds.
+        priority: among the jobs of a job queue or cloud.
     """
 
     name: str
@@ -48,7 +50,9 @@ class JobRequest:
     workload: Workload
     max_retries: int = 1
     job_queue: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: int | None = None
+    priority: int | None = None
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class ServiceRequest:
 
     Attributes:
         serve: members of ``ray_serve_config``: applications, http_options ...
+        external_storage: where Ray's control store lives outside of the cluster, for its head's failure.
     """
 
     name: str
@@ -66,74 +71,9 @@ class ServiceRequest:
     in_place: bool = False
     canary_percent: int | None = None
     max_surge_percent: int | None = None
-
-
-def text(value: object) -> str:
-    """A template's value as text; ``None`` is empty."""
-    return "" if value is None else str(value)
-
-
-def number(name: str, value: object) -> float:
-    """A number, also from a template, which gives text. Raises ``AnyscaleRefused``."""
-    try:
-        return float(str(value))
-    except ValueError:
-        raise AnyscaleRefused(f"{name} is {value!r}, and must be a number. Nothing was sent to Anyscale.") from None
-
-
-def whole(name: str, value: object) -> int:
-    """A whole number, as ``number``."""
-    found = number(name, value)
-    if found != int(found):
-        raise AnyscaleRefused(f"{name} is {value!r}, and must be a whole number. Nothing was sent to Anyscale.")
-    return int(found)
-
-
-def truth(name: str, value: object) -> bool:
-    """True or false, also from a template ("False" is false). Raises ``AnyscaleRefused``."""
-    word = str(value).strip().lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off", "", "none"}:
-        return False
-    raise AnyscaleRefused(f"{name} is {value!r}, and must be true or false. Nothing was sent to Anyscale.")
-
-
-def texts(name: str, value: object) -> tuple[str, ...]:
-    """A list of texts. Raises ``AnyscaleRefused``."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        try:
-            found = json.loads(value.replace("'", '"'))
-        except ValueError:
-            found = None
-        if not isinstance(found, list):
-            raise AnyscaleRefused(f"{name} is {value!r}, and must be a list. Nothing was sent to Anyscale.")
-        value = found
-    if not isinstance(value, Sequence):
-        raise AnyscaleRefused(f"{name} is {value!r}, and must be a list. Nothing was sent to Anyscale.")
-    return tuple(str(one) for one in value)
-
-
-def requirement_lines(value: object) -> tuple[str, ...]:
-    """Requirements from a list, or from a file on the worker. Raises ``AnyscaleRefused``."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        try:
-            lines = Path(value).read_text().splitlines()
-        except OSError as error:
-            raise AnyscaleRefused(f"requirements {value} cannot be read on the worker: {error.strerror}.") from error
-        return tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
-    return texts("requirements", value)
-
-
-def variables(value: object) -> dict[str, str]:
-    """Environment variables, as texts. Raises ``AnyscaleRefused``."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise AnyscaleRefused("env_vars must be a dictionary. Nothing was sent to Anyscale.")
-    return {str(name): str(one) for name, one in value.items()}
+    version_name: str = ""
+    external_storage: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] | None = None
 
 
 def job_name(wanted: str, instance: Sequence[object], *, findable: bool) -> str:

@@ -18,6 +18,9 @@ CLUSTER = "anyscale"
 FAMILY = "anyscale-job"
 CONTAINER = "ray"
 LOG_GROUP = "/skylift/anyscale/jobs"
+SECRET = "skylift/anyscale/containers"  # noqa: S105 - the secret's name
+"""Holds what opens the descriptions of jobs, with their ``env_vars``, to job containers and to nobody who may only
+describe ECS tasks."""
 TURN_SECONDS = 0.5
 DONE = frozenset({"SUCCESS", "BROKEN", "OUT_OF_RETRIES", "TERMINATED"})
 _AT_ONCE = 100
@@ -33,6 +36,8 @@ class JobRuns:
         records: what is remembered; changed here.
         ecs: boto3's client.
         logs: boto3's client.
+        secrets: boto3's client of Secrets Manager.
+        token: for job containers: what opens ``spec_url``.
         image: that job containers start from, if a job names none that the local cloud has.
         spec_url: the address at which a try's container gets its description.
         execution_role: ARN of the role with which ECS starts job containers and writes their logs.
@@ -44,6 +49,8 @@ class JobRuns:
         records: Records,
         ecs: Any,
         logs: Any,
+        secrets: Any,
+        token: str,
         image: str,
         spec_url: Callable[[JobRecord, RunRecord], str],
         execution_role: str,
@@ -52,6 +59,8 @@ class JobRuns:
         self._records = records
         self._ecs = ecs
         self._logs = logs
+        self._secrets = secrets
+        self._token = token
         self._tasks = EcsTasks(ecs, CLUSTER)
         self._image = image
         self._spec_url = spec_url
@@ -122,6 +131,7 @@ class JobRuns:
             except Exception as error:
                 if code_of(error) != "ResourceAlreadyExistsException":
                     raise
+        secret = self._put_secret()
         options = {"awslogs-group": LOG_GROUP, "awslogs-region": self._ecs.meta.region_name}
         with calling("ecs RegisterTaskDefinition anyscale-job"):
             self._ecs.register_task_definition(
@@ -137,6 +147,7 @@ class JobRuns:
                         "image": self._image,
                         "essential": True,
                         "command": ["python", "-c", Path(program.__file__).read_text()],
+                        "secrets": [{"name": program.TOKEN, "valueFrom": secret}],
                         "logConfiguration": {
                             "logDriver": "awslogs",
                             "options": {**options, "awslogs-stream-prefix": "job"},
@@ -144,6 +155,15 @@ class JobRuns:
                     }
                 ],
             )
+
+    def _put_secret(self) -> str:
+        with calling(f"secretsmanager CreateSecret {SECRET}"):
+            try:
+                return str(self._secrets.create_secret(Name=SECRET, SecretString=self._token)["ARN"])
+            except Exception as error:
+                if code_of(error) != "ResourceExistsException":
+                    raise
+            return str(self._secrets.put_secret_value(SecretId=SECRET, SecretString=self._token)["ARN"])
 
     def _next_run(self, job: JobRecord) -> None:
         allowed = int(job.body["config"].get("max_retries", 0)) + 1

@@ -25,13 +25,15 @@ from typing import Any
 
 SPEC_URL = "ANYSCALE_FAKE_SPEC_URL"
 """Variable with the address of the job's description."""
+TOKEN = "ANYSCALE_FAKE_TOKEN"  # noqa: S105 - the variable's name
+"""Variable with what opens that address. It is a secret of the container: ECS shows nobody its value."""
 END_SECONDS = 3.0
 PATIENCE_SECONDS = 120.0
 """How long the fake may be away, e.g. because its server starts again, before a job that begins gives up."""
 _SET_CHILD_SUBREAPER = 36
 
 
-def fetched(url: str) -> bytes:
+def fetched(url: str, token: str = "") -> bytes:
     """What is at an address."""
     if url.startswith("s3://"):
         import boto3  # lazy: only packages in a bucket need it
@@ -40,16 +42,17 @@ def fetched(url: str) -> bytes:
         return bytes(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
     # A proxy cannot reach this machine's own loopback addresses.
     handlers = [urllib.request.ProxyHandler({})] if "//127.0.0.1" in url else []
-    with urllib.request.build_opener(*handlers).open(url, timeout=60) as answer:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310 - from our own server
+    with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
         return bytes(answer.read())
 
 
-def description(url: str) -> dict[str, Any]:
+def description(url: str, token: str) -> dict[str, Any]:
     """The job's description. Waits while nobody answers at its address, which happens while the fake starts again."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return dict(json.loads(fetched(url)))
+            return dict(json.loads(fetched(url, token)))
         except urllib.error.HTTPError:
             raise
         except (urllib.error.URLError, OSError):
@@ -97,7 +100,8 @@ def prepared(spec: dict[str, Any], folder: Path) -> dict[str, str]:
         **spec["variables"],
         **spec["env_vars"],
     }
-    environment.pop(SPEC_URL, None)
+    for name in (SPEC_URL, TOKEN):
+        environment.pop(name, None)
     environment["PYTHONPATH"] = ":".join(filter(None, [*paths, environment.get("PYTHONPATH", "")]))
     return environment
 
@@ -151,7 +155,7 @@ def main() -> int:
     # Short: Ray's sockets are below it, and a socket's address has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     try:
-        spec = description(os.environ[SPEC_URL])
+        spec = description(os.environ[SPEC_URL], os.environ[TOKEN])
         return ran(spec["entrypoint"], folder / "work", prepared(spec, folder))
     except Exception as error:  # noqa: BLE001 - the job's log is the only place where somebody can read it
         print(f"The job could not be started: {type(error).__name__}: {error}", flush=True)  # noqa: T201

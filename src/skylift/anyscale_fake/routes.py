@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,13 +40,19 @@ PACKAGE = re.compile(r"pkg_[0-9a-f]{32}\.zip")
 
 @dataclass(frozen=True)
 class FakeRequest:
-    """One request."""
+    """One request.
+
+    Attributes:
+        key: the API key.
+        token: a job container's (``program.TOKEN``).
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     body: bytes
     key: str
+    token: str
 
     def json(self) -> dict[str, Any]:
         """Its body. Raises ``FakeRefusal`` if it is none."""
@@ -76,12 +83,21 @@ class Routes:
     Args:
         key: the API key that may do everything.
         looker: an API key that may only look.
+        token: of job containers.
         packages: folder of what was uploaded.
         url: our own address.
     """
 
     def __init__(
-        self, records: Records, runs: JobRuns, services: FakeServices, packages: Path, url: str, key: str, looker: str
+        self,
+        records: Records,
+        runs: JobRuns,
+        services: FakeServices,
+        packages: Path,
+        url: str,
+        key: str,
+        looker: str,
+        token: str,
     ) -> None:
         self._records = records
         self._runs = runs
@@ -89,8 +105,10 @@ class Routes:
         self._packages = packages
         self._url = url
         self._keys = {key: True, looker: False}
+        self._token = token
         self.asked: deque[tuple[str, str]] = deque(maxlen=10_000)
         self._silent_until = 0.0
+        self._refusals: list[tuple[int, str]] = []
         self._table: list[tuple[str, re.Pattern[str], Handler]] = [
             (method, re.compile(pattern), handler)
             for method, pattern, handler in (
@@ -127,7 +145,8 @@ class Routes:
             ("GET", re.compile(r"/pieces/([\w-]+)/(\d+)"), self._piece),
             ("GET", re.compile(r"/(?:jobs|services)/[\w-]+"), self._page),
         ]
-        """Without API key: addresses that only those know who were told."""
+        """Without API key: addresses that only those know who were told; a description needs a container's token,
+        too."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = head_of(origin_form(scope))
@@ -149,15 +168,22 @@ class Routes:
         """Answers nothing for some time."""
         self._silent_until = time.monotonic() + seconds
 
+    def refuse(self, status: int, times: int, path: str) -> None:
+        """Answers the next requests whose path holds this text with a status."""
+        self._refusals = [(status, path)] * times
+
     async def _answer(self, head: Head, body: bytes) -> Answer:
         query = {name: values[0] for name, values in parse_qs(head.query).items()}
         cookies = dict(part.strip().partition("=")[::2] for part in head.headers.get("cookie", "").split(";"))
-        ask = FakeRequest(head.method, head.path, query, body, cookies.get("cli_token", ""))
+        token = head.headers.get("authorization", "").removeprefix("Bearer ")
+        ask = FakeRequest(head.method, head.path, query, body, cookies.get("cli_token", ""), token)
         for method, pattern, handler in self._open:
             if method == head.method and (match := pattern.fullmatch(head.path)):
                 found = await handler(ask, match)
                 return found if isinstance(found, Answer) else _json(200, found)
         self.asked.append((head.method, head.path))
+        if self._refusals and self._refusals[0][1] in head.path:
+            raise FakeRefusal(self._refusals.pop(0)[0], "The test wants it so.")
         if ask.key not in self._keys:
             raise FakeRefusal(401, "Unauthenticated: this API key is not known.")
         for method, pattern, handler in self._table:
@@ -223,7 +249,7 @@ class Routes:
 
     async def _spec(self, ask: FakeRequest, match: re.Match[str]) -> Any:
         found = self._runs.spec(match[1], ask.query.get("key", ""))
-        if found is None:
+        if found is None or not secrets.compare_digest(ask.token, self._token):
             raise FakeRefusal(404, "no such job run")
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import secrets
@@ -58,6 +59,7 @@ class FakeAnyscale:
         folder: for its state.
         ecs: boto3's client of the local cloud.
         logs: boto3's client of the local cloud.
+        secrets_manager: boto3's client of the local cloud.
         image: that job containers start from.
         rollout_seconds: how long the rollout of a service takes.
 
@@ -70,7 +72,13 @@ class FakeAnyscale:
     """
 
     def __init__(
-        self, folder: Path, ecs: Any, logs: Any, image: str = IMAGE, rollout_seconds: float = ROLLOUT_SECONDS
+        self,
+        folder: Path,
+        ecs: Any,
+        logs: Any,
+        secrets_manager: Any,
+        image: str = IMAGE,
+        rollout_seconds: float = ROLLOUT_SECONDS,
     ) -> None:
         self.records = Records.load(folder / "state.json")
         known = Address.read(folder)
@@ -84,9 +92,11 @@ class FakeAnyscale:
         )
         self.address = Address(port, *keys)
         self._write(folder)
-        self.runs = JobRuns(self.records, ecs, logs, image, self._spec_url, ROLE, {"networkConfiguration": NETWORK})
+        token = hashlib.sha256(f"containers of {keys[0]}".encode()).hexdigest()
+        launch = {"networkConfiguration": NETWORK}
+        self.runs = JobRuns(self.records, ecs, logs, secrets_manager, token, image, self._spec_url, ROLE, launch)
         services = FakeServices(self.records, rollout_seconds)
-        self.routes = Routes(self.records, self.runs, services, folder / "packages", self.address.url, *keys)
+        self.routes = Routes(self.records, self.runs, services, folder / "packages", self.address.url, *keys, token)
         self._web = HttpServer(self.routes, listening, grace=1.0)
         self._working: list[asyncio.Task[None]] = []
 

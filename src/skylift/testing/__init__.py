@@ -11,7 +11,15 @@ from __future__ import annotations
 from skylift.localcloud.images.registry import NamedImage
 from skylift.testing.cloud import Cloud, running_cloud
 from skylift.testing.dag_runs import DagOutcome, run_dag
-from skylift.testing.fixtures import aws_client, skylift_cloud, skylift_faults, skylift_images, skylift_run_dag
+from skylift.testing.fixtures import (
+    aws_client,
+    skylift_anyscale,
+    skylift_anyscale_image,
+    skylift_cloud,
+    skylift_faults,
+    skylift_images,
+    skylift_run_dag,
+)
 
 __all__ = [
     "Cloud",
@@ -20,6 +28,8 @@ __all__ = [
     "aws_client",
     "run_dag",
     "running_cloud",
+    "skylift_anyscale",
+    "skylift_anyscale_image",
     "skylift_cloud",
     "skylift_faults",
     "skylift_images",

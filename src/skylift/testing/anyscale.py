@@ -36,7 +36,8 @@ class Anyscale:
         return {"conn_type": "anyscale", "host": self.url, "password": self.key}
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Every job that was submitted: ``id``, ``name``, ``state``, ``tries``, ``entrypoint``."""
+        """Every job that was submitted: ``id``, ``name``, ``state``, ``tries``, ``entrypoint``, and the ``body`` of its
+        submission."""
         return [
             {
                 "id": job.id,
@@ -44,6 +45,7 @@ class Anyscale:
                 "state": job.state,
                 "tries": len(job.runs),
                 "entrypoint": job.body["config"]["entrypoint"],
+                "body": job.body,
             }
             for job in list(self._fake.records.jobs.values())
         ]
@@ -52,10 +54,26 @@ class Anyscale:
         """Method and path of every request with an API key."""
         return list(self._fake.routes.asked)
 
+    def end_job(self, one: str) -> None:
+        """Ends a job, as somebody does in Anyscale's console."""
+        self._fake.records.jobs[one].ending = True
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Every service that was deployed, by name, with the body of its last deployment."""
+        return {one.name: one.body for one in list(self._fake.records.services.values())}
+
     def set_service(self, name: str, state: str, error: str = "") -> None:
         """Puts a service into a state, e.g. ``UNHEALTHY``."""
         service = self._fake.records.services[name]
         service.state, service.error = state, error
+
+    def answer_with(self, status: int, times: int, path: str = "") -> None:
+        """Answers the next requests with an HTTP status, e.g. 503.
+
+        Args:
+            path: only requests whose path holds this text.
+        """
+        self._fake.routes.refuse(status, times, path)
 
     def be_silent(self, seconds: float) -> None:
         """Answers nothing for some time."""
@@ -75,7 +93,8 @@ def running_anyscale(
     """
 
     async def start() -> FakeAnyscale:
-        fake = FakeAnyscale(folder, cloud.client("ecs"), cloud.client("logs"), image, rollout_seconds)
+        ecs, logs, secrets = (cloud.client(service) for service in ("ecs", "logs", "secretsmanager"))
+        fake = FakeAnyscale(folder, ecs, logs, secrets, image, rollout_seconds)
         await fake.start()
         return fake
 

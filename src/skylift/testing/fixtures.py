@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from skylift.core.errors import Refused
 from skylift.localcloud.images.registry import NamedImage
+from skylift.testing.anyscale import Anyscale, running_anyscale
 from skylift.testing.cloud import Cloud, running_cloud
 from skylift.testing.dag_runs import DagOutcome, run_dag
 
@@ -28,6 +30,28 @@ def skylift_cloud(
     """One local cloud for the whole session, on a free port, with its state in a temporary folder."""
     with running_cloud(tmp_path_factory.mktemp("skylift"), images=skylift_images) as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def skylift_anyscale_image(skylift_images: Mapping[str, str | Path | NamedImage]) -> str:
+    """Image of the fake Anyscale's job containers: the first of ``skylift_images``. Override it to name another; one
+    with Ray, if your jobs need it."""
+    if not skylift_images:
+        raise Refused(
+            "The fake of Anyscale needs an image for its jobs: override the fixture skylift_images, e.g. "
+            'return {"my/image:1": sys.prefix}.'
+        )
+    return next(iter(skylift_images))
+
+
+@pytest.fixture(scope="session")
+def skylift_anyscale(
+    skylift_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, skylift_anyscale_image: str
+) -> Iterator[Anyscale]:
+    """A fake of Anyscale for the whole session, whose jobs run in ``skylift_cloud``."""
+    folder = tmp_path_factory.mktemp("anyscale")
+    with running_anyscale(skylift_cloud, folder, image=skylift_anyscale_image) as anyscale:
+        yield anyscale
 
 
 @pytest.fixture

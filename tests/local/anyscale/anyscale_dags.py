@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,20 @@ def dag_of(dag_id: str, operator: type[BaseOperator], **options: Any) -> DAG:
     return dag
 
 
+def moved() -> DAG:
+    """A DAG for the existing provider, of which only the import lines are changed."""
+    text = Path(__file__).with_name("guide_dag.txt").read_text().replace("{folder}", os.environ["GUIDE_FOLDER"])
+    for module in ("hooks", "operators"):
+        text = text.replace(f"from anyscale_provider.{module}.anyscale import", "from skylift.anyscale import")
+    place: dict[str, Any] = {}
+    exec(compile(text, __file__, "exec"), place)
+    dag: DAG = place["dag"]
+    dag.get_task("look").on_success_callback = [succeeded]
+    for one in dag.tasks:
+        one.on_failure_callback = [failed]
+    return dag
+
+
 def job(name: str, entrypoint: str, **options: Any) -> DAG:
     given = {"poll_interval": 0.2, "max_retries": 0, "job_timeout_seconds": 120, "name": name, **options}
     return dag_of(name, SubmitAnyscaleJob, entrypoint=entrypoint, **given)
@@ -48,11 +63,18 @@ DAGS = [
     job("exits", "echo last words; exit 3"),
     job("too_slow", "sleep 600", job_timeout_seconds=1),
     job("containerfile", "true", containerfile="Dockerfile"),
+    job("inline_compute", "true", compute_config={"head_node": {"instance_type": "m5.large"}}),
+    job("no_folder", "true", working_dir="/nowhere"),
+    job("no_compute", "true", compute_config="gpu:3"),
+    job("ended_elsewhere", "sleep 600", deferrable=False),
     job("bad_number", "true", poll_interval="soon"),
     service("serves"),
     dag_of("sensor", AnyscaleServiceSensor, service_name="serves", poke_interval=0.2, timeout=60),
     service("serves", canary_percent=10),
     service("both", in_place=True, canary_percent=10),
+    service("sick", service_rollout_timeout_seconds=3),
+    service("broken", deferrable=False),
+    moved(),
 ]
 
 if __name__ == "__main__":

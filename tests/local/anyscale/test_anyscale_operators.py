@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,19 @@ EXPECTED = {
     "no_key": "The connection empty has no API key",
     "no_permission": "Anyscale answered 403 to the submission of job no_permission-.*may not do that",
     "exits": r"Job prodjob_\w+ failed \(OUT_OF_RETRIES\): job run jobrun_\w+: the entrypoint ended with exit code 3",
-    "too_slow": r"took longer than job_timeout_seconds \(1\), and was ended",
-    "containerfile": "containerfile, and a compute_config that is not a name.*give image_uri",
+    "too_slow": r"took longer than job_timeout_seconds \(1\), and was ended. At last it was \w+",
+    "containerfile": "Only Anyscale's own client can do this: containerfile.*requirements.txt.*give image_uri",
+    "inline_compute": "Only Anyscale's own client can do this: compute_config.*compute_config='name:version'",
+    "no_folder": "/nowhere is no folder on the worker",
+    "no_compute": "There is no compute config gpu:3 in this cloud",
+    "ended_elsewhere": r"Job prodjob_\w+ was ended by somebody at Anyscale \(TERMINATED\)",
     "bad_number": "poll_interval is 'soon', and must be a number. Nothing was sent",
     "serves": "success",
     "both": "in_place replaces all at once",
     "sensor": "success",
+    "sick": r"did not serve within service_rollout_timeout_seconds \(3\): at last it was UNHEALTHY: out of memory",
+    "broken": r"Service broken does not serve \(SYSTEM_FAILURE\): no nodes. Its page has its log",
+    "moved": "success",
 }
 
 
@@ -47,16 +55,46 @@ def ended(
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS.parent),
+            "GUIDE_FOLDER": str(guide(home / "guide")),
             **connections(anyscale),
         }
         subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environ, check=True, capture_output=True)
-        done = subprocess.run(
-            [sys.executable, DAGS, home / "told.json"], env=environ, text=True, capture_output=True, check=False
-        )
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output[-3000:]
+        with (home / "output").open("w") as output:
+            command = [sys.executable, str(DAGS), str(home / "told.json")]
+            running = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
+            while running.poll() is None:
+                meddle(anyscale)
+                time.sleep(0.1)
+        text = (home / "output").read_text()
+        assert running.returncode == 0, text[-3000:]
         told = json.loads((home / "told.json").read_text())
-        return [(name, text) for name, text in told], anyscale.jobs(), output
+        return [(name, said) for name, said in told], anyscale.jobs(), text
+
+
+def meddle(anyscale: Anyscale) -> None:
+    """What others do at Anyscale, or what happens there by itself."""
+    for job in anyscale.jobs():
+        if str(job["name"]).startswith("ended_elsewhere-") and job["state"] == "RUNNING":
+            anyscale.end_job(job["id"])
+    for name, state, why in (("sick", "UNHEALTHY", "out of memory"), ("broken", "SYSTEM_FAILURE", "no nodes")):
+        if name in anyscale.services():
+            anyscale.set_service(name, state, why)
+
+
+def guide(folder: Path) -> Path:
+    """The files beside the DAG that was written for the existing provider."""
+    contents = {
+        "scripts/main.sh": f"ls; {sys.executable} -c 'import part; print(part.WORD)'; echo for $WHO\n",
+        "scripts/big.csv": "1",
+        "scripts/data/more": "1",
+        "scripts/.gitignore": "*.secret",
+        "scripts/a.secret": "1",
+        "module/part.py": "WORD = 'from the module'\n",
+    }
+    for name, text in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
 
 
 def connections(anyscale: Anyscale) -> dict[str, str]:
@@ -77,9 +115,16 @@ def test_the_log_of_the_job_is_in_that_of_the_task(ended: Any) -> None:
     assert "last words" in ended[2]
 
 
+def test_a_moved_dag_sends_what_it_says(ended: Any) -> None:
+    assert "from the module" in ended[2]
+    assert "for moved" in ended[2]
+    for left_out in ("big.csv", "a.secret"):
+        assert left_out not in ended[2]
+
+
 def test_only_what_was_asked_for_was_submitted(ended: Any) -> None:
     names = sorted(str(job["name"]).rpartition("-")[0] for job in ended[1])
-    assert names == ["exits", "good", "in_worker", "too_slow"]
+    assert names == ["by", "ended_elsewhere", "exits", "good", "in_worker", "moved", "too_slow"]
     assert {job["state"] for job in ended[1] if str(job["name"]).startswith("too_slow")} <= {"TERMINATED", "RUNNING"}
 
 

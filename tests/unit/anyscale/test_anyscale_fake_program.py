@@ -33,7 +33,7 @@ def test_a_job_that_begins_while_the_fake_is_away_waits_for_it() -> None:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         found: list[dict[str, Any]] = []
-        asking = threading.Thread(target=lambda: found.append(description(f"http://127.0.0.1:{port}/good")))
+        asking = threading.Thread(target=lambda: found.append(description(f"http://127.0.0.1:{port}/good", "token")))
         asking.start()
         time.sleep(0.2)
         assert not found
@@ -49,5 +49,5 @@ def test_a_wrong_key_is_not_asked_for_again() -> None:
         answering = threading.Thread(target=server.handle_request)
         answering.start()
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            description(f"http://127.0.0.1:{server.server_address[1]}/bad")
+            description(f"http://127.0.0.1:{server.server_address[1]}/bad", "token")
         answering.join()

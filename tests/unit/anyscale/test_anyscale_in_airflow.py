@@ -69,5 +69,4 @@ def test_another_triggerer_gets_all_of_a_trigger(trigger: Any) -> None:
     path, members = trigger.serialize()
     again = there(path)(**json.loads(json.dumps(members)))
     assert again.serialize() == (path, members)
-    assert {*members} <= {*vars(trigger)}
     assert len(members) == len(inspect.signature(type(trigger).__init__).parameters) - 1

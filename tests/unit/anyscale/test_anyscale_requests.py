@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from skylift.anyscale.hook import host_of
+from skylift.anyscale.account import host_of
+from skylift.anyscale.parameters import (
+    number,
+    requirement_lines,
+    texts,
+    truth,
+    whole,
+)
 from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable, refusal
 from skylift.anyscale.watching import service_state
 from skylift.anyscale.working_dir import package
-from skylift.anyscale.workload import job_name, number, requirement_lines, texts, truth, whole
+from skylift.anyscale.workload import job_name
 
 pytestmark = pytest.mark.unit
 
@@ -67,14 +74,18 @@ def test_a_job_has_the_same_name_whenever_its_task_instance_asks() -> None:
 
 
 def test_a_package_is_the_same_for_the_same_files(tmp_path: Path) -> None:
-    for name in ("a.py", "data/big.bin", ".git/config", "__pycache__/a.pyc", "b.log"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    names = ("a.py", "data/big.bin", "sub/data/kept.bin", ".git/config", "__pycache__/a.pyc", "b.log", "keep.log")
+    for name in (*names, "sub/.env", "sub/deep/.env", "sub/venv.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    first = package(str(tmp_path), ("data/", "*.log"))
+    (tmp_path / "sub" / ".gitignore").write_text("# passwords\n.env\n")
+    excludes = ("/data/", "*.log", "!keep.log", "**/.gitignore")
+    first = package(str(tmp_path), excludes)
     os.utime(tmp_path / "a.py", (1, 1))
-    assert package(str(tmp_path), ("data/", "*.log")) == first
+    assert package(str(tmp_path), excludes) == first
     with zipfile.ZipFile(io.BytesIO(first)) as archive:
-        assert archive.namelist() == ["working_dir/a.py"]
+        found = [name.removeprefix("working_dir/") for name in archive.namelist()]
+    assert sorted(found) == ["a.py", "keep.log", "sub/data/kept.bin", "sub/venv.py"]
     assert package(str(tmp_path), ()) != first
 
 
@@ -106,7 +117,8 @@ def test_the_host_of_a_connection(stored: Stored, host: str) -> None:
         (403, "may not do that"),
         (404, "does not have it"),
         (422, "does not take these values"),
-        (302, "Change the request"),
+        (302, "Is the connection's host right"),
+        (418, "Change the request"),
     ],
 )
 def test_refusals_say_what_to_do(status: int, words: str) -> None:

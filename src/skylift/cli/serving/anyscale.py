@@ -62,11 +62,11 @@ class AnyscaleSwitch:
     async def _start(self) -> None:
         async with self._changing:
             if self._fake is None:
-                ecs, logs = await asyncio.to_thread(_clients)
-                self._fake = FakeAnyscale(self._folder, ecs, logs)
+                self._fake = FakeAnyscale(self._folder, *await asyncio.to_thread(_clients))
                 await self._fake.start()
                 self._note(f"a fake of Anyscale serves at {self._fake.address.url}")
 
 
-def _clients() -> tuple[object, object]:
-    return client("ecs", region=REGION), client("logs", region=REGION)
+def _clients() -> tuple[object, object, object]:
+    ecs, logs, secrets = (client(service, region=REGION) for service in ("ecs", "logs", "secretsmanager"))
+    return ecs, logs, secrets
