@@ -135,7 +135,8 @@ class _Call:
     def _told(self, error: Exception) -> AnyscaleRefused | AnyscaleUnavailable:
         said = str(error).strip().rstrip(".") or type(error).__name__
         text = f"Anyscale's client {installed()} refused {self.doing}: {said}."
-        if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in {"urllib3", "requests"}:
+        of_network = type(error).__module__.partition(".")[0] in {"urllib3", "requests"}
+        if of_network or isinstance(error, ConnectionError | TimeoutError):
             return AnyscaleUnavailable(
                 f"{text} Look at the connection's host, and at the way out of this network (NAT gateway, proxy)."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ CLUSTER = "anyscale"
 FAMILY = "anyscale-job"
 CONTAINER = "ray"
 LOG_GROUP = "/skylift/anyscale/jobs"
-SECRET = "skylift/anyscale/containers"  # noqa: S105 - the secret's name
+SECRET = "skylift/anyscale/containers-"  # noqa: S105 - how the secret's name begins
 """Holds what opens the descriptions of jobs, with their ``env_vars``, to job containers and to nobody who may only
-describe ECS tasks."""
+describe ECS tasks. Each fake in a cloud has its own."""
 TURN_SECONDS = 0.5
 DONE = frozenset({"SUCCESS", "BROKEN", "OUT_OF_RETRIES", "TERMINATED"})
 _AT_ONCE = 100
@@ -66,7 +67,7 @@ class JobRuns:
         self._spec_url = spec_url
         self._execution_role = execution_role
         self._launch = launch
-        self._ready = False
+        self._definition = ""
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -80,9 +81,8 @@ class JobRuns:
         alive = [job for job in self._records.jobs.values() if job.state not in DONE]
         if not alive:
             return
-        if not self._ready:
+        if not self._definition:
             await asyncio.to_thread(self._prepare)
-            self._ready = True
         for job in alive:
             if not job.runs or job.runs[-1].state == "FAILED":
                 self._next_run(job)
@@ -134,7 +134,7 @@ class JobRuns:
         secret = self._put_secret()
         options = {"awslogs-group": LOG_GROUP, "awslogs-region": self._ecs.meta.region_name}
         with calling("ecs RegisterTaskDefinition anyscale-job"):
-            self._ecs.register_task_definition(
+            made = self._ecs.register_task_definition(
                 family=FAMILY,
                 networkMode="awsvpc",
                 requiresCompatibilities=["FARGATE"],
@@ -155,15 +155,17 @@ class JobRuns:
                     }
                 ],
             )
+        self._definition = str(made["taskDefinition"]["taskDefinitionArn"])
 
     def _put_secret(self) -> str:
-        with calling(f"secretsmanager CreateSecret {SECRET}"):
+        name = SECRET + hashlib.sha256(self._token.encode()).hexdigest()[:8]
+        with calling(f"secretsmanager CreateSecret {name}"):
             try:
-                return str(self._secrets.create_secret(Name=SECRET, SecretString=self._token)["ARN"])
+                return str(self._secrets.create_secret(Name=name, SecretString=self._token)["ARN"])
             except Exception as error:
                 if code_of(error) != "ResourceExistsException":
                     raise
-            return str(self._secrets.put_secret_value(SecretId=SECRET, SecretString=self._token)["ARN"])
+            return str(self._secrets.describe_secret(SecretId=name)["ARN"])
 
     def _next_run(self, job: JobRecord) -> None:
         allowed = int(job.body["config"].get("max_retries", 0)) + 1
@@ -179,7 +181,7 @@ class JobRuns:
             return
         variables = [{"name": program.SPEC_URL, "value": self._spec_url(job, run)}]
         request = {
-            "taskDefinition": FAMILY,
+            "taskDefinition": self._definition,
             "clientToken": run.id[-24:],
             "startedBy": run.id[-36:],
             "overrides": {"containerOverrides": [{"name": CONTAINER, "environment": variables}]},

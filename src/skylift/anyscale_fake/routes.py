@@ -117,6 +117,7 @@ class Routes:
                 ("POST", r"/api/v2/clouds/find_by_name", self._find_cloud),
                 ("GET", r"/ext/v0/cluster_computes/(?:default|[\w-]+)", self._fixed(COMPUTE)),
                 ("GET", r"/api/v2/compute_templates/[\w-]+", self._fixed(COMPUTE)),
+                ("POST", r"/api/v2/compute_templates/", self._fixed(COMPUTE)),
                 ("POST", r"/api/v2/compute_templates/search", self._search_compute),
                 ("GET", r"/ext/v0/projects/default_project", self._fixed(PROJECT)),
                 ("GET", r"/api/v2/projects/[\w-]+", self._fixed(PROJECT)),

@@ -1,28 +1,28 @@
-"""A local cloud with a fake of Anyscale; its jobs run with the Python that runs the tests."""
+"""A local cloud with a fake of Anyscale, from the fixtures that others use, too; its jobs run with the Python that runs
+the tests."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
-from skylift.testing import Cloud, running_cloud
-from skylift.testing.anyscale import Anyscale, running_anyscale
+from skylift.testing import skylift_anyscale as skylift_anyscale
+from skylift.testing import skylift_anyscale_image as skylift_anyscale_image
+from skylift.testing import skylift_cloud as skylift_cloud
+from skylift.testing.anyscale import Anyscale
 
 IMAGE = "test/python:1"
 
 
-@pytest.fixture(scope="module")
-def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A local cloud."""
-    with running_cloud(tmp_path_factory.mktemp("cloud"), images={IMAGE: Path(sys.prefix)}) as cloud:
-        yield cloud
+@pytest.fixture(scope="session")
+def skylift_images() -> Mapping[str, str]:
+    """The Python that runs the tests."""
+    return {IMAGE: sys.prefix}
 
 
-@pytest.fixture(scope="module")
-def anyscale(local_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anyscale]:
+@pytest.fixture(scope="session")
+def anyscale(skylift_anyscale: Anyscale) -> Anyscale:
     """A fake of Anyscale."""
-    with running_anyscale(local_cloud, tmp_path_factory.mktemp("anyscale"), image=IMAGE) as fake:
-        yield fake
+    return skylift_anyscale

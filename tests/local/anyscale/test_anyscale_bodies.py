@@ -141,13 +141,13 @@ def test_a_service_is_sent_as_anyscales_own_client_sends_it(anyscale: Anyscale) 
 
 
 def test_a_working_dir_goes_to_a_bucket_of_ones_own_once(
-    anyscale: Anyscale, local_cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    anyscale: Anyscale, skylift_cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in local_cloud.variables.items():
+    for name, value in skylift_cloud.variables.items():
         monkeypatch.setenv(name, value)
-    s3 = local_cloud.client("s3")
+    s3 = skylift_cloud.client("s3")
     s3.create_bucket(Bucket="own-packages")
     (tmp_path / "main.py").write_text("print('hello')")
     for name in ("bucket-1", "bucket-2"):
@@ -160,12 +160,12 @@ def test_a_working_dir_goes_to_a_bucket_of_ones_own_once(
         assert runtime_env["working_dir"] == f"s3://own-packages/{found['Key']}"
 
 
-def test_who_may_only_describe_ecs_tasks_reads_no_variables_of_a_job(anyscale: Anyscale, local_cloud: Cloud) -> None:
+def test_who_may_only_describe_ecs_tasks_reads_no_variables_of_a_job(anyscale: Anyscale, skylift_cloud: Cloud) -> None:
     given = {"name": "secretive", "entrypoint": 'echo "it is $PASSWORD" | tr a-z A-Z', "env_vars": {"PASSWORD": "hush"}}
     job = on(anyscale, lambda client: submitting.submit(client, job_request(given)))["id"]
     found, told = watch(anyscale, job)
     assert (found.state, "IT IS HUSH" in told) == ("SUCCESS", True)
-    ecs = local_cloud.client("ecs")
+    ecs = skylift_cloud.client("ecs")
     arns = ecs.list_tasks(cluster="anyscale", desiredStatus="STOPPED")["taskArns"]
     tasks = ecs.describe_tasks(cluster="anyscale", tasks=arns)["tasks"]
     definition = ecs.describe_task_definition(taskDefinition="anyscale-job")
@@ -201,11 +201,11 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_a_secret_is_a_connection_whatever_its_order(
-    local_cloud: Cloud, monkeypatch: pytest.MonkeyPatch, text: str
+    skylift_cloud: Cloud, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    for name, value in local_cloud.variables.items():
+    for name, value in skylift_cloud.variables.items():
         monkeypatch.setenv(name, value)
-    secrets, name = local_cloud.client("secretsmanager"), "airflow/connections/anyscale_secret"
+    secrets, name = skylift_cloud.client("secretsmanager"), "airflow/connections/anyscale_secret"
     secrets.create_secret(Name=name, SecretString=text)
     try:
         backend = SecretsManagerBackend(connections_prefix="airflow/connections", variables_prefix=None)
@@ -216,9 +216,9 @@ def test_a_secret_is_a_connection_whatever_its_order(
         secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
-def test_the_example_looks_up_no_other_connection(local_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_looks_up_no_other_connection(skylift_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """No call for what the secrets backend's options leave out: each would be one at each look-up."""
-    for name, value in local_cloud.variables.items():
+    for name, value in skylift_cloud.variables.items():
         monkeypatch.setenv(name, value)
     text = (ROOT / "examples" / "anyscale_job_secretsmanager" / "skylift.toml").read_text()
     backend = SecretsManagerBackend(**json.loads(tomllib.loads(text)["options"]["secrets.backend_kwargs"]))

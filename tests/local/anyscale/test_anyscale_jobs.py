@@ -217,12 +217,12 @@ def test_a_worker_that_is_killed_after_submitting_is_followed_by_one_that_finds_
     assert len(mine()) == 2, err
 
 
-def test_the_fake_knows_its_jobs_after_a_restart(local_cloud: Cloud, tmp_path: Path) -> None:
+def test_the_fake_knows_its_jobs_after_a_restart(skylift_cloud: Cloud, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    with running_anyscale(local_cloud, tmp_path / "fake", image=IMAGE) as first:
+    with running_anyscale(skylift_cloud, tmp_path / "fake", image=IMAGE) as first:
         job = submit(first, "survivor", f"while [ ! -e {gate} ]; do sleep 0.1; done; echo survived")
         until(lambda: state(first, job) == "RUNNING")
-    with running_anyscale(local_cloud, tmp_path / "fake", image=IMAGE) as second:
+    with running_anyscale(skylift_cloud, tmp_path / "fake", image=IMAGE) as second:
         assert (second.url, second.key) == (first.url, first.key)
         gate.touch()
         found, told = watch(second, job)

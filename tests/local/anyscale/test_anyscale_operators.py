@@ -45,11 +45,11 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def ended(
-    local_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory
+    skylift_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[tuple[str, str]], list[dict[str, Any]], str]:
     """How each DAG ended, the jobs that there are, and all output."""
     home = tmp_path_factory.mktemp("airflow")
-    with running_anyscale(local_cloud, home / "anyscale", image=IMAGE, rollout_seconds=0.5) as anyscale:
+    with running_anyscale(skylift_cloud, home / "anyscale", image=IMAGE, rollout_seconds=0.5) as anyscale:
         unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | {
             "AIRFLOW_HOME": str(home),
