@@ -42,8 +42,8 @@ class Account:
 def account_of(connection: Any, conn_id: str) -> Account:
     """From a connection of Airflow.
 
-    As with ``astro-provider-anyscale``, an API key may also stand in the option ``[anyscale] cli_token`` or the variable
-    ``ANYSCALE_CLI_TOKEN``, and the host in ``ANYSCALE_HOST``.
+    As with ``astro-provider-anyscale``, an API key may also stand in the option ``[anyscale] cli_token`` or the
+    variable ``ANYSCALE_CLI_TOKEN``, and the host in ``ANYSCALE_HOST``.
 
     Raises:
         AnyscaleRefused: there is no API key, or it cannot be one; or the bucket's address is none.

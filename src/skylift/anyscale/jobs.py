@@ -29,17 +29,28 @@ _EARLIER = 5
 class SubmitAnyscaleJob(AnyscaleOperator):
     """Runs a job at Anyscale.
 
-    The parameters are those of the operator of this name in ``astro-provider-anyscale``; the last three are new.
+    The parameters are those of the operator of this name in ``astro-provider-anyscale``; the last three are new. What
+    they mean in detail: docs/anyscale.md.
 
     Args:
         conn_id: connection of type Anyscale.
         entrypoint: command that the job runs.
         name: of the job; eight characters are added, by which it is found again (see ``reattach``).
-        compute_config: ``name`` or ``name:version``.
+        image_uri: of an image that Anyscale can pull; default: Anyscale's.
+        containerfile: instead of ``image_uri``; only with Anyscale's client.
+        compute_config: ``name`` or ``name:version``; a dictionary only with Anyscale's client.
         working_dir: a folder beside the DAG, which is uploaded, or the address of a zip file.
+        excludes: what is not uploaded, as in ``.gitignore``.
         requirements: a list, or a file on the worker.
+        env_vars: of the job.
+        py_modules: folders for Python's path.
+        cloud: by name; default: Anyscale's default.
+        project: by name; default: the cloud's default.
         max_retries: Anyscale's own, within one job.
+        wait_for_completion: ``False``: the Airflow task succeeds as soon as the job is submitted.
         job_timeout_seconds: after it, the job is ended and the Airflow task fails.
+        poll_interval: seconds between two looks.
+        job_queue_config: ``priority``, ``target_job_queue_name``, ``job_queue_spec``.
         fetch_logs: print the job's log into the Airflow task's log.
         extra_job_params: further members of the job's configuration: ``timeout_s``, ``tags``, ``priority`` ...
         deferrable: wait in the triggerer instead of a worker.

@@ -1,4 +1,4 @@
-"""What the operators do alike: wait in the triggerer or in the worker, and clean up when their Airflow task is ended."""
+"""What the operators do alike: wait in the triggerer or in the worker, and clean up when their task is ended."""
 
 from __future__ import annotations
 

@@ -162,8 +162,8 @@ class RolloutAnyscaleService(AnyscaleOperator):
         if found.state == TIMED_OUT:
             raise AnyscaleUnavailable(
                 f"Service {self.name} did not serve within service_rollout_timeout_seconds "
-                f"({self.service_rollout_timeout_seconds}): at last it was {found.message or 'never seen'}. The rollout "
-                "goes on; its page says what it waits for."
+                f"({self.service_rollout_timeout_seconds}): at last it was {found.message or 'never seen'}. The "
+                "rollout goes on; its page says what it waits for."
             )
         if found.state == UNREACHABLE:
             raise AnyscaleUnavailable(f"Nothing is known of service {self.name} any more{why}. The rollout goes on.")

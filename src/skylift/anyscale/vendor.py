@@ -1,6 +1,7 @@
 """Anyscale's own client, where a user has installed it: submits jobs and deploys services, with all that it can do.
 
-Skylift never depends on it: its licence is proprietary. It has no time-outs, so it works in a thread that is waited for.
+Skylift never depends on it: its licence is proprietary. It has no time-outs, so it works in a thread that is waited
+for.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ def fetched(url: str, token: str = "") -> bytes:
         return bytes(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
     # A proxy cannot reach this machine's own loopback addresses.
     handlers = [urllib.request.ProxyHandler({})] if "//127.0.0.1" in url else []
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310 - from our own server
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - from our own server
     with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
         return bytes(answer.read())
 

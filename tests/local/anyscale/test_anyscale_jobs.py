@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -21,8 +22,10 @@ from skylift.anyscale.client import AnyscaleClient
 from skylift.anyscale.hook import end_job
 from skylift.anyscale.job_log import LogCursor, new_lines
 from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable
+from skylift.anyscale.triggers import AnyscaleJobTrigger
 from skylift.anyscale.watching import REFUSED, TIMED_OUT, UNREACHABLE, Pace, WatchEnd, watch_job
 from skylift.anyscale.workload import JobRequest, Workload
+from skylift.anyscale_marks import MarkListener
 from skylift.testing import Cloud
 from skylift.testing.anyscale import Anyscale, running_anyscale
 
@@ -162,6 +165,26 @@ def test_time_and_refusals_end_waiting(anyscale: Anyscale) -> None:
     assert found.state == REFUSED
     assert "does not know this API key" in found.message
     assert watch(anyscale, "prodjob_none")[0].state == REFUSED
+    until(lambda: state(anyscale, job) == "TERMINATED")
+
+
+def test_a_marked_airflow_task_ends_the_job_that_it_waits_for(
+    anyscale: Anyscale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the API server's listener does with the trigger that it finds beside a marked task instance."""
+    monkeypatch.setenv("AIRFLOW_CONN_MARKED", json.dumps(anyscale.connection))
+    job = submit(anyscale, "marked", "sleep 600")
+    until(lambda: state(anyscale, job) == "RUNNING")
+    path, arguments = AnyscaleJobTrigger("marked", job, 1.0, time.time() + 60, 60.0).serialize()
+    waiting = SimpleNamespace(trigger=SimpleNamespace(classpath=path, kwargs=arguments))
+    others = [None, SimpleNamespace(classpath="others.Trigger", kwargs={})]
+    listener = MarkListener()
+    listener.on_task_instance_failed("running", waiting)  # a worker tells of its own Airflow task
+    for other in others:
+        listener.on_task_instance_failed(None, SimpleNamespace(trigger=other))
+    time.sleep(1)
+    assert state(anyscale, job) == "RUNNING"
+    listener.on_task_instance_success(None, waiting)
     until(lambda: state(anyscale, job) == "TERMINATED")
 
 

@@ -58,9 +58,13 @@ def test_the_example_runs_and_what_dies_or_is_ended_leaves_one_job_or_none(stack
     path = "/api/v2/dags/marked/dagRuns/r/taskInstances/t"
     api.call("PATCH", path, {"new_state": "failed"})
     until(lambda: [job["state"]["current_state"] for job in jobs(stack, "marked")] == ["TERMINATED"])
-    api.call("POST", "/api/v2/dags/marked/clearTaskInstances", {"dry_run": False, "dag_run_id": "r"})
+    api.call(
+        "POST", "/api/v2/dags/marked/clearTaskInstances", {"dry_run": False, "dag_run_id": "r", "only_failed": False}
+    )
     until(lambda: instance(api, "marked")["state"] == "deferred")
-    api.call("POST", "/api/v2/dags/marked/clearTaskInstances", {"dry_run": False, "dag_run_id": "r"})
+    api.call(
+        "POST", "/api/v2/dags/marked/clearTaskInstances", {"dry_run": False, "dag_run_id": "r", "only_failed": False}
+    )
     until(lambda: len(jobs(stack, "marked")) == 3)
     until(lambda: sorted(job["state"]["current_state"] for job in jobs(stack, "marked"))[1:] == ["TERMINATED"] * 2)
     api.call("PATCH", path, {"new_state": "success"})

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import json
 import os
-import threading
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 from airflow.models.connection import Connection
 
-from skylift import anyscale_marks
 from skylift.anyscale import AnyscaleHook, RolloutAnyscaleService, SubmitAnyscaleJob, vendor
 from skylift.anyscale.account import account_of
 from skylift.anyscale.client import AnyscaleClient
@@ -24,7 +22,6 @@ from skylift.anyscale.parameters import job_request, service_request
 from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable, records, required
 from skylift.anyscale.status import AnyscaleJobStatus
 from skylift.anyscale.submitting import resolve
-from skylift.anyscale.triggers import AnyscaleJobTrigger
 
 pytestmark = pytest.mark.unit
 
@@ -247,25 +244,6 @@ def test_names_of_before_a_clear_are_known() -> None:
     assert before == first != second
     instance.max_tries = 50
     assert len(operator._names(instance)) == 6
-
-
-def test_a_marked_airflow_task_undoes_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[dict[str, Any]] = []
-    monkeypatch.setattr(AnyscaleJobTrigger, "undo_now", lambda self: done.append(self.arguments))
-    arguments = {"conn_id": "c", "job_id": "j", "poll_interval": 1.0, "deadline": 2.0, "patience_seconds": 3.0}
-    path = "skylift.anyscale.triggers.AnyscaleJobTrigger"
-    waiting = SimpleNamespace(trigger=SimpleNamespace(classpath=path, kwargs=arguments))
-    listener = anyscale_marks.MarkListener()
-    listener.on_task_instance_failed("running", waiting)
-    for other in (None, SimpleNamespace(classpath="others.Trigger", kwargs={})):
-        listener.on_task_instance_failed(None, SimpleNamespace(trigger=other))
-    assert done == []
-    listener.on_task_instance_failed(None, waiting)
-    listener.on_task_instance_success(None, waiting)
-    for thread in threading.enumerate():
-        if thread.name == "anyscale-marked":
-            thread.join(60)
-    assert done == [{**arguments, "fetch_logs": True}] * 2
 
 
 CLIENT = """
