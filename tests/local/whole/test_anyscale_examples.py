@@ -101,7 +101,9 @@ def test_the_secret_is_read_wherever_airflow_runs_with_the_least_policy(tmp_path
         until(lambda: "secret_parsed" in api.dags())
         api.trigger("secret_parsed", "r", {})
         until(lambda: api.call("GET", "/api/v2/dags/secret_parsed/dagRuns/r")["state"] in {"success", "failed"})
-        assert api.call("GET", "/api/v2/dags/secret_parsed/dagRuns/r")["state"] == "success"
+        ended = api.call("GET", "/api/v2/dags/secret_parsed/dagRuns/r/taskInstances")["task_instances"]
+        told = stack.run("logs", "--env", project.name, "--dag", "secret_parsed").stdout + stack.log(60)
+        assert [one["state"] for one in ended] == ["success"] * 2, told
         named = json.loads(stack.must("iam-policy", "--observed", "--json"))
         readers = {one["principal"] for one in named if one["action"] == "secretsmanager:GetSecretValue"}
         assert f"skylift-{project.name}" in str(readers)
