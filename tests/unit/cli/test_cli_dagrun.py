@@ -129,7 +129,7 @@ def test_ecs_tasks_are_found_by_tags_and_the_latest_try_wins() -> None:
             ecs_task("service"),
         ]
     )
-    assert ecs_task_ids(ecs, "skylift", "d", run, [line("a", "success")]) == {("a", -1): "new", ("b", 3): "mapped"}
+    assert ecs_task_ids(ecs, "skylift", "d", run, [line("a", "running")]) == {("a", -1): "new", ("b", 3): "mapped"}
     assert ecs_task_ids(ecs, "skylift", "d", run, []) == {}
 
 
@@ -150,10 +150,17 @@ def test_ecs_tasks_from_before_a_run_are_not_read() -> None:
     def made(ident: str, created: datetime) -> dict[str, Any]:
         return ecs_task(ident, created=created, dag_id="d", run_id="r", task_id="a")
 
-    older = [made(str(number), START - timedelta(minutes=2 + number)) for number in range(5000)]
-    ecs = Pages([made("mine", START), *older])
-    assert ecs_task_ids(ecs, "skylift", "d", "r", [line("a", "success")]) == {("a", -1): "mine"}
+    now = datetime.now(UTC)
+    ended = TaskLine("a", -1, "success", now, now, 2.0, 1)
+    older = [made(str(number), now - timedelta(minutes=2 + number)) for number in range(5000)]
+    ecs = Pages([made("mine", now), *older])
+    assert ecs_task_ids(ecs, "skylift", "d", "r", [ended]) == {("a", -1): "mine"}
     assert ecs.described == 100
+    yesterday = TaskLine("a", -1, "success", now - timedelta(days=1), now - timedelta(days=1), 2.0, 1)
+    assert ecs_task_ids(ecs, "skylift", "d", "r", [yesterday]) == {}
+    assert ecs.described == 100, "ECS has forgotten it"
+    runs_on = TaskLine("a", -1, "running", now - timedelta(days=1), now - timedelta(days=1), None, 1)
+    assert ecs_task_ids(ecs, "skylift", "d", "r", [ended, runs_on]) != {}
 
 
 def test_the_table_has_one_line_for_each_task_instance() -> None:

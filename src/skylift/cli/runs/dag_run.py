@@ -37,6 +37,10 @@ PATIENCE_SECONDS = 8.0
 """Time limit until one more DAG file is parsed when others are already: it may have been saved a moment ago."""
 
 POLL_SECONDS = 0.5
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+REMEMBERED = timedelta(hours=2)
+"""ECS forgets an ECS task about an hour after its end."""
+
 SLACK = timedelta(minutes=1)
 """How much later an Airflow task may be queued, by Airflow's clock, than its ECS task was made."""
 
@@ -186,7 +190,7 @@ def follow_run(
 
 def describe(lines: list[TaskLine]) -> str:
     """A run's progress: ``5 of 9 tasks done, 3 running``."""
-    done = sum(line.state in {"success", "failed", "skipped", "upstream_failed", "removed"} for line in lines)
+    done = sum(line.state in ENDED for line in lines)
     live = sum(line.state == "running" for line in lines)
     waiting = sum(line.state == "queued" for line in lines)
     parts = [f"{done} of {len(lines)} Airflow tasks done", f"{live} running" if live else ""]
@@ -200,11 +204,12 @@ def ecs_task_ids(
     wins.
 
     Args:
-        lines: the run's task instances. What ECS made before the first of them was queued is not read: ECS remembers
-            thousands of tasks.
+        lines: the run's task instances. What ECS made before the first of them was queued is not read, and nothing if
+            all ended longer ago than ECS remembers: it may know thousands of tasks.
     """
+    lines = list(lines)
     times = [at for line in lines for at in (line.queued, line.started) if at is not None]
-    if not times:
+    if not times or all(_is_forgotten(line) for line in lines):
         return {}
     found: dict[tuple[str, int], tuple[int, str]] = {}
     ended = ecs_tasks_in(ecs, cluster, "STOPPED")
@@ -215,6 +220,14 @@ def ecs_task_ids(
             attempt = (int(tags.get("try_number", "0") or 0), task["taskArn"].rpartition("/")[2])
             found[key] = max(found.get(key, (0, "")), attempt)
     return {key: ecs_id for key, (_, ecs_id) in found.items()}
+
+
+def _is_forgotten(line: TaskLine) -> bool:
+    """Whether ECS knows nothing any more of an Airflow task that has ended."""
+    begun = line.started or line.queued
+    if begun is None or line.state not in ENDED:
+        return begun is None
+    return begun + timedelta(seconds=line.duration or 0.0) < datetime.now(UTC) - REMEMBERED
 
 
 def _is_younger(time: datetime, task: Mapping[str, Any]) -> bool:
