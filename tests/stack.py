@@ -75,13 +75,16 @@ class Stack:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Stack]:
-    """Starts skylift on a free port; takes it down at the end, whatever happened."""
+def running(home: Path, iam: str = "observe") -> Iterator[Stack]:
+    """Starts skylift on a free port; takes it down at the end, whatever happened.
+
+    Args:
+        iam: ``observe``: it notes which calls IAM's policies would deny, and refuses nothing; or ``enforce``.
+    """
     # Not what records which test runs which line: this server outlives the test that asks for it first.
     unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHONDONTWRITEBYTECODE", "COVERAGE_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
-    # It notes which calls IAM's policies would deny; nothing is refused.
-    more = {"SKYLIFT_HOME": str(home), "SKYLIFT_IAM": "observe", "COLUMNS": "200", "NO_COLOR": "1"}
+    more = {"SKYLIFT_HOME": str(home), "SKYLIFT_IAM": iam, "COLUMNS": "200", "NO_COLOR": "1"}
     stack = Stack(home, environ | more)
     try:
         stack.must("up", "--port", str(_free_port()))

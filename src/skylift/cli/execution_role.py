@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.control.part_context import batch_place
 from skylift.core.names import arn
 
 TRUST = {
@@ -158,7 +159,7 @@ def _ecs_tasks(scope: EnvironmentScope) -> list[dict[str, Any]]:
 def _batch_jobs(scope: EnvironmentScope) -> list[dict[str, Any]]:
     """What the scheduler's executor does where ``core.executor`` names ``AwsBatchExecutor``, in the environment's own
     queue."""
-    name = f"skylift-{scope.environment}-task"
+    name = batch_place(scope.environment)  # not just its name: Batch takes no underscore and no dot
     queue = scope.arn("batch", f"job-queue/{name}")
     jobs = scope.arn("batch", "job/*")
     return [

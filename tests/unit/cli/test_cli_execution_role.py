@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.control_scenes import ROLE, context
 from skylift.cli.execution_role import EnvironmentScope, policy, task_execution_policy
 from skylift.control.blueprint import EXECUTOR_ROLE
 from skylift.control.definitions import definition
+from skylift.control.part_context import batch_place
 from skylift.core.containers import Command
 from skylift.core.names import TASK_EXECUTION_ROLE
 
@@ -139,3 +141,10 @@ def test_every_action_is_one_of_aws() -> None:
         for action in set(one["Action"]) - DO_NOT_EXIST:
             service, _, name = action.partition(":")
             assert [it for it in known[service] if fnmatchcase(it, name)] or name == "ListAllMyBuckets", action
+
+
+def test_a_name_that_batch_does_not_take_is_allowed_as_batch_has_it() -> None:
+    place = replace(PLACE, environment="my_flight.2")
+    for kind in ("job-queue", "job-definition"):
+        arn = f"arn:aws:batch{HERE}{kind}/{batch_place('my_flight.2')}"
+        assert effect("batch:SubmitJob", arn, policy(place)) == "Allow"
