@@ -43,7 +43,7 @@ test: install-dev ## The tests: unit, contract, local.
 	@$(BIN)/python -m pytest $(TESTS) -m "not long and not soak" -n $(WORKERS) --dist loadfile --durations=15
 
 test-long: install-dev ## What takes longer: crashes, survival, others' executors, operators, AWS CLI, Terraform.
-	@$(BIN)/python -m pytest tests/local -m long --durations=15
+	@$(BIN)/python -m pytest tests/local -m long -n $(WORKERS) --dist loadfile --durations=15
 
 test-soak: install-dev ## Two thousand Airflow tasks, and three kills of the scheduler on the way.
 	@$(BIN)/python -m pytest tests/local -m soak -s

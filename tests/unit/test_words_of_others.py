@@ -57,6 +57,7 @@ OF_NO_MODEL = {
     "Container Insights (CloudWatch user guide)": """
         CPUUtilization ClusterName Cpu CpuReserved CpuUtilized Memory MemoryReserved MemoryUtilization MemoryUtilized TaskDefinitionFamily
         TaskId""",
+    "Linux capabilities on Fargate (ECS API reference, KernelCapabilities)": "SYS_PTRACE",
     "Commands of health checks (ECS API reference, HealthCheck)": "CMD",
     "ListJobs (Batch API reference, filters)": "AFTER_CREATED_AT BEFORE_CREATED_AT JOB_DEFINITION JOB_NAME",
     "Variables of Batch's containers (Batch user guide, Job environment variables)": """
