@@ -76,7 +76,8 @@ def test_the_figures_of_three_workloads() -> None:
     values = tower.tally.values
     last = {name: values[name][-1][0] for name in ("pending", "waiting", "running")}
     assert last == {"pending": 1, "waiting": 1, "running": 1}
-    assert values["oldest_pending_seconds"][-1][0] in (8.0, 18.0), "since the second was ordered"
+    # Waits have a random part, so the clock may stand a little after a whole second.
+    assert int(values["oldest_pending_seconds"][-1][0]) in (8, 18), "since the second was ordered"
     assert {round(value) for value, _ in values["launch_rate"]} == {20}
     assert values["queued_seconds"] == [(0.0, {"queue": "gpu", "kind": "task"}), (0.0, {"queue": "", "kind": "task"})]
     ((took, tags),) = values["start_seconds"]
