@@ -93,7 +93,7 @@ class AnyscaleClient:
 
     async def upload(self, url: str, content: bytes) -> None:
         """Puts a package where Anyscale asked for it: without the API key."""
-        import httpx  # lazy: see above
+        import httpx  # lazy: parsing a DAG does not need it
 
         limit = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
         await self._sent("PUT", url, f"the upload to {urlsplit(url).netloc}", content=content, timeout=limit)
@@ -137,7 +137,7 @@ class AnyscaleClient:
     @asynccontextmanager
     async def _answer(self, method: str, url: str, doing: str, **options: Any) -> AsyncIterator[Any]:
         """An answer whose body is not read yet; every trouble with it, also later, as one of our errors."""
-        import httpx  # lazy: see above
+        import httpx  # lazy: parsing a DAG does not need it
 
         assert self._http is not None, "used outside its context"
         try:
@@ -156,7 +156,7 @@ class AnyscaleClient:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    import httpx  # lazy: see above
+    import httpx  # lazy: parsing a DAG does not need it
 
     return httpx.create_ssl_context()
 
