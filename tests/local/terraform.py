@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "terraform"
 PLUGINS = Path(os.environ.get("SKYLIFT_TEST_TERRAFORM_PLUGINS", "/opt/tf-plugins"))
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 SECONDS = 900
+_REPEATED = ("retrying request", "request send failed", "connection reset", "EOF", "http.response.status_code=5")
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,30 @@ class Terraform:
 
     def must(self, *words: str) -> str:
         done = self.run(*words)
-        assert done.returncode == 0, f"terraform {words[0]}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+        told = f"terraform {words[0]}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+        assert done.returncode == 0, f"{told}\n{self._repeated()}"
         return done.stdout
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [terraform(), *words],
             cwd=self.folder,
-            env=dict(self.environ),
+            env={**self.environ, "TF_LOG_PROVIDER": "DEBUG", "TF_LOG_PATH": str(self._log)},
             text=True,
             capture_output=True,
             timeout=SECONDS,
             check=False,
         )
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "provider.log"
+
+    def _repeated(self) -> str:
+        """Why the provider's SDK repeated calls: a call whose answer was lost is done twice."""
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        found = [line[:1000] for line in lines if any(word in line for word in _REPEATED)]
+        return "\n".join(["what the provider's SDK repeated:", *found[-20:]])
 
 
 def ready(example: str, folder: Path, environ: Mapping[str, str]) -> Terraform:

@@ -50,6 +50,9 @@ def no_mistakes() -> Iterator[None]:
     logger.addHandler(ear)
     try:
         yield
+    except BaseException as error:
+        error.add_note(f"the server's warnings meanwhile: {told}")
+        raise
     finally:
         logger.removeHandler(ear)
     assert told == []

@@ -86,6 +86,19 @@ def test_a_shell_has_the_images_python_and_the_projects_variables(stack: Stack, 
     assert stack.run("shell", str(project), "--", "sh", "-c", "exit 7").returncode == 7
 
 
+def test_one_dag_runs_in_the_terminal_with_the_clouds_aws_or_says_that_there_is_none(
+    stack: Stack, project: Path, tmp_path: Path
+) -> None:
+    words = on_page("skylift test daily_sales").split()[1:]
+    assert "sold most" in stack.must(*words, str(project))
+    python = stack.must("shell", str(project), "--", "python", "-c", "import sys; print(sys.executable)").strip()
+    alone = Stack(tmp_path / "home", stack.environ | {"SKYLIFT_HOME": str(tmp_path / "home")})
+    done = alone.run(*words, str(project), "--python", python)
+    assert (done.returncode, "No local cloud runs" in done.stderr) == (1, True), done.stderr
+    unknown = stack.run("test", "nosuch", str(project))
+    assert (unknown.returncode, "There are: daily_sales, sees" in unknown.stderr) == (1, True), unknown.stderr
+
+
 def test_a_dag_sees_variables_connections_and_what_stays_elsewhere(stack: Stack, project: Path) -> None:
     stack.must("run", "sees", "--env", NAME)
     assert "all of it was there" in stack.must("logs", "sees.all_of_it", "--env", NAME)

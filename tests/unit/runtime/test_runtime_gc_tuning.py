@@ -57,6 +57,12 @@ def test_a_scheduler_settles_by_the_clock() -> None:
     assert gc.get_freeze_count() > 0
 
 
+def test_a_run_in_the_terminal_is_searched_as_a_whole_at_last() -> None:
+    collecting.start_short_lived()
+    young, _, whole = gc.get_threshold()
+    assert (young, 10 < whole < 1000) == (collecting.YOUNG, True)
+
+
 @pytest.mark.parametrize("arguments", [[], ["triggerer"], ["dag-processor"], ["db", "migrate"]])
 def test_others_are_left_alone(arguments: list[str]) -> None:
     before = gc.get_threshold()

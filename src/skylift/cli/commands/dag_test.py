@@ -55,8 +55,11 @@ def test_dag(dag_id: str, folder: Path, conf: str, python: Path | None) -> int:
             dags, module = str(project.folder / "dags"), "skylift.runtime.parsing.one_run"
             words = [str(ready.program), "-m", module, dags, str(project.folder / file), dag_id, conf]
             done = subprocess.run(words, env=environment, cwd=name, check=False)
-            told = stages.done if done.returncode == 0 else stages.failed
-            told(f"{dag_id}: {'success' if done.returncode == 0 else 'failed'}")
+            end = stages.done if done.returncode == 0 else stages.failed
+            end(f"{dag_id}: {'success' if done.returncode == 0 else 'failed'}")
+            if done.returncode and "AWS_ENDPOINT_URL" not in environment:
+                told = f"No local cloud runs, so {dag_id} had no AWS: skylift up starts one, with this project's data."
+                err().print(told, markup=False)
     return min(abs(done.returncode), 1)
 
 

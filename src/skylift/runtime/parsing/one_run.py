@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from skylift.runtime import gc_tuning
 from skylift.runtime.parsing.one_file import imported
 
 
 def main(dags: Path, file: Path, dag_id: str, conf: dict[str, Any]) -> int:
     """Runs the DAG."""
+    gc_tuning.start_short_lived()
     sys.path.insert(0, str(dags))
     found = {dag.dag_id: dag for dag in imported(file, of_dags=True)}
     if dag_id not in found:
