@@ -82,8 +82,8 @@ class LogRetention:
                 disk.execute("UPDATE log_group SET stored = max(0, stored - ?) WHERE id = ?", (size, group))
             for stream in {row[2] for row in rows}:
                 disk.execute(
-                    "UPDATE stream SET first = (SELECT min(first) FROM batch WHERE stream = ?1) WHERE id = ?1",
-                    (stream,),
+                    "UPDATE stream SET first = (SELECT min(first) FROM batch WHERE stream = :id) WHERE id = :id",
+                    {"id": stream},
                 )
         with self._store.writing() as disk:
             disk.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()

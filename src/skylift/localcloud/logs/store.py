@@ -280,12 +280,12 @@ class LogStore:
                 (group.id, stream.id, first, last, now, packed.size, packed.times, packed.ends, packed.text),
             ).lastrowid
             disk.execute(
-                "UPDATE stream SET first = min(coalesce(first, ?1), ?1), last = max(coalesce(last, ?2), ?2),"
-                " ingested = ?3 WHERE id = ?4",
-                (first, last, now, stream.id),
+                "UPDATE stream SET first = min(coalesce(first, :first), :first),"
+                " last = max(coalesce(last, :last), :last), ingested = :now WHERE id = :id",
+                {"first": first, "last": last, "now": now, "id": stream.id},
             )
             disk.execute(
-                "UPDATE log_group SET stored = stored + ?1, widest = max(widest, ?2) WHERE id = ?3",
+                "UPDATE log_group SET stored = stored + ?, widest = max(widest, ?) WHERE id = ?",
                 (packed.size, last - first, group.id),
             )
         return int(number or 0)
