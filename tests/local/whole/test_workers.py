@@ -27,19 +27,6 @@ def crew(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
         yield made
 
 
-def test_side_by_side_from_no_worker_at_all(crew: Stack, tmp_path: Path) -> None:
-    assert workers(crew) == {}
-    shown = crew.client("mwaa").get_environment(Name=NAME)["Environment"]
-    assert shown["CeleryExecutorQueue"] == "arn:aws:sqs:us-east-1:000000000000:skylift-crew-celery"
-    lines = ended(fly(crew, "side_by_side", tmp_path / "side"))
-    assert {one.task_id: one.state for one in lines} == dict.fromkeys(
-        ("on_celery", "on_celery_by_its_queue", "on_ecs", "on_batch"), "success"
-    )
-    assert len(workers(crew)) == 1
-    words = ("logs", "--env", NAME, "--dag", "side_by_side", "--task", "on_celery")
-    until(lambda: "works on celery" in crew.run(*words).stdout, 120, "its log cannot be read")
-
-
 def test_a_killed_worker_costs_a_retry_with_its_reason_and_loses_no_message(crew: Stack, tmp_path: Path) -> None:
     marks = tmp_path / "killed"
     look = fly(crew, "crowd", marks, seconds=8)
