@@ -181,7 +181,7 @@ def prepare() -> str:
     del os.environ[AS_LIBRARY]
     omitted = _warm(environment)
     tempfile.tempdir = None
-    _prepared.append(Prepared(_decisive(environment), relocate.find(environment["HOME"])))
+    _prepared.append(Prepared(decisive(environment), relocate.find(environment["HOME"])))
     gc.collect()
     gc.freeze()
     heap_fill.fill()  # last: later code frees further blocks
@@ -205,7 +205,7 @@ def can_continue(program: Component) -> bool:
         bool(_prepared)
         and shutil.which(program.argv[0], path=environment.get("PATH")) == sys.executable
         and run_python.understands(program.argv)
-        and _decisive(environment) == _prepared[0].environment
+        and decisive(environment) == _prepared[0].environment
         and not Path(environment["AIRFLOW_HOME"], "airflow.cfg").exists()  # it would have been read at the import
     )
 
@@ -322,7 +322,7 @@ def _limit_arenas(most: int) -> None:
         mallopt(_M_ARENA_MAX, most)
 
 
-def _decisive(environment: Mapping[str, str]) -> dict[str, str]:
+def decisive(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a template depends on, with the container's own folders as ``~``, because they are
     relocated."""
     home, airflow_home = environment.get("HOME") or "/", environment["AIRFLOW_HOME"]

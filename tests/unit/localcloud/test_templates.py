@@ -10,12 +10,13 @@ from types import ModuleType
 
 import pytest
 
+from skylift.core.containers import Command
 from skylift.core.templates import LATE, base_of, wants_template
 from skylift.localcloud.containers.runner import Launch
 from skylift.localcloud.containers.template import key_of
 from skylift.runtime import relocate, template
 from skylift.runtime import run_python as acting
-from skylift.runtime.components import Component
+from skylift.runtime.components import Component, home_of, program_for
 
 pytestmark = pytest.mark.unit
 AIRFLOW = {
@@ -83,6 +84,13 @@ def test_which_arguments_a_fork_understands(words: tuple[str, ...], fits: bool) 
 def test_who_is_no_fork_cannot_continue() -> None:
     program = Component((sys.executable, "-m", "airflow"), {"AIRFLOW_HOME": "/nowhere", "HOME": "/", "PATH": "/bin"})
     assert not template.can_continue(program)
+
+
+@pytest.mark.parametrize("word", [*Command, "python"])
+def test_what_a_component_is_given_keeps_it_in_the_fork(word: str) -> None:
+    """A variable too many, and a component is started plainly: 150 MB and two seconds more."""
+    program = program_for([word], home_of({**AIRFLOW, "HOME": "/container"}))
+    assert template.decisive(program.environment) == template.decisive(home_of({**AIRFLOW, "HOME": "/template"}))
 
 
 NAME = "relocate-test-5f3c1a"
