@@ -54,6 +54,9 @@ class Nothing:
     async def value(self, value_from: str) -> str:
         return "secret"
 
+    async def file(self, bucket: str, key: str) -> bytes:
+        return b""
+
     async def register(self, target_group: str, address: str, port: int) -> None: ...
 
     async def deregister(self, target_group: str, address: str, port: int) -> None: ...

@@ -122,11 +122,15 @@ class NoMetrics:
 
 
 class Secrets(Protocol):
-    """Where ``secrets`` of a container definition come from."""
+    """Where ``secrets`` and ``environmentFiles`` of a container definition come from."""
 
     async def value(self, value_from: str) -> str:
         """The value behind a ``valueFrom``: a secret's ARN (``:json-key:stage:version``) or a parameter. Raises
         ``AwsError``."""
+        ...
+
+    async def file(self, bucket: str, key: str) -> bytes:
+        """An object of S3. Raises ``AwsError``."""
         ...
 
 

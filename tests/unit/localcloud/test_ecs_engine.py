@@ -78,6 +78,9 @@ class Outside:
     async def value(self, value_from: str) -> str:
         raise AwsError("ResourceNotFoundException", "none")
 
+    async def file(self, bucket: str, key: str) -> bytes:
+        raise AwsError("NotFound", f"no {key} in {bucket}")
+
     async def register(self, target_group: str, address: str, port: int) -> None:
         self.told.append("in")
         self.targets.append((target_group, address, port))

@@ -69,7 +69,7 @@ def test_overrides_name_a_container_that_is_there() -> None:
     said = "Override for container named x is not a container in the TaskDefinition."
     assert refusal(check_overrides, {"containerOverrides": [{"name": "x"}]}, ON_FARGATE)[1] == said
     files = {"containerOverrides": [{"name": "c", "environmentFiles": [{"value": "a", "type": "s3"}]}]}
-    assert "environmentFiles is not supported" in refusal(check_overrides, files, ON_FARGATE)[1]
+    assert "must be the ARN of an object in S3" in refusal(check_overrides, files, ON_FARGATE)[1]
     check_overrides({"containerOverrides": [{"name": "c"}]}, ON_FARGATE)
 
 

@@ -60,7 +60,7 @@ def test_another_log_driver_is_refused(driver: str) -> None:
     assert refused(wanted).startswith(f"Log driver {driver} is not supported")
 
 
-@pytest.mark.parametrize("member", ["mountPoints", "volumesFrom", "environmentFiles", "links", "firelensConfiguration"])
+@pytest.mark.parametrize("member", ["mountPoints", "volumesFrom", "links", "firelensConfiguration"])
 def test_what_a_container_cannot_have_is_named(member: str) -> None:
     wanted = refused(definition(**{member: [{"x": "y"}]}))
     assert wanted == f"Container 'c': {member} is not supported by skylift's local cloud."

@@ -44,7 +44,7 @@ class AwsMetrics:
 
 
 class AwsSecrets:
-    """Resolves the ``secrets`` of a container definition."""
+    """Resolves the ``secrets`` and reads the ``environmentFiles`` of a container definition."""
 
     def __init__(self, rest: RestOfAws) -> None:
         self._rest = rest
@@ -62,6 +62,11 @@ class AwsSecrets:
             parts = value_from.split(":")
             key, stage, version = (*parts[7:10], "", "", "")[:3]
             return self._rest.secret_value(":".join(parts[:7]), key, stage, version)
+
+    async def file(self, bucket: str, key: str) -> bytes:
+        """An object of S3. Raises ``AwsError``."""
+        with _as_aws():
+            return self._rest.object_content(bucket, key)
 
 
 @contextlib.contextmanager

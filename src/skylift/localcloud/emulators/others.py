@@ -244,6 +244,15 @@ class RestOfAws:
             answer = self._ministack.service("ssm")._get_parameter(request)
         return str(expect_success(answer)["Parameter"]["Value"])
 
+    def object_content(self, bucket: str, key: str) -> bytes:
+        """An object of S3. Raises ``Refused`` when it does not exist."""
+        self._ministack.check("s3")
+        with self._ministack.scope():
+            status, _, content = self._ministack.service("s3")._dispatch("GET", bucket, key, {}, b"", {})
+        if status >= 400:
+            raise Refused("NotFound: Not Found" if status == 404 else f"S3Error: status {status}")
+        return bytes(content)
+
     def has_event_rules(self) -> bool:
         """Whether an enabled rule of the default bus waits for events."""
         return self._ministack.has_event_rules()

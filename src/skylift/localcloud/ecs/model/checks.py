@@ -14,6 +14,7 @@ from typing import Any
 
 from skylift.core.numbers import natural
 from skylift.localcloud.containers.ulimits import refused, ulimits_of
+from skylift.localcloud.ecs.model.environment_files import wrong_files
 from skylift.localcloud.ecs.model.health import refuse_bad_check
 from skylift.localcloud.ecs.model.shapes import client_error, invalid
 from skylift.localcloud.ecs.model.task_rules import (
@@ -142,12 +143,13 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
         check_awsvpc_container(container)
     _check_unserved(container)
     _check_secrets(container, definition)
+    _check_files(container, definition)
     _check_logging(container, fargate, definition)
 
 
 def _check_unserved(container: Document) -> None:
     """Refuses what ECS has but this local cloud does not; does not silently ignore it."""
-    for member in ("mountPoints", "volumesFrom", "environmentFiles", "links", "firelensConfiguration"):
+    for member in ("mountPoints", "volumesFrom", "links", "firelensConfiguration"):
         if container.get(member):
             raise client_error(f"Container '{container['name']}': {member} is not supported by skylift's local cloud.")
 
@@ -164,6 +166,16 @@ def _check_secrets(container: Document, definition: Mapping[str, Any]) -> None:
     if doubled:
         raise client_error(
             f"The secret name must be unique and not shared with any new or existing environment variables: {doubled}"
+        )
+
+
+def _check_files(container: Document, definition: Mapping[str, Any]) -> None:
+    files = container.get("environmentFiles", ())
+    if wrong := wrong_files(files):
+        raise client_error(wrong)
+    if files and not definition.get("executionRoleArn"):
+        raise client_error(
+            "When you are specifying container environmentFiles, you must also specify a value for 'executionRoleArn'."
         )
 
 
@@ -253,8 +265,8 @@ def check_overrides(overrides: Document, definition: Document) -> None:
             raise invalid(
                 "Override for container named {} is not a container in the TaskDefinition.".format(override.get("name"))
             )
-        if override.get("environmentFiles"):
-            raise invalid("environmentFiles is not supported by skylift's local cloud.")
+        if wrong := wrong_files(override.get("environmentFiles", ())):
+            raise invalid(wrong)
     if "FARGATE" in definition.get("requiresCompatibilities", ()):
         cpu = cpu_units(overrides.get("cpu") or definition["cpu"])
         memory = memory_mib(overrides.get("memory") or definition["memory"])

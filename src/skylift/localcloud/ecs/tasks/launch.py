@@ -6,7 +6,7 @@ Nothing of the host leaks in: the environment is built here, from nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.templates import wants_template
@@ -53,6 +53,14 @@ class Wanted:
         return float(self.definition.get("stopTimeout", 30))
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """Variables that ECS reads elsewhere for a container: from environment files, and its secrets."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
 def wanted_containers(definition: Document, overrides: Document) -> list[Wanted]:
     """The containers of an ECS task, each after those it depends on."""
     changes = {item.get("name"): item for item in overrides.get("containerOverrides", ())}
@@ -68,7 +76,7 @@ def wanted_containers(definition: Document, overrides: Document) -> list[Wanted]
     return ordered
 
 
-def launch(place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]) -> Launch:
+def launch(place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, fetched: Fetched) -> Launch:
     """Everything that the runner must know.
 
     Raises:
@@ -77,7 +85,7 @@ def launch(place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, sec
     folder = container_folder(place, task, wanted.name)
     words = command(wanted, image)
     executable = _executable(image, words[0])
-    environment = container_environment(place, task, wanted, image, secrets)
+    environment = container_environment(place, task, wanted, image, fetched)
     memory = wanted.memory or task_memory(task)
     ulimits = ulimits_of(wanted.definition)
     if isinstance(image, OciImage):
@@ -124,9 +132,12 @@ def _executable(image: Image, word: str) -> Path:
 
 
 def container_environment(
-    place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, secrets: Mapping[str, str]
+    place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, fetched: Fetched
 ) -> dict[str, str]:
-    """The whole environment of a container; later entries win: image, ours, definition, secrets, override."""
+    """The whole environment of a container; later entries win: image, ours, files, definition, secrets, override.
+
+    What the definition sets is not affected by the environment files of an override.
+    """
     folder = container_folder(place, task, wanted.name)
     pairs = (*wanted.definition.get("environment", ()),)
     changes = (*wanted.override.get("environment", ()),)
@@ -146,8 +157,9 @@ def container_environment(
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": task.credential,
         "ECS_CONTAINER_METADATA_URI_V4": f"{place.endpoint}{METADATA}/{task.container(wanted.name)['runtimeId']}",
         "ECS_AGENT_URI": f"{place.endpoint}{AGENT}/{task.container(wanted.name)['runtimeId']}",
+        **fetched.files,
         **{pair["name"]: pair.get("value", "") for pair in pairs if "name" in pair},
-        **secrets,
+        **fetched.secrets,
         **{pair["name"]: pair.get("value", "") for pair in changes if "name" in pair},
     }
 

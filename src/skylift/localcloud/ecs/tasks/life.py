@@ -24,14 +24,21 @@ from skylift.localcloud.ecs.tasks import launch as launching
 from skylift.localcloud.ecs.tasks.balancing import Balancing
 from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ecs.tasks.depends_on import ContainerProgress, DependencyFailed, may_start, patience
+from skylift.localcloud.ecs.tasks.fetching import fetch
 from skylift.localcloud.ecs.tasks.health_watch import CheckedContainers, HealthWatch
-from skylift.localcloud.ecs.tasks.launch import Wanted, container_folder, log_target, task_memory, wanted_containers
+from skylift.localcloud.ecs.tasks.launch import (
+    Fetched,
+    Wanted,
+    container_folder,
+    log_target,
+    task_memory,
+    wanted_containers,
+)
 from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.tasks.role_checks import ExecutionRole, NoResources
 from skylift.localcloud.ecs.tasks.slots import Slots
 from skylift.localcloud.ports import CloudContext, Image, Logs, Roles, Secrets
-from skylift.wire.errors import AwsError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -134,8 +141,8 @@ class TaskRun(CheckedContainers):
         if missing:
             self._role.check(missing)
             images = await self._pull(missing)
-            secrets = {wanted.name: await self._unless_over(self._secrets(wanted)) for wanted in missing}
-            await self._start_in_order(missing, images, secrets)
+            fetched = {wanted.name: await self._unless_over(fetch(self._context.secrets, wanted)) for wanted in missing}
+            await self._start_in_order(missing, images, fetched)
         if self.task.state is TaskState.PENDING:
             self._context.changes.move(self.task, TaskState.RUNNING, startedAt=self._context.clock())
         if self.task.wanted:
@@ -158,21 +165,8 @@ class TaskRun(CheckedContainers):
         self.task.document["pullStoppedAt"] = self._context.clock()
         return images
 
-    async def _secrets(self, wanted: Wanted) -> dict[str, str]:
-        values = {}
-        for secret in wanted.definition.get("secrets", ()):
-            try:
-                values[secret["name"]] = await self._context.secrets.value(secret["valueFrom"])
-            except AwsError as error:
-                raise NoResources(
-                    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
-                    "retrieval "
-                    f"failed: unable to retrieve secret {secret['valueFrom']}: {error.code}: {error.message}"
-                ) from error
-        return values
-
     async def _start_in_order(
-        self, left: list[Wanted], images: Mapping[str, Image], secrets: Mapping[str, dict[str, str]]
+        self, left: list[Wanted], images: Mapping[str, Image], fetched: Mapping[str, Fetched]
     ) -> None:
         """Starts each container when its dependencies are met."""
         everyone = {wanted.name: wanted for wanted in self._wanted}
@@ -183,7 +177,7 @@ class TaskRun(CheckedContainers):
                 await self._unless_over(self._news(min(map(patience, everyone.values()))))
                 continue
             left.remove(ready)
-            await self._start_container(ready, images[ready.definition["image"]], secrets[ready.name])
+            await self._start_container(ready, images[ready.definition["image"]], fetched[ready.name])
 
     def _stage(self, name: str) -> ContainerProgress:
         ended = self._running[name].ended
@@ -202,10 +196,10 @@ class TaskRun(CheckedContainers):
         finally:
             bell.cancel()
 
-    async def _start_container(self, wanted: Wanted, image: Image, secrets: dict[str, str]) -> None:
+    async def _start_container(self, wanted: Wanted, image: Image, fetched: Fetched) -> None:
         document = self.task.container(wanted.name)
         try:
-            launch = launching.launch(self._context.cloud, self.task, wanted, image, secrets)
+            launch = launching.launch(self._context.cloud, self.task, wanted, image, fetched)
             await self._role.open_log(self._context.logs, wanted)
             for name in launching.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
@@ -246,8 +240,8 @@ class TaskRun(CheckedContainers):
         if name not in self._launches:  # it was adopted after a restart
             wanted = next(wanted for wanted in self._wanted if wanted.name == name)
             image = await self._context.pulls.get(wanted.definition["image"])
-            secrets = await self._secrets(wanted)
-            self._launches[name] = launching.launch(self._context.cloud, self.task, wanted, image, secrets)
+            fetched = await fetch(self._context.secrets, wanted)
+            self._launches[name] = launching.launch(self._context.cloud, self.task, wanted, image, fetched)
         return self._context.runner.inside(self._launches[name], words, terminal=terminal)
 
     async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:

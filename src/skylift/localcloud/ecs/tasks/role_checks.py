@@ -1,4 +1,5 @@
-"""What ECS does with the execution role before it starts containers: sign in to ECR, fetch secrets, open logs."""
+"""What ECS does with the execution role before it starts containers: sign in to ECR, fetch secrets and
+files of variables, open logs."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from skylift.core.names import arn
+from skylift.localcloud.ecs.model.environment_files import files_of, place_of
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ecs.tasks.launch import Wanted, log_target
 from skylift.localcloud.ports import CloudContext, Document, Logs, Roles
@@ -13,7 +15,8 @@ from skylift.wire.errors import AwsError
 
 _ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)")
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
-_INIT = "ResourceInitializationError: "
+INIT = "ResourceInitializationError: "
+ENV_FILES = f"{INIT}failed to download env files: service call has been retried 1 time(s): "
 
 
 class NoResources(Exception):
@@ -42,13 +45,15 @@ class ExecutionRole:
             self._image(str(wanted.definition["image"]))
             for secret in wanted.definition.get("secrets", ()):
                 self._secret(str(secret["valueFrom"]))
+            for file in files_of(wanted.definition, wanted.override):
+                self._file(file)
 
     async def open_log(self, logs: Logs, wanted: Wanted) -> None:
         """Creates the log stream of a container, and its group if it is missing and wanted. Raises ``NoResources``."""
         target = log_target(self._task, wanted)
         if target is None:
             return
-        why = f"{_INIT}failed to validate logger args: create stream has been retried 1 times: "
+        why = f"{INIT}failed to validate logger args: create stream has been retried 1 times: "
         why += "failed to create Cloudwatch log"
         try:
             self._check("logs:CreateLogStream", self._stream(target.group, target.stream))
@@ -71,7 +76,7 @@ class ExecutionRole:
         found = _ECR.match(reference)
         if found is None:
             return
-        self._asked("ecr:GetAuthorizationToken", "*", f"{_INIT}unable to pull secrets or registry auth: execution "
+        self._asked("ecr:GetAuthorizationToken", "*", f"{INIT}unable to pull secrets or registry auth: execution "
                     "resource retrieval failed: unable to retrieve ecr registry auth")  # fmt: skip
         account, region, name = found.groups()
         for action in _PULL:
@@ -85,10 +90,13 @@ class ExecutionRole:
             name = value_from if value_from.startswith("arn:") else f"parameter/{value_from.removeprefix('/')}"
             action = "ssm:GetParameters"
             resource = name if name.startswith("arn:") else arn("ssm", here.region, here.account, name)
-        why = (
-            f"{_INIT}unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve "
-        )
+        why = f"{INIT}unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve "
         self._asked(action, resource, f"{why}secret {value_from}")
+
+    def _file(self, value: str) -> None:
+        bucket = place_of(value)[0]
+        self._asked("s3:GetBucketLocation", f"arn:aws:s3:::{bucket}", f"{ENV_FILES}{value}")
+        self._asked("s3:GetObject", value, f"{ENV_FILES}{value}")
 
     def _stream(self, group: str, stream: str) -> str:
         return arn("logs", self._cloud.region, self._cloud.account, f"log-group:{group}:log-stream:{stream}")
