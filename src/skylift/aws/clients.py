@@ -9,6 +9,7 @@ They share one configuration: time-outs, retries in botocore's ``standard`` mode
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import boto3
@@ -16,20 +17,18 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoRegionError
 
 from skylift.aws import models, ready
+from skylift.aws.ready import BRIEF, USUAL, CallLimits
 from skylift.core.errors import Refused
 from skylift.core.partitions import SUFFIXES
-
-_USUAL = (5, 60.0, 10.0, None)
-"""What ``client`` is called with by default, but for the region."""
 
 
 def client(
     service: str,
     *,
     region: str | None = None,
-    attempts: int = 5,
-    read_timeout: float = 60.0,
-    connect_timeout: float = 10.0,
+    attempts: int = USUAL.attempts,
+    read_timeout: float = USUAL.read_timeout,
+    connect_timeout: float = USUAL.connect_timeout,
     session: Any = None,
 ) -> Any:
     """A boto3 client of one service, with credentials and endpoint from the usual AWS places.
@@ -45,9 +44,8 @@ def client(
     Raises:
         Refused: AWS's settings cannot be used: no region, a profile that is not there, an endpoint that is no URL.
     """
-    if (attempts, read_timeout, connect_timeout, session) == _USUAL and (
-        made := ready.take(service, region)
-    ) is not None:
+    limits = CallLimits(attempts, read_timeout, connect_timeout)
+    if session is None and (made := ready.take(service, region, limits)) is not None:
         return made
     prefixes = {"inject_host_prefix": False} if _custom_endpoint(service) else {}
     config = Config(
@@ -71,7 +69,7 @@ def is_aws(made: Any) -> bool:
     return host.endswith(tuple(f".{suffix}" for suffix in SUFFIXES))
 
 
-def preload(*services: str) -> None:
+def preload(*services: str, brief: Sequence[str] = ()) -> None:
     """Loads the models of services into boto3's default session, so that a fork of this process finds them there (80 ms
     for S3).
 
@@ -80,13 +78,18 @@ def preload(*services: str) -> None:
 
     Args:
         services: a service that is named twice also gets two clients that are ready (``aws.ready``), and so on.
+        brief: the same, with the limits of that name.
     """
     boto3.DEFAULT_SESSION = models.session()
-    for service in dict.fromkeys(services):
+    for service in dict.fromkeys([*services, *brief]):
         nobody = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
         made = boto3.client(service, region_name="us-east-1", **nobody)  # pyright: ignore
         made.can_paginate(next(iter(made.meta.method_to_api_mapping)))  # of any operation: it reads the model of pages
-    ready.prepare(lambda service, session: client(service, session=session), *services)
+    ready.prepare(
+        lambda service, limits, session: client(service, session=session, **limits._asdict()),
+        *((service, USUAL) for service in services),
+        *((service, BRIEF) for service in brief),
+    )
 
 
 def forget() -> None:

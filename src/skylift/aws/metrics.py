@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skylift.aws import models
+from skylift.aws import models, ready
 from skylift.aws.clients import client
 from skylift.aws.errors import calling
 
@@ -79,11 +79,12 @@ class CloudWatch:
 
     @property
     def _client(self) -> Any:
-        """Made at the first call, with a session of its own: no thread of user code holds its locks, nor the other way
-        round."""
+        """Made at the first call if none is ready, with a session of its own: no thread of user code holds its locks,
+        nor the other way round."""
         if self._made is None:
-            limits: dict[str, Any] = {"attempts": 1, "connect_timeout": 3.0, "read_timeout": 5.0}
-            self._made = client("cloudwatch", region=self._region, session=models.session(self._region), **limits)
+            self._made = ready.take("cloudwatch", self._region, ready.BRIEF) or client(
+                "cloudwatch", region=self._region, session=models.session(self._region), **ready.BRIEF._asdict()
+            )
         return self._made
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 from botocore.config import Config
 
@@ -29,7 +30,7 @@ _ALONE = Config(proxies={}, retries={"total_max_attempts": 1}, connect_timeout=_
 
 
 def rehearse() -> None:
-    """Reads an object, lists, deletes and writes log events as a container does.
+    """Reads an object, lists, deletes, writes log events and sends metrics as a container does.
 
     Raises:
         OSError: there is no loopback network here. BotoCoreError, ClientError: a call did not go as it should.
@@ -56,6 +57,12 @@ _CALLS: tuple[tuple[str, Callable[..., object]], ...] = (
         "logs",
         lambda logs: logs.put_log_events(
             logGroupName="g", logStreamName="s", logEvents=[{"timestamp": 1, "message": "m"}]
+        ),
+    ),
+    (
+        "cloudwatch",
+        lambda cloudwatch: cloudwatch.put_metric_data(
+            Namespace="n", MetricData=[{"MetricName": "m", "Timestamp": datetime.now(UTC), "Value": 1.0}]
         ),
     ),
 )

@@ -43,6 +43,7 @@ _BASE = re.compile(
 
 _HINTS = re.compile(
     r"AWS_(ENDPOINT_URL.*|REGION|DEFAULT_REGION|EXECUTION_ENV|MAX_ATTEMPTS|RETRY_MODE|CA_BUNDLE)"
+    r"|AWS_(DISABLE_HOST_PREFIX_INJECTION|EC2_METADATA_DISABLED)"
     r"|REQUESTS_CA_BUNDLE|SSL_CERT_(FILE|DIR)|(?i:(https?|no|all)_proxy)"
 )
 
@@ -53,7 +54,11 @@ def base_of(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def hints_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables for which a template may prepare; a container with other values does the work again."""
+    """Variables for which a template may prepare; a container with other values does the work again.
+
+    Clients of AWS that a template made are given out only where all variables are equal that they read: so every one
+    that the local cloud gives its containers belongs here.
+    """
     return {name: value for name, value in environment.items() if _HINTS.fullmatch(name)}
 
 

@@ -241,8 +241,8 @@ def _warm(environment: Mapping[str, str]) -> str:
     inspect.modulesbyfile["<frozen runpy>"] = "runpy"  # otherwise it would search all modules again and again
     for name in ON_THE_STACK:
         linecache.getlines(str(importlib.import_module(name).__file__))
-    # S3 twice: the supervisor downloads the workload, the Airflow task's process its DAG. The last is for metrics.
-    clients.preload("s3", "logs", "s3", "cloudwatch")
+    # S3 twice: the supervisor downloads the workload, the Airflow task's process its DAG, and sends its metrics.
+    clients.preload("s3", "logs", "s3", brief=["cloudwatch"])
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version(
             "nobody-made-it"

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from skylift.aws import clients, ready
+from skylift.aws.metrics import CloudWatch
 
 pytestmark = pytest.mark.local
 
@@ -54,19 +55,27 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Iterator[None]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    clients.preload("s3", "logs", "s3")
+    clients.preload("s3", "logs", "s3", brief=["cloudwatch"])
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint)
     yield
     clients.forget()
 
 
 def test_each_is_handed_out_once() -> None:
-    waiting = list(ready._waiting["s3"])
+    waiting = list(ready._waiting["s3", ready.USUAL])
     taken = [clients.client("s3"), clients.client("s3", region="eu-west-3"), clients.client("s3")]
     assert taken[:2] == waiting[::-1]
     assert taken[2] not in waiting
     assert {(one.meta.endpoint_url, one.meta.region_name) for one in taken} == {("http://127.0.0.1:9", "eu-west-3")}
     assert all(one.meta.config.retries == taken[2].meta.config.retries for one in taken)
+
+
+def test_metrics_take_the_one_that_waits_for_nobody() -> None:
+    (waiting,) = ready._waiting["cloudwatch", ready.BRIEF]
+    assert ready.take("cloudwatch", None) is None, "one that is more patient"
+    assert CloudWatch()._client is waiting
+    assert waiting.meta.config.retries["total_max_attempts"] == 1
+    assert CloudWatch()._client is not waiting
 
 
 def test_their_credentials_are_the_containers_and_are_fetched_when_a_call_needs_them() -> None:

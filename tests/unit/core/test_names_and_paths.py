@@ -244,7 +244,7 @@ def test_what_a_template_depends_on() -> None:
     late = {"AIRFLOW__CORE__PARALLELISM": "1", "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
     hints = {
         "AWS_ENDPOINT_URL": "u", "AWS_ENDPOINT_URL_S3": "u", "AWS_REGION": "r", "AWS_DEFAULT_REGION": "r",
-        "AWS_RETRY_MODE": "m", "SSL_CERT_FILE": "f", "https_proxy": "p", "NO_PROXY": "n", "REQUESTS_CA_BUNDLE": "b",
+        "AWS_RETRY_MODE": "m", "AWS_EC2_METADATA_DISABLED": "true", "SSL_CERT_FILE": "f", "https_proxy": "p", "NO_PROXY": "n", "REQUESTS_CA_BUNDLE": "b",
     }  # fmt: skip
     own = {"HOME": "/", "SKYLIFT_ENVIRONMENT": "e", "AWS_SECRET_ACCESS_KEY": "s"}
     everything = own | hints | late | given
