@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.local import batch_cloud
 from tests.local.ecs_cloud import ACCOUNT, NETWORK, REGION, Cloud, definition, furnished, wait_for
 
@@ -20,6 +21,14 @@ CLUSTER = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/default"
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with furnished(tmp_path_factory.mktemp("cloud")) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def batch(cloud: Cloud) -> Any:
+    client = cloud.client("batch")
+    batch_cloud.prepare(client)
+    batch_cloud.define(client, "true")
+    return client
 
 
 def rule(cloud: Cloud, name: str, *targets: dict[str, Any]) -> None:
@@ -66,10 +75,8 @@ def test_a_rule_starts_an_ecs_task_with_what_the_event_says(cloud: Cloud) -> Non
     assert task["startedBy"] == "events-rule/starts"
 
 
-def test_a_rule_submits_a_batch_job_and_writes_the_event_to_a_log_group(cloud: Cloud) -> None:
-    batch, logs = cloud.client("batch"), cloud.client("logs")
-    batch_cloud.prepare(batch)
-    batch_cloud.define(batch, "true")
+def test_a_rule_submits_a_batch_job_and_writes_the_event_to_a_log_group(cloud: Cloud, batch: Any) -> None:
+    logs = cloud.client("logs")
     logs.create_log_group(logGroupName="/aws/events/made")
     queue = batch.describe_job_queues(jobQueues=["q"])["jobQueues"][0]["jobQueueArn"]
     job = {"Arn": queue, "RoleArn": ROLE, "BatchParameters": {"JobDefinition": "work", "JobName": "by-event"}}
@@ -117,3 +124,76 @@ def test_what_fails_is_counted_and_goes_to_the_dead_letter_queue(cloud: Cloud) -
         Statistics=["Sum"],
     )
     assert sum(point["Sum"] for point in found["Datapoints"]) == 1
+
+
+def test_a_schedule_calls_any_operation_of_batch(cloud: Cloud, batch: Any) -> None:
+    job = {"JobName": "by-schedule", "JobQueue": "q", "JobDefinition": "work", "Parameters": {"day": "1"}}
+    cloud.client("scheduler").create_schedule(
+        Name="universal",
+        ScheduleExpression="rate(1 day)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": "arn:aws:scheduler:::aws-sdk:batch:submitJob", "RoleArn": ROLE, "Input": json.dumps(job)},
+    )
+    chosen = [{"name": "JOB_NAME", "values": ["by-schedule"]}]
+    wait_for(lambda: batch.list_jobs(jobQueue="q", filters=chosen)["jobSummaryList"])
+
+
+def test_schedules_keep_their_time_zone_and_what_they_fired_over_a_restart(cloud: Cloud) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName="zoned")["QueueUrl"]
+    target = {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:zoned", "RoleArn": ROLE}
+    off, scheduler = {"Mode": "OFF"}, cloud.client("scheduler")
+    tokyo = datetime.now(UTC) + timedelta(hours=9)
+    given: dict[str, tuple[str, str]] = {
+        "now": (f"at({tokyo:%Y-%m-%dT%H:%M:%S})", "Asia/Tokyo"),
+        "tomorrow": (f"at({tokyo:%Y-%m-%dT%H:%M:%S})", "Pacific/Honolulu"),
+        "rate": ("rate(1 day)", "UTC"),
+    }
+    for name, (expression, zone) in given.items():
+        scheduler.create_schedule(
+            Name=name,
+            ScheduleExpression=expression,
+            ScheduleExpressionTimezone=zone,
+            FlexibleTimeWindow=off,
+            Target={**target, "Input": json.dumps({"name": name, "arn": "<aws.scheduler.schedule-arn>"})},
+        )
+    wait_for(lambda: _waiting(cloud, queue) == 2, 60)
+    bodies = [json.loads(one["Body"]) for one in _received(cloud, queue)]
+    assert {one["name"] for one in bodies} == {"now", "rate"}
+    assert all(one["arn"].endswith(f":schedule/default/{one['name']}") for one in bodies)
+    shown = scheduler.get_schedule(Name="now")
+    assert shown["ScheduleExpressionTimezone"] == "Asia/Tokyo"
+    cloud.stop()
+    cloud.start()
+    at = datetime.now(UTC) + timedelta(hours=9)
+    cloud.client("scheduler").update_schedule(
+        Name="tomorrow",
+        ScheduleExpression=f"at({at:%Y-%m-%dT%H:%M:%S})",
+        ScheduleExpressionTimezone="Asia/Tokyo",
+        FlexibleTimeWindow=off,
+        Target={**target, "Input": json.dumps({"name": "changed"})},
+    )
+    wait_for(lambda: _waiting(cloud, queue) >= 1, 60)
+    assert [json.loads(one["Body"])["name"] for one in _received(cloud, queue)] == ["changed"]
+    for expression, zone in (("cron(0 6 * * * *)", "UTC"), ("rate(5 minutes)", "Mars/Olympus")):
+        with pytest.raises(ClientError, match=r"ValidationException.*Invalid Schedule Expression"):
+            cloud.client("scheduler").create_schedule(
+                Name="wrong",
+                ScheduleExpression=expression,
+                ScheduleExpressionTimezone=zone,
+                FlexibleTimeWindow=off,
+                Target=target,
+            )
+
+
+def _waiting(cloud: Cloud, queue: str) -> int:
+    names = ["ApproximateNumberOfMessages"]
+    found = cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return int(found[names[0]])
+
+
+def _received(cloud: Cloud, queue: str) -> list[dict[str, Any]]:
+    sqs = cloud.client("sqs")
+    found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    for one in found:
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=one["ReceiptHandle"])
+    return list(found)

@@ -120,6 +120,11 @@ class Ministack:
         )
         return scope
 
+    def changed(self, *keys: str) -> None:
+        """Marks services as changed by something that no request did; they are saved a second later. From any
+        thread."""
+        self._server._MAIN_LOOP.call_soon_threadsafe(self._saver.touch, *keys)
+
     def put_metrics(self, measured: Iterable[Measured], times: int = 1) -> None:
         """Stores metric values with the current time, each so many times, without HTTP. Raises ``OSError`` when they
         cannot be written."""

@@ -30,7 +30,7 @@ def _no_target(delivered: str) -> re.Pattern[bytes]:
 
 _NO_TARGET = _no_target(f"{_DELIVERED}|batch|logs")
 """What no rule here delivers to."""
-_NO_TARGET_OF_SCHEDULES = _no_target(_DELIVERED)
+_NO_TARGET_OF_SCHEDULES = _no_target(f"{_DELIVERED}|scheduler:::aws-sdk:(?:ecs|batch)")
 """Schedules have no target for Batch jobs and log groups on AWS, either: only universal ones, which start with
 ``arn:aws:scheduler:::aws-sdk:``."""
 _INTEGRATION = re.compile(rf"arn:aws[\w-]*:states:::(?:aws-sdk:)?(?:{OURS}):".encode())
@@ -76,7 +76,7 @@ _BY_SERVICE: Mapping[str, tuple[RefusalRule, ...]] = {
             frozenset({"CreateSchedule", "UpdateSchedule"}),
             _NO_TARGET_OF_SCHEDULES,
             "a schedule here can start Lambda functions, state machines and ECS tasks, and deliver to SQS, SNS and "
-            "buses; universal targets (aws-sdk) are not served. Make one of them the target.",
+            "buses; universal targets (aws-sdk) call ECS and Batch. Make one of them the target.",
         ),
     ),
     "pipes": (

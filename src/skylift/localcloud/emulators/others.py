@@ -20,6 +20,8 @@ from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage, Refusing
 from skylift.localcloud.emulators.ec2.in_use import ASKED, InUse
 from skylift.localcloud.emulators.edge import Edge
+from skylift.localcloud.emulators.eventbridge.schedules import Schedules
+from skylift.localcloud.emulators.eventbridge.targets import TargetStarter
 from skylift.localcloud.emulators.iam.state import EmulatedIamState
 from skylift.localcloud.emulators.log_bridge import LogDestinations, write_to_ours
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
@@ -27,7 +29,6 @@ from skylift.localcloud.emulators.moto import Moto
 from skylift.localcloud.emulators.not_here import LOOKED_INTO, not_here, operation_of, refuse_other_account
 from skylift.localcloud.emulators.nothing_ran import glue_ran, telling
 from skylift.localcloud.emulators.table import Emulator, Scope, Served, scope_of, served
-from skylift.localcloud.emulators.targets import TargetStarter
 from skylift.localcloud.iam.state import IamState, RequestJudge
 from skylift.localcloud.interfaces import Interfaces
 from skylift.localcloud.logs.provider import ContainerLogs, LogsProvider
@@ -96,6 +97,7 @@ class RestOfAws:
         caller = Caller("", f"arn:aws:iam::{self._account}:root", self._account, self._region)
         write_to_ours(self._ministack, self.container_logs, self._refusing, caller)
         self.targets.install()
+        Schedules(self._ministack).install()
 
     async def stop(self) -> None:
         """Saves everything. Raises ``OSError`` when something cannot be written (a full disk)."""

@@ -113,7 +113,9 @@ TABLE: tuple[Served, ...] = (
         "others are refused",
     ),
     _ministack(
-        "scheduler", note="targets: Lambda, state machines, ECS tasks, SQS, SNS, buses; others are refused; UTC only"
+        "scheduler",
+        note="targets: Lambda, state machines, ECS tasks, SQS, SNS, buses, and any operation of ECS and Batch "
+        "(aws-sdk); others are refused; an occurrence that is more than five minutes late is skipped",
     ),
     _ministack("pipes", note="a target that is an ECS task or a Batch job is refused"),
     _ministack("sts", keeps="session keys that it issued"),

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,9 @@ from skylift.wire.provider import Caller, Provider
 from skylift.wire.service import ServiceEntry
 
 OURS = frozenset({"ecs", "batch", "logs"})
-_ECS_TARGET, _JSON = "AmazonEC2ContainerServiceV20141113.RunTask", "application/x-amz-json-1.1"
+_ECS, _JSON = "AmazonEC2ContainerServiceV20141113", "application/x-amz-json-1.1"
+_UNIVERSAL = re.compile(r"arn:aws[\w-]*:scheduler:::aws-sdk:(ecs|batch):(\w+)")
+"""A schedule's target that is any operation of a service; its input is the request."""
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +73,7 @@ class TargetStarter:
         theirs: Callable[..., None] = bridge._invoke_target
 
         def invoke(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-            if _service(target) not in OURS:
+            if _service(target) not in OURS and not _UNIVERSAL.fullmatch(str(target.get("Arn", ""))):
                 theirs(target, event, rule, view)
                 return
             view = view or bridge._pattern_event_view(event)
@@ -106,27 +109,31 @@ class TargetStarter:
 
     async def _start(self, made: Delivery) -> None:
         service = _service(made.target)
-        if service == "logs":
+        if universal := _UNIVERSAL.fullmatch(str(made.target["Arn"])):
+            await self._ask(universal[1], universal[2], _camel(json.loads(made.payload)) if made.given else {})
+        elif service == "logs":
             self._write(made)
         elif service == "ecs":
-            head = Head("POST", "/", "", {"x-amz-target": _ECS_TARGET, "content-type": _JSON})
-            found = await self._ask("ecs", head, run_task_of(made))
-            if found.get("failures"):
-                raise ValueError(json.dumps(found["failures"]))
+            await self._ask("ecs", "runTask", run_task_of(made))
         else:
-            head = Head("POST", "/v1/submitjob", "", {"content-type": "application/json"})
-            await self._ask("batch", head, submit_job_of(made))
+            await self._ask("batch", "submitJob", submit_job_of(made))
 
-    async def _ask(self, service: str, head: Head, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, service: str, operation: str, request: Mapping[str, Any]) -> None:
         if service not in self._entries:
             raise ValueError(f"{service} does not run here")
+        name = operation[:1].upper() + operation[1:]
+        if service == "ecs":
+            head = Head("POST", "/", "", {"x-amz-target": f"{_ECS}.{name}", "content-type": _JSON})
+        else:
+            head = Head("POST", f"/v1/{name.lower()}", "", {"content-type": "application/json"})
         answer = await self._entries[service].answer(
             head, json.dumps(request).encode(), self._caller, str(uuid.uuid4())
         )
         body: dict[str, Any] = json.loads(answer.body) if isinstance(answer, Answer) else {}
         if not isinstance(answer, Answer) or answer.status >= 400:
             raise ValueError(str(body.get("message", body)))
-        return body
+        if body.get("failures"):
+            raise ValueError(json.dumps(body["failures"]))
 
     def _write(self, made: Delivery) -> None:
         group = str(made.target["Arn"]).split(":log-group:", 1)[-1].removesuffix(":*")
