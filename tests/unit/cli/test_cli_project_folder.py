@@ -203,9 +203,26 @@ def test_links_are_followed_but_never_in_a_circle(folder: Path, tmp_path: Path) 
         "dags/sub/two.py",
     ]
     links = linked_folders(project)
-    assert links == {shared: folder / "dags" / "linked"}
-    changed = through_links(links, shared / "inner" / "deep.py")
-    assert changed == folder / "dags" / "linked" / "inner" / "deep.py"
-    assert belongs(project, changed)
-    assert changed_contents(project, [changed]) == {"dags/linked/inner/deep.py": b"deep"}
-    assert through_links(links, folder / "dags" / "one.py") == folder / "dags" / "one.py"
+    assert links == {shared: [folder / "dags" / "linked"]}
+    deep = folder / "dags" / "linked" / "inner" / "deep.py"
+    assert through_links(links, shared / "inner" / "deep.py") == {deep, shared / "inner" / "deep.py"}
+    assert [belongs(project, one) for one in (deep, shared / "inner" / "deep.py")] == [True, False]
+    assert changed_contents(project, [deep]) == {"dags/linked/inner/deep.py": b"deep"}
+    assert through_links(links, folder / "dags" / "one.py") == {folder / "dags" / "one.py"}
+
+
+def test_a_folder_to_which_several_links_lead_changes_in_all_of_them(tmp_path: Path) -> None:
+    folder, shared = tmp_path / "mine", tmp_path / "shared"
+    for place in (folder / "dags" / "own", folder / "plugins", shared):
+        place.mkdir(parents=True)
+    (folder / "dags" / "linked").symlink_to(shared)
+    (folder / "plugins" / "linked").symlink_to(shared)
+    (folder / "plugins" / "own").symlink_to(folder / "dags" / "own")
+    for changed in (shared / "a.py", folder / "dags" / "own" / "b.py"):
+        changed.write_text("new")
+    project = open_project(folder)
+    links = linked_folders(project)
+    for changed, key in ((shared / "a.py", "dags/linked/a.py"), (folder / "dags" / "own" / "b.py", "dags/own/b.py")):
+        found = changed_contents(project, through_links(links, changed))
+        assert set(found) == {key, "plugins.zip"}
+        assert found[key] == b"new"

@@ -89,7 +89,7 @@ class Follower:
         changes = awatch(
             project.folder,
             *links,
-            watch_filter=lambda _, path: belongs(project, through_links(links, Path(path))),
+            watch_filter=lambda _, path: any(belongs(project, one) for one in through_links(links, Path(path))),
             step=STEP_MILLISECONDS,
             debounce=DEBOUNCE_MILLISECONDS,
             # An event of its own: awatch sets it when cancelled, and the other followers must continue.
@@ -103,7 +103,8 @@ class Follower:
             while not self._stop.is_set():
                 changed = await upcoming
                 upcoming = asyncio.ensure_future(anext(changes))
-                await self._until_done(project, {through_links(links, Path(path)) for _, path in changed})
+                named = [through_links(links, Path(path)) for _, path in changed]
+                await self._until_done(project, set().union(*named))
                 if await asyncio.to_thread(linked_folders, project) != links:
                     return  # ``_adjust`` begins again, with the new ones
         # The user can act (for example, inotify's limits are reached): report it and start again.

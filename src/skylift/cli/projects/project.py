@@ -16,7 +16,7 @@ import re
 import shlex
 import tomllib
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,9 +225,9 @@ def _leads_back(folder: Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
-def linked_folders(project: Project) -> dict[Path, Path]:
-    """The folders outside to which links of the project lead, each with the link's path."""
-    found = dict[Path, Path]()
+def linked_folders(project: Project) -> dict[Path, list[Path]]:
+    """The folders outside to which links of the project lead, each with the paths of its links."""
+    found = dict[Path, list[Path]]()
     for top in (*FOLLOWED, "plugins"):
         places = [project.folder / top]
         for parent, folders, _ in os.walk(project.folder / top, followlinks=True):
@@ -235,16 +235,16 @@ def linked_folders(project: Project) -> dict[Path, Path]:
                 name for name in folders if name not in IGNORED_FOLDERS and not _leads_back(Path(parent) / name)
             ]
             places += [Path(parent) / name for name in folders]
-        found |= {path.resolve(): path for path in places if path.is_symlink() and path.is_dir()}
+        for path in places:
+            if path.is_symlink() and path.is_dir():
+                found.setdefault(path.resolve(), []).append(path)
     return found
 
 
-def through_links(links: Mapping[Path, Path], path: Path) -> Path:
-    """A changed path as the project names it."""
-    for target, link in links.items():
-        if path.is_relative_to(target):
-            return link / path.relative_to(target)
-    return path
+def through_links(links: Mapping[Path, Sequence[Path]], path: Path) -> set[Path]:
+    """A changed path, and what each link that leads to it calls it: it may be in the project itself, too."""
+    leading = ((target, link) for target, found in links.items() if path.is_relative_to(target) for link in found)
+    return {path, *(link / path.relative_to(target) for target, link in leading)}
 
 
 def _singles_at(place: str) -> list[str]:
