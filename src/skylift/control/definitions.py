@@ -105,7 +105,7 @@ def digest_of(request: Mapping[str, Any]) -> str:
 def variables(context: PartContext, role: str) -> dict[str, str]:
     """Plain environment variables of a role. Later ones win; none is secret."""
     spec = context.spec
-    ours = {containers.ENVIRONMENT.env: spec.name, "AWS_MAX_ATTEMPTS": AWS_MAX_ATTEMPTS}
+    ours = {containers.ENVIRONMENT.env: spec.name, "AWS_MAX_ATTEMPTS": AWS_MAX_ATTEMPTS, **_as_on_mwaa(context)}
     # The builder, too: requirements may name a constraints file among the DAGs.
     ours[containers.BUNDLE.env] = s3_url(spec.bucket, spec.dag_prefix)
     if groups := _install_log_groups(context, role):
@@ -146,6 +146,15 @@ def secrets(context: PartContext, role: str) -> dict[str, str]:
             wanted[name] = f"{context.fact('secrets.options')}:{name}::{version}"
         wanted |= airflow_config.references(context)
     return wanted
+
+
+def _as_on_mwaa(context: PartContext) -> dict[str, str]:
+    """What people's DAGs read on MWAA, whose image has these names, too (github.com/aws/amazon-mwaa-docker-images)."""
+    return {
+        "AIRFLOW_ENV_NAME": context.spec.name,
+        "AIRFLOW_VERSION": context.spec.airflow_version,
+        "CUSTOMER_ACCOUNT_ID": context.settings.account,
+    }
 
 
 def _install_log_groups(context: PartContext, role: str) -> list[str]:

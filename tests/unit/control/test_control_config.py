@@ -64,6 +64,18 @@ def test_the_runtime_knows_every_variable_of_ours() -> None:
     assert inside | {"SKYLIFT_TOKEN_KEY"} < known
 
 
+def test_every_container_has_the_variables_that_mwaa_sets() -> None:
+    here = context()
+    wanted = {
+        "AIRFLOW_ENV_NAME": here.spec.name,
+        "AIRFLOW_VERSION": here.spec.airflow_version,
+        "CUSTOMER_ACCOUNT_ID": here.settings.account,
+    }
+    assert all(wanted.values())
+    for role in ROLES:
+        assert variables(here, role).items() >= wanted.items(), role
+
+
 @pytest.mark.parametrize("role", [EXECUTOR_ROLE, Command.BUILD_LAYER])
 def test_user_code_sees_neither_database_nor_keys(role: str) -> None:
     text = json.dumps(definition(context(), role))
