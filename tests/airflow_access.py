@@ -144,8 +144,8 @@ class AccessSite:
 
 
 @contextmanager
-def access_site(venv: Path, home: Path) -> Iterator[AccessSite]:
-    """Starts it with a SQLite database, ends it."""
+def access_site(venv: Path, home: Path, **added: str) -> Iterator[AccessSite]:
+    """Starts it with a SQLite database, ends it. ``added`` are further variables of its environment."""
     home.mkdir(parents=True, exist_ok=True)
     signer = TokenSigner(OneSecret(), time.time)  # type: ignore[arg-type]
     signer.make_key()
@@ -162,6 +162,7 @@ def access_site(venv: Path, home: Path) -> Iterator[AccessSite]:
         "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-" * 5,
         "SKYLIFT_ENVIRONMENT": "flight",
         "SKYLIFT_TOKEN_KEY": signer.public_key(),
+        **added,
     }
     airflow, log = venv / "bin" / "airflow", home / "api-server.log"
     subprocess.run([airflow, "db", "migrate"], env=environ, check=True, capture_output=True)
