@@ -210,7 +210,7 @@ def client(service: str, url: str) -> Any:
         region_name=REGION,
         aws_access_key_id=OWNER.access_key,
         aws_secret_access_key=OWNER.secret,
-        config=Config(retries={"total_max_attempts": 1}),
+        config=Config(retries={"total_max_attempts": 1}, inject_host_prefix=False),
     )
 
 

@@ -68,6 +68,10 @@ OF_NO_MODEL = {
         AWS_DISABLE_HOST_PREFIX_INJECTION AWS_EC2_METADATA_DISABLED AWS_ECS_FARGATE AWS_ENDPOINT_URL AWS_EXECUTION_ENV
         AWS_REGION ECS_AGENT_URI ECS_CONTAINER_METADATA_URI_V4 CannotStartContainerError CannotPullContainerError ResourceInitializationError
         CannotCreateContainerError CannotInspectContainerError""",
+    "Attributes of instances (ECS developer guide, Service discovery; Cloud Map API reference, RegisterInstance)": """
+        AVAILABILITY_ZONE AWS_INIT_HEALTH_STATUS AWS_INSTANCE_IPV4 AWS_INSTANCE_PORT ECS_CLUSTER_NAME ECS_SERVICE_NAME
+        ECS_TASK_DEFINITION_FAMILY REGION""",
+    "Types of DNS records (Cloud Map API reference, DnsRecord)": "SRV",
     "POSIX": "HOME LANG TMPDIR",
     "SQL": "COMMIT ROLLBACK",
     "Reasons of ECS's refusals (ECS API reference, Common errors)": "ClusterNotFound",

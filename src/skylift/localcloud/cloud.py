@@ -106,7 +106,8 @@ class LocalCloud:
             rest = self._rest
             roles = self._iam.roles
             faults, metrics = Faults(clock), AwsMetrics(rest)
-            neighbours = Neighbours(images, AwsLogs(rest), AwsSecrets(rest), balancer, metrics, roles, faults)
+            logs, secrets, registries = AwsLogs(rest), AwsSecrets(rest), rest.registries
+            neighbours = Neighbours(images, logs, secrets, balancer, metrics, roles, faults, registries)
             bus = _Bus(self._rest)
             events = Events(cloud, bus, clock)
             room = Slots(machine_slots(slots), machine_start_limiter())

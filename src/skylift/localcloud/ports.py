@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from skylift.wire.errors import AwsError
+
 Document = dict[str, Any]
 """One thing in AWS's format; times are seconds since the epoch until the wire writes them (``shapes.shown``)."""
 
@@ -154,6 +156,40 @@ class Targets(Protocol):
         """``initial``, ``healthy``, ``unhealthy``, ``draining`` or ``unused``. Raises ``AwsError``: no such target
         group."""
         ...
+
+
+class Registries(Protocol):
+    """Cloud Map, as ECS's service discovery needs it. A registry is the ARN of a Cloud Map service."""
+
+    def records(self, registry: str) -> frozenset[str]:
+        """The types of its DNS records (``A``, ``SRV``); empty in an HTTP namespace. Raises ``AwsError``: there is no
+        such registry."""
+        ...
+
+    async def register(self, registry: str, instance: str, attributes: Mapping[str, str]) -> None:
+        """Adds an instance, or replaces it. Raises ``AwsError``."""
+        ...
+
+    async def deregister(self, registry: str, instance: str) -> None:
+        """Removes it. Harmless if it is not there. Raises ``AwsError``."""
+        ...
+
+    async def report(self, registry: str, instance: str, healthy: bool) -> None:
+        """Sets an instance's health, where the registry has a custom health check. Raises ``AwsError``."""
+        ...
+
+
+class NoRegistries:
+    """For a cloud without Cloud Map."""
+
+    def records(self, registry: str) -> frozenset[str]:
+        raise AwsError("InvalidParameterException", f"The service registry {registry} was not found.")
+
+    async def register(self, registry: str, instance: str, attributes: Mapping[str, str]) -> None: ...
+
+    async def deregister(self, registry: str, instance: str) -> None: ...
+
+    async def report(self, registry: str, instance: str, healthy: bool) -> None: ...
 
 
 class Capacity(Protocol):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.local.ecs_cloud import IMAGE, NETWORK, definition, described, run, until, wait_for
+from tests.local.ecs_cloud import IMAGE, NETWORK, Cloud, definition, described, run, until, wait_for
 
 from skylift.cli.shell import talk
 
@@ -51,6 +51,50 @@ def test_a_dependency_that_fails_stops_the_ecs_task(ecs: Any) -> None:
     assert {c["name"]: c.get("exitCode") for c in shown["containers"]} == {"main": None, "first": 4}
 
 
+def test_cloud_map_knows_a_services_tasks_and_their_health(cloud: Cloud, ecs: Any) -> None:
+    names = cloud.client("servicediscovery")
+    made = names.get_operation(OperationId=names.create_http_namespace(Name="shop")["OperationId"])["Operation"]
+    registry = names.create_service(
+        Name="stock", NamespaceId=made["Targets"]["NAMESPACE"], HealthCheckCustomConfig={"FailureThreshold": 1}
+    )["Service"]
+    check = {**QUICK, "command": ["CMD-SHELL", "test -e ready"]}
+    ports = [{"containerPort": 8080}]
+    ecs.register_task_definition(
+        **{**definition("sleep", "300", healthCheck=check, portMappings=ports), "family": "stock"}
+    )
+    known = {"registryArn": registry["Arn"], "containerName": "main", "containerPort": 8080}
+    ecs.create_service(
+        serviceName="stock",
+        taskDefinition="stock",
+        desiredCount=1,
+        networkConfiguration=NETWORK,
+        serviceRegistries=[known],
+        healthCheckGracePeriodSeconds=600,
+        enableExecuteCommand=True,
+    )
+
+    def found(health: str) -> list[dict[str, Any]]:
+        asked = {"NamespaceName": "shop", "ServiceName": "stock", "HealthStatus": health}
+        return list(names.discover_instances(**asked)["Instances"])
+
+    wait_for(lambda: found("ALL"))
+    (task,) = ecs.list_tasks(serviceName="stock")["taskArns"]
+    (instance,) = found("UNHEALTHY")
+    address = described(ecs, task)["containers"][0]["networkInterfaces"][0]["privateIpv4Address"]
+    assert instance["InstanceId"] == task.rpartition("/")[2]
+    expected = {"AWS_INSTANCE_IPV4": address, "AWS_INSTANCE_PORT": "8080", "ECS_SERVICE_NAME": "stock"}
+    assert expected.items() <= instance["Attributes"].items()
+    assert found("HEALTHY") == []
+    with pytest.raises(names.exceptions.ResourceInUse):
+        names.delete_service(Id=registry["Id"])
+    in_shell(ecs, task, "touch ready")
+    wait_for(lambda: found("HEALTHY"))
+    ecs.update_service(service="stock", desiredCount=0)
+    wait_for(lambda: not found("ALL"))
+    names.delete_service(Id=registry["Id"])
+    ecs.delete_service(service="stock", force=True)
+
+
 def test_a_service_replaces_what_is_sick_and_the_waiters_agree(ecs: Any) -> None:
     check = {**QUICK, "command": ["CMD-SHELL", "test ! -e sick"]}
     request = {**definition("sleep", "300", healthCheck=check), "family": "patient"}
@@ -69,7 +113,7 @@ def test_a_service_replaces_what_is_sick_and_the_waiters_agree(ecs: Any) -> None
     ecs.get_waiter("tasks_running").wait(tasks=[task], WaiterConfig=quick)
     wait_for(lambda: service(ecs)["deployments"][0]["rolloutState"] == "COMPLETED")
     assert described(ecs, task)["healthStatus"] == "HEALTHY"
-    make_sick(ecs, task)
+    in_shell(ecs, task, "touch sick")
     ecs.get_waiter("tasks_stopped").wait(tasks=[task], WaiterConfig=quick)
     assert described(ecs, task)["stoppedReason"] == "Task failed container health checks"
     assert described(ecs, task)["stopCode"] == "ServiceSchedulerInitiated"
@@ -83,7 +127,7 @@ def service(ecs: Any) -> dict[str, Any]:
     return dict(ecs.describe_services(services=["patient"])["services"][0])
 
 
-def make_sick(ecs: Any, task: str) -> None:
-    """Somebody breaks it, from a shell in its container."""
-    session = ecs.execute_command(task=task, command="touch sick", interactive=True)["session"]
+def in_shell(ecs: Any, task: str, command: str) -> None:
+    """Somebody changes something, from a shell in its container."""
+    session = ecs.execute_command(task=task, command=command, interactive=True)["session"]
     assert talk(session["streamUrl"], session["tokenValue"]) == 0

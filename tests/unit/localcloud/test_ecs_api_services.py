@@ -75,7 +75,7 @@ CASES = [
     made("small percent", INVALID, "at least 100", deploymentConfiguration={"maximumPercent": 50}),
     made("blue and green", INVALID, "BLUE_GREEN is not supported", deploymentConfiguration={"strategy": "BLUE_GREEN"}),
     made("grace", INVALID, "healthCheckGracePeriodSeconds", healthCheckGracePeriodSeconds=-1),
-    made("registries", INVALID, "serviceRegistries is not supported", serviceRegistries=[{"registryArn": "x"}]),
+    made("unknown registry", INVALID, "registry x was not found", serviceRegistries=[{"registryArn": "x"}]),
     made("connect", INVALID, "Service Connect", serviceConnectConfiguration={"enabled": True}),
     made(
         "unknown container", INVALID, "does not exist in the task definition", loadBalancers=balancer(containerName="x")

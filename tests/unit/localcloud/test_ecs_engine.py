@@ -19,7 +19,7 @@ from skylift.localcloud.containers.fake import FakeRunner
 from skylift.localcloud.ecs.api.provider import EcsProvider
 from skylift.localcloud.ecs.tasks.engine import Neighbours
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.ports import AlwaysRoom, Capacity, CloudContext
+from skylift.localcloud.ports import AlwaysRoom, Capacity, CloudContext, NoRegistries, Registries
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -111,6 +111,7 @@ class World:
     ecs: EcsProvider
     slots: int = 16
     capacity: Capacity = field(default_factory=AlwaysRoom)
+    registries: Registries = field(default_factory=NoRegistries)
 
     @staticmethod
     async def begin(folder: Path) -> World:
@@ -131,7 +132,11 @@ class World:
                     task.cancel()
             await asyncio.sleep(0)
         place = CloudContext("000000000000", "us-east-1", "http://127.0.0.1:1", self.folder)
-        neighbours = Neighbours(self.pictures, self.outside, self.outside, self.outside, capacity=self.capacity)
+        neighbours = Neighbours(
+            *(self.pictures, self.outside, self.outside, self.outside),
+            capacity=self.capacity,
+            registries=self.registries,
+        )
         self.ecs = EcsProvider(place, neighbours, self.clock, runner=self.runner, slots=Slots(self.slots))
         await self.ecs.start()
 

@@ -140,7 +140,6 @@ def test_all_containers_count() -> None:
 
 
 UNSERVED_OF_SERVICES: list[tuple[dict[str, Any], str]] = [
-    ({"serviceRegistries": [{"registryArn": "x"}]}, "serviceRegistries is not supported"),
     ({"volumeConfigurations": [{"name": "x"}]}, "volumeConfigurations is not supported"),
     ({"vpcLatticeConfigurations": [{"roleArn": "x"}]}, "vpcLatticeConfigurations is not supported"),
     ({"serviceConnectConfiguration": {"enabled": True}}, "Service Connect is not supported"),

@@ -51,6 +51,7 @@ SPREADS: Mapping[str, tuple[str, ...]] = {
     "stepfunctions": ("*",),
     "ec2": ("iam",),
     "tagging": ("*",),
+    "servicediscovery": ("route53",),
 }
 """Which other services' state an operation changes; ``*`` stands for every service in memory."""
 

@@ -18,6 +18,8 @@ from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
 from skylift.localcloud.damage import Damage, Refusing
+from skylift.localcloud.emulators.cloud_map.mended import SERVICE, cloud_map
+from skylift.localcloud.emulators.cloud_map.registries import CloudMapRegistries
 from skylift.localcloud.emulators.ec2.in_use import ASKED, InUse
 from skylift.localcloud.emulators.edge import Edge
 from skylift.localcloud.emulators.eventbridge.schedules import Schedules
@@ -59,6 +61,7 @@ class RestOfAws:
 
     Attributes:
         container_logs: what writes containers' output.
+        registries: Cloud Map, for the services of ECS.
         targets: starts what rules and schedules name.
     """
 
@@ -79,6 +82,7 @@ class RestOfAws:
         self._ministack = Ministack(home, account, region, endpoint)
         self._moto = Moto(account)
         self._in_use = InUse(self._ministack, account, interfaces or Interfaces())
+        self.registries = CloudMapRegistries(self._ministack)
         self._edge = Edge()
         deliver = LogDestinations(self._ministack).deliver
         self._logs = LogsProvider(home, account, region, time.time, emit=self._emit, deliver=deliver)
@@ -179,6 +183,8 @@ class RestOfAws:
             except NotImplementedError as error:
                 await _refuse(scope, wanted, f"{wanted.service}: {error} (by moto, which answers for it here).", send)
         else:
+            if SERVICE in row.names:
+                cloud_map(self._ministack)
             await self._ministack.app(scope, receive, told)
 
     def _ran(self, wanted: Scope, told: Mapping[str, Any]) -> bool:

@@ -155,7 +155,11 @@ TABLE: tuple[Served, ...] = (
     ),
     _ministack("acm"),
     _ministack("route53", note="no DNS behind it: records are kept, names do not resolve"),
-    _ministack("servicediscovery", note="no DNS behind it: DiscoverInstances answers, names do not resolve"),
+    _ministack(
+        "servicediscovery",
+        note="ECS services with `serviceRegistries` register their ECS tasks, and DiscoverInstances gives them; no DNS "
+        "behind it: names do not resolve",
+    ),
     _ministack("resource-groups"),
     _ministack("tagging", "resourcegroupstaggingapi"),
     _ministack("ecr", depth=Depth.ANSWERS),

@@ -33,6 +33,7 @@ _NEW_DEPLOYMENT = frozenset(
         "platformVersion",
         "capacityProviderStrategy",
         "loadBalancers",
+        "serviceRegistries",
         "launchType",
     }
 )
@@ -58,6 +59,7 @@ class ServiceOperations(EcsOperations):
         request = self.with_strategy(request, cluster)
         check_placement(request, definition)
         self._check_kind(request, definition)
+        self.engine.check_registries(request, definition)
         arn, name = cluster["clusterArn"], request["serviceName"]
         fingerprint = digest({key: value for key, value in request.items() if key != "clientToken"})
         found = self.store.services.get((arn, name))
@@ -89,6 +91,8 @@ class ServiceOperations(EcsOperations):
             self.with_strategy(request, cluster)
             merged.pop("launchType", None)
         self._check_kind(merged, definition)
+        if "serviceRegistries" in request:
+            self.engine.check_registries(request, definition)
         replaced = bool(request.get("forceNewDeployment")) or any(
             key in request and request[key] != document.get(key) for key in _NEW_DEPLOYMENT
         )

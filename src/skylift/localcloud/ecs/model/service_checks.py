@@ -28,7 +28,7 @@ def check_service(request: Mapping[str, Any]) -> None:
         raise invalid("desiredCount must not be negative.")
     if (request.get("serviceConnectConfiguration") or {}).get("enabled"):
         raise invalid("Service Connect is not supported by skylift's local cloud.")
-    for member in ("serviceRegistries", "volumeConfigurations", "vpcLatticeConfigurations"):
+    for member in ("volumeConfigurations", "vpcLatticeConfigurations"):
         if request.get(member):
             raise invalid(f"{member} is not supported by skylift's local cloud.")
     _check_grace(request)

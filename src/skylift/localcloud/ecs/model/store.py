@@ -54,7 +54,8 @@ class EcsTask:
         client_token: idempotency token of the RunTask that made it.
         digest: of that RunTask's parameters.
         deployment: id of its service deployment, or empty.
-        registered: whether the service's load balancers know it.
+        registered: whether the service's load balancers and registries know it.
+        registries: ARNs of the Cloud Map services that it is an instance of.
         judged: whether its service has reacted to its end.
         groups: ids of the security groups of its network interface.
         public: whether that has a public address.
@@ -70,6 +71,7 @@ class EcsTask:
     digest: str = ""
     deployment: str = ""
     registered: bool = False
+    registries: list[str] = field(default_factory=list)
     judged: bool = False
     groups: list[str] = field(default_factory=list)
     public: bool = False

@@ -1,5 +1,5 @@
-"""Tells a service's load balancers about its ECS tasks: adds one when it runs, removes it before it is stopped, and
-waits for its last answers."""
+"""Tells a service's load balancers and registries about its ECS tasks: adds one when it runs, removes it before it is
+stopped, and waits for its last answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import uuid4
 from skylift.core.clock import Clock
 from skylift.localcloud.ecs.model.store import EcsService, EcsStore, EcsTask
 from skylift.localcloud.ecs.tasks.changes import TaskChanges
+from skylift.localcloud.ecs.tasks.discovery import Discovery
 from skylift.localcloud.ports import Document, Targets
 from skylift.wire.errors import AwsError
 
@@ -25,26 +26,33 @@ def add_event(service: EcsService, now: float, message: str) -> None:
 
 
 class Balancing:
-    """Adds ECS tasks to target groups and removes them."""
+    """Adds ECS tasks to target groups and registries, and removes them."""
 
-    def __init__(self, store: EcsStore, targets: Targets, clock: Clock, changes: TaskChanges) -> None:
+    def __init__(
+        self, store: EcsStore, targets: Targets, discovery: Discovery, clock: Clock, changes: TaskChanges
+    ) -> None:
         self._store = store
         self._targets = targets
+        self._discovery = discovery
         self._clock = clock
         self._changes = changes
 
     async def enter(self, task: EcsTask) -> None:
-        """Registers the ECS task in the target groups of its service."""
+        """Registers the ECS task in the target groups and registries of its service."""
         service = self.service_of(task)
-        if service is not None and not task.registered and service.document["loadBalancers"]:
+        if service is None or task.registered:
+            return
+        if service.document["loadBalancers"] or service.document["serviceRegistries"]:
             task.registered = True
             await self._each(service, task, "registered", self._targets.register)
+            self._note(service, await self._discovery.enter(service, task))
 
     async def leave(self, task: EcsTask) -> None:
         """Removes it again."""
         service = self.service_of(task)
         if service is not None and task.registered:
             task.registered = False
+            self._note(service, await self._discovery.leave(task))
             await self._each(service, task, "deregistered", self._targets.deregister)
 
     async def drained(self, task: EcsTask) -> None:
@@ -92,3 +100,10 @@ class Balancing:
                 add_event(service, self._clock(), f"was unable to have 1 targets {word} in {group}: {error.message}")
         self._store.keep(service)
         self._changes.service_changed(service)
+
+    def _note(self, service: EcsService, failures: list[str]) -> None:
+        for failure in failures:
+            add_event(service, self._clock(), failure)
+        if failures:
+            self._store.keep(service)
+            self._changes.service_changed(service)

@@ -13,11 +13,13 @@ from skylift.core.clock import Clock
 from skylift.localcloud.containers.log_tail import LogTails
 from skylift.localcloud.containers.memory import MemoryWatch
 from skylift.localcloud.containers.runner import Runner
-from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY, check_of
+from skylift.localcloud.ecs.model.health import HEALTHY, UNHEALTHY
 from skylift.localcloud.ecs.model.lifecycle import StopCode, TaskState
+from skylift.localcloud.ecs.model.registry_checks import check_registries
 from skylift.localcloud.ecs.model.store import STOPPED_SECONDS, EcsStore, EcsTask
 from skylift.localcloud.ecs.tasks.balancing import Balancing
 from skylift.localcloud.ecs.tasks.changes import TaskChanges
+from skylift.localcloud.ecs.tasks.discovery import Discovery, is_checked
 from skylift.localcloud.ecs.tasks.life import TaskContext, TaskRun
 from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
@@ -29,10 +31,13 @@ from skylift.localcloud.ports import (
     Capacity,
     Change,
     CloudContext,
+    Document,
     Images,
     Logs,
     Metrics,
     NoMetrics,
+    NoRegistries,
+    Registries,
     Roles,
     Secrets,
     Targets,
@@ -56,6 +61,7 @@ class Neighbours:
     metrics: Metrics = field(default_factory=NoMetrics)
     roles: Roles = field(default_factory=AnyRole)
     capacity: Capacity = field(default_factory=AlwaysRoom)
+    registries: Registries = field(default_factory=NoRegistries)
 
 
 class Engine:
@@ -82,7 +88,8 @@ class Engine:
         self._runner = runner
         self._neighbours = neighbours
         self._pulls = Pulls(neighbours.images)
-        self._balancing = Balancing(store, neighbours.targets, clock, self.changes)
+        discovery = Discovery(cloud, store, neighbours.registries, self.changes)
+        self._balancing = Balancing(store, neighbours.targets, discovery, clock, self.changes)
         self._runs: dict[str, tuple[TaskRun, asyncio.Task[None]]] = {}
         self._tails: LogTails | None = None
         self.usage = UsageMeter(store, neighbours.metrics, clock)
@@ -161,7 +168,7 @@ class Engine:
         return (
             task.state is TaskState.RUNNING
             and self._balancing.health(task) == "healthy"
-            and (task.document["healthStatus"] == HEALTHY or not self._is_checked(task))
+            and (task.document["healthStatus"] == HEALTHY or not is_checked(self.store, task))
         )
 
     def sickness(self, task: EcsTask) -> str:
@@ -173,9 +180,9 @@ class Engine:
         found = self._balancing.health(task)
         return f"Task failed ELB health checks in (target-group {found})" if found.startswith("arn:") else ""
 
-    def _is_checked(self, task: EcsTask) -> bool:
-        definition = self.store.definitions[task.document["taskDefinitionArn"]]
-        return any(item.get("essential", True) and check_of(item) for item in definition["containerDefinitions"])
+    def check_registries(self, request: Document, definition: Document) -> None:
+        """Refuses ``serviceRegistries`` that do not exist or do not fit the task definition (``AwsError``)."""
+        check_registries(request.get("serviceRegistries") or (), definition, self._neighbours.registries.records)
 
     def pulling(self) -> list[str]:
         """References of the images that are being built."""
