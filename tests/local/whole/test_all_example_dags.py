@@ -138,13 +138,13 @@ def _all(api: AirflowApi, project: Path) -> set[str]:
 
 def _answer_questions(api: AirflowApi) -> None:
     base = f"/api/v2/dags/{PERSON}/dagRuns/{RUN_ID}"
-    for asked in api._call("GET", f"{base}/hitlDetails?limit=100")["hitl_details"]:
+    for asked in api.call("GET", f"{base}/hitlDetails?limit=100")["hitl_details"]:
         instance = asked["task_instance"]
         if asked.get("response_received") or instance["state"] not in {"deferred", "awaiting_input"}:
             continue
         path = f"{base}/taskInstances/{instance['task_id']}/{instance['map_index']}/hitlDetails"
         try:
-            api._call("PATCH", path, {"chosen_options": asked["options"][:1], "params_input": {"information": "given"}})
+            api.call("PATCH", path, {"chosen_options": asked["options"][:1], "params_input": {"information": "given"}})
         except Refused as error:
             if "409" not in str(error) and "already" not in str(error):  # it timed out, or was answered, in between
                 raise
