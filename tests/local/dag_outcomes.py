@@ -27,7 +27,6 @@ def outcomes(
     *,
     confs: Mapping[str, dict[str, Any]] | None = None,
     logical_date: datetime | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> dict[str, States]:
     """Triggers all at once; the final state of every Airflow task instance of each run.
 
@@ -35,7 +34,6 @@ def outcomes(
         seconds: how long all together may take.
         confs: what a DAG's run is given, by DAG id.
         logical_date: of all runs; default now, for each.
-        meanwhile: called again and again while they run.
     """
     names = sorted(dag_ids)
     until_parsed(api, set(names))
@@ -47,7 +45,6 @@ def outcomes(
         while waiting and time.monotonic() < deadline:
             ended = pool.map(lambda one: _over(api, one), waiting)
             waiting = [one for one, over in zip(waiting, ended, strict=True) if not over]
-            patiently(meanwhile)
             time.sleep(1)
         assert not waiting, f"still running after {seconds} s: { {one: states(api, one) for one in waiting} }"
         return dict(zip(names, pool.map(lambda one: states(api, one), names), strict=True))

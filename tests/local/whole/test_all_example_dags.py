@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.dag_outcomes import RUN_ID, States, outcomes, patiently
+from tests.local.dag_outcomes import States, outcomes, patiently
 from tests.local.standalone import image_of, standalone
 from tests.stack import Stack
 
 from skylift.cli.runs.airflow_api import AirflowApi
-from skylift.core.errors import Refused
 
 # Not in the long tier yet: it has not been seen green, nor timed on a quiet machine.
 pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -56,8 +55,9 @@ CONFS: dict[str, dict[str, Any]] = {
 }
 """What a run needs to be given."""
 
-PERSON = "example_hitl_operator"
-"""Waits for a person, whom the test stands in for: the first option of each question."""
+NOT_RUN = {"example_hitl_operator"}
+"""One of its questions may be answered only by Airflow's user ``admin``; who signs in by IAM has another id, here as on
+MWAA. It would wait for ever."""
 
 DICE: dict[str, str] = {
     "example_branch_operator": "the branches are drawn at random",
@@ -94,7 +94,7 @@ def test_all_example_dags_end_as_under_local_executor(stack: Stack, tmp_path: Pa
     with standalone(airflow, project / "dags", tmp_path / "standalone", more=plugins) as api:
         theirs = _outcomes(api, project, at)
     assert set(ours) == set(theirs)
-    assert len(ours) >= LEAST
+    assert len(ours) + len(NOT_RUN) >= LEAST
     assert set(NOT_COMPARED) <= set(ours), "an exception without its DAG"
     different = {
         name: {
@@ -120,9 +120,7 @@ def _project(folder: Path) -> Path:
 
 
 def _outcomes(api: AirflowApi, project: Path, at: datetime) -> dict[str, States]:
-    return outcomes(
-        api, _all(api, project), LONGEST_SECONDS, confs=CONFS, logical_date=at, meanwhile=lambda: _answer_questions(api)
-    )
+    return outcomes(api, _all(api, project) - NOT_RUN, LONGEST_SECONDS, confs=CONFS, logical_date=at)
 
 
 def _all(api: AirflowApi, project: Path) -> set[str]:
@@ -134,17 +132,3 @@ def _all(api: AirflowApi, project: Path) -> set[str]:
         time.sleep(2)
     assert patiently(api.import_errors) == []
     return set(patiently(api.dags))
-
-
-def _answer_questions(api: AirflowApi) -> None:
-    base = f"/api/v2/dags/{PERSON}/dagRuns/{RUN_ID}"
-    for asked in api.call("GET", f"{base}/hitlDetails?limit=100")["hitl_details"]:
-        instance = asked["task_instance"]
-        if asked.get("response_received") or instance["state"] not in {"deferred", "awaiting_input"}:
-            continue
-        path = f"{base}/taskInstances/{instance['task_id']}/{instance['map_index']}/hitlDetails"
-        try:
-            api.call("PATCH", path, {"chosen_options": asked["options"][:1], "params_input": {"information": "given"}})
-        except Refused as error:
-            if "409" not in str(error) and "already" not in str(error):  # it timed out, or was answered, in between
-                raise
