@@ -165,13 +165,13 @@ def _plugins(url: str, content: Path, folder: Path, s3: S3Objects) -> None:
 
 
 def _dag_files_named_in(text: str, environ: Mapping[str, str], folder: Path, s3: S3Objects) -> None:
-    """Downloads files below /usr/local/airflow/dags that the requirements name (often constraints)."""
+    """Downloads files below /usr/local/airflow/dags that the requirements name: constraints, wheels."""
     bundle = BUNDLE.read(environ)
     mark = f"{folder}/dags/"
     for line in requirements.localised(text, folder).splitlines() if bundle else ():
         _, found, relative = line.partition(mark)
         relative = relative.split()[0] if found and relative.split() else ""
-        if relative and line.lstrip().startswith(("-c", "--constraint", "-r", "--requirement")) and not unfit(relative):
+        if relative and not unfit(relative):
             bucket, prefix = split_s3_url(bundle)
             s3.fetch(ObjectRef(bucket, _key(prefix, relative)), folder / "dags" / relative)
 

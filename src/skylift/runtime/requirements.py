@@ -89,15 +89,16 @@ def read(text: str) -> list[Requirement]:
 
 
 def logical_lines(text: str) -> list[tuple[int, str]]:
-    """Lines as pip reads them, each with the number of its first: one that ends with a backslash goes on in the next
-    (unless it is a comment)."""
+    """Lines as pip reads them (``join_lines`` of its ``req_file.py``), each with the number of its first: one that ends
+    with a backslash goes on in the next, unless it is a comment, and a comment ends what goes on."""
     found, begun, first = list[tuple[int, str]](), "", 0
     for number, line in enumerate(text.splitlines(), 1):
         first = first if begun else number
-        if line.endswith("\\") and not line.lstrip().startswith("#"):
-            begun += line[:-1] + " "
+        comment = line.lstrip().startswith("#")
+        if line.endswith("\\") and not comment:
+            begun += line.strip("\\")
             continue
-        found.append((first, begun + line))
+        found.append((first, f"{begun} {line}" if begun and comment else begun + line))
         begun = ""
     return [*found, (first, begun)] if begun else found
 
@@ -128,10 +129,12 @@ def localised(text: str, folder: Path) -> str:
     each line that went on in the next ones in one; line numbers stay the same."""
 
     def turn(line: str) -> str:
-        if not line.lstrip().startswith("-"):
+        if line.lstrip().startswith("#"):
             return line
         line = line.replace("${AIRFLOW_HOME}", MWAA_HOME).replace("$AIRFLOW_HOME", MWAA_HOME)
-        return line.replace(MWAA_HOME, str(folder)).replace('"', "").replace("'", "")
+        line = line.replace(MWAA_HOME, str(folder))
+        option = line.lstrip().startswith("-")
+        return line.replace('"', "").replace("'", "") if option else line  # a requirement's marker needs its quotes
 
     lines = [""] * len(text.splitlines())
     for number, line in logical_lines(text):

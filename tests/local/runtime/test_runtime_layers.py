@@ -154,6 +154,20 @@ def test_a_layer_of_wheels_from_plugins_zip_is_built_and_used_by_many_at_once(co
     )
 
 
+def test_wheels_are_found_by_mwaas_paths(container: Container) -> None:
+    container.put("dags/wheels/theirs-1.0-py3-none-any.whl", wheel("theirs", {"theirs.py": ""}))
+    plugins = zipped({"mine-1.0-py3-none-any.whl": wheel("mine", {"mine.py": ""})})
+    text = (
+        "--no-index\nmine @ file:///usr/local/airflow/plugins/mine-1.0-py3-none-any.whl ; python_version > '3'\n"
+        "/usr/local/airflow/dags/wheels/theirs-1.0-py3-none-any.whl\n"
+    )
+    digest = "fedcba9876543210" * 4
+    built = container.build(digest, text, plugins, SKYLIFT_DAGS=f"s3://{BUCKET}/dags")
+    assert built["ok"], built
+    packages = container.home.parent / "layers" / digest / "site-packages"
+    assert {path.name for path in packages.glob("*.py")} == {"mine.py", "theirs.py"}
+
+
 def test_the_quickstarts_own_layer_builds(container: Container) -> None:
     plugins = zipped({path.name: path.read_bytes() for path in (EXAMPLE / "plugins").glob("*.py")})
     began = time.monotonic()

@@ -11,6 +11,7 @@ from skylift.runtime.requirements import (
     explain,
     image_packages,
     localised,
+    logical_lines,
     missing_only,
     read,
     unreachable,
@@ -52,15 +53,18 @@ def test_this_python_has_packages_and_skylift_is_not_a_constraint() -> None:
     assert "skylift" not in packages
 
 
-def test_mwaas_paths_are_found_in_options_only() -> None:
+def test_mwaas_paths_are_found_in_options_and_in_requirements() -> None:
     text = (
-        '--find-links /usr/local/airflow/plugins\n-c "${AIRFLOW_HOME}/dags/c.txt"\nx @ '
-        "file:///usr/local/airflow/x.whl\n"
+        '--find-links /usr/local/airflow/plugins\n-c "${AIRFLOW_HOME}/dags/c.txt"\n'
+        'x @ file:///usr/local/airflow/plugins/x.whl ; python_version > "3"\n/usr/local/airflow/dags/y.whl\n'
+        "# /usr/local/airflow is MWAA's\n"
     )
     assert localised(text, Path("/w")).splitlines() == [
         "--find-links /w/plugins",
         "-c /w/dags/c.txt",
-        "x @ file:///usr/local/airflow/x.whl",
+        'x @ file:///w/plugins/x.whl ; python_version > "3"',
+        "/w/dags/y.whl",
+        "# /usr/local/airflow is MWAA's",
     ]
 
 
@@ -138,3 +142,8 @@ def test_a_line_that_goes_on_in_the_next_one() -> None:
     assert lines[5].split() == ["-c", "/w/dags/c.txt"]
     assert lines[7] == "attrs"
     assert [one.name for one in read("attrs \\")] == ["attrs"]
+    assert logical_lines("requ\\\nests\nsix \\\n# a comment\n==1.0") == [
+        (1, "requests"),
+        (3, "six  # a comment"),
+        (5, "==1.0"),
+    ]
