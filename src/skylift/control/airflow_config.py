@@ -15,7 +15,7 @@ from skylift.control.blueprint import EXECUTOR_ROLE, executors, has_workers
 from skylift.control.part_context import PartContext, batch_place, broker_queue
 from skylift.control.scaling import slots
 from skylift.control.settings import ENVIRONMENT_OPTIONS, VARIABLES, option_of
-from skylift.core.containers import CONTAINER_NAME, WEB_PORT, Command
+from skylift.core.containers import BUNDLE_NAME, CONTAINER_NAME, WEB_PORT, Command
 from skylift.core.environment import BATCH_EXECUTOR
 from skylift.core.names import arn, log_group, s3_url
 
@@ -171,7 +171,7 @@ def web_url(context: PartContext) -> str:
 
 def _bundles(context: PartContext) -> str:
     kwargs = {"url": s3_url(context.spec.bucket, context.spec.dag_prefix)}
-    return json.dumps([{"name": "dags", "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
+    return json.dumps([{"name": BUNDLE_NAME, "classpath": "skylift.runtime.bundle.S3Bundle", "kwargs": kwargs}])
 
 
 def _task_logs(context: PartContext, module: str) -> dict[str, str]:

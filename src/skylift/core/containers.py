@@ -122,6 +122,9 @@ CONTAINER_SETTINGS = (
     TOKEN_KEY,
 )
 
+BUNDLE_NAME = "dags"
+"""Airflow's name for the bundle of an environment's DAGs."""
+
 LAYER_RESULT = "result.json"
 """Key below LAYER_TARGET: ``{"ok": bool, "code": str, "reason": str, "archive": "layer.tar.gz" | ""}``."""
 

@@ -18,7 +18,7 @@ from skylift.core.containers import LAYER, LAYER_CACHE, S3_DAGS, STARTUP_SCRIPT,
 from skylift.core.errors import Broken, SkyliftError, Unavailable
 from skylift.runtime import startup
 from skylift.runtime.components import Component, component_of, home_of, program_for
-from skylift.runtime.layer import LayerFailed, prepared, with_layer
+from skylift.runtime.layer import LayerFailed, link_home, prepared, with_layer
 from skylift.runtime.logs import install_logs
 
 STARTUP_FAILED = 81
@@ -71,8 +71,10 @@ def _environment(word: str, environ: Mapping[str, str]) -> dict[str, str]:
         from skylift.runtime.mirror import copy_dags  # lazy: boto3 is imported only where DAGs come this way
 
         copy_dags(dags, ready)
-    layer = LAYER.read(environ)
-    return with_layer(ready, prepared(layer, cache)) if layer else ready
+    if layer := LAYER.read(environ):
+        ready = with_layer(ready, prepared(layer, cache))
+    link_home(ready)
+    return ready
 
 
 def _become(program: Component) -> int:

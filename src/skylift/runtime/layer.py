@@ -2,6 +2,9 @@
 
 The layer's site-packages come first on PYTHONPATH, so they win over the image's. That is safe because of how a layer is
 built (``requirements.py``): it contains only what the image lacks, and what the user's own constraints file changes.
+
+On MWAA ``dags`` and ``plugins`` are folders in AIRFLOW_HOME, and people's code looks for its files there. Here the DAGs
+are a bundle and the plugins a part of the layer, in folders of their own, so AIRFLOW_HOME gets links to them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from skylift.core.containers import BUNDLE, BUNDLE_NAME
 from skylift.core.errors import Refused
+from skylift.runtime.components import BUNDLE_STORAGE
 
 SITE_PACKAGES = "site-packages"
 PLUGINS = "plugins"
@@ -39,6 +44,39 @@ def with_layer(environment: Mapping[str, str], layer: Path) -> dict[str, str]:
     if plugins.is_dir():
         ready[PLUGINS_FOLDER] = str(plugins)
     return ready
+
+
+def link_home(environment: Mapping[str, str]) -> None:
+    """Links ``dags`` and ``plugins`` in AIRFLOW_HOME, in a container whose DAGs are a bundle."""
+    if BUNDLE.read(environment):
+        dags = Path(environment[BUNDLE_STORAGE], BUNDLE_NAME, "dags")  # as ``bundle.S3Bundle`` has it
+        dags.mkdir(parents=True, exist_ok=True)
+        link_files(environment, dags)
+
+
+def link_files(environment: Mapping[str, str], dags: Path) -> None:
+    """Links both; a folder with files in it stays as it is.
+
+    Args:
+        environment: has AIRFLOW_HOME and, if there are plugins, their folder.
+        dags: the folder with the DAGs.
+    """
+    home = Path(environment["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    _link(home / "dags", dags)
+    if plugins := environment.get(PLUGINS_FOLDER):
+        _link(home / "plugins", Path(plugins))
+
+
+def _link(place: Path, target: Path) -> None:
+    try:
+        if place.is_dir() and not place.is_symlink():
+            place.rmdir()  # an image's, empty
+        place.symlink_to(target)
+    except (
+        OSError
+    ):  # it has files of its own, or is a link from an earlier start: the environment works without it, too
+        return
 
 
 def prepared(url: str, cache: str) -> Path:

@@ -35,7 +35,7 @@ from skylift.core.errors import SkyliftError, Unavailable
 from skylift.core.names import split_s3_url
 from skylift.runtime import startup
 from skylift.runtime.components import component_of, home_of
-from skylift.runtime.layer import prepared, with_layer
+from skylift.runtime.layer import link_files, prepared, with_layer
 from skylift.runtime.mirror import Mirror
 from skylift.runtime.object_cache import ObjectCache
 
@@ -131,6 +131,7 @@ def _try(folder: Path, dags: Path, environ: Mapping[str, str], options: str, fil
         "AIRFLOW_HOME": str(folder / "home"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
     }
+    link_files(mine, dags)
     report, output = folder / "report.json", folder / "output.txt"
     command = [sys.executable, "-m", "skylift.runtime.trial", str(report), str(dags), options, *(files or ())]
     ended = ""

@@ -13,7 +13,7 @@ from skylift.core.containers import LayerFault
 from skylift.core.errors import Unavailable
 from skylift.runtime.build import LayerRefused, judge
 from skylift.runtime.components import component_of, home_of, own_address, program_for
-from skylift.runtime.layer import folder_name, with_layer
+from skylift.runtime.layer import PLUGINS_FOLDER, folder_name, link_home, with_layer
 from skylift.runtime.mirror import compare, sort_keys
 from skylift.runtime.startup import merged
 
@@ -44,6 +44,29 @@ def test_airflows_home_is_the_containers_own_unless_it_is_given() -> None:
     assert ready["AIRFLOW_HOME"] == "/containers/1/airflow"
     assert ready["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"] == "/containers/1/airflow/dag_bundles"
     assert home_of({"HOME": "/x", "AIRFLOW_HOME": "/y"})["AIRFLOW_HOME"] == "/y"
+
+
+def test_dags_and_plugins_are_found_in_airflows_home(tmp_path: Path) -> None:
+    plugins = tmp_path / "layer" / "plugins"
+    plugins.mkdir(parents=True)
+    ready = home_of({"HOME": str(tmp_path), "SKYLIFT_DAGS": "s3://bucket/dags", PLUGINS_FOLDER: str(plugins)})
+    home = Path(ready["AIRFLOW_HOME"])
+    (home / "dags").mkdir(parents=True)  # empty, as in an image
+    for _ in range(2):  # a container may start again
+        link_home(ready)
+        assert (home / "dags").resolve() == home / "dag_bundles" / "dags" / "dags"
+        assert (home / "plugins").resolve() == plugins
+
+
+def test_what_is_in_airflows_home_already_stays(tmp_path: Path) -> None:
+    ready = home_of({"HOME": str(tmp_path), "SKYLIFT_DAGS": "s3://bucket/dags"})
+    own = Path(ready["AIRFLOW_HOME"], "dags", "own.py")
+    own.parent.mkdir(parents=True)
+    own.touch()
+    link_home(ready)
+    assert own.is_file()
+    link_home(home_of({"HOME": str(tmp_path / "without-bundle")}))
+    assert not (tmp_path / "without-bundle").exists()
 
 
 def test_components_have_mwaas_words() -> None:
