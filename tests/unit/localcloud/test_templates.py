@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import JsonValue, TypeAdapter
 
 from skylift.aws import ready
 from skylift.core.containers import Command
@@ -141,3 +142,15 @@ def test_exit_codes_are_pythons(value: object, code: int, capsys: pytest.Capture
 def test_streams_are_as_python_makes_them() -> None:
     assert isinstance(acting.stream(sys.__stdout__ or sys.stdout, 1, "w", unbuffered=False).buffer, io.BufferedWriter)
     assert isinstance(acting.stream(sys.__stdout__ or sys.stdout, 1, "w", unbuffered=True).buffer, io.FileIO)
+
+
+def test_airflow_tasks_share_their_validators() -> None:
+    comms, runner = ModuleType("comms"), ModuleType("task_runner")
+    told = dict[str, int]
+    vars(comms).update(TypeAdapter=TypeAdapter, ToTask=told)
+    vars(runner).update(TypeAdapter=TypeAdapter, JsonValue=JsonValue)
+    template._share_adapters(comms, runner)
+    assert comms.TypeAdapter(comms.ToTask) is comms.TypeAdapter(comms.ToTask)
+    assert comms.TypeAdapter(told).validate_json('{"a": 1}') == {"a": 1}
+    assert runner.TypeAdapter(JsonValue) is runner.TypeAdapter(JsonValue)
+    assert runner.TypeAdapter(int).validate_python("1") == 1, "any other is made as ever"
