@@ -78,6 +78,18 @@ def test_a_stop_is_sigterm_and_then_sigkill(cloud: Cloud) -> None:
     assert "reason" not in task["containers"][0]
 
 
+def test_volumes_and_a_root_that_is_read_only(cloud: Cloud) -> None:
+    script = "echo text > /opt/ml/file && cat /again/file; touch /again/no /opt/no /tmp/no || echo read-only"
+    points = [
+        {"sourceVolume": "v", "containerPath": "/opt/ml"},
+        {"sourceVolume": "v", "containerPath": "/again", "readOnly": True},
+    ]
+    work = definition(script, entryPoint=["sh", "-c"], user="root", mountPoints=points, readonlyRootFilesystem=True)
+    _, said = ended(cloud, {**work, "volumes": [{"name": "v"}]})
+    assert (said[0], said[-1]) == ("text", "read-only")
+    assert len([line for line in said if "Read-only file system" in line]) == 3
+
+
 def test_what_cannot_start_says_why(cloud: Cloud) -> None:
     task, _ = ended(cloud, definition("x", entryPoint=["/nope"]))
     assert task["stopCode"] == "TaskFailedToStart"

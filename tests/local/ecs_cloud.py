@@ -107,7 +107,7 @@ class Cloud:
     def __init__(self, home: Path, slots: int = 0, template: str = "") -> None:
         self.home = home
         self.slots = slots
-        self.images = TinyImages(home / "image")
+        self.images = TinyImages(home / "image", template)
         self.runner: Runner | None = None
         self.changes: list[tuple[str, str]] = []
         self._listening: socket.socket | None = None

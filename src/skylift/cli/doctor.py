@@ -7,6 +7,7 @@ import platform
 import pwd
 import shutil
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from pathlib import Path
 from skylift.cli.home import Home
 from skylift.cli.serving.daemon import free_port, last_port, port_is_free
 from skylift.cli.serving.server import health, home_of, recorded, running
+from skylift.localcloud.containers import mount_namespace
 from skylift.localcloud.containers.memory import MODE
 from skylift.localcloud.ecs.tasks.slots import SLOTS, machine_slots
 from skylift.localcloud.installing import install_line
@@ -76,6 +78,7 @@ class Machine:
     other_port: int = 0
     home_problem: str = ""
     user: str = "me"
+    mount_problem: str = ""
 
 
 def examine(machine: Machine) -> list[Finding]:
@@ -90,6 +93,7 @@ def examine(machine: Machine) -> list[Finding]:
         _limits(machine),
         _port(machine),
         _aliases(machine),
+        _mounts(machine),
         _registry(machine),
         _postgres(machine),
         _leftovers(machine),
@@ -180,6 +184,18 @@ def _aliases(machine: Machine) -> Finding:
     )
 
 
+def _mounts(machine: Machine) -> Finding:
+    if not machine.mount_problem:
+        return Finding(Level.OK, "volumes", "containers can have mounts of their own")
+    return Finding(
+        Level.WARN,
+        "volumes",
+        f"containers cannot have mounts of their own ({machine.mount_problem})",
+        "ECS tasks with mountPoints or readonlyRootFilesystem will not start as processes: skylift up --runner podman; "
+        "or let users make namespaces: sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0",
+    )
+
+
 def _registry(machine: Machine) -> Finding:
     if not machine.registry_error:
         return Finding(Level.OK, "packages", f"{machine.registry} answers")
@@ -244,7 +260,16 @@ def measure(home: Home, environ: Mapping[str, str]) -> Machine:
         other_port=free_port(),
         home_problem=home_problem(home.folder),
         user=user_name(),
+        mount_problem=mount_problem(),
     )
+
+
+def mount_problem() -> str:
+    """Why a container's process cannot have mounts of its own; "" if it can."""
+    tried = subprocess.run(
+        [sys.executable, "-I", "-S", mount_namespace.__file__], capture_output=True, text=True, check=False
+    )
+    return "" if tried.returncode == 0 else tried.stderr.strip() or f"status {tried.returncode}"
 
 
 def home_problem(folder: Path) -> str:

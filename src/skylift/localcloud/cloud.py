@@ -4,6 +4,7 @@ ended in order."""
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.provider import BatchProvider
+from skylift.localcloud.containers.mounts import HOST_FOLDERS
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.damage import Damage, Refusing
 from skylift.localcloud.database import damage_of, examine, keep_copy
@@ -95,7 +97,7 @@ class LocalCloud:
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        cloud = CloudContext(account, region, endpoint, folder)
+        cloud = CloudContext(account, region, endpoint, folder, host_folders=HOST_FOLDERS.read(os.environ))
         self._interfaces = Interfaces()
         self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint, self._interfaces)
         self._iam = LocalIam(iam or IamChoice(), self._rest.iam_state, cloud, clock)

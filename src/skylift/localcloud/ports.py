@@ -31,6 +31,7 @@ class CloudContext:
         endpoint: AWS endpoint as containers reach it, e.g. ``http://127.0.0.1:4747``.
         folder: folder that holds ``cloud.db`` and ``containers/``.
         damaged: whether ``cloud.db`` cannot be read: then nothing is stored.
+        host_folders: folders of this machine that containers may mount.
     """
 
     account: str
@@ -38,6 +39,7 @@ class CloudContext:
     endpoint: str
     folder: Path
     damaged: bool = False
+    host_folders: tuple[Path, ...] = ()
 
     @property
     def database(self) -> Path:

@@ -108,7 +108,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("delete_job_queue", {"jobQueue": "q"}, "state must be DISABLED"),
     ("get_job_queue_snapshot", {"jobQueue": "none"}, "not found"),
     ("register_job_definition", work(image=""), "image should not be null"),
-    ("register_job_definition", work(mountPoints=[MOUNT]), "mountPoints is not supported"),
+    ("register_job_definition", work(mountPoints=[MOUNT]), "Unknown volume"),
     ("register_job_definition", work(logConfiguration={"logDriver": "splunk"}), "splunk is not supported"),
     (
         "register_job_definition",

@@ -66,6 +66,14 @@ def test_a_failure_has_its_exit_code(batch: Any) -> None:
     assert found["statusReason"] == "Essential container in task exited"
 
 
+def test_a_job_mounts_its_volumes(batch: Any) -> None:
+    points = [{"sourceVolume": "v", "containerPath": "/opt/ml"}]
+    script = "touch /opt/ml/x && touch /opt/ml/y; ls /opt/ml/x /opt/ml/y"
+    define(batch, "sh", "-c", script, name="mounts", volumes=[{"name": "v"}], mountPoints=points)
+    assert until(batch, submit(batch, "mounts"))["status"] == "SUCCEEDED"
+    assert not Path("/opt/ml").exists()
+
+
 def test_what_does_not_start_says_why(batch: Any) -> None:
     define(batch, "true", name="nowhere", image="test/none:1")
     found = until(batch, submit(batch, "nowhere"))

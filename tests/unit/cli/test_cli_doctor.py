@@ -55,6 +55,7 @@ def test_a_fit_machine_has_nothing_to_do() -> None:
         (replace(FIT, user=""), "user", Level.BAD, ">> /etc/passwd"),
         (replace(FIT, home_problem="/h is not yours to write to"), "home", Level.BAD, "SKYLIFT_HOME"),
         (replace(FIT, refused_aliases=("127.64.0.1",)), "loopback", Level.BAD, "127.0.0.0/8"),
+        (replace(FIT, mount_problem="unshare: not permitted"), "volumes", Level.WARN, "skylift up --runner podman"),
         (replace(FIT, registry_error="timed out"), "packages", Level.WARN, "UV_DEFAULT_INDEX"),
         (replace(FIT, postgres_found=False), "PostgreSQL", Level.BAD, "make -C "),
         (replace(FIT, root=True, switchable_user=False), "PostgreSQL", Level.BAD, "normal user"),

@@ -83,9 +83,7 @@ DEFINITIONS = [
     registered("awslogs' mode", CLIENT, "blocking or non-blocking", logConfiguration=logs(mode="x")),
     registered("awslogs' group made", CLIENT, "must be 'true'", logConfiguration=logs(awslogs_create_group="no")),
     registered("other driver", CLIENT, "splunk is not supported", logConfiguration={"logDriver": "splunk"}),
-    registered(
-        "volumes", CLIENT, "mountPoints is not supported", mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}]
-    ),
+    registered("volumes", CLIENT, "Unknown volume 'v'.", mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}]),
     registered(
         "a secret that is a variable too",
         CLIENT,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from skylift.core.errors import Refused
-from skylift.localcloud.containers.engine_runner import _how_ended, _read_exit, _split, _write_exit, name_of
+from skylift.localcloud.containers.engine_runner import _how_ended, _mounts_of, _read_exit, _split, _write_exit, name_of
+from skylift.localcloud.containers.mounts import Mount
 from skylift.localcloud.containers.oci import ClientOutput, chosen_engine
-from skylift.localcloud.containers.runner import CannotStart, Ended
+from skylift.localcloud.containers.runner import CannotStart, Ended, Launch
 
 pytestmark = pytest.mark.unit
 ABOUT = {"ExitCode": 137, "FinishedAt": "2026-11-20T07:41:48.049948802Z", "OOMKilled": False}
@@ -52,6 +54,16 @@ def test_what_would_change_the_client_goes_by_file_and_the_rest_exactly() -> Non
     assert _split({**ours, **clients}) == (ours, clients)
     with pytest.raises(CannotStart, match="a line break in PATH"):
         _split({"PATH": "/bin\n/sbin"})
+
+
+def test_an_engine_gets_volumes_and_a_read_only_root(tmp_path: Path) -> None:
+    mounts = (Mount(Path("/s"), "/t"), Mount(Path("/u"), "/v", True))
+    plain = Launch(tmp_path, Path("/bin/true"), ("true",), {}, tmp_path)
+    assert _mounts_of(plain, True) == []
+    assert _mounts_of(replace(plain, mounts=mounts), False) == ["--volume", "/s:/t:rw", "--volume", "/u:/v:ro"]
+    locked = replace(plain, read_only_root=True)
+    assert _mounts_of(locked, False) == ["--read-only"]
+    assert _mounts_of(locked, True) == ["--read-only", "--read-only-tmpfs=false"]
 
 
 def test_two_clouds_never_share_a_name() -> None:

@@ -99,7 +99,7 @@ REFUSED = {
     "other log driver": (definition({"logConfiguration": {"logDriver": "splunk"}}), "not supported"),
     "mounts": (
         definition({"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]}),
-        "mountPoints is not supported",
+        "Unknown volume 'v'.",
     ),
     "unknown dependency": (definition({"dependsOn": [{"containerName": "x", "condition": "START"}]}), "does not exist"),
     "waits for an essential one": (

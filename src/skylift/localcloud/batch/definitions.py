@@ -46,7 +46,7 @@ class JobDefinitionOperations(BatchOperations):
             "tags": merged_tags({}, request.get("tags", {})),
             **{key: request[key] for key in _COPIED if key in request},
         }
-        check_ecs_definition(ecs_request(document, self.cloud.region))
+        check_ecs_definition(ecs_request(document, self.cloud.region), self.cloud.host_folders)
         self.store.save_thing(DEFINITION, arn, document)
         return {"jobDefinitionName": name, "jobDefinitionArn": arn, "revision": revision}
 

@@ -121,6 +121,7 @@ class EngineRunner(Runner):
                 *(word for one in hidden for word in ("--env", one)),
                 *(("--memory", str(launch.memory), "--memory-swap", str(launch.memory)) if limited else ()),
                 *(("--user", launch.user) if launch.user else ()),
+                *_mounts_of(launch, self._engine.kind == PODMAN),
                 *(f"--ulimit={name}={soft}:{hard}" for name, soft, hard in launch.ulimits),
                 *(_of_podman(launch.folder) if self._engine.kind == PODMAN else ("--log-driver", "json-file")),
             ]
@@ -203,6 +204,13 @@ def _of_podman(folder: Path) -> tuple[str, ...]:
     the process list (of the container's monitor) by which ``skylift down`` sees whose it is, if the server is
     gone."""
     return "--unsetenv-all", "--http-proxy=false", "--log-driver", "k8s-file", "--conmon-pidfile", f"{folder}/monitor"
+
+
+def _mounts_of(launch: Launch, podman: bool) -> list[str]:
+    """Podman gives a read-only container writable /tmp and the like, which ECS does not."""
+    volumes = [f"{one.source}:{one.target}:{'ro' if one.read_only else 'rw'}" for one in launch.mounts]
+    locked = ["--read-only", *(["--read-only-tmpfs=false"] if podman else [])] if launch.read_only_root else []
+    return [*locked, *(word for volume in volumes for word in ("--volume", volume))]
 
 
 def _split(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -20,13 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from skylift.localcloud.containers.mounts import Mount
+from skylift.localcloud.containers.mounts import shim_word as mounts_word
 from skylift.localcloud.containers.process_tree import kill_tree
 from skylift.localcloud.containers.program import Program
-from skylift.localcloud.containers.shim import start_time
-from skylift.localcloud.containers.ulimits import Ulimit, shim_word
+from skylift.localcloud.containers.shim import MOUNTING, start_time
+from skylift.localcloud.containers.ulimits import Ulimit
+from skylift.localcloud.containers.ulimits import shim_word as limits_word
 
 _log = logging.getLogger(__name__)
 _SHIM = Path(__file__).with_name("shim.py")
+_NAMESPACE = Path(__file__).with_name("mount_namespace.py")
 _PUBLISH_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 
@@ -50,6 +54,8 @@ class Launch:
         image: for a runner with an engine: the OCI image, which contains ``executable`` and ``cwd``.
         user: for the same: the user in the container; empty: the image's.
         ulimits: limits of its processes.
+        mounts: what it sees elsewhere than it is.
+        read_only_root: whether it may write only into mounts.
     """
 
     folder: Path
@@ -62,6 +68,8 @@ class Launch:
     image: str = ""
     user: str = ""
     ulimits: tuple[Ulimit, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    read_only_root: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,12 +220,16 @@ class ProcessRunner(Runner):
 
     # The arguments are the seam's.
     def inside(self, launch: Launch, words: Sequence[str], *, terminal: bool = False) -> Program:  # noqa: ARG002
-        """A process with the container's environment and working folder."""
+        """A process with the container's environment, working folder and mounts."""
         found = shutil.which(words[0], path=launch.environment.get("PATH", "/usr/bin:/bin"))
         if found is None:
             text = f'exec: "{words[0]}": executable file not found in $PATH: unknown'
             raise CannotStart(f"CannotStartContainerError: failed to create new container runtime task: {text}")
-        return Program((found, *words[1:]), launch.environment, launch.cwd)
+        if not launch.mounts and not launch.read_only_root:
+            return Program((found, *words[1:]), launch.environment, launch.cwd)
+        pid = (launch.folder / "pid").read_text().split()[2]
+        joined = (sys.executable, "-I", "-S", str(_NAMESPACE), pid, str(launch.cwd), found, *words[1:])
+        return Program(joined, launch.environment, launch.folder)
 
     async def close(self) -> None:
         """Nothing: shims are the containers', not ours."""
@@ -235,7 +247,7 @@ def read_exit(folder: Path) -> Ended | None:
         return None
     try:
         if words[0] == "failed":
-            return Ended(None, float(words[2]), os.strerror(int(words[1])))
+            return Ended(None, float(words[2]), _cause(int(words[1])))
         return Ended(int(words[0]), float(words[1]))
     except (ValueError, IndexError):
         return _unreadable(folder / "exit")
@@ -269,7 +281,8 @@ def words_of(launch: Launch) -> bytes:
     words = (
         str(launch.executable),
         str(launch.cwd),
-        shim_word(launch.ulimits),
+        limits_word(launch.ulimits),
+        mounts_word(launch.mounts, launch.read_only_root),
         str(len(launch.arguments)),
         *launch.arguments,
         *pairs,
@@ -359,5 +372,17 @@ def _alive(pid: int) -> bool:
 
 def start_problem(word: str, number: int) -> str:
     """Why a program does not start, in a container runtime's words; ``number`` is an errno, or 0."""
-    cause = os.strerror(number).lower() if number else "the container's shim ended"
+    cause = _cause(number).lower() if 0 < number < MOUNTING else _cause(number)
+    if number >= MOUNTING:
+        return f"CannotCreateContainerError: {cause}"
     return f'CannotStartContainerError: failed to create new container runtime task: exec: "{word}": {cause}: unknown'
+
+
+def _cause(number: int) -> str:
+    """What a shim's number means: an errno, more than ``MOUNTING``, or 0."""
+    if number < MOUNTING:
+        return os.strerror(number) if number else "the container's shim ended"
+    return (
+        f"its volumes cannot be mounted: {os.strerror(number - MOUNTING)}. That needs a user and mount namespace, "
+        "which some machines do not allow (skylift doctor looks). Use skylift up --runner podman there."
+    )

@@ -2,7 +2,7 @@
 
 It outlives the server, so an exit code is never lost. Run as ``python -I -S shim.py FOLDER``. It imports as little as
 it can, because there is one per container. Everything it needs comes on standard input (an anonymous file, never on
-disk): executable, working folder, ulimits, number of arguments, arguments, environment, all separated by NUL.
+disk): executable, working folder, ulimits, mounts, number of arguments, arguments, environment, all separated by NUL.
 
 Files in FOLDER: ``log`` (standard output and error), ``pid`` (``shim-pid start pid start``; made by link, so that a
 second shim in the same folder gives up), ``exit`` (``code time`` or ``failed errno time``; made by rename).
@@ -19,23 +19,25 @@ import time
 
 _PR_SET_CHILD_SUBREAPER = 36
 _EXIT_BYTES = 80
+MOUNTING = 1000
 _LEFT_ALONE = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
 
 
 def main(folder: str) -> None:
     """Runs one container from its start to its end."""
-    executable, cwd, limits, count, *words = read_everything(0).split(b"\0")
+    executable, cwd, limits, mounts, count, *words = read_everything(0).split(b"\0")
     arguments, environment = words[: int(count)], words[int(count) :]
-    teller = attend(os.fsencode(folder), cwd, limits)
+    teller = attend(os.fsencode(folder), cwd, limits, mounts)
     become(executable, arguments, environment, teller)
 
 
-def attend(folder: bytes, cwd: bytes, limits: bytes) -> int:
+def attend(folder: bytes, cwd: bytes, limits: bytes, mounts: bytes) -> int:
     """Forks the container's process and looks after it until its end, then exits.
 
     Returns only in the container's process, when everything is ready for the program: its own session, standard
-    streams, working folder and signals. The result is a pipe on which to report (an errno as text) why the program
-    cannot be started. When all its ends are closed, by exec or by hand, the program counts as started.
+    streams, mounts, working folder and signals. The result is a pipe on which to report why the program cannot be
+    started: an errno as text, ``MOUNTING`` more if a mount failed. When all its ends are closed, by exec or by hand,
+    the program counts as started.
     """
     os.chdir(folder)
     _become_init()
@@ -46,7 +48,7 @@ def attend(folder: bytes, cwd: bytes, limits: bytes) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(opener)
-        _enter(cwd, limits, gate, teller)
+        _enter(cwd, limits, mounts, gate, teller)
         return teller
     os.close(teller)
     os.close(gate)
@@ -98,8 +100,9 @@ def _become_init() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _enter(cwd: bytes, limits: bytes, gate: int, teller: int) -> None:
+def _enter(cwd: bytes, limits: bytes, mounts: bytes, gate: int, teller: int) -> None:
     """The child's side: waits until ``pid`` is written, then prepares itself."""
+    stage = 0
     try:
         if os.read(gate, 2) != b"go":
             os._exit(0)
@@ -109,14 +112,37 @@ def _enter(cwd: bytes, limits: bytes, gate: int, teller: int) -> None:
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        if mounts:
+            stage = MOUNTING
+            _furnish(mounts, cwd)
+            stage = 0
         os.chdir(cwd)
         for number in (*_LEFT_ALONE, _signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
         if limits:
             _limit(limits)
     except OSError as error:
-        os.write(teller, str(error.errno).encode())
+        os.write(teller, str(stage + (error.errno or 0)).encode())
         os._exit(127)
+
+
+def _furnish(word: bytes, cwd: bytes) -> None:
+    """Gives the process a file system with its mounts (``mounts.shim_word``) and its working folder in it."""
+    # This file is also run by its path; then no package can be imported.
+    from importlib.util import module_from_spec, spec_from_file_location  # lazy: few containers have mounts
+
+    found = spec_from_file_location("mount_namespace", os.path.join(os.path.dirname(__file__), "mount_namespace.py"))
+    assert found is not None
+    assert found.loader is not None
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    lines = [line.split("\t") for line in os.fsdecode(word).split("\n")]
+    mounts = [(line[1], line[2], line[0] == "ro") for line in lines if len(line) == 3]
+    spare = f"{os.getcwd()}/root"
+    os.makedirs(spare, exist_ok=True)
+    module.enter(mounts, len(mounts) < len(lines), spare)
+    if not os.path.isdir(cwd):
+        os.makedirs(cwd)
 
 
 def _limit(words: bytes) -> None:

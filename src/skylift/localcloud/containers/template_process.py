@@ -143,8 +143,8 @@ def _as_shim(spec: int, report: int) -> tuple[list[bytes], int]:
         os.dup2(report, 1)
         os.dup2(os.open(os.devnull, os.O_RDWR), 2)
         os.closerange(3, _MOST_DESCRIPTORS)
-        folder, executable, cwd, limits, *words = shim.read_everything(0).split(b"\0")
-        return [executable, *words], shim.attend(folder, cwd, limits)
+        folder, executable, cwd, limits, mounts, *words = shim.read_everything(0).split(b"\0")
+        return [executable, *words], shim.attend(folder, cwd, limits, mounts)
     # Whatever happens, no second template may go on from here; the server makes a plain start
     except BaseException:  # noqa: BLE001
         os._exit(1)

@@ -32,7 +32,7 @@ class TaskDefinitionOperations(EcsOperations):
 
     def register_task_definition(self, caller: Caller, request: Request) -> Document:
         """A new revision of a family: one more than the highest so far."""
-        check_definition(request)
+        check_definition(request, self.cloud.host_folders)
         family = request["family"]
         known = self.revisions(family)
         revision = int(known[-1]["revision"]) + 1 if known else 1

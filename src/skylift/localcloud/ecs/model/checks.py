@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from skylift.core.numbers import natural
@@ -23,6 +24,7 @@ from skylift.localcloud.ecs.model.task_rules import (
     check_fargate_task,
     check_sums,
 )
+from skylift.localcloud.ecs.model.volumes import check_volumes
 from skylift.localcloud.ports import Document
 
 MOST_OVERRIDE_CHARACTERS = 8192
@@ -55,8 +57,13 @@ FARGATE_MEMORY = {
 """CPU units -> MiB that Fargate offers with them."""
 
 
-def check_definition(request: Mapping[str, Any]) -> None:
-    """Refuses a task definition that ECS would not register (``ClientException``)."""
+def check_definition(request: Mapping[str, Any], host_folders: Sequence[Path] = ()) -> None:
+    """Refuses a task definition that ECS would not register (``ClientException``).
+
+    Args:
+        request: RegisterTaskDefinition's.
+        host_folders: folders of this machine that volumes may name.
+    """
     if not _NAME.fullmatch(request["family"]):
         raise client_error("Invalid family name: up to 255 letters, numbers, underscores and hyphens are allowed.")
     containers = request["containerDefinitions"]
@@ -74,6 +81,7 @@ def check_definition(request: Mapping[str, Any]) -> None:
     if not any(container.get("essential", True) for container in containers):
         raise client_error("No essential containers in the task definition: at least one must be essential.")
     _check_order({container["name"]: container for container in containers})
+    check_volumes(request, host_folders)
 
 
 def _check_fargate(request: Mapping[str, Any]) -> None:
@@ -149,7 +157,7 @@ def _check_container(container: Document, fargate: bool, definition: Mapping[str
 
 def _check_unserved(container: Document) -> None:
     """Refuses what ECS has but this local cloud does not; does not silently ignore it."""
-    for member in ("mountPoints", "volumesFrom", "links", "firelensConfiguration"):
+    for member in ("links", "firelensConfiguration"):
         if container.get(member):
             raise client_error(f"Container '{container['name']}': {member} is not supported by skylift's local cloud.")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.core.templates import wants_template
+from skylift.localcloud.containers.mounts import Mount
 from skylift.localcloud.containers.oci import OciImage
 from skylift.localcloud.containers.runner import CannotStart, Launch
 from skylift.localcloud.containers.ulimits import ulimits_of
@@ -76,7 +77,14 @@ def wanted_containers(definition: Document, overrides: Document) -> list[Wanted]
     return ordered
 
 
-def launch(place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, fetched: Fetched) -> Launch:
+def launch(
+    place: CloudContext,
+    task: EcsTask,
+    wanted: Wanted,
+    image: Image,
+    fetched: Fetched,
+    mounts: tuple[Mount, ...] = (),
+) -> Launch:
     """Everything that the runner must know.
 
     Raises:
@@ -87,14 +95,29 @@ def launch(place: CloudContext, task: EcsTask, wanted: Wanted, image: Image, fet
     executable = _executable(image, words[0])
     environment = container_environment(place, task, wanted, image, fetched)
     memory = wanted.memory or task_memory(task)
-    ulimits = ulimits_of(wanted.definition)
+    ulimits, locked = ulimits_of(wanted.definition), bool(wanted.definition.get("readonlyRootFilesystem"))
+    folder_in = str(wanted.definition.get("workingDirectory", ""))
     if isinstance(image, OciImage):
-        cwd = Path(wanted.definition.get("workingDirectory") or image.cwd)
+        cwd = Path(folder_in or image.cwd)
         user = str(wanted.definition.get("user", ""))
-        return Launch(folder, executable, words, environment, cwd, memory, "", image.reference, user, ulimits)
-    cwd = folder / "work" / str(wanted.definition.get("workingDirectory", "")).lstrip("/")
+        return Launch(
+            folder, executable, words, environment, cwd, memory, "", image.reference, user, ulimits, mounts, locked
+        )
+    mounted = any(Path(folder_in).is_relative_to(mount.target) for mount in mounts)
+    cwd = Path(folder_in) if mounted else folder / "work" / folder_in.lstrip("/")
     template = image.template if wants_template(environment) and executable == image.executable("python") else ""
-    return Launch(folder, executable, words, environment, cwd, memory, template, ulimits=ulimits)
+    return Launch(
+        folder,
+        executable,
+        words,
+        environment,
+        cwd,
+        memory,
+        template,
+        ulimits=ulimits,
+        mounts=mounts,
+        read_only_root=locked,
+    )
 
 
 def task_memory(task: EcsTask) -> int:
@@ -143,7 +166,7 @@ def container_environment(
     changes = (*wanted.override.get("environment", ()),)
     return {
         **image.environment,
-        **({} if isinstance(image, OciImage) else {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}),
+        **({} if isinstance(image, OciImage) else _private(folder, wanted)),
         "LANG": "C.UTF-8",
         "AWS_REGION": place.region,
         "AWS_DEFAULT_REGION": place.region,
@@ -162,6 +185,12 @@ def container_environment(
         **fetched.secrets,
         **{pair["name"]: pair.get("value", "") for pair in changes if "name" in pair},
     }
+
+
+def _private(folder: Path, wanted: Wanted) -> dict[str, str]:
+    """A container whose root is read-only has no other place for temporary files than its real one would have."""
+    home = {"HOME": str(folder / "home")}
+    return home if wanted.definition.get("readonlyRootFilesystem") else {**home, "TMPDIR": str(folder / "tmp")}
 
 
 @dataclass(frozen=True)

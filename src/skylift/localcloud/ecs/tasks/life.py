@@ -38,6 +38,7 @@ from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.tasks.role_checks import ExecutionRole, NoResources
 from skylift.localcloud.ecs.tasks.slots import Slots
+from skylift.localcloud.ecs.tasks.volumes import TaskVolumes, make_sources
 from skylift.localcloud.ports import CloudContext, Image, Logs, Roles, Secrets
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class TaskRun(CheckedContainers):
         definition = context.store.definitions[task.document["taskDefinitionArn"]]
         self._role = ExecutionRole(context.roles, context.cloud, task, definition)
         self._sending = LogSending(context.logs, task.id, self._role.may_log)
+        self._volumes = TaskVolumes(context.cloud, task, definition)
         self._wanted = wanted_containers(definition, task.document["overrides"])
         self._health = HealthWatch(task, self._wanted, self, context.changes, context.clock)
         if not task.wanted:
@@ -199,17 +201,22 @@ class TaskRun(CheckedContainers):
     async def _start_container(self, wanted: Wanted, image: Image, fetched: Fetched) -> None:
         document = self.task.container(wanted.name)
         try:
-            launch = launching.launch(self._context.cloud, self.task, wanted, image, fetched)
+            launch = self._launch(wanted, image, fetched)
             await self._role.open_log(self._context.logs, wanted)
             for name in launching.FOLDERS:
                 os.makedirs(launch.folder / name, mode=0o700, exist_ok=True)
-            if not launch.image and launch.cwd != launch.folder / launching.FOLDERS[0]:
+            if launch.cwd.is_relative_to(launch.folder):
                 os.makedirs(launch.cwd, exist_ok=True)
+            make_sources(launch)
             self._launches[wanted.name] = launch
             self._took(wanted, await self._context.runner.start(launch))
         except CannotStart as error:
             document |= {"lastStatus": TaskState.STOPPED, "reason": str(error)}
             raise
+
+    def _launch(self, wanted: Wanted, image: Image, fetched: Fetched) -> Launch:
+        mounts = self._volumes.mounts(wanted.name)
+        return launching.launch(self._context.cloud, self.task, wanted, image, fetched, mounts)
 
     def _took(self, wanted: Wanted, container: RunningContainer) -> None:
         name = wanted.name
@@ -241,7 +248,7 @@ class TaskRun(CheckedContainers):
             wanted = next(wanted for wanted in self._wanted if wanted.name == name)
             image = await self._context.pulls.get(wanted.definition["image"])
             fetched = await fetch(self._context.secrets, wanted)
-            self._launches[name] = launching.launch(self._context.cloud, self.task, wanted, image, fetched)
+            self._launches[name] = self._launch(wanted, image, fetched)
         return self._context.runner.inside(self._launches[name], words, terminal=terminal)
 
     async def enter(self, name: str, words: Sequence[str], terminal: bool) -> Program:
@@ -380,7 +387,8 @@ class TaskRun(CheckedContainers):
             await container.ended
 
     def _clean(self) -> None:
-        """Removes a container's file system; its log file stays as long as the ECS task is visible."""
+        """Removes volumes and the containers' file systems; log files stay as long as the ECS task is visible."""
+        self._volumes.remove()
         for wanted in self._wanted:
             for name in launching.FOLDERS:
                 shutil.rmtree(container_folder(self._context.cloud, self.task, wanted.name) / name, ignore_errors=True)
