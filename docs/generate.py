@@ -13,6 +13,7 @@ from typing import Any
 from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+from docs.refusals import OURS, Refusal, refusals_of_tests
 
 from skylift.control.api.provider import MwaaProvider
 from skylift.control.settings import CONTROL_SETTINGS, ENVIRONMENT_OPTIONS
@@ -110,6 +111,24 @@ def operations() -> str:
     )
 
 
+def refusals() -> str:
+    """``docs/refusals.md``."""
+    rows = refusals_of_tests()
+    ours = [row for row in rows if OURS in row.text]
+    return _page(
+        "What AWS refuses, and skylift refuses",
+        "Each row is a case of a test: this request gets this error code, and the message has these words. The rules "
+        "come from AWS's documentation and from what people have reported; nobody has sent these requests to AWS, and "
+        "where AWS's message is not known it is ours. Only what stands in the tests' tables is here: skylift refuses more, above all "
+        "what botocore's models forbid (types, required members, lengths, patterns).",
+        *(part for service in dict.fromkeys(row.service for row in rows) for part in _refused(service, rows)),
+        "## What AWS takes and the local cloud does not",
+        "Refused by name, so that nothing is ignored. Services and operations that are not served at all get "
+        "`NotImplemented` (501): [services](services.md), [operations](operations.md).",
+        _table(("service", "operation", "asked", "code", "message"), (row.cells for row in ours)),
+    )
+
+
 def faults() -> str:
     """``docs/faults.md``."""
     return _page(
@@ -184,6 +203,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "lifecycles.md": lifecycles,
     "services.md": services,
     "operations.md": operations,
+    "refusals.md": refusals,
     "faults.md": faults,
     "metrics.md": metrics,
 }
@@ -202,6 +222,11 @@ def _operations(provider: Any) -> tuple[str, ...]:
     always = [f"Always refused, in AWS's words or with advice: {', '.join(refused)}."] if refused else []
     absent = [f"Not supported: {', '.join(sorted(methods.keys() - served.keys()))}."]
     return f"## {provider.service}", _table(("operation", "here"), rows), *always, *absent
+
+
+def _refused(service: str, rows: Iterable[Refusal]) -> tuple[str, str]:
+    found = (row.cells[1:] for row in rows if row.service == service and OURS not in row.text)
+    return f"## {service}", _table(("operation", "asked", "code", "message"), found)
 
 
 def _always_refuses(method: Callable[..., Any]) -> bool:

@@ -68,15 +68,30 @@ CASES = [
     made("unknown cluster", "ClusterNotFoundException", "Cluster not found.", cluster="x"),
     made("no network", INVALID, "Network Configuration must be provided", networkConfiguration={}),
     made("daemon", INVALID, "DAEMON is not supported on Fargate", schedulingStrategy="DAEMON"),
-    made("other controller", INVALID, "deployment controller ECS only", deploymentController={"type": "CODE_DEPLOY"}),
+    made(
+        "other controller",
+        INVALID,
+        "skylift's local cloud serves the deployment controller ECS only",
+        deploymentController={"type": "CODE_DEPLOY"},
+    ),
     made("negative", INVALID, "negative", desiredCount=-1),
     made("no room", INVALID, "will block deployments", deploymentConfiguration={"maximumPercent": 100}),
     made("odd percent", INVALID, "not be more than 100", deploymentConfiguration={"minimumHealthyPercent": 101}),
     made("small percent", INVALID, "at least 100", deploymentConfiguration={"maximumPercent": 50}),
-    made("blue and green", INVALID, "BLUE_GREEN is not supported", deploymentConfiguration={"strategy": "BLUE_GREEN"}),
+    made(
+        "blue and green",
+        INVALID,
+        "BLUE_GREEN is not supported by skylift's local cloud",
+        deploymentConfiguration={"strategy": "BLUE_GREEN"},
+    ),
     made("grace", INVALID, "healthCheckGracePeriodSeconds", healthCheckGracePeriodSeconds=-1),
     made("unknown registry", INVALID, "registry x was not found", serviceRegistries=[{"registryArn": "x"}]),
-    made("connect", INVALID, "Service Connect", serviceConnectConfiguration={"enabled": True}),
+    made(
+        "connect",
+        INVALID,
+        "Service Connect is not supported by skylift's local cloud",
+        serviceConnectConfiguration={"enabled": True},
+    ),
     made(
         "unknown container", INVALID, "does not exist in the task definition", loadBalancers=balancer(containerName="x")
     ),

@@ -82,7 +82,12 @@ DEFINITIONS = [
     registered("awslogs with more", CLIENT, "disallows options: tag", logConfiguration=logs(tag="x")),
     registered("awslogs' mode", CLIENT, "blocking or non-blocking", logConfiguration=logs(mode="x")),
     registered("awslogs' group made", CLIENT, "must be 'true'", logConfiguration=logs(awslogs_create_group="no")),
-    registered("other driver", CLIENT, "splunk is not supported", logConfiguration={"logDriver": "splunk"}),
+    registered(
+        "other driver",
+        CLIENT,
+        "splunk is not supported by skylift's local cloud",
+        logConfiguration={"logDriver": "splunk"},
+    ),
     registered("volumes", CLIENT, "Unknown volume 'v'.", mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}]),
     registered(
         "a secret that is a variable too",

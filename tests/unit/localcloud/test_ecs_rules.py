@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.refusals import says_whose
 
 from skylift.localcloud.ecs.model.checks import check_definition, check_run, cpu_units, memory_mib
 from skylift.localcloud.ecs.model.lifecycle import ECS_TASK, SERVICE
@@ -96,7 +97,10 @@ REFUSED = {
         definition({"logConfiguration": {"logDriver": "awslogs", "options": {}}}, executionRoleArn=ROLE),
         "awslogs-group, awslogs-region, awslogs-stream-prefix",
     ),
-    "other log driver": (definition({"logConfiguration": {"logDriver": "splunk"}}), "not supported"),
+    "other log driver": (
+        definition({"logConfiguration": {"logDriver": "splunk"}}),
+        "splunk is not supported by skylift's local cloud",
+    ),
     "mounts": (
         definition({"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]}),
         "Unknown volume 'v'.",
@@ -121,7 +125,7 @@ def test_refused_definitions(request_: dict[str, Any], text: str) -> None:
     with pytest.raises(AwsError) as caught:
         check_definition(request_)
     assert caught.value.code == "ClientException"
-    assert text in caught.value.message
+    assert says_whose(text, caught.value.message), caught.value.message
 
 
 @pytest.mark.parametrize(
