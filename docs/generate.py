@@ -40,9 +40,10 @@ from skylift.localcloud.emulators.table import page as services
 from skylift.localcloud.faults.kinds import KINDS, PRESETS, FaultKind
 from skylift.localcloud.iam.mode import IAM_MODE
 from skylift.localcloud.images.pythons import IMAGE_PYTHON
+from skylift.localcloud.scaling.provider import ScalingProvider
 
 DOCS = Path(__file__).parent
-PROVIDERS: tuple[Any, ...] = (EcsProvider, BatchProvider, ElbProvider, MwaaProvider)
+PROVIDERS: tuple[Any, ...] = (EcsProvider, BatchProvider, ElbProvider, ScalingProvider, MwaaProvider)
 LIVES: tuple[tuple[str, Lifecycle[Any]], ...] = (
     ("src/skylift/core/environment.py", ENVIRONMENT_LIFE),
     ("src/skylift/localcloud/ecs/model/lifecycle.py", ECS_TASK),

@@ -1,5 +1,7 @@
-"""The local cloud as a whole: our own ECS, Batch and load balancing, and emulators for the rest of AWS, started and
-ended in order."""
+"""The local cloud as a whole: our own ECS, Batch, load balancing and scaling, and emulators for the rest of AWS.
+
+They are started and ended in order.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,7 @@ from skylift.localcloud.iam.route import PREFIX as IAM
 from skylift.localcloud.images.built import BuiltImages as BuiltImages
 from skylift.localcloud.interfaces import Interfaces
 from skylift.localcloud.ports import Change, CloudContext, Document, Images, nobody
+from skylift.localcloud.scaling.provider import ScalingProvider
 from skylift.localcloud.state_route import STATE, StateRoute
 from skylift.wire.asgi import Asgi
 from skylift.wire.intercept import Interceptor, Interceptors
@@ -106,8 +109,7 @@ class LocalCloud:
         def open_all(cloud: CloudContext) -> _Opened:
             balancer = Balancer(folder, clock, cloud.database)
             rest = self._rest
-            roles = self._iam.roles
-            faults, metrics = Faults(clock), AwsMetrics(rest)
+            faults, metrics, roles = Faults(clock), AwsMetrics(rest), self._iam.roles
             logs, secrets, registries = AwsLogs(rest), AwsSecrets(rest), rest.registries
             neighbours = Neighbours(images, logs, secrets, balancer, metrics, roles, faults, registries)
             bus = _Bus(self._rest)
@@ -116,10 +118,11 @@ class LocalCloud:
             ecs = EcsProvider(cloud, neighbours, clock, on_change, runner, events, room)
             faults.perform_with(ecs_actions(ecs.engine))
             delivery = EventDelivery(cloud.database, events, FaultyBus(faults, bus))
-            return balancer, delivery, ecs, faults, BatchProvider(ecs, clock, on_change, faults)
+            scaling = ScalingProvider(ecs, rest.scaling_metrics, rest.cron, clock)
+            return balancer, delivery, ecs, faults, BatchProvider(ecs, clock, on_change, faults), scaling
 
         opened, damage = _opened(cloud, open_all)
-        self._balancer, self._events, self.ecs, self.faults, self.batch = opened
+        self._balancer, self._events, self.ecs, self.faults, self.batch, self._scaling = opened
         self._interfaces.of(TaskInterfaces(cloud, self.ecs.store), self._balancer.interfaces)
         self._database = cloud.database
         self._damage = [damage] if damage is not None else []
@@ -128,7 +131,7 @@ class LocalCloud:
 
     def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire serves."""
-        ours = [Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider)]
+        ours = [Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider, self._scaling)]
         self.providers: Sequence[Provider] = [*ours, *self._rest.providers]
         self._rest.targets.serve(ours)
         self.routes: Mapping[str, Asgi] = {
@@ -158,6 +161,7 @@ class LocalCloud:
             (self._events.start, self._events.close),
             (self.batch.recover, self.batch.close),  # before ECS forgets old ECS tasks, after the last has ended
             (self.ecs.start, self.ecs.close),
+            (self._scaling.start, self._scaling.stop),
         ):
             self._undo.append(end)
             await begin()
@@ -179,7 +183,7 @@ class LocalCloud:
             await self._undo.pop()()
 
 
-_Opened = tuple[Balancer, EventDelivery, EcsProvider, Faults, BatchProvider]
+_Opened = tuple[Balancer, EventDelivery, EcsProvider, Faults, BatchProvider, ScalingProvider]
 
 
 def _opened(cloud: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:

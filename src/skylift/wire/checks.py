@@ -19,8 +19,13 @@ Check = Callable[[Any, str], Iterator[str]]
 
 _LONGEST_SHOWN = 256
 _SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_CLASSES = {r"\p{L}\p{Z}\p{N}_": rf"\w{_SPACES}"}
-"""Unicode classes that Python's ``re`` lacks: letters, digits and underscore together are its ``\\w``."""
+_CLASSES = {
+    r"\p{L}\p{Z}\p{N}_": rf"\w{_SPACES}",
+    r"\p{Print}": r"[\x20-\x7e]",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
+}
+"""What Python's ``re`` lacks: Unicode classes (letters, digits and underscore together are its ``\\w``), and characters
+as pairs of surrogates."""
 _SCALARS = {"integer": int, "long": int, "float": float, "double": float}
 
 

@@ -86,11 +86,7 @@ def test_nothing_is_kept_that_cannot_be_given_back(rest: Rest) -> None:
 
 
 CRASHES = {
-    "moto, json": (
-        "application-autoscaling",
-        "describe_scalable_targets",
-        {"ServiceNamespace": "ecs", "MaxResults": 1, "NextToken": "svc"},
-    ),
+    "moto, json": ("sagemaker", "list_model_package_groups", {"MaxResults": 1, "NextToken": "svc"}),
     "ministack, json": ("sqs", "list_queues", {"MaxResults": 1, "NextToken": "svc"}),
     "ministack, query": ("sns", "subscribe", {"TopicArn": "x", "Protocol": "sqs"}),
 }

@@ -144,10 +144,6 @@ def test_moto_answers_for_what_ministack_lacks(rest: Rest) -> None:
     made = rest.client("emr-serverless").create_application(name="a", releaseLabel="emr-6.6.0", type="SPARK")
     assert ":000000000000:" in made["arn"]
     assert rest.client("sagemaker").list_models()["Models"] == []
-    assert (
-        rest.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
-        == []
-    )
     assert rest.client("redshift-data").execute_statement(Database="d", Sql="select 1", ClusterIdentifier="c")["Id"]
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         rest.client("emr-serverless").get_application(applicationId="0000000000000000")

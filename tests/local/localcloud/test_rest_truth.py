@@ -60,7 +60,7 @@ def test_cloudformation_is_refused_with_what_to_use_instead(rest: Rest) -> None:
 
 def test_what_cannot_be_called_or_delivered_to_is_refused(rest: Rest) -> None:
     states, events, scheduler = rest.client("stepfunctions"), rest.client("events"), rest.client("scheduler")
-    pipes, scaling = rest.client("pipes"), rest.client("application-autoscaling")
+    pipes = rest.client("pipes")
     for resource in ("ecs:runTask.sync", "aws-sdk:ecs:runTask", "batch:submitJob.sync", "aws-sdk:mwaa:createCliToken"):
         made = machine(f"arn:aws:states:::{resource}")
         told = refusal(lambda text=made: states.create_state_machine(name="m", roleArn=ROLE, definition=text))
@@ -71,7 +71,6 @@ def test_what_cannot_be_called_or_delivered_to_is_refused(rest: Rest) -> None:
     assert events.list_targets_by_rule(Rule="r")["Targets"] == []
     when = {"ScheduleExpression": "rate(1 hour)", "FlexibleTimeWindow": {"Mode": "OFF"}}
     for arn in (
-        "arn:aws:scheduler:::aws-sdk:ecs:runTask",
         "arn:aws:scheduler:::aws-sdk:s3:listBuckets",
         "arn:aws:batch:us-east-1:000000000000:job-queue/q",
         "arn:aws:logs:us-east-1:000000000000:log-group:g",
@@ -82,9 +81,6 @@ def test_what_cannot_be_called_or_delivered_to_is_refused(rest: Rest) -> None:
         )
     source = "arn:aws:sqs:us-east-1:000000000000:q"
     assert "DAG" in refusal(lambda: pipes.create_pipe(Name="p", RoleArn=ROLE, Source=source, Target=CLUSTER))
-    service = {"ServiceNamespace": "ecs", "ResourceId": "service/c/s", "ScalableDimension": "ecs:service:DesiredCount"}
-    told = refusal(lambda: scaling.register_scalable_target(MinCapacity=1, MaxCapacity=2, **service))
-    assert "UpdateService" in told
 
 
 def test_what_is_like_it_and_can_be_served_still_is(rest: Rest) -> None:

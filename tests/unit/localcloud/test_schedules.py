@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from skylift.localcloud.emulators.eventbridge.schedules import (
-    LAST,
-    InvalidSchedule,
-    delay_of,
-    moment_of,
-    next_occurrence,
-    told_of,
-)
+from skylift.localcloud.emulators.eventbridge.schedules import delay_of, told_of
+from skylift.localcloud.occurrences import LAST, InvalidSchedule, moment_of, next_occurrence
 
 pytestmark = pytest.mark.unit
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.unit
 
 MODELS = {
     name: ServiceModel(Loader().load_service_model(name, "service-2"), name)
-    for name in ("ecs", "mwaa", "elbv2", "batch")
+    for name in ("ecs", "mwaa", "elbv2", "batch", "application-autoscaling")
 }
 OPERATIONS = [(name, operation) for name, model in MODELS.items() for operation in model.operation_names]
 TEXTS = ("a", "with space", "ä&<>\"'%/+=;?#", "two\nlines", "0", "arn:aws:x:y:000000000000:a/b")

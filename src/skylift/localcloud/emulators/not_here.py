@@ -34,7 +34,6 @@ _NO_TARGET_OF_SCHEDULES = _no_target(f"{_DELIVERED}|scheduler:::aws-sdk:(?:ecs|b
 """Schedules have no target for Batch jobs and log groups on AWS, either: only universal ones, which start with
 ``arn:aws:scheduler:::aws-sdk:``."""
 _INTEGRATION = re.compile(rf"arn:aws[\w-]*:states:::(?:aws-sdk:)?(?:{OURS}):".encode())
-_ECS_SCALING = re.compile(rb'"ServiceNamespace"\s*:\s*"ecs"')
 
 
 _ERRORS = frozenset({400, 404})
@@ -84,13 +83,6 @@ _BY_SERVICE: Mapping[str, tuple[RefusalRule, ...]] = {
             frozenset({"CreatePipe", "UpdatePipe"}),
             _TARGET,
             "a pipe here cannot start ECS tasks or Batch jobs. Read its source from an Airflow DAG instead.",
-        ),
-    ),
-    "application-autoscaling": (
-        RefusalRule(
-            frozenset({"RegisterScalableTarget", "PutScalingPolicy", "PutScheduledAction"}),
-            _ECS_SCALING,
-            "nothing here scales an ECS service by itself. Set its desiredCount with ecs UpdateService.",
         ),
     ),
 }

@@ -22,8 +22,9 @@ from skylift.localcloud.emulators.cloud_map.mended import SERVICE, cloud_map
 from skylift.localcloud.emulators.cloud_map.registries import CloudMapRegistries
 from skylift.localcloud.emulators.ec2.in_use import ASKED, InUse
 from skylift.localcloud.emulators.edge import Edge
-from skylift.localcloud.emulators.eventbridge.schedules import Schedules
+from skylift.localcloud.emulators.eventbridge.schedules import Schedules, cron_of
 from skylift.localcloud.emulators.eventbridge.targets import TargetStarter
+from skylift.localcloud.emulators.for_scaling import EmulatedScalingMetrics
 from skylift.localcloud.emulators.iam.state import EmulatedIamState
 from skylift.localcloud.emulators.log_bridge import LogDestinations, write_to_ours
 from skylift.localcloud.emulators.ministack import Ministack, expect_success
@@ -62,6 +63,8 @@ class RestOfAws:
     Attributes:
         container_logs: what writes containers' output.
         registries: Cloud Map, for the services of ECS.
+        cron: understands cron expressions, once this has started.
+        scaling_metrics: what scaling policies read.
         targets: starts what rules and schedules name.
     """
 
@@ -88,6 +91,8 @@ class RestOfAws:
         self._logs = LogsProvider(home, account, region, time.time, emit=self._emit, deliver=deliver)
         self._refusing = Refusing(self._logs, None)
         self.container_logs = ContainerLogs(self._logs)
+        self.cron = cron_of(self._ministack)
+        self.scaling_metrics = EmulatedScalingMetrics(self._ministack)
         self.targets = TargetStarter(
             self._ministack, self.container_logs, Caller("", f"arn:aws:iam::{account}:root", account, region)
         )

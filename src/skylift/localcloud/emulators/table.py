@@ -1,8 +1,8 @@
 """The table of AWS services and their emulators. Routing and documents are made from it.
 
-Skylift implements ECS, Batch, Elastic Load Balancing, MWAA and CloudWatch Logs itself (the wire gives them to their
-providers before it reads this table). Of the others, ministack serves those whose state must survive a restart, and
-moto what ministack lacks.
+Skylift implements ECS, Batch, Elastic Load Balancing, Application Auto Scaling, MWAA and CloudWatch Logs itself (the
+wire gives them to their providers before it reads this table). Of the others, ministack serves those whose state must
+survive a restart, and moto what ministack lacks.
 """
 
 from __future__ import annotations
@@ -92,6 +92,13 @@ TABLE: tuple[Served, ...] = (
     Served(("ecs",), Emulator.SKYLIFT),
     Served(("batch",), Emulator.SKYLIFT, keeps="all; ended jobs for a day"),
     Served(("elasticloadbalancing", "elbv2"), Emulator.SKYLIFT),
+    Served(
+        ("application-autoscaling",),
+        Emulator.SKYLIFT,
+        note="ECS services; other namespaces are refused. Target tracking (CPU, memory, one metric of your own), step "
+        "scaling and scheduled actions; no metric math, no predictive scaling. One minute's value decides, and target "
+        "tracking makes no alarms",
+    ),
     Served(("airflow", "mwaa"), Emulator.SKYLIFT),
     Served(("logs",), Emulator.SKYLIFT, keeps="all; on disk before the answer", note="nothing is encrypted"),
     _ministack("s3", keeps="all; objects and versions are files, written before the answer"),
@@ -188,7 +195,6 @@ TABLE: tuple[Served, ...] = (
     _ministack("cloudtrail", depth=Depth.ANSWERS),
     _ministack("organizations", depth=Depth.ANSWERS),
     _ministack("account", depth=Depth.ANSWERS, keeps=NOTHING),
-    _moto("application-autoscaling", note="nothing is scaled; ECS services are refused"),
     _moto("emr-serverless", note=NO_JOBS),
     _moto("emr-containers", note=NO_JOBS),
     _moto("sagemaker", host="api.sagemaker", note=NO_JOBS),
