@@ -19,7 +19,7 @@ from tests.unit.localcloud.test_ecs_usage import used
 from tests.unit.whole_answers import Story, compared
 
 from skylift.localcloud.containers.oci import OciImage
-from skylift.localcloud.ecs.tasks.launch import CREDENTIALS, METADATA, Wanted, launch
+from skylift.localcloud.ecs.tasks.launch import CREDENTIALS, METADATA, Fetched, Wanted, launch
 from skylift.localcloud.ports import CloudContext
 
 pytestmark = pytest.mark.unit
@@ -127,7 +127,9 @@ def test_in_an_engines_image_programs_and_folders_are_the_images(tmp_path: Path)
         place = CloudContext("000000000000", "us-east-1", "http://127.0.0.1:1", world.folder)
         for container in FULL["containerDefinitions"]:
             wanted = Wanted({**container, "user": "nobody"} if container["name"] == "main" else container, {})
-            told[f"launch of {wanted.name}"] = dataclasses.asdict(launch(place, task, wanted, image, {"S": "secret"}))
+            told[f"launch of {wanted.name}"] = dataclasses.asdict(
+                launch(place, task, wanted, image, Fetched(secrets={"S": "secret"}))
+            )
 
     story(tmp_path, "ecs_oci_containers.json", scenario)
 
