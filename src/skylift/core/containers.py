@@ -122,6 +122,9 @@ CONTAINER_SETTINGS = (
     TOKEN_KEY,
 )
 
+MWAA_HOME = "/usr/local/airflow"
+"""AIRFLOW_HOME on MWAA."""
+
 BUNDLE_NAME = "dags"
 """Airflow's name for the bundle of an environment's DAGs."""
 

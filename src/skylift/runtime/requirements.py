@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from skylift.core.containers import MWAA_HOME
 from skylift.core.errors import Broken, Refused
 from skylift.core.secrecy import hide_in
 
@@ -48,7 +49,6 @@ GUARDED = frozenset(
 
 OWN_CONSTRAINT = re.compile(r"-c |--constraint[ =]")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-MWAA_HOME = "/usr/local/airflow"
 REFUSED_BY_REGISTRY = re.compile(r"HTTP status client error \((?!407|429)4\d\d")
 """The registry answered: the package does not exist, or we have no access."""
 UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "dns error", "tcp connect error")

@@ -3,6 +3,7 @@ speed."""
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
@@ -20,6 +21,9 @@ import boto3
 import pytest
 from tests.local.runtime_cloud import rest_of_aws
 
+from skylift.core.containers import MWAA_HOME
+from skylift.localcloud.containers.mounts import Mount
+from skylift.localcloud.containers.runner import Launch, ProcessRunner
 from skylift.runtime.components import own_address, task_id
 
 pytestmark = pytest.mark.local
@@ -111,6 +115,26 @@ def test_the_startup_scripts_variables_reach_the_program(cloud: dict[str, str], 
     assert run("bash", "-c", show, **given, **cloud) == expected
     without_s3 = cloud | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     assert run("bash", "-c", show, **given, **without_s3) == expected, "one version is fetched once"
+
+
+async def _output(launch: Launch) -> str:
+    container = await ProcessRunner().start(launch)
+    ended = await container.ended
+    return f"{(launch.folder / 'log').read_text()}{ended.code}"
+
+
+def test_dags_are_found_by_mwaas_paths(tmp_path: Path) -> None:
+    home, work = tmp_path / "home", tmp_path / "work"
+    bundle = home / "airflow" / "dag_bundles" / "dags" / "dags"
+    for folder in (bundle, work):
+        folder.mkdir(parents=True)
+    (bundle / "one.sql").write_text("select 1\n")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "SKYLIFT_DAGS": "s3://nobody/dags"}
+    show = f"cat {MWAA_HOME}/dags/one.sql $AIRFLOW_HOME/dags/one.sql"
+    words = (sys.executable, "-m", "skylift.runtime", "sh", "-c", show)
+    mounts = (Mount(home / "airflow", MWAA_HOME),)
+    launch = Launch(tmp_path, Path(sys.executable), words, environ, work, mounts=mounts)
+    assert asyncio.run(_output(launch)) == "select 1\nselect 1\n0"
 
 
 def test_a_failing_startup_script_stops_the_container(cloud: dict[str, str], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skylift.core.errors import Refused, SkyliftError, Unavailable
+from skylift.localcloud.containers.mounts import MWAA_PATHS
 from skylift.localcloud.images.build import PackageLayer, build_image, image_base, image_digest, read_package
 from skylift.localcloud.images.built import LOCKS, SYSTEM_PATH, BuiltImages
 from skylift.localcloud.images.network import network_variables
@@ -21,6 +22,15 @@ ECR = "000000000000.dkr.ecr.us-east-1.amazonaws.com/"
 @pytest.fixture
 def images(tmp_path: Path) -> BuiltImages:
     return BuiltImages(tmp_path, tmp_path / "cache", environ={})
+
+
+def test_only_airflows_image_wants_mwaas_paths_and_only_if_asked(tmp_path: Path, images: BuiltImages) -> None:
+    asked = BuiltImages(tmp_path, tmp_path / "cache", environ={MWAA_PATHS.env: "yes"})
+    airflow, ray = "skylift/airflow:3.3.2", next(one for one in asked.references if "airflow" not in one)
+    told = [
+        MWAA_PATHS.env in one._image(name, tmp_path).environment for one in (asked, images) for name in (airflow, ray)
+    ]
+    assert told == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

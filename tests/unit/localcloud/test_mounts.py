@@ -11,7 +11,7 @@ from tests.unit.localcloud.test_ecs_engine import ME, NETWORK, World, definition
 
 from skylift.localcloud.batch.containers import ecs_request
 from skylift.localcloud.containers.mount_namespace import FILE, FOLDER, LINK, TREE, plan
-from skylift.localcloud.containers.mounts import HOST_FOLDERS, Mount, allowed, shim_word
+from skylift.localcloud.containers.mounts import HOST_FOLDERS, MWAA_PATHS, Mount, allowed, shim_word
 from skylift.localcloud.ecs.model.checks import check_definition
 from skylift.localcloud.ecs.model.volumes import MountPoint, check_volumes, mount_points
 from skylift.wire.errors import AwsError
@@ -145,5 +145,20 @@ def test_a_mount_that_would_hide_the_container_is_refused(tmp_path: Path) -> Non
         arn = answer["tasks"][0]["taskArn"]
         await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
         assert "would hide" in world.task(arn)["containers"][0]["reason"]
+
+    played(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_image_may_have_airflows_home_where_mwaa_has_it(asked: bool, tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.pictures.environment = {"PATH": "/bin", **({MWAA_PATHS.env: "true"} if asked else {})}
+        world.ecs.register_task_definition(ME, definition())
+        world.ecs.run_task(ME, {"taskDefinition": "f", "networkConfiguration": NETWORK})
+        await until(lambda: bool(world.runner.running))
+        launch = world.runner.running[0].launch
+        home = Path(launch.environment["HOME"], "airflow")
+        assert launch.mounts == ((Mount(home, "/usr/local/airflow"),) if asked else ())
+        assert home.is_dir() is asked
 
     played(tmp_path, scenario)

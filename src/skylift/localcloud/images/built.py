@@ -22,6 +22,7 @@ from skylift.core import templates
 from skylift.core.containers import DAG_CACHE, ENTRYPOINT, LAYER_CACHE
 from skylift.core.errors import Refused
 from skylift.core.partitions import SUFFIXES
+from skylift.localcloud.containers.mounts import MWAA_PATHS
 from skylift.localcloud.images.build import (
     SYSTEM,
     Base,
@@ -98,7 +99,8 @@ class BuiltImages:
         Args:
             home: ``$SKYLIFT_HOME``; images are kept in its folder ``images``.
             cache: ``$SKYLIFT_HOME/cache``, which holds uv's cache (unless UV_CACHE_DIR names another) and the layers.
-            environ: the machine's environment, of which only network variables and UV_CACHE_DIR are used.
+            environ: the machine's environment, of which only network variables, UV_CACHE_DIR and ``MWAA_PATHS`` are
+                used.
             locks: folder of lock files ``<name>-<tag>.txt``.
         """
         self.folder = home.absolute() / "images"
@@ -188,6 +190,8 @@ class BuiltImages:
             return BuiltImage(reference, root, (), ("python",), environment, template="")
         # As in our Dockerfile: a container that cannot name an entry point (Batch's) gets layer and startup script,
         # too.
+        if MWAA_PATHS.read(self._environ):
+            environment[MWAA_PATHS.env] = "true"
         return BuiltImage(reference, root, ENTRYPOINT, ("airflow", "version"), environment)
 
     def _uv_cache(self) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skylift.core.containers import MWAA_HOME
 from skylift.core.templates import wants_template
-from skylift.localcloud.containers.mounts import Mount
+from skylift.localcloud.containers.mounts import MWAA_PATHS, Mount
 from skylift.localcloud.containers.oci import OciImage
 from skylift.localcloud.containers.runner import CannotStart, Launch
 from skylift.localcloud.containers.ulimits import ulimits_of
@@ -103,6 +104,8 @@ def launch(
         return Launch(
             folder, executable, words, environment, cwd, memory, "", image.reference, user, ulimits, mounts, locked
         )
+    if MWAA_PATHS.env in image.environment and all(mount.target != MWAA_HOME for mount in mounts):
+        mounts = (*mounts, Mount(folder / "home" / "airflow", MWAA_HOME))
     mounted = any(Path(folder_in).is_relative_to(mount.target) for mount in mounts)
     cwd = Path(folder_in) if mounted else folder / "work" / folder_in.lstrip("/")
     template = image.template if wants_template(environment) and executable == image.executable("python") else ""
