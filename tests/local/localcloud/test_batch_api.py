@@ -96,7 +96,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("create_job_queue", queue("new", "q-ce", "on-ec2"), "cannot mix"),
     ("create_job_queue", queue("new", "q-ce", f"{ARN}:compute-environment/q-ce"), "once only"),
     ("create_job_queue", queue(priority=-1), "priority must be between"),
-    ("create_job_queue", queue(schedulingPolicyArn="a"), "schedulingPolicyArn is not supported"),
+    ("create_job_queue", queue(schedulingPolicyArn="a"), "Scheduling policy a does not exist"),
     ("create_job_queue", queue(computeEnvironmentOrder=[]), "1 to 3 compute environments"),
     ("create_job_queue", queue(jobQueueType="ECS"), "does not match"),
     ("update_job_queue", {"jobQueue": "none"}, "JobQueue none not found"),

@@ -363,7 +363,7 @@ def test_every_account_setting_takes_its_values_and_no_other(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", [*_UNSERVED, *_UNSERVED_DEFINITION, *_UNSERVED_SUBMISSION])
 def test_what_batch_does_not_serve_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    assert {*_UNSERVED} == {"schedulingPolicyArn", "serviceEnvironmentOrder", "jobStateTimeLimitActions"}
+    assert {*_UNSERVED} == {"serviceEnvironmentOrder", "jobStateTimeLimitActions"}
     assert {*_UNSERVED_DEFINITION} == {"eksProperties", "nodeProperties", "consumableResourceProperties"}
     assert {f"{one}Override" for one in ("eksProperties", "consumableResourceProperties")} < {*_UNSERVED_SUBMISSION}
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skylift.localcloud.batch.containers import effective, on_fargate, overridden_names, size_of, written
+from skylift.localcloud.batch.fair_share import check_shared_job
 from skylift.localcloud.batch.shapes import NAME, executing, refused
 from skylift.localcloud.ecs.model.checks import check_fargate_size
 from skylift.localcloud.ports import Document
@@ -27,7 +28,6 @@ LEAST_TIMEOUT = 60
 LEAST_MEMORY = 4
 _UNSERVED_DEFINITION = ("eksProperties", "nodeProperties", "consumableResourceProperties")
 _UNSERVED_SUBMISSION = ("eksPropertiesOverride", "nodeOverrides", "consumableResourcePropertiesOverride")
-_FAIR_SHARE = ("shareIdentifier", "schedulingPriorityOverride")
 _GLOB = re.compile(r"(?=.)[^*]{0,511}\*?", re.DOTALL)
 _EXIT_GLOB = re.compile(r"(?=.)[0-9]{0,511}\*?")
 
@@ -139,9 +139,7 @@ def check_submission(request: Mapping[str, Any], definition: Document, queue: Do
     if len(json.dumps(request, separators=(",", ":"))) > MOST_SUBMISSION_BYTES:
         raise refused("The size of the SubmitJob request must not exceed 30 KiB.")
     _check_unserved(request, _UNSERVED_SUBMISSION)
-    for member in _FAIR_SHARE:
-        if member in request:
-            raise executing(f"{member} cannot be specified: the job queue has no scheduling policy.")
+    check_shared_job(request, queue)
     if queue["state"] != "ENABLED":
         raise executing("Job Queue is not in ENABLED state")
     if on_fargate(definition) != (queue["jobQueueType"] == "ECS_FARGATE"):

@@ -46,7 +46,7 @@ class BatchEngine(TaskListener, SlotListener):
         self, ecs: EcsProvider, store: BatchStore, clock: Clock, on_change: Change, capacity: Capacity
     ) -> None:
         self.index = JobIndex(ecs.cloud, store, clock, on_change, ecs.engine.events)
-        self.lines = RunnableQueue()
+        self.lines = RunnableQueue(self.index.turns)
         self._ecs = ecs
         self._store = store
         self._clock = clock

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from skylift.core.clock import Clock
+from skylift.localcloud.batch.fair_share import ShareLedger, ranked
 from skylift.localcloud.batch.lifecycle import BATCH_JOB, ENDED, PLACED, JobState
 from skylift.localcloud.batch.model import ArrayJob, BatchJob
+from skylift.localcloud.batch.shapes import name_of
 from skylift.localcloud.batch.shown import described
 from skylift.localcloud.batch.store import BatchStore
 from skylift.localcloud.events import Events
@@ -33,6 +35,7 @@ class JobIndex:
         self._states: dict[str, dict[JobState, dict[str, BatchJob]]] = {}
         self._dependents: dict[str, dict[str, BatchJob]] = {}
         self._used: dict[str, dict[str, float]] = {}
+        self._shares = ShareLedger(clock)
         for job in store.jobs.values():
             self.add(job)
 
@@ -135,14 +138,26 @@ class JobIndex:
         """The job uses capacity of its compute environment (``job.place``) and of the machine."""
         self.running[job.task] = job
         self._used.setdefault(job.place, {})[job.id] = vcpus
+        self._shares.take(job.submission.queue, job.submission.share, vcpus)
 
     def used(self, environment: str) -> float:
         """vCPUs in use of a compute environment."""
         return sum(self._used.get(environment, {}).values())
 
+    def turns(self, queue: str, oldest: Mapping[str, int]) -> Sequence[str]:
+        """Share identifiers of a queue (ARN) in the order of their turns (``runnable_queue.Turns``)."""
+        policy = self._policy_of(queue)
+        return ranked({share: self._shares.used(queue, share, policy) for share in oldest}, oldest, policy)
+
+    def _policy_of(self, queue: str) -> Document:
+        """The ``fairsharePolicy`` of a queue; empty without one: then there is one share."""
+        arn = self._store.queues[name_of(queue)].get("schedulingPolicyArn", "")
+        return dict(self._store.policies[name_of(arn)]["fairsharePolicy"]) if arn else {}
+
     def _leave(self, job: BatchJob) -> None:
         self.running.pop(job.task, None)
-        self._used.get(job.place, {}).pop(job.id, None)
+        vcpus = self._used.get(job.place, {}).pop(job.id, 0.0)
+        self._shares.leave(job.submission.queue, job.submission.share, vcpus)
         job.task = job.place = ""
 
     def _no_longer_waits(self, job: BatchJob) -> None:

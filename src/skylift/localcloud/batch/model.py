@@ -27,6 +27,7 @@ class SubmittedJob:
         queue: ARN of the job queue.
         size: number of children; 0 if it is not an array.
         tags: of the job; may change later.
+        priority: among the jobs of its share; 0 in a queue without a scheduling policy.
     """
 
     id: str
@@ -37,6 +38,12 @@ class SubmittedJob:
     queue: str
     size: int = 0
     tags: dict[str, str] = field(default_factory=dict)
+    priority: int = 0
+
+    @property
+    def share(self) -> str:
+        """``shareIdentifier``; empty in a queue without a scheduling policy."""
+        return str(self.request.get("shareIdentifier", ""))
 
     @property
     def needs(self) -> list[Document]:

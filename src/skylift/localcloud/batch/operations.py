@@ -38,6 +38,13 @@ class BatchOperations:
             raise refused(f"JobQueue {reference} not found.")
         return found
 
+    def scheduling_policy(self, reference: str) -> Document:
+        """A scheduling policy by ARN. Raises ``ClientException``."""
+        found = self.store.policies.get(name_of(reference))
+        if found is None:
+            raise refused(f"Scheduling policy {reference} does not exist")
+        return found
+
     def runnable_definition(self, reference: str) -> Document:
         """A job definition by ARN, ``name:revision``, or ``name`` (its newest ACTIVE revision). Raises
         ``ClientException``."""

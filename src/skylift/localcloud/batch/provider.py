@@ -7,7 +7,7 @@ from skylift.localcloud.batch.definitions import JobDefinitionOperations
 from skylift.localcloud.batch.endings import EndingOperations
 from skylift.localcloud.batch.engine import BatchEngine
 from skylift.localcloud.batch.environments import EnvironmentOperations
-from skylift.localcloud.batch.queues import QueueOperations
+from skylift.localcloud.batch.queues import QueueOperations, SchedulingPolicyOperations
 from skylift.localcloud.batch.store import BatchStore
 from skylift.localcloud.batch.submissions import SubmissionOperations
 from skylift.localcloud.batch.tags import BatchTagOperations
@@ -18,6 +18,7 @@ from skylift.localcloud.ports import AlwaysRoom, Capacity, Change, nobody
 class BatchProvider(
     EnvironmentOperations,
     QueueOperations,
+    SchedulingPolicyOperations,
     JobDefinitionOperations,
     SubmissionOperations,
     EndingOperations,

@@ -1,10 +1,11 @@
-"""Batch's operations on job queues."""
+"""Batch's operations on job queues and their scheduling policies."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
 from __future__ import annotations
 
 from skylift.localcloud.batch.environments import FARGATE
+from skylift.localcloud.batch.fair_share import check_policy
 from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import (
     NAME,
@@ -16,12 +17,12 @@ from skylift.localcloud.batch.shapes import (
     page,
     refused,
 )
-from skylift.localcloud.batch.store import QUEUE
+from skylift.localcloud.batch.store import POLICY, QUEUE
 from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
 _HEALTHY = "JobQueue Healthy"
-_UNSERVED = ("schedulingPolicyArn", "serviceEnvironmentOrder", "jobStateTimeLimitActions")
+_UNSERVED = ("serviceEnvironmentOrder", "jobStateTimeLimitActions")
 _MOST_ENVIRONMENTS = 3
 _FRONT = 100
 
@@ -50,13 +51,16 @@ class QueueOperations(BatchOperations):
             "tags": merged_tags({}, request.get("tags", {})),
             "jobStateTimeLimitActions": [],
         }
+        if reference := request.get("schedulingPolicyArn"):
+            document["schedulingPolicyArn"] = self.scheduling_policy(reference)["arn"]
         if request.get("jobQueueType", document["jobQueueType"]) != document["jobQueueType"]:
             raise executing(f"jobQueueType {request['jobQueueType']} does not match the compute environments.")
         self.store.save_thing(QUEUE, name, document)
         return {name: document[name] for name in ("jobQueueName", "jobQueueArn")}
 
     def update_job_queue(self, caller: Caller, request: Request) -> Document:
-        """Changes state, priority and compute environments. A disabled queue accepts no new jobs; those in it go on."""
+        """Changes state, priority, compute environments; replaces a scheduling policy. A disabled queue accepts no new
+        jobs; those in it go on."""
         found = self.queue(request["jobQueue"])
         changed: Document = {name: request[name] for name in ("state", "priority") if name in request}
         _priority(changed.get("priority", 1))
@@ -64,6 +68,10 @@ class QueueOperations(BatchOperations):
             changed["computeEnvironmentOrder"] = order = self._order(request)
             if self._kind(order) != found["jobQueueType"]:
                 raise executing("A queue cannot change between Fargate and EC2 compute environments.")
+        if reference := request.get("schedulingPolicyArn"):
+            if "schedulingPolicyArn" not in found:
+                raise executing("A scheduling policy cannot be added to a job queue that was created without one.")
+            changed["schedulingPolicyArn"] = self.scheduling_policy(reference)["arn"]
         self.store.save_thing(QUEUE, found["jobQueueName"], {**found, **changed})
         self.engine.capacity_changed()
         return {name: found[name] for name in ("jobQueueName", "jobQueueArn")}
@@ -116,6 +124,60 @@ class QueueOperations(BatchOperations):
         if len(kinds) > 1:
             raise executing("A queue cannot mix Fargate and EC2 compute environments.")
         return "ECS_FARGATE" if kinds.pop() else "ECS"
+
+
+class SchedulingPolicyOperations(BatchOperations):
+    """CreateSchedulingPolicy, UpdateSchedulingPolicy, DescribeSchedulingPolicies, ListSchedulingPolicies,
+    DeleteSchedulingPolicy."""
+
+    def create_scheduling_policy(self, caller: Caller, request: Request) -> Document:
+        """Creates a fair-share policy."""
+        name = request["name"]
+        if not NAME.fullmatch(name):
+            raise executing("Scheduling policy name should match valid pattern")
+        if name in self.store.policies:
+            raise executing("Object already exists")
+        check_policy(request)
+        document: Document = {
+            "name": name,
+            "arn": batch_arn(self.cloud, "scheduling-policy", name),
+            "fairsharePolicy": {"shareDistribution": [], **request.get("fairsharePolicy", {})},
+            "tags": merged_tags({}, request.get("tags", {})),
+        }
+        self.store.save_thing(POLICY, name, document)
+        return {"name": name, "arn": document["arn"]}
+
+    def update_scheduling_policy(self, caller: Caller, request: Request) -> Document:
+        """Replaces the fair-share policy; its job queues follow it at once."""
+        found = self.scheduling_policy(request["arn"])
+        check_policy(request)
+        if "fairsharePolicy" in request:
+            changed = {"shareDistribution": [], **request["fairsharePolicy"]}
+            self.store.save_thing(POLICY, found["name"], found | {"fairsharePolicy": changed})
+            self.engine.ring()
+        return {}
+
+    def describe_scheduling_policies(self, caller: Caller, request: Request) -> Document:
+        """Policies by ARN; unknown ones are omitted."""
+        known, names = self.store.policies, [name_of(arn) for arn in request["arns"]]
+        return {"schedulingPolicies": [known[name] for name in names if name in known]}
+
+    def list_scheduling_policies(self, caller: Caller, request: Request) -> Document:
+        """ARNs, by name."""
+        found = [{"arn": one["arn"]} for _, one in sorted(self.store.policies.items())]
+        shown, more = page(found, request)
+        return {"schedulingPolicies": shown, **more}
+
+    def delete_scheduling_policy(self, caller: Caller, request: Request) -> Document:
+        """Forgets a policy that no job queue has. An unknown one is not an error."""
+        found = self.store.policies.get(name_of(request["arn"]))
+        if found is None:
+            return {}
+        users = [name for name, one in self.store.queues.items() if one.get("schedulingPolicyArn") == found["arn"]]
+        if users:
+            raise executing(f"Cannot delete, the scheduling policy is used by job queues: {', '.join(sorted(users))}")
+        self.store.remove_thing(POLICY, found["name"])
+        return {}
 
 
 def _priority(priority: int) -> int:

@@ -30,6 +30,8 @@ def described(cloud: CloudContext, job: BatchJob, definition: Document) -> Docum
         "retryStrategy": strategy(job, definition),
         **_containers(job, definition),
     }
+    if submission.share:
+        document |= {"shareIdentifier": submission.share, "schedulingPriority": submission.priority}
     if seconds := timeout(job, definition):
         document["timeout"] = {"attemptDurationSeconds": seconds}
     if job.started is not None:

@@ -38,7 +38,7 @@ _STATEMENTS = {
     "no children": "DELETE FROM batch_jobs WHERE id > ? AND id < ?",
     "no thing": "DELETE FROM batch_things WHERE kind = ? AND name = ?",
 }
-ENVIRONMENT, QUEUE, DEFINITION = "environment", "queue", "definition"
+ENVIRONMENT, QUEUE, DEFINITION, POLICY = "environment", "queue", "definition", "policy"
 
 
 class BatchStore:
@@ -47,6 +47,7 @@ class BatchStore:
     Attributes:
         environments: compute environments by name.
         queues: job queues by name.
+        policies: scheduling policies by name.
         definitions: revisions of job definitions by ARN, in no order.
         jobs: singles and arrays' parents by id, in the order of acceptance; children are in their array.
     """
@@ -54,9 +55,15 @@ class BatchStore:
     def __init__(self, path: Path) -> None:
         self.environments: dict[str, Document] = {}
         self.queues: dict[str, Document] = {}
+        self.policies: dict[str, Document] = {}
         self.definitions: dict[str, Document] = {}
         self.jobs: dict[str, BatchJob] = {}
-        self._things = {ENVIRONMENT: self.environments, QUEUE: self.queues, DEFINITION: self.definitions}
+        self._things = {
+            ENVIRONMENT: self.environments,
+            QUEUE: self.queues,
+            DEFINITION: self.definitions,
+            POLICY: self.policies,
+        }
         self._changed: dict[str, BatchJob] = {}
         self._texts: list[str] = []
         self._path = path
@@ -68,13 +75,16 @@ class BatchStore:
         self.last_number = max((job.submission.number for job in self.jobs.values()), default=0)
 
     def save_thing(self, kind: str, name: str, document: Document) -> None:
-        """Writes a compute environment, queue or job definition (under its ARN). Raises ``Unavailable``: the disk is
-        full."""
+        """Writes a compute environment, queue, policy or job definition (under its ARN).
+
+        Raises:
+            Unavailable: the disk is full.
+        """
         self._write({"thing": [(kind, name, _text(document))]})
         self._things[kind][name] = document
 
     def remove_thing(self, kind: str, name: str) -> None:
-        """Forgets a compute environment or queue. Raises ``Unavailable`` like ``save_thing``."""
+        """Forgets a compute environment, queue or policy. Raises ``Unavailable`` like ``save_thing``."""
         self._write({"no thing": [(kind, name)]})
         self._things[kind].pop(name, None)
 

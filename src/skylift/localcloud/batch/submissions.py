@@ -53,6 +53,9 @@ class SubmissionOperations(BatchOperations):
             queue["jobQueueArn"],
             request.get("arrayProperties", {}).get("size", 0),
             merged_tags({}, request.get("tags", {})),
+            request.get("schedulingPriorityOverride", definition.get("schedulingPriority", 0))
+            if "schedulingPolicyArn" in queue
+            else 0,
         )
         self.engine.submit(ArrayJob(submission) if submission.size else BatchJob(submission))
         return {

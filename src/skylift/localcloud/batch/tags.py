@@ -1,4 +1,4 @@
-"""Batch's tags, on compute environments, queues, job definitions and jobs, by ARN."""
+"""Batch's tags, on compute environments, queues, scheduling policies, job definitions and jobs, by ARN."""
 
 # ruff: noqa: ARG002 - every operation takes caller and request (wire.provider)
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from skylift.core.errors import Unavailable
 from skylift.localcloud.batch.operations import BatchOperations, Request
 from skylift.localcloud.batch.shapes import merged_tags, refused
-from skylift.localcloud.batch.store import DEFINITION, ENVIRONMENT, QUEUE
+from skylift.localcloud.batch.store import DEFINITION, ENVIRONMENT, POLICY, QUEUE
 from skylift.localcloud.ports import Document
 from skylift.wire.provider import Caller
 
@@ -47,6 +47,7 @@ class BatchTagOperations(BatchOperations):
         things = {
             "compute-environment": (ENVIRONMENT, name, self.store.environments),
             "job-queue": (QUEUE, name, self.store.queues),
+            "scheduling-policy": (POLICY, name, self.store.policies),
             "job-definition": (DEFINITION, arn, self.store.definitions),
         }
         table, key, known = things.get(kind, ("", "", {}))
