@@ -53,10 +53,12 @@ def test_a_dependency_that_fails_stops_the_ecs_task(ecs: Any) -> None:
 
 def test_cloud_map_knows_a_services_tasks_and_their_health(cloud: Cloud, ecs: Any) -> None:
     names = cloud.client("servicediscovery")
-    made = names.get_operation(OperationId=names.create_http_namespace(Name="shop")["OperationId"])["Operation"]
-    registry = names.create_service(
-        Name="stock", NamespaceId=made["Targets"]["NAMESPACE"], HealthCheckCustomConfig={"FailureThreshold": 1}
-    )["Service"]
+    operation = names.create_private_dns_namespace(Name="shop", Vpc="vpc-1")["OperationId"]
+    namespace = names.get_operation(OperationId=operation)["Operation"]["Targets"]["NAMESPACE"]
+    records = {"NamespaceId": namespace, "DnsRecords": [{"Type": "SRV", "TTL": 10}]}  # as Terraform says it
+    registry = names.create_service(Name="stock", DnsConfig=records, HealthCheckCustomConfig={"FailureThreshold": 1})[
+        "Service"
+    ]
     check = {**QUICK, "command": ["CMD-SHELL", "test -e ready"]}
     ports = [{"containerPort": 8080}]
     ecs.register_task_definition(

@@ -1,8 +1,9 @@
 """Cloud Map's rules that ministack does not have: which instances DiscoverInstances gives, the health that an instance
-begins with, and that a service with instances is not deleted.
+begins with, that a service may name its namespace in ``DnsConfig`` (as Terraform does), and that one with instances is
+not deleted.
 
-Source: API reference (DiscoverInstances, RegisterInstance, DeleteService). Like ``ministack.py``, this file depends on
-ministack's internals.
+Source: API reference (DiscoverInstances, RegisterInstance, CreateService, DeleteService). Like ``ministack.py``, this
+file depends on ministack's internals.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def cloud_map(ministack: Ministack) -> Any:
         setattr(module, _MARK, True)
         module._discover_instances = _discovering(module, module._discover_instances)
         module._register_instance = _registering(module, module._register_instance)
+        module._create_service = _creating(module._create_service)
         module._delete_service = _deleting(module, module._delete_service)
     return module
 
@@ -82,6 +84,14 @@ def _registering(module: Any, theirs: Handler) -> Handler:
         return answer
 
     return register
+
+
+def _creating(theirs: Handler) -> Handler:
+    def create(request: dict[str, Any]) -> Answer:
+        named = request.get("NamespaceId") or (request.get("DnsConfig") or {}).get("NamespaceId")
+        return theirs({**request, "NamespaceId": named})
+
+    return create
 
 
 def _deleting(module: Any, theirs: Handler) -> Handler:
