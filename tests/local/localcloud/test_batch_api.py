@@ -333,6 +333,6 @@ def test_batch_is_milder_than_its_model(batch: Any) -> None:
 
 def test_what_is_not_served_is_refused(batch: Any) -> None:
     with pytest.raises(ClientError) as caught:
-        batch.create_scheduling_policy(name="fair")
+        batch.create_consumable_resource(consumableResourceName="licence")
     assert caught.value.response["Error"]["Code"] != "InternalFailure"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] < 502
