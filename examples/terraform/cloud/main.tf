@@ -119,6 +119,41 @@ resource "aws_ecs_service" "work" {
   }
 }
 
+resource "aws_appautoscaling_target" "work" {
+  service_namespace  = "ecs"
+  resource_id        = "service/${aws_ecs_cluster.main.name}/${aws_ecs_service.work.name}"
+  scalable_dimension = "ecs:service:DesiredCount"
+  min_capacity       = var.desired_count
+  max_capacity       = 4
+}
+
+resource "aws_appautoscaling_policy" "cpu" {
+  name               = "cpu"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.work.service_namespace
+  resource_id        = aws_appautoscaling_target.work.resource_id
+  scalable_dimension = aws_appautoscaling_target.work.scalable_dimension
+  target_tracking_scaling_policy_configuration {
+    target_value = 75
+    predefined_metric_specification {
+      predefined_metric_type = "ECSServiceAverageCPUUtilization"
+    }
+  }
+}
+
+resource "aws_appautoscaling_scheduled_action" "new_year" {
+  name               = "new-year"
+  service_namespace  = aws_appautoscaling_target.work.service_namespace
+  resource_id        = aws_appautoscaling_target.work.resource_id
+  scalable_dimension = aws_appautoscaling_target.work.scalable_dimension
+  schedule           = "cron(0 8 1 1 ? *)"
+  timezone           = "Europe/Berlin"
+  scalable_target_action {
+    min_capacity = 1
+    max_capacity = 2
+  }
+}
+
 resource "aws_batch_compute_environment" "main" {
   compute_environment_name = "terraform"
   type                     = "MANAGED"
