@@ -34,7 +34,7 @@ MWAA_PATHS: Setting[bool] = Setting(
     flag,
     False,
     "Whether each container of Airflow's image that is a process sees its AIRFLOW_HOME at /usr/local/airflow, too, as "
-    "on MWAA. It needs a mount namespace: 3 ms of CPU a container, and no sudo in it unless you are root.",
+    "on MWAA. It needs a mount namespace: 3 to 4 ms of CPU a container, and no sudo in it unless you are root.",
 )
 
 
