@@ -53,9 +53,7 @@ class SubmissionOperations(BatchOperations):
             queue["jobQueueArn"],
             request.get("arrayProperties", {}).get("size", 0),
             merged_tags({}, request.get("tags", {})),
-            request.get("schedulingPriorityOverride", definition.get("schedulingPriority", 0))
-            if "schedulingPolicyArn" in queue
-            else 0,
+            _priority(request, definition) if "schedulingPolicyArn" in queue else 0,
         )
         self.engine.submit(ArrayJob(submission) if submission.size else BatchJob(submission))
         return {
@@ -163,3 +161,9 @@ def _like(pattern: str, text: str) -> bool:
 def _of_definition(value: str, arn: str) -> bool:
     """By ARN of a revision, or by name of all revisions."""
     return value == arn if value.startswith("arn:") else _like(value, name_of(arn).partition(":")[0])
+
+
+def _priority(request: Request, definition: Document) -> int:
+    """Within the job's share."""
+    own: int = definition.get("schedulingPriority", 0)
+    return int(request.get("schedulingPriorityOverride") or own)
