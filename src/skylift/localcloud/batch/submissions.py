@@ -165,5 +165,6 @@ def _of_definition(value: str, arn: str) -> bool:
 
 def _priority(request: Request, definition: Document) -> int:
     """Within the job's share."""
-    own: int = definition.get("schedulingPriority", 0)
-    return int(request.get("schedulingPriorityOverride") or own)
+    if "schedulingPriorityOverride" in request:
+        return int(request["schedulingPriorityOverride"])
+    return int(definition.get("schedulingPriority", 0))
