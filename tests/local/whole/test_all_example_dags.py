@@ -65,7 +65,7 @@ DICE: dict[str, str] = {
 }
 CALENDAR: dict[str, str] = {
     "example_branch_datetime_operator_2": "branches by the time of day",
-    "example_branch_day_of_week_operator": "branches by the day of the week",
+    "example_weekday_branch_operator": "branches by the day of the week",
 }
 ORDER: dict[str, str] = dict.fromkeys(
     (
