@@ -17,6 +17,7 @@ case " $RED " in *" $1 "*) echo "$1 is red"; exit 2 ;; esac
 case " $FLAKY " in *" $1 "*) [ -n "${PYTEST_ADDOPTS:-}" ] || { echo "$1 is red this time"; exit 2; } ;; esac
 echo "5 passed"
 """
+NOT_INHERITED = {"PYTEST_ADDOPTS", "SKYLIFT_FLAKY_FAILS"}
 TIERS = ["check", "test", "test-airflow", "test-long"]
 
 
@@ -28,7 +29,7 @@ def run(folder: Path, **environ: str) -> tuple[int, str, list[str]]:
     make = folder / "bin" / "make"
     make.write_text(MAKE)
     make.chmod(0o755)
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     calls = folder / "calls"
     done = subprocess.run(
