@@ -16,7 +16,7 @@ from tests.stack import Stack
 
 from skylift.cli.runs.airflow_api import AirflowApi
 
-# Not in the long tier yet: it has not been seen green, nor timed on a quiet machine.
+# Not in the long tier: it takes a quarter of an hour.
 pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 FOLDERS = {
