@@ -183,7 +183,7 @@ def following(stack: Stack, project: Path) -> Iterator[list[str]]:
 
 def memory(folder: Path) -> Figures:
     """Idle PSS, in MiB, of what ``make run`` starts, and of ``airflow standalone`` from the same image."""
-    home, project = folder / "home", folder / QUICKSTART.name
+    home, project = folder / "memory", folder / QUICKSTART.name  # not the home of the other rows: it has environments
     shutil.copytree(QUICKSTART, project, dirs_exist_ok=True)
     cli, theirs = Cli(home), {}
     with socket.socket() as probe:  # another skylift of this machine may have the usual port
