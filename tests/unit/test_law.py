@@ -31,7 +31,7 @@ LAYERS = {
 FOREIGN = {
     "core": set(),
     "aws": {"boto3", "botocore"},
-    "wire": {"botocore", "uvicorn"},
+    "wire": {"botocore", "msgspec", "uvicorn"},
     "executors": {"airflow", "sqlalchemy"},
     # jwt, cryptography and starlette are Airflow's own dependencies: it checks sessions and serves plugins with them.
     "runtime": {"airflow", "celery", "cryptography", "jwt", "sqlalchemy", "starlette", "statsd"},

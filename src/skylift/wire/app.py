@@ -43,8 +43,7 @@ from skylift.wire.intercept import Call, ConnectionCut, Interception, Intercepto
 from skylift.wire.packing import unpacked
 from skylift.wire.protocols import is_cbor, refuse_cbor, refuse_json, refuse_query
 from skylift.wire.provider import Provider
-from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal
-from skylift.wire.s3_errors import refuse_s3
+from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal, refuse_s3
 from skylift.wire.service import ServiceEntry
 from skylift.wire.signing.authenticator import Authenticator, SignedRequest, dialect_of
 from skylift.wire.signing.forms import MOST_FIELD_BYTES, is_upload

@@ -18,6 +18,7 @@ from skylift.core.errors import Broken
 from skylift.wire.asgi import Answer, Head
 from skylift.wire.errors import AwsError
 from skylift.wire.json_shapes import Readers, Writers, wire_name
+from skylift.wire.long_bodies import LongBodies
 from skylift.wire.query_shapes import XmlWriters, read_structure, tree_of, xml_text
 from skylift.wire.rest import MemberPlacement, Route
 
@@ -54,6 +55,7 @@ class JsonCodec(Codec):
         self._type = f"application/x-amz-json-{model.metadata['jsonVersion']}"
         self._names = frozenset(model.operation_names)
         self._readers, self._writers = Readers(), Writers()
+        self._long_bodies = LongBodies()
 
     def operation(self, head: Head, body: bytes) -> tuple[OperationModel, Mapping[str, str]]:  # noqa: ARG002 -- Codec
         """By ``X-Amz-Target``."""
@@ -72,7 +74,10 @@ class JsonCodec(Codec):
     ) -> dict[str, Any]:
         """The body by the input shape."""
         shape = operation.input_shape
-        return cast("dict[str, Any]", self._readers.of(shape)(load_object(body))) if shape is not None else {}
+        if shape is None:
+            return {}
+        found = self._long_bodies.read(shape, body)
+        return found if found is not None else cast("dict[str, Any]", self._readers.of(shape)(load_object(body)))
 
     def write(self, operation: OperationModel, output: Mapping[str, Any], request_id: str) -> Answer:
         """The body by the output shape."""

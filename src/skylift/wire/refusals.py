@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from urllib.parse import unquote
 
+from skylift.wire.asgi import Answer, Head
 from skylift.wire.errors import AwsError
+from skylift.wire.query_shapes import xml_text
 
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. "
@@ -140,3 +143,13 @@ def refusal(fault: SignatureFault, dialect: Dialect, detail: str = "") -> Reject
     none."""
     code, status, message = _WORDS[fault][dialect]
     return Rejection(code, message + detail, status, dialect)
+
+
+def refuse_s3(error: AwsError, head: Head, request_id: str) -> Answer:
+    """An error as S3 writes it: bare XML without a namespace."""
+    resource = xml_text(unquote(head.path))
+    inner = f"<Code>{xml_text(error.code)}</Code><Message>{xml_text(error.message)}</Message>"
+    inner += f"<Resource>{resource}</Resource>"
+    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}<RequestId>{request_id}</RequestId></Error>'
+    headers = {"content-type": "application/xml", "x-amz-request-id": request_id, "x-amz-id-2": request_id}
+    return Answer(error.status, headers, xml.encode("utf-8", "replace"))

@@ -28,8 +28,7 @@ from skylift.wire.protocols import (
     refuse_query,
 )
 from skylift.wire.provider import Caller
-from skylift.wire.refusals import Dialect, SignatureFault, refusal
-from skylift.wire.s3_errors import refuse_s3
+from skylift.wire.refusals import Dialect, SignatureFault, refusal, refuse_s3
 from skylift.wire.service import ServiceEntry
 
 pytestmark = pytest.mark.unit

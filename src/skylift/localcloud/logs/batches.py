@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from skylift.localcloud.logs.patterns.pattern import FilterPattern
@@ -48,15 +49,16 @@ class PackedEvents(NamedTuple):
     longest: int
 
 
-def pack(times: Sequence[int], messages: Iterable[str]) -> PackedEvents:
+def pack(times: Sequence[int], messages: Sequence[str]) -> PackedEvents:
     """Packs events that are in order."""
-    encoded = [message.encode("utf-8", "replace") for message in messages]
-    ends, place = array("I"), 0
-    for one in encoded:
-        place += len(one)
-        ends.append(place)
-    size, longest = place + EVENT_OVERHEAD * len(encoded), max(map(len, encoded), default=0)
-    return PackedEvents(array("q", times).tobytes(), ends.tobytes(), b"".join(encoded), size, longest)
+    joined = "".join(messages)
+    if joined.isascii():  # as long in bytes as in characters
+        text, lengths = joined.encode(), list(map(len, messages))
+    else:
+        encoded = [message.encode("utf-8", "replace") for message in messages]
+        text, lengths = b"".join(encoded), list(map(len, encoded))
+    ends, size = array("I", accumulate(lengths)), len(text) + EVENT_OVERHEAD * len(lengths)
+    return PackedEvents(array("q", times).tobytes(), ends.tobytes(), text, size, max(lengths, default=0))
 
 
 class LogBatch:

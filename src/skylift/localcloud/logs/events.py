@@ -12,7 +12,7 @@ from skylift.localcloud.logs.batches import START, Place, StoredEvent, pack
 from skylift.localcloud.logs.operations import LogOperations, LogsUnavailable, Request, written
 from skylift.localcloud.logs.patterns.lexer import InvalidPattern
 from skylift.localcloud.logs.patterns.pattern import FilterPattern, parse
-from skylift.localcloud.logs.put_rules import accepted, check_members, check_size, invalid
+from skylift.localcloud.logs.put_rules import accepted, check_size, invalid, split
 from skylift.localcloud.logs.reading import LAST, MOST_EVENTS, EventPage, EventRange, read_page, read_page_before
 from skylift.localcloud.logs.store import LogGroup
 from skylift.localcloud.logs.tokens import (
@@ -64,10 +64,7 @@ class EventOperations(LogOperations):
         """Stores what is taken of a batch before it answers."""
         group = self.group_named(request["logGroupName"])
         stream = self.stream_named(group, request["logStreamName"])
-        events = request["logEvents"]
-        check_members(events)
-        times = [event["timestamp"] for event in events]
-        messages = [event["message"] for event in events]
+        times, messages = split(request["logEvents"])
         packed = pack(times, messages)
         check_size(packed.size, packed.longest)
         taken = accepted(times, self.store.now(), group.retention)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
+from operator import gt
 from typing import Any
 
 from skylift.localcloud.logs.batches import EVENT_OVERHEAD
@@ -39,9 +40,20 @@ def check_size(size: int, longest: int) -> None:
         raise invalid(f"Upload too large: {size} bytes exceeds limit of {MOST_BATCH_BYTES}")
 
 
-def check_members(events: Sequence[Mapping[str, Any]]) -> None:
-    """What the model says of the list; a batch has thousands of events, so it is checked here, not one by one. Raises
-    ``AwsError``."""
+def split(events: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[str]]:
+    """Times and messages of a batch that obeys the model. It has thousands of events, so its list is not checked where
+    all requests are, but here: as a whole, and one by one only if something is wrong. Raises ``AwsError``."""
+    try:
+        times, messages = [event["timestamp"] for event in events], [event["message"] for event in events]
+        fine = 1 <= len(events) <= MOST_EVENTS and "" not in messages and min(times) >= 0
+    except KeyError:
+        fine = False
+    if not fine:
+        raise _refusal(events)
+    return times, messages
+
+
+def _refusal(events: Sequence[Mapping[str, Any]]) -> AwsError:
     failures = list[str]()
     if not 1 <= len(events) <= MOST_EVENTS:
         words = "greater than or equal to 1" if not events else f"less than or equal to {MOST_EVENTS}"
@@ -65,9 +77,8 @@ def check_members(events: Sequence[Mapping[str, Any]]) -> None:
             )
         if len(failures) >= 10:
             break
-    if failures:
-        noun = "error" if len(failures) == 1 else "errors"
-        raise invalid(f"{len(failures)} validation {noun} detected: {'; '.join(failures)}")
+    noun = "error" if len(failures) == 1 else "errors"
+    return invalid(f"{len(failures)} validation {noun} detected: {'; '.join(failures)}")
 
 
 def accepted(times: Sequence[int], now: int, retention_days: int) -> AcceptedEvents:
@@ -78,7 +89,7 @@ def accepted(times: Sequence[int], now: int, retention_days: int) -> AcceptedEve
         now: the same.
         retention_days: of the group; 0: for ever.
     """
-    if any(one > other for one, other in pairwise(times)):
+    if any(map(gt, times, islice(times, 1, None))):
         raise invalid("Log events in a single PutLogEvents request must be in chronological order.")
     if times[-1] - times[0] > MOST_SPAN:
         raise invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.")

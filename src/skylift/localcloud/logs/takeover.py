@@ -117,7 +117,7 @@ def _load_group(store: LogStore, name: str, one: Mapping[str, Any]) -> None:
         made = store.add_stream(group, stream_name, int(stream["creationTime"]))
         for events in _pieces(sorted(stream["events"], key=lambda event: int(event["timestamp"]))):
             times = [int(event["timestamp"]) for event in events]
-            store.append(group, made, times, pack(times, (str(event["message"]) for event in events)))
+            store.append(group, made, times, pack(times, [str(event["message"]) for event in events]))
 
 
 def _pieces(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
