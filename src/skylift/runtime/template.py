@@ -176,13 +176,13 @@ def prepare() -> str:
     os.environ.update(environment)
     os.environ[AS_LIBRARY] = "1"
     _limit_arenas(int(environment["MALLOC_ARENA_MAX"]))
+    _remember_signatures(importlib.import_module("fastapi.dependencies.utils"))
     for name in (*MODULES, *(FOR_CELERY if CELERY in environment.get("AIRFLOW__CORE__EXECUTOR", "") else ())):
         importlib.import_module(name)
     del os.environ[AS_LIBRARY]
     omitted = _warm(environment)
     tempfile.tempdir = None
-    _prepared.append(Prepared(decisive(environment), relocate.find(environment["HOME"])))
-    gc.collect()
+    _prepared.append(Prepared(decisive(environment), relocate.find(environment["HOME"])))  # collects garbage first
     gc.freeze()
     heap_fill.fill()  # last: later code frees further blocks
     return omitted
@@ -261,6 +261,26 @@ def _warm(environment: Mapping[str, str]) -> str:
         ):  # Airflow's logging is not configured here; ours is the template's pipe
             importlib.import_module("airflow.sdk.api.client").Client(base_url=url, token="").close()
     return omitted
+
+
+def _remember_signatures(utils: Any) -> None:
+    """FastAPI asks the same functions for their parameters again for each route that depends on them, and for each
+    router that includes the route: a fifth of the API server's start.
+
+    Args:
+        utils: FastAPI's module.
+    """
+    ask, known = utils.get_typed_signature, dict[Any, Any]()
+
+    def remembered(call: Any) -> Any:
+        try:
+            if call not in known:
+                known[call] = ask(call)
+            return known[call]
+        except TypeError:  # it has no hash
+            return ask(call)
+
+    utils.get_typed_signature = remembered
 
 
 def _rehearsed() -> str:
