@@ -16,6 +16,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from skylift.localcloud.certificates.authority import Authority
+from skylift.localcloud.certificates.provider import CertificateProvider
+from skylift.localcloud.certificates.store import CertificateStore
 from skylift.localcloud.elb.balancer import Balancer
 from skylift.wire.app import WireApp
 from skylift.wire.serve import HttpServer, listen
@@ -31,6 +34,8 @@ class Cloud:
     balancer: Balancer
     loop: asyncio.AbstractEventLoop
     elb: Any
+    acm: Any
+    authority: Authority
 
     def run(self, work: Any) -> Any:
         """Runs a coroutine on the server's loop."""
@@ -44,29 +49,36 @@ def balancing(home: Path) -> Iterator[Cloud]:
     up = threading.Event()
 
     async def serve() -> None:
-        balancer = Balancer(home, time.time)
+        certificates, authority = CertificateStore(home / "cloud.db"), Authority(home / "authority", time.time)
+        balancer = Balancer(home, time.time, certificates, home / "cloud.db")
+        changed = balancer.certificate_changed
+        acm = CertificateProvider(certificates, authority, balancer.showing, changed, time.time)
         await balancer.start()
-        server = HttpServer(WireApp([balancer.provider], StaticKeys([KEY])), listen(0), grace=1)
-        ready.extend([balancer, asyncio.get_running_loop(), server])
+        server = HttpServer(WireApp([balancer.provider, acm], StaticKeys([KEY])), listen(0), grace=1)
+        ready.extend([balancer, asyncio.get_running_loop(), server, authority])
         up.set()
         try:
             await server.run()
         finally:
             await balancer.stop()
+            acm.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert up.wait(20)
-    client = boto3.client(
-        "elbv2",
-        endpoint_url=ready[2].url,
-        region_name="us-east-1",
-        aws_access_key_id=KEY.access_key,
-        aws_secret_access_key=KEY.secret,
-        config=Config(retries={"total_max_attempts": 1}),
+    elb, acm = (
+        boto3.client(
+            service,
+            endpoint_url=ready[2].url,
+            region_name="us-east-1",
+            aws_access_key_id=KEY.access_key,
+            aws_secret_access_key=KEY.secret,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        for service in ("elbv2", "acm")
     )
     try:
-        yield Cloud(ready[0], ready[1], client)
+        yield Cloud(ready[0], ready[1], elb, acm, ready[3])
     finally:
         ready[2].stop()
         thread.join(20)

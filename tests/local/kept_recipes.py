@@ -151,8 +151,11 @@ RECIPES = (
     ),
     Recipe(
         "acm",
-        _plain("request_certificate", "DomainName"),
-        _listed("list_certificates", "CertificateSummaryList", "DomainName"),
+        lambda client, name: client.request_certificate(DomainName=f"{name}.example.org"),
+        lambda client: [
+            one["DomainName"].removesuffix(".example.org")
+            for one in client.list_certificates()["CertificateSummaryList"]
+        ],
     ),
     Recipe(
         "route53",

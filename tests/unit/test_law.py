@@ -42,7 +42,7 @@ FOREIGN = {
     # cryptography: signs sign-in tokens (Ed25519; the standard library has no signatures).
     "control": {"cryptography", "psycopg"},
     "deploy": set(),
-    "localcloud": {"botocore", "ministack", "moto", "psutil", "werkzeug"},
+    "localcloud": {"botocore", "cryptography", "ministack", "moto", "psutil", "werkzeug"},
     # yaml: reads ecs-cli's files; moto has it, too.
     "cli": {"click", "rich", "watchfiles", "uvicorn", "yaml"},
     "testing": {"boto3", "botocore", "pytest"},

@@ -165,10 +165,23 @@ resource "aws_batch_compute_environment" "main" {
   }
 }
 
+resource "aws_batch_scheduling_policy" "fair" {
+  name = "terraform-fair"
+  fair_share_policy {
+    compute_reservation = 1
+    share_decay_seconds = 3600
+    share_distribution {
+      share_identifier = "reports*"
+      weight_factor    = 0.5
+    }
+  }
+}
+
 resource "aws_batch_job_queue" "main" {
-  name     = "terraform"
-  state    = "ENABLED"
-  priority = 1
+  name                  = "terraform"
+  state                 = "ENABLED"
+  priority              = 1
+  scheduling_policy_arn = aws_batch_scheduling_policy.fair.arn
   compute_environment_order {
     order               = 1
     compute_environment = aws_batch_compute_environment.main.arn

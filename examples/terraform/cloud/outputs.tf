@@ -5,3 +5,7 @@ output "cluster" {
 output "job_queue" {
   value = aws_batch_job_queue.main.arn
 }
+
+output "web" {
+  value = aws_lb.web.dns_name
+}

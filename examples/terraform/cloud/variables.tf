@@ -9,3 +9,15 @@ variable "desired_count" {
   type        = number
   default     = 1
 }
+
+variable "plain_port" {
+  description = "Where the load balancer listens for http; below 1024 an ordinary user may not."
+  type        = number
+  default     = 8080
+}
+
+variable "encrypted_port" {
+  description = "Where it listens for https."
+  type        = number
+  default     = 8443
+}

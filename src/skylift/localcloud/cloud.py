@@ -16,6 +16,9 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.provider import BatchProvider
+from skylift.localcloud.certificates.authority import AUTHORITY, Authority
+from skylift.localcloud.certificates.provider import CertificateProvider
+from skylift.localcloud.certificates.store import CertificateStore
 from skylift.localcloud.containers.mounts import HOST_FOLDERS
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.damage import Damage, Refusing
@@ -107,7 +110,7 @@ class LocalCloud:
         images = images or BuiltImages(home, home / "cache")
 
         def open_all(cloud: CloudContext) -> _Opened:
-            balancer = Balancer(folder, clock, cloud.database)
+            balancer, acm = _balancing(cloud, clock)
             rest = self._rest
             faults, metrics, roles = Faults(clock), AwsMetrics(rest), self._iam.roles
             logs, secrets, registries = AwsLogs(rest), AwsSecrets(rest), rest.registries
@@ -119,10 +122,10 @@ class LocalCloud:
             faults.perform_with(ecs_actions(ecs.engine))
             delivery = EventDelivery(cloud.database, events, FaultyBus(faults, bus))
             scaling = ScalingProvider(ecs, rest.scaling_metrics, rest.cron, clock)
-            return balancer, delivery, ecs, faults, BatchProvider(ecs, clock, on_change, faults), scaling
+            return balancer, acm, delivery, ecs, faults, BatchProvider(ecs, clock, on_change, faults), scaling
 
         opened, damage = _opened(cloud, open_all)
-        self._balancer, self._events, self.ecs, self.faults, self.batch, self._scaling = opened
+        self._balancer, self._acm, self._events, self.ecs, self.faults, self.batch, self._scaling = opened
         self._interfaces.of(TaskInterfaces(cloud, self.ecs.store), self._balancer.interfaces)
         self._database = cloud.database
         self._damage = [damage] if damage is not None else []
@@ -131,7 +134,8 @@ class LocalCloud:
 
     def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire serves."""
-        ours = [Refusing(one, damage) for one in (self.ecs, self.batch, self._balancer.provider, self._scaling)]
+        served = (self.ecs, self.batch, self._balancer.provider, self._acm, self._scaling)
+        ours = [Refusing(one, damage) for one in served]
         self.providers: Sequence[Provider] = [*ours, *self._rest.providers]
         self._rest.targets.serve(ours)
         self.routes: Mapping[str, Asgi] = {
@@ -181,9 +185,18 @@ class LocalCloud:
         """Ends containers, closes load balancers, saves the rest of AWS. Safe to call after a failed start."""
         while self._undo:
             await self._undo.pop()()
+        self._acm.close()
 
 
-_Opened = tuple[Balancer, EventDelivery, EcsProvider, Faults, BatchProvider, ScalingProvider]
+def _balancing(cloud: CloudContext, clock: Clock) -> tuple[Balancer, CertificateProvider]:
+    certificates = CertificateStore(cloud.database)
+    balancer = Balancer(cloud.folder, clock, certificates, cloud.database)
+    authority = Authority(cloud.folder.parent / AUTHORITY, clock)
+    changed = balancer.certificate_changed
+    return balancer, CertificateProvider(certificates, authority, balancer.showing, changed, clock)
+
+
+_Opened = tuple[Balancer, CertificateProvider, EventDelivery, EcsProvider, Faults, BatchProvider, ScalingProvider]
 
 
 def _opened(cloud: CloudContext, open_all: Callable[[CloudContext], _Opened]) -> tuple[_Opened, Damage | None]:

@@ -7,8 +7,11 @@ same time.
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
+import socket
+import ssl
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +21,7 @@ from typing import Any
 import pytest
 from tests.local.batch_cloud import submit, until, wait_for
 from tests.local.ecs_cloud import IMAGE, Cloud
+from tests.local.elb_cloud import free_port
 from tests.local.terraform import Terraform, ready
 from tests.local.upstream_cloud import environ, no_mistakes, shell_variables, upstream_cloud
 from tests.stack import Stack
@@ -228,11 +232,13 @@ def test_ecs_batch_and_s3(cloud_round: Future[None]) -> None:
 
 
 def _ecs_batch_and_s3(cloud: Cloud, folder: Path) -> None:
-    variables = environ(cloud.url, folder, TF_VAR_image=IMAGE)
+    ports = {"TF_VAR_plain_port": str(free_port()), "TF_VAR_encrypted_port": str(free_port())}
+    variables = environ(cloud.url, folder, TF_VAR_image=IMAGE, **ports)
     made = ready("cloud", folder / "cloud", variables)
     with no_mistakes():
         made.apply()
         _what_it_made_works(cloud, made)
+        _its_web_is_encrypted(cloud, made)
         two = Terraform(made.folder, {**variables, "TF_VAR_desired_count": "2"})
         two.apply()
         assert _service(cloud)["runningCount"] == 2
@@ -240,18 +246,39 @@ def _ecs_batch_and_s3(cloud: Cloud, folder: Path) -> None:
         two.destroy()
     environments = cloud.client("batch").describe_compute_environments()["computeEnvironments"]
     assert environments == []
+    assert cloud.client("acm").list_certificates()["CertificateSummaryList"] == []
     assert cloud.client().describe_clusters(clusters=["terraform"])["clusters"][0]["status"] == "INACTIVE"
     assert cloud.client("s3").list_buckets()["Buckets"] == []
 
 
 def _what_it_made_works(cloud: Cloud, made: Terraform) -> None:
     batch = cloud.client("batch")
-    assert until(batch, submit(batch, "terraform-work", "terraform"))["status"] == "SUCCEEDED"
+    assert (
+        until(batch, submit(batch, "terraform-work", "terraform", shareIdentifier="reports1"))["status"] == "SUCCEEDED"
+    )
     service = _service(cloud)
     assert service["runningCount"] == 1
     assert service["clusterArn"] == made.outputs()["cluster"]
     assert made.outputs()["job_queue"] == batch.describe_job_queues()["jobQueues"][0]["jobQueueArn"]
     cloud.client("s3").put_object(Bucket="terraform-results", Key="one", Body=b"destroy takes it along")
+
+
+def _its_web_is_encrypted(cloud: Cloud, made: Terraform) -> None:
+    context = ssl.create_default_context(cafile=str(cloud.home / "authority" / "ca.pem"))
+    address = made.outputs()["web"]
+    plain = http.client.HTTPConnection(address, int(made.environ["TF_VAR_plain_port"]), timeout=30)
+    plain.request("GET", "/x", headers={"Host": "a.web.example.org"})
+    port = int(made.environ["TF_VAR_encrypted_port"])
+    assert plain.getresponse().headers["Location"] == f"https://a.web.example.org:{port}/x"
+    plain.close()
+    with (
+        socket.create_connection((address, port), 30) as bare,
+        context.wrap_socket(bare, server_hostname="a.web.example.org") as encrypted,
+    ):
+        encrypted.sendall(b"GET / HTTP/1.1\r\nHost: a.web.example.org\r\n\r\n")
+        answer = http.client.HTTPResponse(encrypted)
+        answer.begin()
+        assert answer.read() == b"encrypted"
 
 
 def _without_queue(batch: Any) -> None:

@@ -134,7 +134,7 @@ def bad_request() -> bytes:
 
 def _location(config: Mapping[str, str], request: HttpRequest, port: int, address: str) -> str:
     words = {
-        "#{protocol}": "http",
+        "#{protocol}": request.scheme,
         "#{host}": request.host or address,
         "#{port}": str(port),
         "#{path}": request.path.removeprefix("/"),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
+from skylift.localcloud.certificates.authority import KeyPair
 from skylift.localcloud.elb.actions import answer_of
 from skylift.localcloud.elb.conditions import meets
 from skylift.localcloud.elb.forward import Forwarder, Target
@@ -25,10 +26,12 @@ from skylift.localcloud.elb.interfaces import BalancerInterfaces
 from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.elb.requests import HttpRequest
 from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup, weights_of
+from skylift.localcloud.elb.tls import ENCRYPTED, Certificates, Termination
 from skylift.localcloud.interfaces import InterfaceSource
 from skylift.wire.errors import AwsError
 
 REBIND_SECONDS = 2.0
+PROTOCOLS_OF_THE_WEB = ("HTTP", "HTTPS")
 DELAY = "deregistration_delay.timeout_seconds"
 REST_SECONDS = 1.0
 """Nothing has moved for so long after an answer began: it is complete. Bytes alone do not say so."""
@@ -72,8 +75,10 @@ class Balancer:
         interfaces: network interfaces of the load balancers.
     """
 
-    def __init__(self, home: Path, clock: Clock, database: Path | None = None) -> None:
+    def __init__(self, home: Path, clock: Clock, certificates: Certificates, database: Path | None = None) -> None:
         """Reads ``database`` (its own table in it; default ``{home}/cloud.db``); binds nothing yet."""
+        self._certificates = certificates
+        self._terminations: dict[str, Termination] = {}
         self._clock = clock
         self._store = ElbStore(database or home / "cloud.db")
         self._network = f"127.66.{hashlib.blake2b(str(home.resolve()).encode(), digest_size=1).digest()[0]}"
@@ -84,7 +89,7 @@ class Balancer:
         self._turns: dict[str, deque[Target]] = {}
         self._shares = Shares()
         self._rebinding: asyncio.Task[None] | None = None
-        self.provider = ElbProvider(self._store, self, clock)
+        self.provider = ElbProvider(self._store, self, certificates, clock)
         self.interfaces: InterfaceSource = BalancerInterfaces(self._store)
 
     async def start(self) -> None:
@@ -165,19 +170,58 @@ class Balancer:
         """Binds a listener's socket, then releases its previous one. Raises ``Refused``."""
         address = self._store.balancers[listener.shown["LoadBalancerArn"]].address
         arn, port = listener.arn, int(listener.shown["Port"])
-        http = listener.shown["Protocol"] == "HTTP"
+        termination = self._termination(listener)
         forwarder = Forwarder(
-            address, port, lambda: self._choose(arn), http=http, route=lambda request: self._route(arn, request)
+            address,
+            port,
+            lambda: self._choose(arn),
+            http=listener.shown["Protocol"] in PROTOCOLS_OF_THE_WEB,
+            route=lambda request: self._route(arn, request),
+            tls=termination.context if termination else None,
         )
-        await forwarder.start()
-        before = self._forwarders.pop(arn, None)
+        before = self._forwarders.get(arn)
+        await forwarder.start(before)
         self._forwarders[arn] = forwarder
+        self._terminations.pop(arn, None)
+        if termination:
+            self._terminations[arn] = termination
         if before is not None:
             await before.stop()
+
+    def show_certificates(self, listener: Listener) -> None:
+        """Shows the certificates that an encrypted listener has now. Raises ``Refused``: one is gone."""
+        termination = self._terminations.get(listener.arn)
+        if termination is not None:
+            termination.show(self._pairs(listener))
+
+    def certificate_changed(self, arn: str) -> None:
+        """Another certificate stands behind an ARN: its listeners show it at once."""
+        for listener in self._store.listeners.values():
+            if arn in listener.all_certificates:
+                self.show_certificates(listener)
+
+    def showing(self, certificate: str) -> list[str]:
+        """ARNs of the load balancers that show a certificate (ARN)."""
+        return self._store.balancers_showing(certificate)
+
+    def _termination(self, listener: Listener) -> Termination | None:
+        if listener.shown["Protocol"] not in ENCRYPTED:
+            return None
+        termination = Termination(listener.shown["SslPolicy"])
+        termination.show(self._pairs(listener))
+        return termination
+
+    def _pairs(self, listener: Listener) -> list[KeyPair]:
+        found = {arn: self._certificates.pair(arn) for arn in listener.all_certificates}
+        gone = [arn for arn, pair in found.items() if pair is None]
+        if gone:
+            raise Refused(f"the certificate {gone[0]} is gone: give the listener another one")
+        return [pair for pair in found.values() if pair is not None]
 
     async def close(self, arn: str) -> None:
         """Closes a listener's socket and connections."""
         forwarder = self._forwarders.pop(arn, None)
+        self._terminations.pop(arn, None)
         if forwarder is not None:
             await forwarder.stop()
 
@@ -222,8 +266,10 @@ class Balancer:
 
     def _choose(self, listener: str) -> Sequence[Target] | None:
         """Targets for a new connection; ``None``: its request must be looked at."""
-        actions = self._store.listeners[listener].shown["DefaultActions"]
-        if actions[0]["Type"] != "forward" or self._store.rules_of(listener):
+        shown = self._store.listeners[listener].shown
+        actions = shown["DefaultActions"]
+        told = shown["Protocol"] == "HTTPS"  # targets are told so in the head of each request
+        if told or actions[0]["Type"] != "forward" or self._store.rules_of(listener):
             return None
         return self._candidates(self._shares.pick(listener, weights_of(actions[0])))
 

@@ -14,11 +14,13 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from skylift.core.errors import Refused
 from skylift.localcloud.elb.actions import bad_request
@@ -37,6 +39,7 @@ CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 5.0
 HEAD_SECONDS = 60.0
 """How long the head of a request may take (idle timeout of application load balancers)."""
+HANDSHAKE_SECONDS = 60.0
 IDLE_SECONDS = 350.0
 """Like network load balancers. (Application load balancers: 60 by default, but a busy machine may take longer
 to answer.)"""
@@ -87,6 +90,7 @@ class Forwarder:
         route: Route | None = None,
         idle_seconds: float = IDLE_SECONDS,
         most: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -98,6 +102,7 @@ class Forwarder:
             http: answer 503 if there is no target (as an application load balancer does); otherwise just close.
             idle_seconds: a connection on which nothing moves is closed after this.
             most: connections that may be open; 0: as many as fit.
+            tls: clients speak TLS; targets do not.
         """
         self.address = address
         self.port = port
@@ -107,19 +112,28 @@ class Forwarder:
         self._server: asyncio.Server | None = None
         self._idle_seconds = idle_seconds
         self._most = most
+        self._tls = tls
         self._connections: dict[asyncio.Task[None], Moved] = {}
         self._looking: asyncio.Task[None] | None = None
         self._open: Counter[Target] = Counter()
 
-    async def start(self) -> None:
+    async def start(self, before: Forwarder | None = None) -> None:
         """Binds and listens.
+
+        Args:
+            before: what may listen there now; its socket is used, and it must be stopped afterwards.
 
         Raises:
             Refused: the port cannot be bound; the text says which and what to do.
         """
         try:
             self._server = await asyncio.start_server(
-                self._accept, self.address, self.port, limit=CHUNK_BYTES, backlog=_AT_ONCE
+                self._accept,
+                **self._place(before),
+                limit=CHUNK_BYTES,
+                backlog=_AT_ONCE,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
             )
         except OSError as error:
             raise Refused(_why_not_bound(self.address, self.port, error)) from error
@@ -128,6 +142,15 @@ class Forwarder:
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
                 same.listen(_BACKLOG)
         self._looking = asyncio.create_task(self._close_idle())
+
+    def _place(self, before: Forwarder | None) -> dict[str, Any]:
+        if (
+            before is not None
+            and before._server is not None
+            and (before.address, before.port) == (self.address, self.port)
+        ):
+            return {"sock": socket.socket(fileno=os.dup(before._server.sockets[0].fileno()))}
+        return {"host": self.address, "port": self.port}
 
     async def stop(self) -> None:
         """Stops listening and ends all connections."""
@@ -202,7 +225,8 @@ class Forwarder:
         targets, start = self._choose(), b""
         if targets is None and self._route is not None:
             head = await _head(reader)
-            request = read_head(head, writer.get_extra_info("peername")[0]) if head is not None else None
+            source, scheme = writer.get_extra_info("peername")[0], "https" if self._tls else "http"
+            request = read_head(head, source, scheme) if head is not None else None
             decision = self._route(request) if request is not None else bad_request()
             if isinstance(decision, bytes):
                 return await _answer(reader, writer, decision)
@@ -252,10 +276,18 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, move
         moved.at, moved.asking = time.monotonic(), asking
         writer.write(chunk)
         await writer.drain()
-    if writer.can_write_eof() and not writer.is_closing():
-        # The peer may already be gone: then there is nobody to tell.
-        with contextlib.suppress(OSError):
-            writer.write_eof()
+    _end(writer)
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    """Says that nothing more comes. TLS has no half-closed connections: there it closes after what is written."""
+    if writer.is_closing():
+        return
+    if not writer.can_write_eof():
+        writer.close()
+        return
+    with contextlib.suppress(OSError):  # the peer may already be gone: then there is nobody to tell
+        writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -277,7 +309,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, an
     and lose the answer."""
     writer.write(answer)
     await writer.drain()
-    writer.write_eof()
+    if writer.can_write_eof():
+        writer.write_eof()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(REQUEST_SECONDS):
             while await reader.read(CHUNK_BYTES):

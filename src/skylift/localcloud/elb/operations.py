@@ -13,6 +13,7 @@ from skylift.localcloud.elb import shapes
 from skylift.localcloud.elb.actions import checked_actions
 from skylift.localcloud.elb.health import Health
 from skylift.localcloud.elb.store import ElbStore, Listener, LoadBalancer, TargetGroup, Thing, weights_of
+from skylift.localcloud.elb.tls import Certificates
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -41,6 +42,10 @@ class Traffic(Protocol):
         """Each target with its health, including those being drained."""
         ...
 
+    def show_certificates(self, listener: Listener) -> None:
+        """Shows the certificates that an encrypted listener has now."""
+        ...
+
     def changed(self, group: TargetGroup) -> None:
         """Targets, settings or listeners of the group have changed."""
         ...
@@ -49,8 +54,9 @@ class Traffic(Protocol):
 class ElbOperations:
     """The base of all operations."""
 
-    def __init__(self, store: ElbStore, traffic: Traffic, clock: Clock) -> None:
+    def __init__(self, store: ElbStore, traffic: Traffic, certificates: Certificates, clock: Clock) -> None:
         self.store = store
+        self.certificates = certificates
         self.traffic = traffic
         self.clock = clock
 

@@ -10,15 +10,17 @@ from typing import Any
 
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.elb import shapes
+from skylift.localcloud.elb.certificates import CertificateOperations
 from skylift.localcloud.elb.health import Health
 from skylift.localcloud.elb.operations import Request, arn_of, chosen, listed, new_id, paged, pairs_of
 from skylift.localcloud.elb.rules import RuleOperations
 from skylift.localcloud.elb.store import Listener, LoadBalancer, TargetGroup, Thing
+from skylift.localcloud.elb.tls import ENCRYPTED, MEMBERS
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
 
-class ElbProvider(RuleOperations):
+class ElbProvider(RuleOperations, CertificateOperations):
     """Serves ``elbv2``; one method per operation (see ``wire.provider``)."""
 
     service = "elbv2"
@@ -186,18 +188,23 @@ class ElbProvider(RuleOperations):
         return paged("Listeners", [one.shown for one in found], request)
 
     async def modify_listener(self, caller: Caller, request: Request) -> Request:
-        """Changes port or default actions; binds a new socket only for another port."""
+        """Changes port, protocol, certificate, policy or default actions; binds a new socket only for another port."""
         listener = self.listener(request["ListenerArn"])
         balancer = self.balancer(listener.shown["LoadBalancerArn"])
-        shown = self._listener_shown({**listener.shown, **request}, balancer, listener.arn)
+        kept = dict(listener.shown)
+        if request.get("Protocol", kept["Protocol"]) not in ENCRYPTED:
+            kept = {name: value for name, value in kept.items() if name not in MEMBERS}
+        shown = self._listener_shown({**kept, **request}, balancer, listener.arn)
         others = [one for one in self.store.listeners_of(balancer.arn) if one is not listener]
         if any(one.shown["Port"] == shown["Port"] for one in others):
             raise _duplicate(shown)
-        groups, moved = listener.groups, shown["Port"] != listener.shown["Port"]
+        before, groups, certificates = listener.shown, listener.groups, listener.certificates
+        moved = any(shown.get(name) != before.get(name) for name in ("Port", "Protocol", "SslPolicy"))
         if moved:
-            await self._opened(Listener(shown))
+            await self._opened(Listener(shown, certificates=certificates))
         listener.shown = shown
-        await self._saved(listener, self._opened(listener) if moved else None)  # back at its previous port
+        await self._saved(listener, self._opened(listener) if moved else None)  # back as it was
+        self.traffic.show_certificates(listener)
         self.traffic_changed([*groups, *listener.groups])
         return {"Listeners": [shown]}
 
@@ -278,7 +285,8 @@ class ElbProvider(RuleOperations):
 
     def _listener_shown(self, request: Request, balancer: LoadBalancer, arn: str) -> Request:
         kind = balancer.shown["Type"]
-        return shapes.listener(request, arn, kind, self.actions(request["DefaultActions"], balancer))
+        actions = self.actions(request["DefaultActions"], balancer)
+        return shapes.listener(request, arn, kind, actions, self.certificates)
 
     def _modified(self, thing: LoadBalancer | TargetGroup | Listener, request: Request) -> list[Request]:
         thing.attributes.update({one["Key"]: one.get("Value", "") for one in request["Attributes"]})

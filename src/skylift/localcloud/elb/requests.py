@@ -22,6 +22,7 @@ class HttpRequest:
         version: ``HTTP/1.1`` or ``HTTP/1.0``.
         headers: names and values as sent.
         source: the client's IP address.
+        scheme: ``http`` or ``https``.
     """
 
     method: str
@@ -29,6 +30,7 @@ class HttpRequest:
     version: str
     headers: Sequence[tuple[str, str]]
     source: str
+    scheme: str = "http"
 
     @property
     def path(self) -> str:
@@ -65,7 +67,7 @@ class HttpRequest:
         ]
         kept += [
             ("X-Forwarded-For", ", ".join([*self.values("x-forwarded-for"), self.source])),
-            ("X-Forwarded-Proto", "http"),
+            ("X-Forwarded-Proto", self.scheme),
             ("X-Forwarded-Port", str(port)),
         ]
         kept += [] if upgrade else [("Connection", "close")]
@@ -73,7 +75,7 @@ class HttpRequest:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def read_head(head: bytes, source: str) -> HttpRequest | None:
+def read_head(head: bytes, source: str, scheme: str = "http") -> HttpRequest | None:
     """A request's head, up to and with its empty line; ``None``: it is not HTTP/1."""
     first, *rest = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     line = _LINE.fullmatch(first)
@@ -88,4 +90,4 @@ def read_head(head: bytes, source: str) -> HttpRequest | None:
     target = line[2]
     if not target.startswith("/") and "://" in target:  # as to a proxy
         target = "/" + target.partition("://")[2].partition("/")[2]
-    return HttpRequest(line[1], target, line[3], headers, source)
+    return HttpRequest(line[1], target, line[3], headers, source, scheme)

@@ -1,7 +1,7 @@
 """Load balancers, target groups and listeners as AWS shows them, made from requests; refuses what AWS refuses.
 
 Defaults: Elastic Load Balancing API reference 2015-12-01, CreateTargetGroup. Refused with a clear text because they are
-not supported: TLS, UDP, gateway load balancers, targets other than IP addresses.
+not supported: UDP, gateway load balancers, targets other than IP addresses.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Any
 from skylift.core.numbers import natural
 from skylift.localcloud.elb.health import Health, is_matcher
 from skylift.localcloud.elb.store import TargetGroup
+from skylift.localcloud.elb.tls import ENCRYPTED, MEMBERS, Certificates, shown_tls
 from skylift.wire.errors import AwsError
 
 Request = dict[str, Any]
 
 PROTOCOLS = {"application": "HTTP", "network": "TCP"}
+"""What is spoken to targets, by the kind of load balancer."""
+LISTENERS = {"application": ("HTTP", "HTTPS"), "network": ("TCP", "TLS")}
 ABBREVIATIONS = {"application": "app", "network": "net"}
 HOSTED_ZONE = "Z000000000000000LOCAL"
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?")
@@ -29,7 +32,9 @@ GROUP_ATTRIBUTES = {
 }
 LISTENER_ATTRIBUTES = {
     "HTTP": {"routing.http.response.server.enabled": "true"},
+    "HTTPS": {"routing.http.response.server.enabled": "true"},
     "TCP": {"tcp.idle_timeout.seconds": "350"},
+    "TLS": {"tcp.idle_timeout.seconds": "350"},
 }
 """By protocol, with AWS's defaults (API reference, ListenerAttribute)."""
 
@@ -139,7 +144,7 @@ def _health_check(request: Request, protocol: str) -> Request:
     return check
 
 
-def listener(request: Request, arn: str, kind: str, actions: list[Request]) -> Request:
+def listener(request: Request, arn: str, kind: str, actions: list[Request], certificates: Certificates) -> Request:
     """A listener as DescribeListeners shows it.
 
     Args:
@@ -147,22 +152,27 @@ def listener(request: Request, arn: str, kind: str, actions: list[Request]) -> R
         arn: of the listener.
         kind: of its load balancer.
         actions: by default, as they are shown.
+        certificates: where those of an encrypted listener are.
 
     Raises:
         AwsError: AWS, or the local cloud, does not accept it.
     """
-    wanted = PROTOCOLS[kind]
+    wanted = LISTENERS[kind]
     protocol = request.get("Protocol", "")
-    if protocol != wanted:
-        text = f"Listeners of {kind} load balancers here have protocol {wanted}, not '{protocol}'"
-        raise AwsError("UnsupportedProtocol", f"{text} (TLS is not supported by skylift's local cloud)")
+    if protocol not in wanted:
+        text = f"Listeners of {kind} load balancers here have protocol {' or '.join(wanted)}, not '{protocol}'"
+        raise AwsError("UnsupportedProtocol", text)
     if "Port" not in request:
         raise invalid("A port must be specified")
+    if protocol not in ENCRYPTED and any(request.get(name) for name in MEMBERS):
+        raise AwsError("InvalidConfigurationRequest", f"A listener with the protocol {protocol} has no certificate")
+    tls = shown_tls(request, certificates) if protocol in ENCRYPTED else {}
     return {
         "ListenerArn": arn,
         "LoadBalancerArn": request["LoadBalancerArn"],
         "Port": request["Port"],
         "Protocol": protocol,
+        **tls,
         "DefaultActions": actions,
     }
 

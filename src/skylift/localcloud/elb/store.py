@@ -48,11 +48,12 @@ class TargetGroup:
 
 @dataclass
 class Listener:
-    """One listener."""
+    """One listener; ``certificates`` are the ARNs of those beside its default one."""
 
     shown: Document
     attributes: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    certificates: list[str] = field(default_factory=list)
 
     @property
     def arn(self) -> str:
@@ -63,6 +64,12 @@ class Listener:
     def groups(self) -> list[str]:
         """ARNs of the target groups that it forwards to."""
         return [group for action in self.shown["DefaultActions"] for group in weights_of(action)]
+
+    @property
+    def all_certificates(self) -> list[str]:
+        """ARNs of its certificates, the default one first; none if it is not encrypted."""
+        default = [one["CertificateArn"] for one in self.shown.get("Certificates", ())]
+        return [*default, *(one for one in self.certificates if one not in default)] if default else []
 
 
 @dataclass
@@ -165,6 +172,11 @@ class ElbStore:
         listeners = {one.arn for one in self.listeners.values() if group in one.groups}
         listeners |= {one.listener for one in self.rules.values() if group in one.groups}
         return sorted({self.listeners[arn].shown["LoadBalancerArn"] for arn in listeners})
+
+    def balancers_showing(self, certificate: str) -> list[str]:
+        """ARNs of the load balancers with a listener that has this certificate (ARN)."""
+        found = (one for one in self.listeners.values() if certificate in one.all_certificates)
+        return sorted({one.shown["LoadBalancerArn"] for one in found})
 
     def close(self) -> None:
         """Closes the file. Safe to call twice."""

@@ -25,7 +25,7 @@ S3, SQS, LOGS, SESSIONS = "s3", "sqs", "cloudwatch_logs", "sts_sessions"
 FOLD_BYTES = 1_000_000
 """SQS's journal is compacted into the whole file once it is longer than this, and than the whole."""
 
-TRIMMED = frozenset({"acm", "documentdb", "dsql", "ec2", "ecs", "eks", "elasticache", "lambda", "mwaa", "rds"})
+TRIMMED = frozenset({"documentdb", "dsql", "ec2", "ecs", "eks", "elasticache", "lambda", "mwaa", "rds"})
 """Services whose ``get_state`` removes something from its copy: they must get a real copy."""
 
 _KEEPS_FILES = {"cognito": "_POOL_KEYS_DIR"}

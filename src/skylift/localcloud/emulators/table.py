@@ -1,8 +1,8 @@
 """The table of AWS services and their emulators. Routing and documents are made from it.
 
-Skylift implements ECS, Batch, Elastic Load Balancing, Application Auto Scaling, MWAA and CloudWatch Logs itself (the
-wire gives them to their providers before it reads this table). Of the others, ministack serves those whose state must
-survive a restart, and moto what ministack lacks.
+Skylift implements ECS, Batch, Elastic Load Balancing, Certificate Manager, Application Auto Scaling, MWAA and
+CloudWatch Logs itself (the wire gives them to their providers before it reads this table). Of the others, ministack
+serves those whose state must survive a restart, and moto what ministack lacks.
 """
 
 from __future__ import annotations
@@ -93,6 +93,12 @@ TABLE: tuple[Served, ...] = (
     Served(("batch",), Emulator.SKYLIFT, keeps="all; ended jobs for a day"),
     Served(("elasticloadbalancing", "elbv2"), Emulator.SKYLIFT),
     Served(
+        ("acm",),
+        Emulator.SKYLIFT,
+        note="a requested certificate is issued at once, by the state folder's own authority; no DNS and no mailbox is "
+        "asked, no private CA, nothing is exported",
+    ),
+    Served(
         ("application-autoscaling",),
         Emulator.SKYLIFT,
         note="ECS services; other namespaces are refused. Target tracking (CPU, memory, one metric of your own), step "
@@ -160,7 +166,6 @@ TABLE: tuple[Served, ...] = (
         *("cloudcontrol", "cloudcontrolapi"),
         instead="Call the service itself, e.g. ecs CreateCluster. In Terraform take the provider aws, not awscc.",
     ),
-    _ministack("acm"),
     _ministack("route53", note="no DNS behind it: records are kept, names do not resolve"),
     _ministack(
         "servicediscovery",

@@ -1,0 +1,1 @@
+"""The state folder's own certificate authority, and AWS Certificate Manager (``acm``) on top of it."""
