@@ -314,9 +314,30 @@ def test_an_ecs_task_ends_whatever_becomes_of_its_last_lines(tmp_path: Path, cap
         await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
         assert world.task(arn)["containers"][0]["exitCode"] == 3
         assert not world.ecs.store.alive
+        assert (folder / "log").exists()
 
     played(tmp_path, scenario)
     assert "the last lines of ECS task" in caplog.text
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_a_container_leaves_on_the_disk(tmp_path: Path, told: bool) -> None:
+    """Nothing once CloudWatch Logs has its output; its log file, if nobody has it."""
+
+    async def scenario(world: World) -> None:
+        options = {"awslogs-group": "g", "awslogs-region": "r", "awslogs-stream-prefix": "p"}
+        arn = world.run(**({"logConfiguration": {"logDriver": "awslogs", "options": options}} if told else {}))
+        await until(lambda: world.task(arn)["lastStatus"] == "RUNNING")
+        (folder,) = world.runner.known
+        (folder / "log").write_text("last words\n")
+        world.runner.running[0].end(0)
+        await until(lambda: world.task(arn)["lastStatus"] == "STOPPED")
+        await until(lambda: folder.exists() is not told)
+        assert told or (folder / "log").read_text() == "last words\n"
+        await world.restart()
+        assert world.task(arn)["containers"][0]["exitCode"] == 0
+
+    played(tmp_path, scenario)
 
 
 def test_after_a_restart_what_runs_goes_on(tmp_path: Path) -> None:

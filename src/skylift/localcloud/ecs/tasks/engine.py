@@ -4,10 +4,8 @@ end."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from skylift.core.clock import Clock
 from skylift.localcloud.containers.log_tail import LogTails
@@ -24,6 +22,7 @@ from skylift.localcloud.ecs.tasks.life import TaskContext, TaskRun
 from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
 from skylift.localcloud.ecs.tasks.usage import UsageMeter
+from skylift.localcloud.ecs.tasks.volumes import remove_folders
 from skylift.localcloud.events import Events
 from skylift.localcloud.ports import (
     AlwaysRoom,
@@ -217,10 +216,5 @@ class Engine:
         if old:
             self.store.forget(old)
             folders = [self.cloud.folder / "containers" / name for task in old for name in task.folders.values()]
-            asyncio.get_running_loop().run_in_executor(None, _remove, folders)
+            asyncio.get_running_loop().run_in_executor(None, remove_folders, folders)
         self._pruning = asyncio.get_running_loop().call_later(_PRUNE_SECONDS, self._prune)
-
-
-def _remove(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from skylift.core.clock import Clock
@@ -38,7 +38,7 @@ from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.tasks.role_checks import ExecutionRole, NoResources
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.ecs.tasks.volumes import TaskVolumes, make_sources
+from skylift.localcloud.ecs.tasks.volumes import TaskVolumes, make_sources, remove_folders
 from skylift.localcloud.ports import CloudContext, Image, Logs, Roles, Secrets
 
 T = TypeVar("T")
@@ -349,13 +349,14 @@ class TaskRun(CheckedContainers):
             self._context.changes.move(self.task, TaskState.DEPROVISIONING, executionStoppedAt=now)
         for name, container in self._running.items():
             self._note_exit(name, container.ended.result())
-        await self._flush_logs()
+        sent = await self._flush_logs()
         for document in self.task.document["containers"]:
             document["lastStatus"] = TaskState.STOPPED
         for attachment in self.task.document["attachments"]:
             attachment["status"] = "DELETED"
-        await asyncio.to_thread(self._clean)
+        await asyncio.to_thread(self._volumes.remove, self._folders(one.name for one in self._wanted))
         self._context.changes.move(self.task, TaskState.STOPPED, stoppedAt=self._context.clock())
+        await asyncio.to_thread(remove_folders, self._folders(sent))  # 20 KiB each; CloudWatch Logs has their output
 
     async def _drained(self) -> None:
         """Lets its containers answer what they were asked; not when everything is being ended, or they have ended."""
@@ -365,14 +366,18 @@ class TaskRun(CheckedContainers):
         work.cancel()
         hurry.cancel()
 
-    async def _flush_logs(self) -> None:
+    async def _flush_logs(self) -> list[str]:
+        """Sends what is left; returns the containers whose whole output was sent."""
         self._sending.end_soon()
-        for tail in self._tails.values():
+        sent = []
+        for name, tail in self._tails.items():
             try:
                 await self._context.tails.finish(tail)
+                sent += [name] if self._sending.whole else []
             # Our bug, or the CloudWatch emulator's: whoever waits for the end must still see it
             except Exception:  # noqa: BLE001
                 _log.exception("the last lines of ECS task %s stay in %s", self.task.id, tail.path)
+        return sent
 
     def _is_alive(self, name: str) -> bool:
         return name in self._running and not self._running[name].ended.done()
@@ -386,12 +391,8 @@ class TaskRun(CheckedContainers):
             container.signal(signal.SIGKILL)
             await container.ended
 
-    def _clean(self) -> None:
-        """Removes volumes and the containers' file systems; log files stay as long as the ECS task is visible."""
-        self._volumes.remove()
-        for wanted in self._wanted:
-            for name in launching.FOLDERS:
-                shutil.rmtree(container_folder(self._context.cloud, self.task, wanted.name) / name, ignore_errors=True)
+    def _folders(self, names: Iterable[str]) -> list[Path]:
+        return [container_folder(self._context.cloud, self.task, name) for name in names]
 
     def _connected(self) -> dict[str, object]:
         for attachment in self.task.document["attachments"]:

@@ -19,7 +19,11 @@ _log = logging.getLogger(__name__)
 
 
 class LogSending:
-    """The lines of one ECS task."""
+    """The lines of one ECS task.
+
+    Attributes:
+        whole: whether no line was given up.
+    """
 
     def __init__(self, logs: Logs, task: str, allowed: Callable[[str, str], None]) -> None:
         """``allowed`` raises ``AwsError`` if the lines of a group and stream may not be sent."""
@@ -27,6 +31,7 @@ class LogSending:
         self._task = task
         self._allowed = allowed
         self._deadline = float("inf")
+        self.whole = True
 
     def end_soon(self) -> None:
         """All containers have ended: nobody may wait for the logs for ever."""
@@ -42,5 +47,6 @@ class LogSending:
             except AwsError as error:
                 if error.status < 500 or asyncio.get_running_loop().time() > self._deadline:
                     _log.warning("%s lines of %s in %s not delivered: %s", len(events), self._task, stream, error)
+                    self.whole = False
                     return None
             await asyncio.sleep(RETRY_SECONDS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from skylift.localcloud.containers.mounts import Mount
 from skylift.localcloud.containers.runner import CannotStart, Launch
 from skylift.localcloud.ecs.model.store import EcsTask
 from skylift.localcloud.ecs.model.volumes import mount_points, refuse_host_path
+from skylift.localcloud.ecs.tasks.launch import FOLDERS
 from skylift.localcloud.ports import CloudContext, Document
 from skylift.wire.errors import AwsError
 
@@ -35,9 +37,10 @@ class TaskVolumes:
         points = mount_points(container, self._containers)
         return tuple(Mount(self._source(one.volume), one.path, one.read_only) for one in points)
 
-    def remove(self) -> None:
-        """Deletes the empty volumes and what the containers wrote there; blocks."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def remove(self, containers: Sequence[Path]) -> None:
+        """Deletes the empty volumes with what was written there, and the file systems of containers; blocks. What these
+        containers said, and how they ended, stays in their folders."""
+        remove_folders([self._folder, *(folder / name for folder in containers for name in FOLDERS)])
 
     def _source(self, volume: str) -> Path:
         path = self._hosts.get(volume)
@@ -48,6 +51,12 @@ class TaskVolumes:
         except AwsError as error:
             raise CannotStart(f"CannotCreateContainerError: {error.message}") from error
         return Path(path)
+
+
+def remove_folders(folders: Sequence[Path]) -> None:
+    """Deletes folders as far as it can; blocks."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_sources(launch: Launch) -> None:
