@@ -31,12 +31,14 @@ def venv_of(version: str) -> Path:
 
 
 class Inner:
-    """The unit tests that meet Airflow and the tests of the container's command, in another environment."""
+    """The unit tests that meet Airflow, those of Anyscale, and the tests of the container's command, in another
+    environment."""
 
     def __init__(self, venv: Path, folder: Path) -> None:
         found = sorted((ROOT / "tests/unit/executors").glob("test_*.py"))
         unit = [one for one in found if "executor_airflow" in one.read_text()]
         assert len(unit) >= 7
+        unit += sorted((ROOT / "tests/unit/anyscale").glob("test_*.py"))
         unwanted = ("AWS_", "SKYLIFT_", "AIRFLOW", "PYTHON", "PYTEST", "VIRTUAL_ENV")
         words = ["-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(folder / "inner")]
         self.output = folder / "output"

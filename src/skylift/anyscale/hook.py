@@ -7,6 +7,7 @@ import functools
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from airflow.sdk import BaseHook
@@ -23,6 +24,7 @@ from skylift.anyscale.status import AnyscaleJobStatus, AnyscaleServiceStatus
 from skylift.anyscale.workload import JobRequest, ServiceRequest
 
 T = TypeVar("T")
+Request = TypeVar("Request", JobRequest, ServiceRequest)
 
 
 class AnyscaleHook(BaseHook):
@@ -89,14 +91,14 @@ class AnyscaleHook(BaseHook):
         account = self.account
         if not vendor.installed():
             return self.call(lambda client: submitting.submit(client, request, account.bucket))
-        return self._job(vendor.submit(account.host, account.key, request))
+        return self._job(vendor.submit(account.host, account.key, self._with_image(request)))
 
     def deploy(self, request: ServiceRequest) -> dict[str, Any]:
         """Deploys a version of a service, as ``submit``; returns Anyscale's record of the service."""
         account = self.account
         if not vendor.installed():
             return self.call(lambda client: submitting.deploy(client, request, account.bucket))
-        one = vendor.deploy(account.host, account.key, request)
+        one = vendor.deploy(account.host, account.key, self._with_image(request))
         return dict(self.call(lambda client: client.get(wire.service(one), f"the question for service {one}")))
 
     def submit_job(self, config: object) -> str:
@@ -204,6 +206,12 @@ class AnyscaleHook(BaseHook):
         self.call(lambda client: client.post(f"{wire.service(service.id)}/{verb}", doing, {}, again=True))
         time.sleep(time_delay)
         return True
+
+    def _with_image(self, request: Request) -> Request:
+        """With a containerfile's image instead: Anyscale's client would build it anew for each job's name."""
+        if not request.workload.containerfile:
+            return request
+        return replace(request, workload=self.call(lambda client: submitting.with_image(client, request.workload)))
 
     def _job(self, job_id: str) -> dict[str, Any]:
         return dict(self.call(lambda client: client.get(wire.job(job_id), f"the question for job {job_id}")))

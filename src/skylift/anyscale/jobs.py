@@ -37,7 +37,7 @@ class SubmitAnyscaleJob(AnyscaleOperator):
         entrypoint: command that the job runs.
         name: of the job; eight characters are added, by which it is found again (see ``reattach``).
         image_uri: of an image that Anyscale can pull; default: Anyscale's.
-        containerfile: instead of ``image_uri``; only with Anyscale's client.
+        containerfile: a file on the worker, instead of ``image_uri``; Anyscale builds the image, once for each content.
         compute_config: ``name`` or ``name:version``; a dictionary only with Anyscale's client.
         working_dir: a folder beside the DAG, which is uploaded, or the address of a zip file.
         excludes: what is not uploaded, as in ``.gitignore``.

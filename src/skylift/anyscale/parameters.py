@@ -19,7 +19,16 @@ from skylift.anyscale.workload import JobRequest, ServiceRequest, Workload
 
 _SHARED = frozenset(
     {
-        *("image_uri", "compute_config", "working_dir", "excludes", "requirements", "env_vars", "py_modules"),
+        *(
+            "image_uri",
+            "containerfile",
+            "compute_config",
+            "working_dir",
+            "excludes",
+            "requirements",
+            "env_vars",
+            "py_modules",
+        ),
         *("py_executable", "cloud", "project", "name", "tags"),
     }
 )
@@ -109,6 +118,7 @@ def workload_of(members: Mapping[str, Any], known: Collection[str] = _SHARED) ->
         beyond["compute_config"], compute = compute, None
     return Workload(
         image_uri=text(members.get("image_uri")),
+        containerfile=text(members.get("containerfile")),
         compute_config=text(compute),
         working_dir=text(members.get("working_dir")),
         excludes=texts("excludes", members.get("excludes")),

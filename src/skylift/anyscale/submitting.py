@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import skylift.anyscale.wire as wire
 from skylift.anyscale.client import AnyscaleClient
+from skylift.anyscale.containerfile import image_of
 from skylift.anyscale.refusals import AnyscaleRefused, records, required
 from skylift.anyscale.working_dir import is_remote, package, put_in_bucket
 from skylift.anyscale.workload import JobRequest, ServiceRequest, Workload
@@ -38,9 +39,10 @@ async def resolve(client: AnyscaleClient, workload: Workload, bucket: str = "") 
     if workload.beyond:
         raise AnyscaleRefused(
             f"Only Anyscale's own client can do this: {', '.join(sorted(workload.beyond))}. Add anyscale to the "
-            "environment's requirements.txt (mind its licence), and skylift submits with it. Or build the image and "
-            "make the compute config once in Anyscale, and give image_uri and compute_config='name:version'."
+            "environment's requirements.txt (mind its licence), and skylift submits with it. Or make the compute config "
+            "once in Anyscale, and give compute_config='name:version'."
         )
+    workload = await with_image(client, workload)
     cloud = await _cloud(client, workload.cloud)
     compute = await _compute(client, workload.compute_config, cloud)
     if not cloud:
@@ -50,6 +52,14 @@ async def resolve(client: AnyscaleClient, workload: Workload, bucket: str = "") 
     project = await _project(client, workload.project, cloud)
     build = await _build(client, workload.image_uri)
     return Resolved(project, build, compute, await _runtime_env(client, workload, cloud, bucket))
+
+
+async def with_image(client: AnyscaleClient, workload: Workload) -> Workload:
+    """The same with an ``image_uri`` instead of a containerfile, which is built if need be. Errors as ``resolve``."""
+    if not workload.containerfile:
+        return workload
+    version = str(workload.beyond.get("ray_version", ""))
+    return replace(workload, image_uri=await image_of(client, workload.containerfile, version), containerfile="")
 
 
 async def submit(client: AnyscaleClient, request: JobRequest, bucket: str = "") -> dict[str, Any]:

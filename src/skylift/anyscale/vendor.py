@@ -18,8 +18,6 @@ from skylift.anyscale.workload import JobRequest, ServiceRequest, Workload
 PACKAGE = "anyscale"
 CALL_SECONDS = 600.0
 """For a submission with its upload."""
-BUILD_SECONDS = 3900.0
-"""For one that builds an image first, for which Anyscale's client waits an hour."""
 
 
 def installed() -> str:
@@ -49,7 +47,7 @@ def submit(host: str, key: str, request: JobRequest) -> str:
             members["job_queue_config"] = models.JobQueueConfig(**request.job_queue)
         return str(_client(host, key).job.submit(models.JobConfig(**_given(members))))
 
-    return _Call(f"the submission of job {request.name}", work).result(request.workload)
+    return _Call(f"the submission of job {request.name}", work).result()
 
 
 def deploy(host: str, key: str, request: ServiceRequest) -> str:
@@ -79,7 +77,7 @@ def deploy(host: str, key: str, request: ServiceRequest) -> str:
             service.deploy(models.ServiceConfig(**_given(members)), in_place=request.in_place, **_given(rollout))
         )
 
-    return _Call(f"the rollout of service {request.name}", work).result(request.workload)
+    return _Call(f"the rollout of service {request.name}", work).result()
 
 
 def _client(host: str, key: str) -> Any:
@@ -115,14 +113,13 @@ class _Call:
     answer: str = ""
     error: Exception | None = None
 
-    def result(self, workload: Workload) -> str:
-        seconds = BUILD_SECONDS if "containerfile" in workload.beyond else CALL_SECONDS
+    def result(self) -> str:
         # A daemon: what Anyscale never answers must not hold the worker's end.
         thread = threading.Thread(target=self._run, name="anyscale-client", daemon=True)
         thread.start()
-        thread.join(seconds)
+        thread.join(CALL_SECONDS)
         if thread.is_alive():
-            raise AnyscaleUnavailable(f"Anyscale did not answer {self.doing} within {seconds:.0f} s.")
+            raise AnyscaleUnavailable(f"Anyscale did not answer {self.doing} within {CALL_SECONDS:.0f} s.")
         if self.error is not None:
             raise self._told(self.error) from self.error
         return self.answer

@@ -21,6 +21,9 @@ DEFAULT_PROJECT = "/ext/v0/projects/default_project"
 SEARCH_PROJECT = "/ext/v0/projects/search"
 DEFAULT_BUILD = "/ext/v0/cluster_environment_builds/default"
 BUILD_OF_IMAGE = "/api/v2/builds/get_or_create_build_from_image_uri"
+SEARCH_ENVIRONMENT = "/ext/v0/cluster_environments/search"
+ENVIRONMENTS = "/ext/v0/cluster_environments/"
+BUILDS = "/ext/v0/cluster_environment_builds/"
 CREATE_JOB = "/api/v2/decorated_ha_jobs/create"
 LIST_JOBS = "/api/v2/decorated_ha_jobs/"
 SEARCH_RUNS = "/api/v2/decorated_ha_jobs/job_runs/search"
@@ -29,6 +32,11 @@ APPLY_SERVICE = "/api/v2/services-v2/apply"
 
 DEFAULT_IMAGE = {"python_version": "py311", "ray_version": "2.59.0"}
 """Of jobs and services that name no image: what the vendor's client 0.26.112 asks for."""
+
+BUILT_IMAGES = "anyscale/image/"
+"""How the ``image_uri`` of an image that Anyscale built begins; its name and revision follow."""
+BUILD_SUCCEEDED = frozenset({"succeeded"})
+BUILD_UNDER_WAY = frozenset({"pending", "in_progress"})
 
 JOB_WORDS = {
     "PENDING": "STARTING",
@@ -83,6 +91,11 @@ def service(one: str) -> str:
     return f"/api/v2/services-v2/{quote(one, safe='')}"
 
 
+def build(one: str) -> str:
+    """One build of an image."""
+    return f"{BUILDS}{quote(one, safe='')}"
+
+
 def job_page(host: str, one: str) -> str:
     """A job's page, for people."""
     return f"{host.rstrip('/')}/jobs/{quote(one, safe='')}"
@@ -91,3 +104,8 @@ def job_page(host: str, one: str) -> str:
 def service_page(host: str, one: str) -> str:
     """A service's page, for people."""
     return f"{host.rstrip('/')}/services/{quote(one, safe='')}"
+
+
+def build_page(host: str, environment: str, one: str) -> str:
+    """An image build's page, for people."""
+    return f"{host.rstrip('/')}/v2/container-images/{quote(environment, safe='')}/versions/{quote(one, safe='')}"

@@ -18,11 +18,13 @@ class Workload:
         compute_config: ``name`` or ``name:version``; empty: the cloud's default.
         working_dir: a folder of this machine, or an address; empty: none.
         py_executable: what starts Ray's workers; empty: the image's Python.
-        beyond: members that only Anyscale's own client can turn into a job: ``containerfile``, a ``compute_config``
-            that is not a name, ``registry_login_secret`` ...
+        containerfile: path of a file on this machine, instead of ``image_uri``.
+        beyond: members that only Anyscale's own client can turn into a job: a ``compute_config`` that is not a name,
+            ``registry_login_secret`` ...
     """
 
     image_uri: str = ""
+    containerfile: str = ""
     compute_config: str = ""
     working_dir: str = ""
     excludes: tuple[str, ...] = ()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from skylift.anyscale_fake.answers import BUILD, CLOUD, COMPUTE, ENVIRONMENT, PIECE, PROJECT, USER, job_shown, run_shown
+from skylift.anyscale_fake.answers import CLOUD, COMPUTE, PIECE, PROJECT, USER, job_shown, run_shown
+from skylift.anyscale_fake.images import FakeImages
 from skylift.anyscale_fake.jobs import DONE, JobRuns
 from skylift.anyscale_fake.records import JobRecord, Records, new_id, now
 from skylift.anyscale_fake.services import FakeServices
@@ -102,6 +103,7 @@ class Routes:
         self._records = records
         self._runs = runs
         self._services = services
+        self._images = FakeImages()
         self._packages = packages
         self._url = url
         self._keys = {key: True, looker: False}
@@ -122,10 +124,14 @@ class Routes:
                 ("GET", r"/ext/v0/projects/default_project", self._fixed(PROJECT)),
                 ("GET", r"/api/v2/projects/[\w-]+", self._fixed(PROJECT)),
                 ("POST", r"/ext/v0/projects/search", self._search_project),
-                ("GET", r"/ext/v0/cluster_environment_builds/(?:default|[\w-]+)", self._fixed(BUILD)),
-                ("GET", r"/ext/v0/cluster_environments/[\w-]+", self._fixed(ENVIRONMENT)),
+                ("POST", r"/ext/v0/cluster_environments/search", self._search_environment),
+                ("POST", r"/ext/v0/cluster_environments/", self._make_environment),
+                ("GET", r"/ext/v0/cluster_environments/([\w-]+)", self._environment),
+                ("GET", r"/ext/v0/cluster_environment_builds/", self._list_builds),
+                ("POST", r"/ext/v0/cluster_environment_builds/", self._begin_build),
+                ("GET", r"/ext/v0/cluster_environment_builds/([\w-]+)", self._build),
                 ("GET", r"/api/v2/workos/deployment_infra", self._fixed({"deployment_infra": "aws"})),
-                ("POST", r"/api/v2/builds/get_or_create_build_from_image_uri", self._fixed(BUILD)),
+                ("POST", r"/api/v2/builds/get_or_create_build_from_image_uri", self._build_of_image),
                 ("POST", r"/api/v2/clouds/[\w-]+/generate_cloud_data_bucket_presigned_url", self._presigned),
                 ("POST", r"/api/v2/decorated_ha_jobs/create", self._create_job),
                 ("GET", r"/api/v2/decorated_ha_jobs/", self._list_jobs),
@@ -211,13 +217,46 @@ class Routes:
 
     async def _search_compute(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         name = (ask.json().get("name") or {}).get("equals")
-        same = [COMPUTE] if name == COMPUTE["name"] else []
-        return {"results": same, "metadata": {"total": len(same), "next_paging_token": None}}
+        return _listed([COMPUTE] if name == COMPUTE["name"] else [])
 
     async def _search_project(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         name = (ask.json().get("name") or {}).get("equals")
-        same = [PROJECT] if name == PROJECT["name"] else []
-        return {"results": same, "metadata": {"total": len(same), "next_paging_token": None}}
+        return _listed([PROJECT] if name == PROJECT["name"] else [])
+
+    async def _search_environment(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
+        return _listed(self._images.named(str((ask.json().get("name") or {}).get("equals"))))
+
+    async def _make_environment(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
+        self._must_change(ask)
+        name = ask.json().get("name")
+        if not name:
+            raise FakeRefusal(422, "name is missing")
+        if (made := self._images.make(str(name))) is None:
+            raise FakeRefusal(409, f"There is a cluster environment {name} already.")
+        return made
+
+    async def _environment(self, _ask: FakeRequest, match: re.Match[str]) -> Any:
+        return self._images.environment(match[1])
+
+    async def _list_builds(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
+        return _listed(self._images.builds(ask.query.get("cluster_environment_id", "")))
+
+    async def _begin_build(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
+        self._must_change(ask)
+        body = ask.json()
+        begun = self._images.begin(str(body.get("cluster_environment_id")), str(body.get("containerfile") or ""))
+        if begun is None:
+            raise FakeRefusal(400, "Invalid containerfile: it has no FROM.")
+        return begun
+
+    async def _build(self, _ask: FakeRequest, match: re.Match[str]) -> Any:
+        return self._images.build(match[1])
+
+    async def _build_of_image(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
+        image = str(ask.json().get("image_uri", ""))
+        if (build := self._images.build_of(image)) is None:
+            raise FakeRefusal(404, f"Image {image} was not found.")
+        return build
 
     async def _presigned(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         self._must_change(ask)
@@ -308,8 +347,7 @@ class Routes:
         return Answer(200, {"content-type": "text/plain"}, text.encode())
 
     async def _list_services(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
-        found = self._services.listed(ask.query.get("name", ""))
-        return {"results": found, "metadata": {"total": len(found), "next_paging_token": None}}
+        return _listed(self._services.listed(ask.query.get("name", "")))
 
     async def _apply_service(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         self._must_change(ask)
@@ -331,6 +369,10 @@ class Routes:
     async def _page(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         text = f"A fake of Anyscale, on this machine: {quote(ask.path)}. Its jobs are ECS tasks of the local cloud."
         return Answer(200, {"content-type": "text/plain"}, text.encode())
+
+
+def _listed(found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"results": found, "metadata": {"total": len(found), "next_paging_token": None}}
 
 
 def _json(status: int, value: object) -> Answer:

@@ -16,6 +16,7 @@ import pytest
 from tests.stack import ROOT, Stack, running
 
 from skylift.cli.runs.airflow_api import AirflowApi
+from skylift.core.environment import BATCH_EXECUTOR, CELERY_EXECUTOR, ECS_EXECUTOR
 
 pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(900)]
 
@@ -81,8 +82,13 @@ with DAG(dag_id="secret_parsed" if SEEN else "not_seen", schedule=None, is_pause
     def in_batch():
         assert BaseHook.get_connection("anyscale_secret").password.startswith("aph0_")
 
+    @task(executor="CeleryExecutor")
+    def on_a_worker():
+        assert BaseHook.get_connection("anyscale_secret").password.startswith("aph0_")
+
     SubmitAnyscaleJob(task_id="in_ecs_and_triggerer", conn_id="anyscale_secret", entrypoint="echo", poll_interval=1)
     in_batch()
+    on_a_worker()
 """
 
 
@@ -91,7 +97,7 @@ def test_the_secret_is_read_wherever_airflow_runs_with_the_least_policy(tmp_path
     shutil.copytree(ROOT / "examples" / project.name, project)
     (project / "dags" / "secret_probe.py").write_text(SECRET_PROBE)
     settings = project / "skylift.toml"
-    executors = ",".join(f"skylift.executors.{one}" for one in ("ecs.AwsEcsExecutor", "batch.AwsBatchExecutor"))
+    executors = ",".join((ECS_EXECUTOR, BATCH_EXECUTOR, CELERY_EXECUTOR))
     settings.write_text(settings.read_text().replace("[options]\n", f'[options]\n"core.executor" = "{executors}"\n', 1))
     with running(tmp_path / "home", iam="enforce") as stack:
         stack.must("up", str(project), "--with-anyscale")
@@ -101,7 +107,7 @@ def test_the_secret_is_read_wherever_airflow_runs_with_the_least_policy(tmp_path
         until(lambda: api.call("GET", "/api/v2/dags/secret_parsed/dagRuns/r")["state"] in {"success", "failed"})
         ended = api.call("GET", "/api/v2/dags/secret_parsed/dagRuns/r/taskInstances")["task_instances"]
         told = stack.run("logs", "--env", project.name, "--dag", "secret_parsed").stdout + stack.log(60)
-        assert [one["state"] for one in ended] == ["success"] * 2, told
+        assert [one["state"] for one in ended] == ["success"] * 3, told
         named = json.loads(stack.must("iam-policy", "--observed", "--json"))
         readers = {one["principal"] for one in named if one["action"] == "secretsmanager:GetSecretValue"}
         assert f"skylift-{project.name}" in str(readers)

@@ -123,8 +123,8 @@ def test_services_that_cannot_be_are_refused(given: Any, options: Any, words: st
 
 
 def test_what_needs_anyscales_client_is_refused_before_anything_is_sent() -> None:
-    request = job_request({"entrypoint": "x", "containerfile": "Dockerfile", "ray_version": "2.5"})
-    with pytest.raises(AnyscaleRefused, match=r"own client can do this: containerfile, ray_version\. Add anyscale to"):
+    request = job_request({"entrypoint": "x", "compute_config": {"head_node": {}}, "ray_version": "2.5"})
+    with pytest.raises(AnyscaleRefused, match=r"own client can do this: compute_config, ray_version\. Add anyscale to"):
         asyncio.run(resolve(AnyscaleClient("http://127.0.0.1:1", "key"), request.workload))
 
 
@@ -279,7 +279,7 @@ def test_anyscales_client_submits_where_it_is_installed(tmp_path: Path, monkeypa
     (tmp_path / "anyscale-9.9.dist-info" / "METADATA").write_text("Name: anyscale\nVersion: 9.9\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert vendor.installed() == "9.9"
-    given = {"name": "n", "entrypoint": "x", "containerfile": "Dockerfile", "compute_config": {"head_node": {}}}
+    given = {"name": "n", "entrypoint": "x", "image_uri": "anyscale/image/a:1", "compute_config": {"head_node": {}}}
     assert vendor.submit("http://h", "k", job_request({**given, "job_queue_config": {"priority": 1}})) == "prodjob_1"
     assert json.loads((tmp_path / "told").read_text()) == {
         **given,
