@@ -16,7 +16,6 @@ ANYSCALE: dict[str, Any] = {
         {"integration-name": "Anyscale", "python-modules": ["skylift.anyscale.jobs", "skylift.anyscale.services"]}
     ],
     "triggers": [{"integration-name": "Anyscale", "python-modules": ["skylift.anyscale.triggers"]}],
-    "plugins": [{"name": "skylift_anyscale_marks", "plugin-class": "skylift.anyscale_marks.AnyscaleMarksPlugin"}],
     "extra-links": ["skylift.anyscale.links.AnyscaleJobLink", "skylift.anyscale.links.AnyscaleServiceLink"],
     "connection-types": [
         {

@@ -1,4 +1,5 @@
-"""DAGs that end in each way, run by Airflow itself (``dag.test``); prints what became of them as JSON."""
+"""DAGs that end in each way, run by Airflow itself (``dag.test``); writes what became of those that are named as
+JSON."""
 
 from __future__ import annotations
 
@@ -96,7 +97,7 @@ DAGS = [
 
 if __name__ == "__main__":
     told = []
-    for one in DAGS:
+    for one in [dag for dag in DAGS if dag.dag_id in sys.argv[2:]]:
         one.test()
         told.append([one.dag_id, FOUND.pop(one.dag_id, "nothing")])
     Path(sys.argv[1]).write_text(json.dumps(told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from tests.stack import ROOT, Stack, running
 
 from skylift.cli.runs.airflow_api import AirflowApi
 from skylift.core.environment import BATCH_EXECUTOR, CELERY_EXECUTOR, ECS_EXECUTOR
+from skylift.core.errors import Unavailable
 
 pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(900)]
 
@@ -143,7 +145,11 @@ def kill_airflow_tasks(stack: Stack) -> None:
 
 
 def until(condition: Callable[[], Any], seconds: float = 240.0) -> None:
+    """Waits until it is so; an API server that does not answer is asked again."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with contextlib.suppress(Unavailable):
+            if condition():
+                return
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.2)

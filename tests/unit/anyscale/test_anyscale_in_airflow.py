@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,12 @@ import airflow.sdk.bases.operatorlink
 before = set(sys.modules)
 from skylift.anyscale import SubmitAnyscaleJob
 print(sorted({name for name in set(sys.modules) - before if not name.startswith("skylift")}))
+"""
+
+
+LISTENERS = """
+from airflow.listeners.listener import get_listener_manager
+print([type(one).__name__ for one in get_listener_manager().pm.get_plugins()])
 """
 
 
@@ -55,6 +62,12 @@ def test_parsing_a_dag_imports_no_http_client_and_no_trigger() -> None:
     found = done.stdout.splitlines()[-1]
     for heavy in ("httpx", "airflow.triggers", "aiohttp", "boto3", "anyscale'", "ssl'"):
         assert heavy not in found
+
+
+def test_airflow_tells_our_listener_of_marks_as_it_is_configured_by_default(tmp_path: Path) -> None:
+    environ = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    done = subprocess.run([sys.executable, "-c", LISTENERS], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['MarkListener']"
 
 
 @pytest.mark.parametrize(
