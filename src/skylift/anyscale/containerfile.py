@@ -95,7 +95,7 @@ async def _revision(client: AnyscaleClient, path: str, build: str) -> int:
             raise AnyscaleRefused(f"Anyscale could not build an image from {path} ({status}){why}. Its log: {page}")
         if time.monotonic() > deadline:
             raise AnyscaleUnavailable(
-                f"The image from {path} was not built within {BUILD_SECONDS / 60:.0f} min. A retry of this Airflow task "
-                "goes on waiting for the same build."
+                f"The image from {path} was not built within {BUILD_SECONDS / 60:.0f} min. A retry of this Airflow "
+                "task goes on waiting for the same build."
             )
         await asyncio.sleep(_POLL_SECONDS)

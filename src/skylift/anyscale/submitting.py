@@ -39,8 +39,8 @@ async def resolve(client: AnyscaleClient, workload: Workload, bucket: str = "") 
     if workload.beyond:
         raise AnyscaleRefused(
             f"Only Anyscale's own client can do this: {', '.join(sorted(workload.beyond))}. Add anyscale to the "
-            "environment's requirements.txt (mind its licence), and skylift submits with it. Or make the compute config "
-            "once in Anyscale, and give compute_config='name:version'."
+            "environment's requirements.txt (mind its licence), and skylift submits with it. Or make the compute "
+            "config once in Anyscale, and give compute_config='name:version'."
         )
     workload = await with_image(client, workload)
     cloud = await _cloud(client, workload.cloud)

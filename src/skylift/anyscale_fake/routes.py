@@ -124,14 +124,8 @@ class Routes:
                 ("GET", r"/ext/v0/projects/default_project", self._fixed(PROJECT)),
                 ("GET", r"/api/v2/projects/[\w-]+", self._fixed(PROJECT)),
                 ("POST", r"/ext/v0/projects/search", self._search_project),
-                ("POST", r"/ext/v0/cluster_environments/search", self._search_environment),
-                ("POST", r"/ext/v0/cluster_environments/", self._make_environment),
-                ("GET", r"/ext/v0/cluster_environments/([\w-]+)", self._environment),
-                ("GET", r"/ext/v0/cluster_environment_builds/", self._list_builds),
-                ("POST", r"/ext/v0/cluster_environment_builds/", self._begin_build),
-                ("GET", r"/ext/v0/cluster_environment_builds/([\w-]+)", self._build),
                 ("GET", r"/api/v2/workos/deployment_infra", self._fixed({"deployment_infra": "aws"})),
-                ("POST", r"/api/v2/builds/get_or_create_build_from_image_uri", self._build_of_image),
+                *self._of_images(),
                 ("POST", r"/api/v2/clouds/[\w-]+/generate_cloud_data_bucket_presigned_url", self._presigned),
                 ("POST", r"/api/v2/decorated_ha_jobs/create", self._create_job),
                 ("GET", r"/api/v2/decorated_ha_jobs/", self._list_jobs),
@@ -222,6 +216,17 @@ class Routes:
     async def _search_project(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         name = (ask.json().get("name") or {}).get("equals")
         return _listed([PROJECT] if name == PROJECT["name"] else [])
+
+    def _of_images(self) -> tuple[tuple[str, str, Handler], ...]:
+        return (
+            ("POST", r"/ext/v0/cluster_environments/search", self._search_environment),
+            ("POST", r"/ext/v0/cluster_environments/", self._make_environment),
+            ("GET", r"/ext/v0/cluster_environments/([\w-]+)", self._environment),
+            ("GET", r"/ext/v0/cluster_environment_builds/", self._list_builds),
+            ("POST", r"/ext/v0/cluster_environment_builds/", self._begin_build),
+            ("GET", r"/ext/v0/cluster_environment_builds/([\w-]+)", self._build),
+            ("POST", r"/api/v2/builds/get_or_create_build_from_image_uri", self._build_of_image),
+        )
 
     async def _search_environment(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         return _listed(self._images.named(str((ask.json().get("name") or {}).get("equals"))))
