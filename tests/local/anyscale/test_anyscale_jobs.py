@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferralError
 from tests.local.anyscale.conftest import IMAGE
 
 import skylift.anyscale.submitting as submitting
 from skylift.anyscale.client import AnyscaleClient
-from skylift.anyscale.hook import end_job
+from skylift.anyscale.hook import AnyscaleHook, end_job
 from skylift.anyscale.job_log import LogCursor, new_lines
+from skylift.anyscale.jobs import SubmitAnyscaleJob
 from skylift.anyscale.refusals import AnyscaleRefused, AnyscaleUnavailable
 from skylift.anyscale.triggers import AnyscaleJobTrigger
 from skylift.anyscale.watching import REFUSED, TIMED_OUT, UNREACHABLE, Pace, WatchEnd, watch_job
@@ -133,6 +136,20 @@ def test_a_wrong_key_and_one_without_rights_are_told_apart(anyscale: Anyscale) -
     assert (wrong.value.status, looker.value.status) == (401, 403)
 
 
+@pytest.mark.parametrize(
+    ("key", "worked", "words"),
+    [("key", True, "Anyscale knows this key: you@localhost"), (None, False, "401 .*does not know this API key")],
+)
+def test_the_button_of_the_form_says_whether_the_key_is_known(
+    anyscale: Anyscale, monkeypatch: pytest.MonkeyPatch, key: str | None, worked: bool, words: str
+) -> None:
+    given = {**anyscale.connection, "password": anyscale.key if key else "aph0_wrong"}
+    monkeypatch.setenv("AIRFLOW_CONN_BUTTON", json.dumps(given))
+    found, said = AnyscaleHook("button").test_connection()
+    assert found is worked
+    assert re.search(words, said)
+
+
 def test_names_that_are_not_there_are_told(anyscale: Anyscale) -> None:
     for workload, words in (
         (Workload(compute_config="gpu:3"), "There is no compute config gpu:3"),
@@ -185,6 +202,24 @@ def test_a_marked_airflow_task_ends_the_job_that_it_waits_for(
     time.sleep(1)
     assert state(anyscale, job) == "RUNNING"
     listener.on_task_instance_success(None, waiting)
+    until(lambda: state(anyscale, job) == "TERMINATED")
+
+
+@pytest.mark.parametrize("how", ["killed", "deferral_failed"])
+def test_an_airflow_task_that_is_ended_ends_its_job(
+    anyscale: Anyscale, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """By Airflow's calls: ``on_kill`` at a kill or a time-out, ``__fail__`` for a trigger that failed or took too long."""
+    monkeypatch.setenv("AIRFLOW_CONN_ENDED", json.dumps(anyscale.connection))
+    job = submit(anyscale, how, "sleep 600")
+    operator = SubmitAnyscaleJob(task_id="t", conn_id="ended", entrypoint="sleep 600")
+    if how == "killed":
+        operator.job_id = job
+        operator.on_kill()
+    else:
+        instance = SimpleNamespace(map_index=-1, xcom_pull=lambda **_: job)
+        with pytest.raises(TaskDeferralError):
+            operator.resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": instance})
     until(lambda: state(anyscale, job) == "TERMINATED")
 
 
