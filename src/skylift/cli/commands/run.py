@@ -18,7 +18,7 @@ from skylift.cli.connection import Connection
 from skylift.cli.naming import ENV_OPTION, opened
 from skylift.cli.projects.applied import of_environment
 from skylift.cli.runs import project_run as flight
-from skylift.cli.runs.dag_run import COLOURS, RunResult, ecs_task_ids
+from skylift.cli.runs.dag_run import COLOURS, RunResult, ecs_task_ids, heading
 from skylift.cli.runs.dag_run import table as task_table
 from skylift.cli.terminal import Stages, err, out, plain, print_table, seconds
 
@@ -89,11 +89,11 @@ def runs(
     here, found = opened(name)
     api = here.airflow(found)
     if run_id and dag_id:
-        show_run(
-            here,
-            RunResult(dag_id, run_id, *api.run_times(dag_id, run_id), tuple(api.task_lines(dag_id, run_id)), {}),
-            as_json,
-        )
+        state_and_time = api.run_times(dag_id, run_id)
+        if not as_json:  # Airflow gives a hundred Airflow tasks at a time: thousands take seconds
+            out().print(heading(dag_id, *state_and_time), style="italic", markup=False)
+        lines_of_it = tuple(api.task_lines(dag_id, run_id))
+        show_run(here, RunResult(dag_id, run_id, *state_and_time, lines_of_it, {}), as_json)
         return
     rows = api.runs(dag_id, state, lines)
     if as_json:
@@ -111,7 +111,7 @@ def show_run(here: Connection, result: RunResult, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(as_plain(known), indent=2, default=str))
     else:
-        print_table(out(), task_table(known))
+        print_table(out(), task_table(known, headed=False))
 
 
 def runs_table(rows: Iterable[Mapping[str, Any]]) -> Table:

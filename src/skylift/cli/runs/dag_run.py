@@ -235,9 +235,14 @@ def _is_younger(time: datetime, task: Mapping[str, Any]) -> bool:
     return bool(task["createdAt"] > time - SLACK)
 
 
-def table(result: RunResult) -> Table:
-    """One line per Airflow task instance, in the order in which they started."""
-    title = f"{result.dag_id}: {result.state} in {seconds(result.took)}"
+def heading(dag_id: str, state: str, took: float) -> str:
+    """A run in one line; ``took`` in seconds."""
+    return f"{dag_id}: {state} in {seconds(took)}"
+
+
+def table(result: RunResult, *, headed: bool = True) -> Table:
+    """One line per Airflow task instance, in the order in which they started; ``headed``: below the run's own line."""
+    title = heading(result.dag_id, result.state, result.took) if headed else None
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in ("task", "state", "ECS task", "start delay", "duration"):
         shown.add_column(name, justify="right" if name in {"start delay", "duration"} else "left", no_wrap=True)
