@@ -14,6 +14,7 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from skylift.localcloud.emulators.table import TABLE, Emulator
 from skylift.testing.cloud import ACCOUNT, REGION, Cloud, running_cloud
 
 pytestmark = pytest.mark.local
@@ -203,6 +204,26 @@ def _nobody(cloud: Cloud) -> User:
 def _everything(cloud: Cloud) -> User:
     name = f"all {cloud.url}"
     return _USERS.get(name) or _USERS.setdefault(name, User(cloud, "everything", allow("*")))
+
+
+LISTS: dict[str, tuple[str, dict[str, str]]] = {
+    "acm": ("list_certificates", {}),
+    "application-autoscaling": ("describe_scalable_targets", {"ServiceNamespace": "ecs"}),
+    "batch": ("describe_job_queues", {}),
+    "ecs": ("list_clusters", {}),
+    "elbv2": ("describe_load_balancers", {}),
+    "logs": ("describe_log_groups", {}),
+}
+"""A call of each service that the wire serves itself, but for MWAA, which this cloud does not have."""
+
+
+def test_no_service_of_ours_is_left_out(cloud: Cloud) -> None:
+    ours = {one.names[-1] for one in TABLE if one.server is Emulator.SKYLIFT}
+    assert ours - {"mwaa"} == set(LISTS)
+    nobody = User(cloud, "nobody")
+    for service, (operation, members) in LISTS.items():
+        with pytest.raises(ClientError, match="AccessDenied"):
+            getattr(nobody.client(service), operation)(**members)
 
 
 def test_a_role_is_taken_on_by_whom_it_trusts(cloud: Cloud) -> None:

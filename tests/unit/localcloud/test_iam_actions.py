@@ -191,3 +191,10 @@ def test_actions_with_the_same_resources_share_a_statement() -> None:
             "Resource": ["arn:aws:sqs:us-east-1:1:q"],
         },
     ]
+
+
+def test_certificates_are_judged_by_their_arn() -> None:
+    arn = "arn:aws:acm:us-east-1:000000000000:certificate/1"
+    for operation in ("DescribeCertificate", "DeleteCertificate", "ImportCertificate"):
+        assert needs("acm", operation, CertificateArn=arn) == [(f"acm:{operation}", arn)]
+    assert needs("acm", "RequestCertificate", DomainName="a.b") == [("acm:RequestCertificate", "*")]

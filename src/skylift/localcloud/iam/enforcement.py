@@ -26,7 +26,7 @@ from skylift.wire.errors import AwsError
 from skylift.wire.intercept import Call, Interception, Interceptor
 from skylift.wire.provider import Caller
 
-OWN_SERVICES = frozenset({"application-autoscaling", "ecs", "batch", "elasticloadbalancing", "airflow", "logs"})
+OWN_SERVICES = frozenset({"acm", "airflow", "application-autoscaling", "batch", "ecs", "elasticloadbalancing", "logs"})
 """Signing names of the services whose requests the wire has parsed."""
 _QUERY = frozenset({"sqs", "iam", "sts", "rds", "sns", "monitoring", "route53", "elasticloadbalancing"})
 _JSON_STATUS, _OTHER_STATUS = 400, 403

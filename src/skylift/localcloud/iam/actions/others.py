@@ -290,6 +290,19 @@ def _new_balancer(call: ApiCall) -> Iterable[str]:
     return [call.arn(f"loadbalancer/{kind}/{call.text('Name')}/*")]
 
 
+CERTIFICATES: Table = dict.fromkeys(
+    (
+        "AddTagsToCertificate",
+        "DeleteCertificate",
+        "DescribeCertificate",
+        "GetCertificate",
+        "ImportCertificate",
+        "ListTagsForCertificate",
+        "RemoveTagsFromCertificate",
+        "UpdateCertificateOptions",
+    ),
+    OperationNeeds(lambda call: [call.text("CertificateArn") or call.arn("certificate/*")]),
+)
 BALANCING: Table = {
     "CreateLoadBalancer": OperationNeeds(_new_balancer),
     "CreateTargetGroup": OperationNeeds(lambda call: [call.arn(f"targetgroup/{call.text('Name')}/*")]),

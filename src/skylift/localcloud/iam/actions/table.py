@@ -12,6 +12,7 @@ from skylift.localcloud.iam.actions.ecs import ECS
 from skylift.localcloud.iam.actions.iam import IAM
 
 TABLES: Mapping[str, Table] = {
+    "acm": others.CERTIFICATES,
     "airflow": others.AIRFLOW,
     "batch": BATCH,
     "ec2": others.EC2,
