@@ -18,7 +18,7 @@ from skylift.anyscale_fake.answers import CLOUD, COMPUTE, PIECE, PROJECT, USER, 
 from skylift.anyscale_fake.images import FakeImages
 from skylift.anyscale_fake.jobs import DONE, JobRuns
 from skylift.anyscale_fake.records import JobRecord, Records, new_id, now
-from skylift.anyscale_fake.services import FakeServices
+from skylift.anyscale_fake.services import NEEDED_OF_SERVICE, FakeServices
 from skylift.core.errors import SkyliftError
 from skylift.wire.asgi import (
     Answer,
@@ -64,6 +64,13 @@ class FakeRequest:
         if not isinstance(found, dict):
             raise FakeRefusal(422, "the body is not an object")
         return found
+
+    def whole(self, name: str, default: int) -> int:
+        """A number of the query. Raises ``FakeRefusal`` if it is none."""
+        given = self.query.get(name, str(default))
+        if not given.isdecimal():
+            raise FakeRefusal(422, f"{name} must be a number")
+        return int(given)
 
 
 class FakeRefusal(Exception):
@@ -309,7 +316,7 @@ class Routes:
         return job_shown(job, self._url)
 
     async def _list_jobs(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
-        name, most = ask.query.get("name", ""), int(ask.query.get("count", "50"))
+        name, most = ask.query.get("name", ""), ask.whole("count", 50)
         newest = sorted(self._records.jobs.values(), key=lambda job: job.created_at, reverse=True)
         same = [job_shown(job, self._url) for job in newest if name in {"", job.body.get("name")}]
         return {"results": same[:most], "metadata": {"total": len(same), "next_paging_token": None}}
@@ -337,8 +344,7 @@ class Routes:
 
     async def _log_pieces(self, ask: FakeRequest, match: re.Match[str]) -> Any:
         lines = await asyncio.to_thread(self._runs.log, match[1])
-        most = int(ask.query.get("page_size", "1000"))
-        begin = int(ask.query.get("next_page_token", "0"))
+        most, begin = ask.whole("page_size", 1000), ask.whole("next_page_token", 0)
         count = -(-len(lines) // LINES_PER_PIECE)
         numbers = range(begin, min(count, begin + most))
         pieces = [{**PIECE, "chunk_url": f"{self._url}/pieces/{match[1]}/{one}"} for one in numbers]
@@ -356,7 +362,10 @@ class Routes:
 
     async def _apply_service(self, ask: FakeRequest, _match: re.Match[str]) -> Any:
         self._must_change(ask)
-        return self._services.apply(ask.json())
+        body = ask.json()
+        if missing := [name for name in NEEDED_OF_SERVICE if not body.get(name)]:
+            raise FakeRefusal(422, f"{', '.join(missing)} is missing")
+        return self._services.apply(body)
 
     async def _service(self, _ask: FakeRequest, match: re.Match[str]) -> Any:
         found = self._services.by_id(match[1])

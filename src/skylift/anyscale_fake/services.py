@@ -9,6 +9,8 @@ from skylift.anyscale_fake.answers import CREATOR
 from skylift.anyscale_fake.records import Records, ServiceRecord, new_id
 
 ROLLOUT_SECONDS = 3.0
+NEEDED_OF_SERVICE = ("name", "project_id", "build_id", "compute_config_id", "ray_serve_config")
+"""Members that the body of a rollout must have."""
 
 
 class FakeServices:

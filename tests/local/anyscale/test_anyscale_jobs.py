@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import TaskDeferralError
 from tests.local.anyscale.conftest import IMAGE
 
 import skylift.anyscale.submitting as submitting
+import skylift.anyscale.wire as wire
 from skylift.anyscale.client import AnyscaleClient
 from skylift.anyscale.hook import AnyscaleHook, end_job
 from skylift.anyscale.job_log import LogCursor, new_lines
@@ -158,6 +159,27 @@ def test_names_that_are_not_there_are_told(anyscale: Anyscale) -> None:
     ):
         with pytest.raises(AnyscaleRefused, match=words):
             on(anyscale, lambda client, one=workload: submitting.submit(client, JobRequest("x", "true", one)))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("POST", wire.CREATE_JOB, {"config": {}}, "422 to x: config.entrypoint is missing"),
+        ("POST", wire.CREATE_JOB, [], "422 to x: the body is not an object"),
+        ("PUT", wire.APPLY_SERVICE, {"name": "s"}, "422 to x: project_id, build_id, compute_config_id, ray_serve_"),
+        ("POST", wire.ENVIRONMENTS, {}, "422 to x: name is missing"),
+        ("GET", wire.LIST_JOBS, {"count": "many"}, "422 to x: count must be a number"),
+        ("GET", "/api/v2/nothing", {}, "404 to x: GET /api/v2/nothing is not in this fake"),
+    ],
+)
+def test_the_fake_refuses_what_makes_no_sense(
+    anyscale: Anyscale, method: str, path: str, body: Any, words: str
+) -> None:
+    def ask(client: AnyscaleClient) -> Awaitable[Any]:
+        return client.get(path, "x", **body) if method == "GET" else client.post(path, "x", body, method=method)
+
+    with pytest.raises(AnyscaleRefused, match=re.escape(words)):
+        on(anyscale, ask)
 
 
 def test_a_silent_api_is_waited_for_and_then_told(anyscale: Anyscale) -> None:

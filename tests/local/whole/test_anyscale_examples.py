@@ -74,6 +74,13 @@ def test_the_example_runs_and_what_dies_or_is_ended_leaves_one_job_or_none(stack
     until(lambda: {job["state"]["current_state"] for job in jobs(stack, "marked")} == {"TERMINATED"})
 
 
+def test_the_service_example_runs(stack: Stack) -> None:
+    stack.must("up", str(ROOT / "examples" / "anyscale_service"), "--run", "--with-anyscale")
+    ended = stack.airflow("anyscale_service").call("GET", "/api/v2/dags/anyscale_service/dagRuns")["dag_runs"]
+    assert [one["state"] for one in ended] == ["success"]
+    stack.must("env", "delete", "anyscale_service", "--yes")
+
+
 SECRET_PROBE = """
 from airflow.sdk import DAG, BaseHook, task
 from skylift.anyscale import SubmitAnyscaleJob
