@@ -29,6 +29,7 @@ from skylift.executors.options.queues import FALLBACK_WORDS, QUEUE_WORDS
 from skylift.executors.options.settings import OWN_SECTION, OWN_SETTINGS
 from skylift.localcloud.batch.lifecycle import BATCH_JOB
 from skylift.localcloud.batch.provider import BatchProvider
+from skylift.localcloud.behind.setting import OTHERS
 from skylift.localcloud.containers.mounts import HOST_FOLDERS, MWAA_PATHS
 from skylift.localcloud.containers.oci import RUNNER
 from skylift.localcloud.containers.template import TEMPLATES
@@ -73,7 +74,7 @@ def settings() -> str:
         _own_options(ENVIRONMENT_OPTIONS),
         "## Local cloud",
         "`skylift up` and `skylift cloud` read these when the server starts (`skylift.localcloud`).",
-        _variables((RUNNER, SLOTS, HOST_FOLDERS, MWAA_PATHS, TEMPLATES, IMAGE_PYTHON, IAM_MODE)),
+        _variables((RUNNER, SLOTS, HOST_FOLDERS, MWAA_PATHS, TEMPLATES, IMAGE_PYTHON, IAM_MODE, OTHERS)),
         "## Containers of an environment",
         "The control plane sets these and the runtime reads them (`skylift.core.containers`). Do not set them "
         "yourself.",

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from skylift.localcloud.behind.setting import behind
 from skylift.localcloud.emulators.others import RestOfAws
 from skylift.wire.app import WireApp
 from skylift.wire.serve import HttpServer, listen
@@ -59,9 +60,9 @@ class Rest:
 
 
 @contextmanager
-def rest_of_aws(home: Path, port: int = 0) -> Iterator[Rest]:
-    """A server of this home."""
-    command = [sys.executable, "-m", "tests.local.rest_server", str(home), str(port)]
+def rest_of_aws(home: Path, port: int = 0, others: str = "none") -> Iterator[Rest]:
+    """A server of this home, with another endpoint behind it."""
+    command = [sys.executable, "-m", "tests.local.rest_server", str(home), str(port), others]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -75,11 +76,12 @@ def rest_of_aws(home: Path, port: int = 0) -> Iterator[Rest]:
             process.wait(20)
 
 
-async def serve(home: Path, port: int) -> None:
+async def serve(home: Path, port: int, others: str) -> None:
     """The process."""
     began = time.monotonic()
     listening = listen(port)
-    rest = RestOfAws(home, ACCOUNT, REGION, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    rest = RestOfAws(home, ACCOUNT, REGION, endpoint, others=behind(others))
     await rest.start()
     server = HttpServer(
         WireApp(rest.providers, Keyrings(StaticKeys([KEY]), rest), fallback=rest.app), listening, grace=1
@@ -95,4 +97,4 @@ async def serve(home: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from skylift.core.errors import Broken
+from skylift.localcloud.behind.setting import Behind
 from skylift.localcloud.cloud import LocalCloud
 from skylift.localcloud.containers.runner import Runner
 from skylift.localcloud.iam.mode import IamChoice, IamMode
@@ -42,6 +43,7 @@ class AloneCloud:
         runner: Runner | None = None,
         slots: int = 0,
         iam: IamMode = IamMode.OFF,
+        others: Behind | None = None,
     ) -> None:
         """Nothing runs before ``run``.
 
@@ -57,6 +59,7 @@ class AloneCloud:
             runner: what runs containers; default: processes on this machine.
             slots: ECS tasks at a time (``ecs.tasks.slots.SLOTS``).
             iam: whether IAM's policies are enforced; the owner stays administrator.
+            others: the endpoint that serves what need not be served here.
         """
         self.url = url_of(listening)
         keys = DerivedKeys(master, time.time)
@@ -71,6 +74,7 @@ class AloneCloud:
             runner=runner,
             slots=slots,
             iam=IamChoice(iam, frozenset({owner.access_key})),
+            others=others,
         )
         self._app = WireApp(
             list(self.cloud.providers),

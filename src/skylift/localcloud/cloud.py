@@ -16,6 +16,7 @@ from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.localcloud.batch.provider import BatchProvider
+from skylift.localcloud.behind.setting import Behind
 from skylift.localcloud.certificates.authority import AUTHORITY, Authority
 from skylift.localcloud.certificates.provider import CertificateProvider
 from skylift.localcloud.certificates.store import CertificateStore
@@ -85,6 +86,7 @@ class LocalCloud:
         on_change: Change = nobody,
         slots: int = 0,
         iam: IamChoice | None = None,
+        others: Behind | None = None,
     ) -> None:
         """Nothing runs before ``start``.
 
@@ -100,22 +102,22 @@ class LocalCloud:
             on_change: called on every change of an ECS task, a service or a Batch job.
             slots: ECS tasks outside services that run at a time (``ecs.tasks.slots.SLOTS``); 0: as many as fit.
             iam: whether IAM's policies are enforced, and for whom not.
+            others: the endpoint that serves what need not be served here.
         """
         folder = home.absolute() / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         cloud = CloudContext(account, region, endpoint, folder, host_folders=HOST_FOLDERS.read(os.environ))
         self._interfaces = Interfaces()
-        self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint, self._interfaces)
+        self._rest = RestOfAws(home.absolute() / "rest", account, region, endpoint, self._interfaces, others)
         self._iam = LocalIam(iam or IamChoice(), self._rest.iam_state, cloud, clock)
         images = images or BuiltImages(home, home / "cache")
 
         def open_all(cloud: CloudContext) -> _Opened:
             balancer, acm = _balancing(cloud, clock)
-            rest = self._rest
+            rest, bus = self._rest, _Bus(self._rest)
             faults, metrics, roles = Faults(clock), AwsMetrics(rest), self._iam.roles
             logs, secrets, registries = AwsLogs(rest), AwsSecrets(rest), rest.registries
             neighbours = Neighbours(images, logs, secrets, balancer, metrics, roles, faults, registries)
-            bus = _Bus(self._rest)
             events = Events(cloud, bus, clock)
             room = Slots(machine_slots(slots), machine_start_limiter())
             ecs = EcsProvider(cloud, neighbours, clock, on_change, runner, events, room)
@@ -127,8 +129,7 @@ class LocalCloud:
         opened, damage = _opened(cloud, open_all)
         self._balancer, self._acm, self._events, self.ecs, self.faults, self.batch, self._scaling = opened
         self._interfaces.of(TaskInterfaces(cloud, self.ecs.store), self._balancer.interfaces)
-        self._database = cloud.database
-        self._damage = [damage] if damage is not None else []
+        self._database, self._damage = cloud.database, [damage] if damage is not None else []
         self._undo: list[Callable[[], Any]] = []
         self._expose(cloud, keys, damage)
 

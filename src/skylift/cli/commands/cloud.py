@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from skylift.cli.home import DEFAULT_PORT, Home, find_home
+from skylift.cli.serving.others import others_option
 from skylift.cli.terminal import err
 
 
@@ -24,6 +25,7 @@ from skylift.cli.terminal import err
 @click.option(
     "--home", "folder", type=click.Path(path_type=Path), help="Folder for all state; default: a temporary folder."
 )
+@others_option
 def cloud(port: int, folder: Path | None) -> None:
     """Run the local cloud alone in the foreground: ECS, Batch, S3 and more, without Airflow or a database.
 

@@ -18,9 +18,11 @@ from skylift.cli.lock import holder
 from skylift.cli.projects.applied import of_environment
 from skylift.cli.projects.buckets import followed
 from skylift.cli.projects.project import up_line
+from skylift.cli.serving.others import others_of
 from skylift.cli.serving.server import running
 from skylift.cli.terminal import out
 from skylift.core.errors import SkyliftError
+from skylift.localcloud.behind.setting import STAYS
 
 
 @click.command()
@@ -50,6 +52,7 @@ def _describe(here: Connection) -> dict[str, Any]:
         if not state.damaged:
             raise
         found = []  # because of the damage, which is shown
+    behind = others_of(here.home)
     return {
         "running": True,
         "home": str(here.home.folder),
@@ -60,6 +63,7 @@ def _describe(here: Connection) -> dict[str, Any]:
         "faults": faults(),
         "damaged": list(state.damaged),
         "forgetful": list(state.forgetful),
+        "others": {"url": behind.url, "served_here": list(STAYS)} if behind else None,
     }
 
 
@@ -99,6 +103,9 @@ def _print(shown: dict[str, Any]) -> None:
         return
     console.print(f"skylift {shown['version']} runs at {shown['endpoint']} (pid {shown['pid']})", markup=False)
     console.print(f"home {shown['home']}", markup=False)
+    if shown["others"]:
+        stays = ", ".join(shown["others"]["served_here"])
+        console.print(f"forwarded to {shown['others']['url']}: every service except {stays}", markup=False)
     for one in shown["environments"]:
         project = f", project {one['project']}" if one["project"] else ""
         condition = f" ({one['condition']})" if one["condition"] else ""

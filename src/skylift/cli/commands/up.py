@@ -19,6 +19,7 @@ from skylift.cli.projects.project import Project, open_project, up_command
 from skylift.cli.runs import project_run as flight
 from skylift.cli.runs.dag_run import RunResult
 from skylift.cli.serving import daemon
+from skylift.cli.serving.others import others_option
 from skylift.cli.serving.server import package_version
 from skylift.cli.settings_file.read import ProjectSettings
 from skylift.cli.settings_file.read import read as read_settings
@@ -66,6 +67,7 @@ from skylift.localcloud.iam.mode import IAM_MODE
     help="Also run a fake of Anyscale whose jobs really run, and give PROJECT a connection to it. Remembered.",
 )
 @click.option("--no-enforce-iam", "iam", flag_value="off", help="Every valid key may do everything (at first).")
+@others_option
 def up(
     folder: Path | None,
     run_it: bool,

@@ -13,6 +13,7 @@ from skylift.cli.home import ACCOUNT, REGION, Home
 from skylift.cli.serving.daemon import check_port
 from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route
+from skylift.cli.serving.others import chosen_others
 from skylift.cli.serving.serve import alone_in
 from skylift.cli.serving.server import HEALTH, RunningServer, package_version, record, start_time
 from skylift.localcloud.alone import AloneCloud
@@ -68,6 +69,7 @@ async def _serve(home: Home, port: int, say: Callable[[str], None]) -> None:
         runner=EngineRunner(engine) if engine else None,
         slots=SLOTS.read(os.environ),
         iam=chosen_mode(home),
+        others=chosen_others(home),
     )
 
     for one in (damage, images.damage()):

@@ -26,6 +26,7 @@ from skylift.cli.projects.follower import Follower
 from skylift.cli.serving.anyscale import ANYSCALE, AnyscaleSwitch
 from skylift.cli.serving.enforcing import chosen_mode
 from skylift.cli.serving.health import health_route, send_json
+from skylift.cli.serving.others import chosen_others
 from skylift.cli.serving.server import HEALTH, IMAGE, RunningServer
 from skylift.cli.snapshots.schedule import LocalSnapshots, SnapshotSchedule, rules_of
 from skylift.control.plane import ControlPlane
@@ -100,6 +101,7 @@ class Server:
             runner=EngineRunner(engine) if engine else None,
             slots=SLOTS.read(os.environ),
             iam=IamChoice(chosen_mode(home), frozenset({owner.access_key})),
+            others=chosen_others(home),
         )
         for one in (damage, images.damage()):
             if one is not None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from skylift.cli.home import DEFAULT_PORT, Home, endpoint, find_home
 from skylift.cli.lock import HANDED_OVER, Held, holder, sign, taken
 from skylift.cli.serving.enforcing import OPTION, mode_of
+from skylift.cli.serving.others import refuse_others
 from skylift.cli.serving.server import RunningServer, alive, health, home_of, recorded, running, start_time
 from skylift.core.errors import Refused, Unavailable
 from skylift.localcloud.containers.oci import PROCESS
@@ -62,6 +63,7 @@ def start(
         found = _settled(home, say)
         if found is not None:
             _refuse_other_options(home, found, port, runner, iam)
+            refuse_others(home)
             return found, False
         if port is None:
             port = _port_for(home, note or say)

@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from skylift.core.errors import Refused
+from skylift.localcloud.behind.forward import BehindUs
+from skylift.localcloud.behind.setting import Behind
 from skylift.localcloud.damage import Damage, Refusing
 from skylift.localcloud.emulators.cloud_map.mended import SERVICE, cloud_map
 from skylift.localcloud.emulators.cloud_map.registries import CloudMapRegistries
@@ -69,7 +71,13 @@ class RestOfAws:
     """
 
     def __init__(
-        self, home: Path, account: str, region: str, endpoint: str = ENDPOINT, interfaces: Interfaces | None = None
+        self,
+        home: Path,
+        account: str,
+        region: str,
+        endpoint: str = ENDPOINT,
+        interfaces: Interfaces | None = None,
+        others: Behind | None = None,
     ) -> None:
         """Imports and opens nothing; ``start`` does.
 
@@ -79,6 +87,7 @@ class RestOfAws:
             region: for in-process calls and unsigned requests.
             endpoint: the address that users see, for the URLs of queues.
             interfaces: network interfaces of the services that run things.
+            others: the endpoint that serves what need not be served here.
         """
         self._account = account
         self._region = region
@@ -87,6 +96,7 @@ class RestOfAws:
         self._in_use = InUse(self._ministack, account, interfaces or Interfaces())
         self.registries = CloudMapRegistries(self._ministack)
         self._edge = Edge()
+        self._behind = BehindUs(others) if others is not None else None
         deliver = LogDestinations(self._ministack).deliver
         self._logs = LogsProvider(home, account, region, time.time, emit=self._emit, deliver=deliver)
         self._refusing = Refusing(self._logs, None)
@@ -111,6 +121,8 @@ class RestOfAws:
     async def stop(self) -> None:
         """Saves everything. Raises ``OSError`` when something cannot be written (a full disk)."""
         self._moto.close()
+        if self._behind is not None:
+            self._behind.close()
         try:
             await self._ministack.stop()
         finally:
@@ -139,7 +151,11 @@ class RestOfAws:
             return
         wanted = scope_of(scope["headers"], scope.get("query_string", b""))
         row = served(wanted.service or "s3")
-        if row is None or row.server is Emulator.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
+        if self._behind is not None and self._behind.behind.takes(wanted.service):
+            inner = partial(self._behind.serve, wanted.service, wanted.region or self._region)
+            row = Served(row.names if row else (wanted.service,), Emulator.OTHERS)
+            await edge.serve(row, inner, _signed_by_header(scope, self._region), receive, send)
+        elif row is None or row.server is Emulator.SKYLIFT or scope["path"].startswith(ADMINISTRATION):
             await _not_served(scope, wanted, send)
         elif row.server is Emulator.NOBODY:
             await _refuse(scope, wanted, f"skylift's local cloud does not serve {row.names[0]}. {row.note}", send)

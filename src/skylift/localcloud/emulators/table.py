@@ -21,6 +21,7 @@ class Emulator(StrEnum):
     MINISTACK = "ministack"
     MOTO = "moto"
     NOBODY = "nobody"
+    OTHERS = "the endpoint of --others"
 
 
 class Depth(StrEnum):
