@@ -86,7 +86,7 @@ class AloneCloud:
             account=account,
             region=region,
         )
-        self._web = HttpServer(self._app, listening, grace=1.0)
+        self._web = HttpServer(self._app, listening, grace=1.0, tls=self.cloud.tls)
 
     async def run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serves until ``stopping`` is set; then ends every container and saves the state of S3 and the others.

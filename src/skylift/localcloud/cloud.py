@@ -9,8 +9,10 @@ import asyncio
 import os
 import resource
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ from skylift.localcloud.ports import Change, CloudContext, Document, Images, nob
 from skylift.localcloud.scaling.provider import ScalingProvider
 from skylift.localcloud.state_route import STATE, StateRoute
 from skylift.wire.asgi import Asgi
+from skylift.wire.encryption import Tls
 from skylift.wire.intercept import Interceptor, Interceptors
 from skylift.wire.provider import Provider
 from skylift.wire.signing.keys import DerivedKeys, Keyring
@@ -70,6 +73,7 @@ class LocalCloud:
         interceptor: the wire's: the judge of IAM, if policies are enforced, then the faults.
         observed: who did what, if IAM is not off.
         signed_routes: path prefix to app, for people's tools; only signed requests reach them.
+        tls: what the wire's server answers TLS with: a certificate of the state folder's authority.
     """
 
     def __init__(
@@ -135,6 +139,7 @@ class LocalCloud:
 
     def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire serves."""
+        self.tls: Tls = cache(Authority(cloud.folder.parent / AUTHORITY, time.time).server_context)
         served = (self.ecs, self.batch, self._balancer.provider, self._acm, self._scaling)
         ours = [Refusing(one, damage) for one in served]
         self.providers: Sequence[Provider] = [*ours, *self._rest.providers]

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from skylift.wire import encryption
 from skylift.wire.asgi import Asgi, Message, Receive, Scope, Send
 from skylift.wire.descriptors import room_for
 from skylift.wire.intercept import CUT, resetting
@@ -64,13 +67,17 @@ class ClientConnection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is n
     due: float
     transport: Any
     cycle: Any
+    outside: ClientConnection | None = None
+    """The connection without TLS in which this one is."""
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for a head, after room was made for this connection."""
         self.limits: Limits = self.config.limits
         self.known, self.heard, self.transport = False, time.monotonic(), transport
-        self._too_large, self._since = False, 0
+        self._too_large, self._since, self._begun = False, 0, False
         self._await_head()
+        if self.outside is not None:
+            self.connections.discard(self.outside)
         if not make_room(self.connections, room_for(self.limits.share)):
             transport.abort()
             log.warning("a connection was refused: as many are open as there is room for, and all are in use")
@@ -106,14 +113,26 @@ class ClientConnection(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is n
     def data_received(self, data: bytes) -> None:
         """Some of a head, of a body, or of both."""
         if self.transport.is_closing():
-            return
+            return None
         self.heard = time.monotonic()
+        if not self._begun:
+            self._begun = True
+            if self.outside is None and encryption.begins(data) and (context := self.config.tls()) is not None:
+                return self._encrypt(data, context)
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self._too_large = True
             self.send_400_response("")
+        return None
+
+    def _encrypt(self, data: bytes, context: ssl.SSLContext) -> None:
+        """Goes on with TLS, as another connection inside this one; this one counts until the handshake is done."""
+        inside = ClientConnection(self.config, self.server_state, self.app_state, self.loop)
+        inside.outside = self
+        gone = partial(self.connections.discard, self)
+        encryption.encrypt(self.transport, inside, context, data, self.limits.head_seconds, gone)
 
     def on_message_begin(self) -> None:
         """A request's first line begins."""

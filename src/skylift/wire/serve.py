@@ -19,6 +19,7 @@ import uvicorn
 from skylift.core.errors import Refused, Unavailable
 from skylift.wire.asgi import Asgi
 from skylift.wire.connections import LOOK_SECONDS, ClientConnection, Limits, close_overdue
+from skylift.wire.encryption import Tls, no_tls
 from skylift.wire.quiet_log import keep_quiet
 
 LOOPBACK = "127.0.0.1"
@@ -66,10 +67,17 @@ class HttpServer:
         listening: from ``listen``; closed at the end.
         grace: seconds that running requests get when the server stops.
         limits: of each connection.
+        tls: gives what a client that begins with TLS is answered with; ``None``: such clients are refused.
     """
 
     def __init__(
-        self, app: Asgi, listening: socket.socket, *, grace: float = 5.0, limits: Limits | None = None
+        self,
+        app: Asgi,
+        listening: socket.socket,
+        *,
+        grace: float = 5.0,
+        limits: Limits | None = None,
+        tls: Tls = no_tls,
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -84,7 +92,7 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(grace)),
         )
-        config.limits = limits or Limits()
+        config.limits, config.tls = limits or Limits(), tls
         self._server = _QuietServer(config)
         self._listening = listening
         self.url = url_of(listening)

@@ -113,6 +113,16 @@ def test_bash_understands_the_lines(home: Home) -> None:
     assert shown == f"http://127.0.0.1:4747|unset|{home.config}|"
 
 
+def test_an_https_endpoint_comes_with_what_to_trust(home: Home) -> None:
+    lines = render(home, 4747, "bash", {}, https=True)
+    script = f'{lines}\nprintf \'%s|\' "$AWS_ENDPOINT_URL" "$AWS_CA_BUNDLE" "$NODE_EXTRA_CA_CERTS"'
+    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    trusted = home.folder / "authority" / "ca.pem"
+    assert shown == f"https://127.0.0.1:4747|{trusted}|{trusted}|"
+    assert "BEGIN CERTIFICATE" in trusted.read_text()
+    assert "PRIVATE" not in trusted.read_text()
+
+
 def test_aimed_calls_go_to_the_server_whatever_was_set(home: Home) -> None:
     script = (
         "import boto3; from pathlib import Path; from skylift.cli.home import Home, aim\n"

@@ -46,6 +46,7 @@ from skylift.localcloud.postgres.guard import PostgresGuard
 from skylift.localcloud.postgres.server import Postgres
 from skylift.wire.app import WireApp
 from skylift.wire.asgi import Asgi, Receive, Scope, Send
+from skylift.wire.encryption import Tls
 from skylift.wire.signing.keys import DerivedKeys, Key, Keyrings, StaticKeys
 
 SETTINGS = ControlSettings(
@@ -126,6 +127,11 @@ class Server:
             region=REGION,
             clock=time.time,
         )
+
+    @property
+    def tls(self) -> Tls:
+        """What clients that begin with TLS are answered with."""
+        return self._cloud.tls
 
     async def start_cloud(self, stack: AsyncExitStack) -> None:
         """Starts PostgreSQL and the local cloud. Raises ``Refused`` or ``Unavailable`` with the cause."""

@@ -69,7 +69,7 @@ async def _serve(home: Home, port: int, listener: socket.socket) -> None:
     server = Server(home, port, identity, stage, note)
     async with AsyncExitStack() as stack:
         await server.start_cloud(stack)
-        web = WebServer(server.app, listener)
+        web = WebServer(server.app, listener, tls=server.tls)
         serving = asyncio.create_task(web.run(), name="http")
         stack.push_async_callback(_end_web, web, serving)
         # Ended before HTTP: containers call it while they end.

@@ -3,8 +3,11 @@ what it has signed."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import ssl
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +25,8 @@ AUTHORITY = "authority"
 """The folder, below the state folder."""
 CERTIFICATE, KEY = "ca.pem", "ca.key"
 NAME = "skylift local certificate authority"
+HERE = ("localhost", "127.0.0.1", "::1", "api.localhost", "env.localhost", "ops.localhost", "*.localhost")
+"""Names of this machine. OpenSSL takes no wildcard directly below a top-level name, so MWAA's prefixes are named."""
 AUTHORITY_DAYS, ISSUED_DAYS = 3650, 395
 """A certificate of ACM's is valid for 13 months (ACM user guide, "Certificate characteristics")."""
 
@@ -82,14 +87,25 @@ class Authority:
         )
         return KeyPair(_pem(made), _pem(own), _key_pem(key))
 
-    def _own(self) -> tuple[x509.Certificate, PrivateKey]:
-        certificate, key = self._folder / CERTIFICATE, self._folder / KEY
-        if not certificate.exists():
-            self._make(certificate, key)
-        own_key = cast("PrivateKey", serialization.load_pem_private_key(key.read_bytes(), None))
-        return x509.load_pem_x509_certificate(certificate.read_bytes()), own_key
+    def server_context(self) -> ssl.SSLContext:
+        """For a server of this machine, with a new certificate."""
+        pair = self.issue(HERE)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        load(context, pair)
+        return context
 
-    def _make(self, certificate: Path, place: Path) -> None:
+    def _own(self) -> tuple[x509.Certificate, PrivateKey]:
+        place, shown = self._folder / KEY, self._folder / CERTIFICATE
+        if not place.exists():
+            self._make(place)
+        kept = place.read_bytes()
+        certificate = x509.load_pem_x509_certificate(kept)
+        if not shown.exists():
+            _write(shown, _pem(certificate), 0o644)
+        return certificate, cast("PrivateKey", serialization.load_pem_private_key(kept, None))
+
+    def _make(self, place: Path) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = new_key("EC_prime256v1")
         now = datetime.fromtimestamp(self._clock(), UTC)
@@ -101,8 +117,19 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write(place, _key_pem(key), 0o600)
-        _write(certificate, _pem(made), 0o644)  # last: it says that the key is there
+        new = self._folder / f"{KEY}.{os.getpid()}"
+        _write(new, _key_pem(key) + _pem(made), 0o600)
+        with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(new, place)
+        new.unlink()
+
+
+def load(context: ssl.SSLContext, pair: KeyPair) -> None:
+    """Gives a context a certificate."""
+    with tempfile.NamedTemporaryFile("w") as file:  # mode 0600; OpenSSL reads no other way
+        file.write(pair.key + pair.certificate + pair.chain)
+        file.flush()
+        context.load_cert_chain(file.name)
 
 
 def new_key(algorithm: str) -> PrivateKey:

@@ -6,11 +6,10 @@ Sources: "Security policies for your Application Load Balancer" (user guide); AP
 from __future__ import annotations
 
 import ssl
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from skylift.localcloud.certificates.authority import KeyPair
+from skylift.localcloud.certificates.authority import KeyPair, load
 from skylift.localcloud.certificates.imports import names_of
 from skylift.wire.errors import AwsError
 
@@ -130,10 +129,7 @@ def _context(policy: str, pair: KeyPair | None = None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if versions == _NEWEST else ssl.TLSVersion.TLSv1_2
     context.maximum_version = ssl.TLSVersion.TLSv1_3 if "TLSv1.3" in versions else ssl.TLSVersion.TLSv1_2
     if pair is not None:
-        with tempfile.NamedTemporaryFile("w") as file:  # mode 0600; OpenSSL reads no other way
-            file.write(pair.key + pair.certificate + pair.chain)
-            file.flush()
-            context.load_cert_chain(file.name)
+        load(context, pair)
     return context
 
 

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylift.core.clock import Clock
-from skylift.wire import signature_v2
 from skylift.wire.asgi import BodyCheck, DigestCheck, Head
 from skylift.wire.provider import Caller
 from skylift.wire.refusals import Dialect, Rejection, SignatureFault, refusal
-from skylift.wire.signature_v2 import is_url_signed_by, read_url_claim
-from skylift.wire.signing import chunks, forms
+from skylift.wire.signing import chunks, forms, signature_v2
 from skylift.wire.signing.keys import Key, Keyring
 from skylift.wire.signing.signature import (
     Claim,
@@ -30,6 +28,7 @@ from skylift.wire.signing.signature import (
     seal_of,
     unsigned_headers,
 )
+from skylift.wire.signing.signature_v2 import is_url_signed_by, read_url_claim
 
 EMULATOR_KEYS = frozenset(
     {"test", "testing", "mock", "mock_access_key", "dummy", "foo", "fake", "local", "000000000000"}

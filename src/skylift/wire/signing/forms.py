@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 
 from skylift.wire.asgi import Head
-from skylift.wire.signature_v2 import UrlClaim
 from skylift.wire.signing.signature import Claim, Incomplete, claim_of, query_pairs
+from skylift.wire.signing.signature_v2 import UrlClaim
 
 MOST_FIELD_BYTES = 20_000
 """Longest beginning of a form: its fields and their headers up to the field ``file`` (AWS's limit)."""
