@@ -1,6 +1,6 @@
 """Anyscale on the older Airflow versions: jobs and services end there as on the one in skylift's own environment.
 
-Only those DAGs that need something of Airflow: what Anyscale answers does not depend on it.
+Only a few DAGs, each of which needs something else of Airflow: ``dag.test`` takes seconds there for each Airflow task.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.local.anyscale.dag_runs import DagRuns, run_dags
 from skylift.testing import running_cloud
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
-DAGS = ("good", "in_worker", "bad_key", "exits", "too_slow", "ended_elsewhere", "serves", "sensor", "moved")
+DAGS = ("good", "exits", "ended_elsewhere", "serves", "sensor", "moved")
 
 
 @pytest.fixture(scope="module")
@@ -33,5 +33,5 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, DagRun
 def test_every_end_is_told_on_an_older_airflow(ended: dict[str, DagRuns], version: str) -> None:
     found = ended[version]
     assert found.unexpected() == {}, found.output[-3000:]
-    assert found.output.count("computed") >= 2
+    assert "computed" in found.output
     assert "aph0_" not in found.output
