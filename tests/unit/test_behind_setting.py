@@ -10,7 +10,9 @@ from skylift.cli.home import Home
 from skylift.cli.serving.others import chosen_others, others_of, refuse_others
 from skylift.core.errors import Refused
 from skylift.localcloud.behind.setting import OTHERS, STAYS, Behind, behind
-from skylift.localcloud.emulators.table import TABLE, Emulator
+from skylift.localcloud.emulators.iam.judging import is_s3
+from skylift.localcloud.emulators.table import TABLE, Emulator, Served, forgetful
+from skylift.wire.asgi import Head
 
 
 def test_addresses() -> None:
@@ -53,3 +55,14 @@ def test_the_choice_is_remembered_and_private(tmp_path: Path) -> None:
     assert "hidden" not in str(refused.value)
     assert chosen_others(home, {OTHERS.env: "none"}) is None
     assert others_of(home) is None
+
+
+def test_what_forgets_is_forwarded() -> None:
+    assert not set(forgetful()) & set(STAYS)  # skylift status leaves those out, then
+
+
+def test_a_buckets_host_does_not_make_a_forwarded_request_one_to_s3() -> None:
+    head = Head("POST", "/", "", {"host": "bucket.s3.localhost:4747"})
+    assert is_s3(Served(("sqs",), Emulator.MINISTACK), head)
+    assert not is_s3(Served(("dynamodb",), Emulator.OTHERS), head)
+    assert not is_s3(Served(("glacier",), Emulator.MOTO), head)

@@ -123,7 +123,7 @@ def _print(shown: dict[str, Any]) -> None:
         console.print(f"fault {line(one)}", markup=False)
     for one in shown["damaged"]:
         console.print(f"DAMAGED {one}", markup=False)
-    if shown["forgetful"]:
+    if shown["forgetful"] and not shown["others"]:  # these are forwarded
         names = ", ".join(shown["forgetful"])
         console.print(f"These services keep nothing over a restart: {names}", markup=False)
     if not shown["environments"] and not shown["damaged"]:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 from skylift.core.iam.patterns import ContextValues
 from skylift.localcloud.emulators.inputs import Asked
-from skylift.localcloud.emulators.table import Served
+from skylift.localcloud.emulators.table import Emulator, Served
 from skylift.localcloud.iam.actions.s3 import DELETE_MANY, bucket_in_host
 from skylift.localcloud.iam.state import RequestJudge
 from skylift.wire.asgi import Head
@@ -28,8 +28,8 @@ def names_objects(head: Head) -> bool:
 
 
 def is_s3(row: Served, head: Head) -> bool:
-    """Whether S3 will serve it: ministack looks at the host's name first."""
-    return "s3" in row.names or bool(bucket_in_host(head))
+    """Whether S3 will serve it: ministack (not moto, not an endpoint behind us) looks at the host's name first."""
+    return "s3" in row.names or (row.server is Emulator.MINISTACK and bool(bucket_in_host(head)))
 
 
 def check(
