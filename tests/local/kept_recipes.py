@@ -150,14 +150,6 @@ RECIPES = (
         _listed("list_functions", "Functions", "FunctionName"),
     ),
     Recipe(
-        "acm",
-        lambda client, name: client.request_certificate(DomainName=f"{name}.example.org"),
-        lambda client: [
-            one["DomainName"].removesuffix(".example.org")
-            for one in client.list_certificates()["CertificateSummaryList"]
-        ],
-    ),
-    Recipe(
         "route53",
         lambda client, name: client.create_hosted_zone(Name=f"{name}.org", CallerReference=name),
         lambda client: [one["Name"].removesuffix(".org.") for one in client.list_hosted_zones()["HostedZones"]],
