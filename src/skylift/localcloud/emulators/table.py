@@ -245,7 +245,8 @@ def page() -> str:
         "have "
         "made what no service here knows.",
         "Generated from `skylift.localcloud.emulators.table`. A service that is not in the table gets `NotImplemented` "
-        "(501).",
+        "(501). With [`--others`](localcloud.md#another-endpoint-behind-it), another endpoint serves those, and most "
+        "of the table.",
         "",
         "| service | served by | depth | survives a restart | note |",
         "|---|---|---|---|---|",
