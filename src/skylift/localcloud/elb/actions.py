@@ -14,6 +14,7 @@ from typing import Any
 from skylift.core.numbers import natural
 from skylift.localcloud.elb.requests import HttpRequest
 from skylift.localcloud.elb.shapes import invalid, not_here
+from skylift.localcloud.elb.stickiness import MOST_SECONDS
 from skylift.localcloud.elb.store import weights_of
 from skylift.wire.errors import AwsError
 
@@ -78,6 +79,9 @@ def _check_groups(action: Action) -> None:
     alone = action.get("TargetGroupArn")
     if len(set(listed)) != len(listed) or (alone and listed and listed != [alone]):
         raise invalid("The target groups of a forward action must be different, and 'TargetGroupArn' one of one")
+    sticky = config.get("TargetGroupStickinessConfig", {})
+    if sticky.get("Enabled") and not 1 <= sticky.get("DurationSeconds", 1) <= MOST_SECONDS:
+        raise invalid(f"The duration of target group stickiness must be between 1 and {MOST_SECONDS} seconds")
     if any(not 0 <= weight <= MOST_WEIGHT for weight in weights.values()):
         raise invalid(f"The weight of a target group must be between 0 and {MOST_WEIGHT}")
 

@@ -14,17 +14,25 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from skylift.core.clock import Clock
 from skylift.core.errors import Refused
 from skylift.localcloud.certificates.authority import KeyPair
 from skylift.localcloud.elb.actions import answer_of
 from skylift.localcloud.elb.conditions import meets
-from skylift.localcloud.elb.forward import Forwarder, Target
+from skylift.localcloud.elb.forward import Forwarder, Routed
 from skylift.localcloud.elb.health import Health, TargetCheck, judged, pause, probe
 from skylift.localcloud.elb.interfaces import BalancerInterfaces
 from skylift.localcloud.elb.provider import ElbProvider
-from skylift.localcloud.elb.requests import HttpRequest
+from skylift.localcloud.elb.requests import HttpRequest, Target
+from skylift.localcloud.elb.stickiness import (
+    group_seconds,
+    new_cookies,
+    stickiness_of,
+    sticky_group,
+    sticky_target,
+)
 from skylift.localcloud.elb.store import ElbStore, Listener, TargetGroup, weights_of
 from skylift.localcloud.elb.tls import ENCRYPTED, Certificates, Termination
 from skylift.localcloud.interfaces import InterfaceSource
@@ -269,20 +277,39 @@ class Balancer:
         shown = self._store.listeners[listener].shown
         actions = shown["DefaultActions"]
         told = shown["Protocol"] == "HTTPS"  # targets are told so in the head of each request
-        if told or actions[0]["Type"] != "forward" or self._store.rules_of(listener):
+        if told or actions[0]["Type"] != "forward" or self._store.rules_of(listener) or self._is_sticky(actions[0]):
             return None
         return self._candidates(self._shares.pick(listener, weights_of(actions[0])))
 
-    def _route(self, listener: str, request: HttpRequest) -> Sequence[Target] | bytes:
+    def _is_sticky(self, action: Mapping[str, Any]) -> bool:
+        groups = (self._store.groups.get(arn) for arn in weights_of(action))
+        return group_seconds(action) is not None or any(one and stickiness_of(one.attributes) for one in groups)
+
+    def _route(self, listener: str, request: HttpRequest) -> Routed | bytes:
         """What the rule with the highest priority says whose conditions a request meets."""
         shown = self._store.listeners[listener].shown
         rules = ((one.arn, one.shown) for one in self._store.rules_of(listener))
         found = next(((arn, one["Actions"]) for arn, one in rules if meets(one["Conditions"], request)), None)
         arn, actions = found or (listener, shown["DefaultActions"])
         if actions[0]["Type"] == "forward":
-            return self._candidates(self._shares.pick(arn, weights_of(actions[0])))
+            return self._forwarded(arn, actions[0], request)
         address = self._store.balancers[shown["LoadBalancerArn"]].address
         return answer_of(actions[0], request, int(shown["Port"]), address)
+
+    def _forwarded(self, who: str, action: Mapping[str, Any], request: HttpRequest) -> Routed:
+        """To the target that the client's cookies name, if it may still be asked; otherwise to the next one."""
+        now, weights = self._clock(), weights_of(action)
+        group = sticky_group(request, action, now)
+        if not weights.get(group):
+            group = self._shares.pick(who, weights)
+        targets = self._candidates(group)
+        known = self._store.groups.get(group)
+        sticky = stickiness_of(known.attributes) if known is not None else None
+        wanted = sticky_target(request, group, sticky, now)
+        if wanted in targets:
+            targets = [wanted, *(one for one in targets if one != wanted)]
+        encrypted = request.scheme == "https"
+        return Routed(targets, new_cookies(group, sticky, group_seconds(action), encrypted=encrypted, now=now))
 
     def _candidates(self, group: str) -> list[Target]:
         """Targets of a group: healthy ones in turn; if there are none, the unhealthy ones (like AWS); never new

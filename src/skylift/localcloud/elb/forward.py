@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import socket
 import ssl
 import struct
@@ -20,18 +21,34 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from skylift.core.errors import Refused
 from skylift.localcloud.elb.actions import bad_request
-from skylift.localcloud.elb.requests import HttpRequest, read_head
+from skylift.localcloud.elb.requests import HttpRequest, Target, read_head
+from skylift.localcloud.elb.stickiness import NewCookies
 from skylift.wire.descriptors import room_for
 
-Target = tuple[str, int]
 Choose = Callable[[], Sequence[Target] | None]
 """``None``: the request must be looked at."""
-Route = Callable[[HttpRequest], Sequence[Target] | bytes]
-"""Targets, or the answer itself."""
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Where a request goes.
+
+    Attributes:
+        targets: best first.
+        cookies: what is added to the head of the answer: gets the target that answers, and that head.
+    """
+
+    targets: Sequence[Target]
+    cookies: NewCookies | None = None
+
+
+Route = Callable[[HttpRequest], Routed | bytes]
+"""Where, or the answer itself."""
 Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 CHUNK_BYTES = 128 * 1024
@@ -47,6 +64,8 @@ LOOK_SECONDS, BUSY_SECONDS = 5.0, 1.0
 SHARE = 0.125
 """Share of this process's descriptors for the connections of one listener; each takes two."""
 _BACKLOG, _AT_ONCE = 512, 16
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d ")
+"""The head of an answer that is followed by the real one (RFC 9110, section 15.2); 101 is the real one."""
 _LINGER_NOT = struct.pack("ii", 1, 0)
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: skylift\r\nContent-Type: text/plain\r\n"
@@ -222,7 +241,7 @@ class Forwarder:
                     connection.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved) -> None:
-        targets, start = self._choose(), b""
+        targets, start, cookies = self._choose(), b"", None
         if targets is None and self._route is not None:
             head = await _head(reader)
             source, scheme = writer.get_extra_info("peername")[0], "https" if self._tls else "http"
@@ -231,7 +250,7 @@ class Forwarder:
             if isinstance(decision, bytes):
                 return await _answer(reader, writer, decision)
             assert request is not None
-            targets, start = decision, request.passed_on(self.port)
+            targets, start, cookies = decision.targets, request.passed_on(self.port), decision.cookies
         for target in targets or ():
             moved.target, moved.asking = target, True
             self._open[target] += 1
@@ -244,7 +263,7 @@ class Forwarder:
                 self._open[target] -= 1
                 continue
             try:
-                await _join((reader, writer), upstream, moved)
+                await _join((reader, writer), upstream, moved, partial(cookies, target) if cookies else None)
             finally:
                 self._open[target] -= 1
             return None
@@ -255,10 +274,10 @@ class Forwarder:
         return await _answer(reader, writer, UNAVAILABLE)
 
 
-async def _join(one: Side, other: Side, moved: Moved) -> None:
+async def _join(one: Side, other: Side, moved: Moved, cookies: Callable[[bytes], bytes] | None = None) -> None:
     both = (
         asyncio.ensure_future(_pump(one[0], other[1], moved, asking=True)),
-        asyncio.ensure_future(_pump(other[0], one[1], moved, asking=False)),
+        asyncio.ensure_future(_pump_answer(other[0], one[1], moved, cookies)),
     )
     try:
         await asyncio.gather(*both)
@@ -269,6 +288,27 @@ async def _join(one: Side, other: Side, moved: Moved) -> None:
         _reset(one[1])
         _reset(other[1])
         raise
+
+
+async def _pump_answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved, cookies: Callable[[bytes], bytes] | None
+) -> None:
+    """Passes on an answer; with ``cookies``, adds lines to its head. What is no head is passed on as it is."""
+    while cookies is not None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            writer.write(error.partial)
+            break
+        except asyncio.LimitOverrunError:
+            break
+        moved.at, moved.asking = time.monotonic(), False
+        if _INTERIM.match(head):
+            writer.write(head)
+            continue
+        writer.write(head[:-2] + cookies(head) + b"\r\n")
+        break
+    await _pump(reader, writer, moved, asking=False)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Moved, *, asking: bool) -> None:

@@ -106,7 +106,9 @@ class ElbProvider(RuleOperations, CertificateOperations):
         found = next((one for one in self.store.groups.values() if one.shown["TargetGroupName"] == name), None)
         shown = shapes.group(request, found.arn if found else arn_of(caller, f"targetgroup/{name}/{new_id()}"))
         if found is None:
-            found = TargetGroup(shown, [], dict(shapes.GROUP_ATTRIBUTES), pairs_of(request.get("Tags", [])))
+            found = TargetGroup(
+                shown, [], dict(shapes.GROUP_ATTRIBUTES[shown["Protocol"]]), pairs_of(request.get("Tags", []))
+            )
             self.store.save(found)
         elif not shapes.same(found.shown, shown):
             text = f"A target group with the same name '{name}' exists, but with different settings"
@@ -153,8 +155,11 @@ class ElbProvider(RuleOperations, CertificateOperations):
         return {"Attributes": listed(self.group(request["TargetGroupArn"]).attributes)}
 
     def modify_target_group_attributes(self, caller: Caller, request: Request) -> Request:
-        """Stores attributes; only the deregistration delay has an effect here."""
-        return {"Attributes": self._modified(self.group(request["TargetGroupArn"]), request)}
+        """Stores attributes; deregistration delay and stickiness have an effect here."""
+        group = self.group(request["TargetGroupArn"])
+        wanted = group.attributes | {one["Key"]: one.get("Value", "") for one in request["Attributes"]}
+        shapes.check_group_attributes(group.shown["Protocol"], wanted)
+        return {"Attributes": self._modified(group, request)}
 
     # Listeners.
 

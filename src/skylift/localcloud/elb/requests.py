@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+Target = tuple[str, int]
+"""Address and port."""
 _LINE = re.compile(r"([!-~]+) (\S+) (HTTP/1\.[01])")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOP = frozenset({"connection", "keep-alive", "proxy-connection"})

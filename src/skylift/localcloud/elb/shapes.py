@@ -7,10 +7,12 @@ not supported: UDP, gateway load balancers, targets other than IP addresses.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from skylift.core.numbers import natural
 from skylift.localcloud.elb.health import Health, is_matcher
+from skylift.localcloud.elb.stickiness import ENABLED, wrong_attribute
 from skylift.localcloud.elb.store import TargetGroup
 from skylift.localcloud.elb.tls import ENCRYPTED, MEMBERS, Certificates, shown_tls
 from skylift.wire.errors import AwsError
@@ -26,10 +28,22 @@ _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?")
 
 BALANCER_ATTRIBUTES = {"deletion_protection.enabled": "false", "idle_timeout.timeout_seconds": "60"}
 GROUP_ATTRIBUTES = {
-    "deregistration_delay.timeout_seconds": "300",
-    "stickiness.enabled": "false",
-    "load_balancing.algorithm.type": "round_robin",
+    "HTTP": {
+        "deregistration_delay.timeout_seconds": "300",
+        "stickiness.enabled": "false",
+        "stickiness.type": "lb_cookie",
+        "stickiness.lb_cookie.duration_seconds": "86400",
+        "stickiness.app_cookie.cookie_name": "",
+        "stickiness.app_cookie.duration_seconds": "86400",
+        "load_balancing.algorithm.type": "round_robin",
+    },
+    "TCP": {
+        "deregistration_delay.timeout_seconds": "300",
+        "stickiness.enabled": "false",
+        "stickiness.type": "source_ip",
+    },
 }
+"""By protocol, with AWS's defaults (API reference, TargetGroupAttribute)."""
 LISTENER_ATTRIBUTES = {
     "HTTP": {"routing.http.response.server.enabled": "true"},
     "HTTPS": {"routing.http.response.server.enabled": "true"},
@@ -125,6 +139,16 @@ def check_health(shown: Request) -> None:
         raise invalid(
             f"Health check matcher HTTP code '{shown['Matcher']['HttpCode']}' must be within '200-499' inclusive"
         )
+
+
+def check_group_attributes(protocol: str, attributes: Mapping[str, str]) -> None:
+    """Refuses attributes of a target group that AWS, or the local cloud, does not accept. Raises ``AwsError``."""
+    if protocol == "HTTP":
+        wrong = wrong_attribute(attributes)
+        if wrong:
+            raise AwsError("InvalidConfigurationRequest", wrong)
+    elif attributes.get(ENABLED) == "true":
+        raise not_here("Stickiness of TCP target groups is not supported")
 
 
 def _health_check(request: Request, protocol: str) -> Request:
