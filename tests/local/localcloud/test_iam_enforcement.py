@@ -220,7 +220,7 @@ LISTS: dict[str, tuple[str, dict[str, str]]] = {
 def test_no_service_of_ours_is_left_out(cloud: Cloud) -> None:
     ours = {one.names[-1] for one in TABLE if one.server is Emulator.SKYLIFT}
     assert ours - {"mwaa"} == set(LISTS)
-    nobody = User(cloud, "nobody")
+    nobody = User(cloud, "left-out")
     for service, (operation, members) in LISTS.items():
         with pytest.raises(ClientError, match="AccessDenied"):
             getattr(nobody.client(service), operation)(**members)

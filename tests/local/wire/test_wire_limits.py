@@ -197,7 +197,7 @@ def test_a_head_as_large_as_aws_takes_is_taken(url: str) -> None:
 
 
 def test_three_hundred_silent_sockets_stop_nobody_where_256_files_may_be_open(tmp_path: Path) -> None:
-    command = f"ulimit -n 256; exec {sys.executable} -m tests.local.rest_server {tmp_path / 'home'} 0"
+    command = f"ulimit -n 256; exec {sys.executable} -m tests.local.rest_server {tmp_path / 'home'} 0 none"
     root, log = Path(__file__).parents[3], tmp_path / "log"
     with log.open("w") as errors, ExitStack() as stack:
         process = stack.enter_context(

@@ -203,6 +203,10 @@ class EcsStore:
         self._know(task)
         self._flush_in(SOON_SECONDS)
 
+    def is_written(self, task: EcsTask) -> bool:
+        """Whether the disk has what is known of an ECS task."""
+        return task.id not in self._late and ("task", task.id) not in self._owed
+
     def save_cluster(self, document: Document) -> None:
         """Writes a cluster. Raises ``Unavailable`` like ``save``."""
         self.save_thing("cluster", document["clusterName"], document)

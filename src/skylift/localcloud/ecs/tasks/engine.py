@@ -18,6 +18,7 @@ from skylift.localcloud.ecs.model.store import STOPPED_SECONDS, EcsStore, EcsTas
 from skylift.localcloud.ecs.tasks.balancing import Balancing
 from skylift.localcloud.ecs.tasks.changes import TaskChanges
 from skylift.localcloud.ecs.tasks.discovery import Discovery, is_checked
+from skylift.localcloud.ecs.tasks.leftovers import Leftovers
 from skylift.localcloud.ecs.tasks.life import TaskContext, TaskRun
 from skylift.localcloud.ecs.tasks.pulls import Pulls
 from skylift.localcloud.ecs.tasks.slots import Slots, machine_slots
@@ -95,6 +96,7 @@ class Engine:
         self._memory = MemoryWatch(tell=self.usage.seen)
         self._reporting: asyncio.Task[None] | None = None
         self._pruning: asyncio.TimerHandle | None = None
+        self._leftovers = Leftovers(store)
 
     async def start(self) -> None:
         """Adopts earlier ECS tasks: their containers go on, and those that ended meanwhile are reported."""
@@ -115,6 +117,7 @@ class Engine:
             self._reporting.cancel()
         if self._pruning is not None:
             self._pruning.cancel()
+        self._leftovers.close()
         for run, _ in self._runs.values():
             run.cap_stop_timeout(CLOSING_SECONDS)
             self.stop(run.task, StopCode.TERMINATION, "The local cloud is shutting down.")
@@ -203,6 +206,7 @@ class Engine:
             self._memory,
             self.clock,
             self.changes,
+            self._leftovers,
         )
         run = TaskRun(context, task, again)
         future = asyncio.create_task(run.run(), name=f"ecs-{task.id}")

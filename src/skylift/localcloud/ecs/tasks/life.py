@@ -34,11 +34,12 @@ from skylift.localcloud.ecs.tasks.launch import (
     task_memory,
     wanted_containers,
 )
+from skylift.localcloud.ecs.tasks.leftovers import Leftovers
 from skylift.localcloud.ecs.tasks.log_sending import LogSending
 from skylift.localcloud.ecs.tasks.pulls import CannotPull, Pulls
 from skylift.localcloud.ecs.tasks.role_checks import ExecutionRole, NoResources
 from skylift.localcloud.ecs.tasks.slots import Slots
-from skylift.localcloud.ecs.tasks.volumes import TaskVolumes, make_sources, remove_folders
+from skylift.localcloud.ecs.tasks.volumes import TaskVolumes, make_sources
 from skylift.localcloud.ports import CloudContext, Image, Logs, Roles, Secrets
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class TaskContext:
     memory: MemoryWatch
     clock: Clock
     changes: TaskChanges
+    leftovers: Leftovers
 
 
 class TaskRun(CheckedContainers):
@@ -153,8 +155,7 @@ class TaskRun(CheckedContainers):
     async def _find_again(self) -> None:
         """After a restart of the server: adopts what runs, reports what ended, starts what never began."""
         for wanted in self._wanted:
-            folder = container_folder(self._context.cloud, self.task, wanted.name)
-            found = await self._context.runner.find(folder)
+            found = await self._context.runner.find(container_folder(self._context.cloud, self.task, wanted.name))
             if found is not None:
                 self._took(wanted, found)
         if len(self._running) < len(self._wanted) and self.task.state not in STARTING:
@@ -356,7 +357,7 @@ class TaskRun(CheckedContainers):
             attachment["status"] = "DELETED"
         await asyncio.to_thread(self._volumes.remove, self._folders(one.name for one in self._wanted))
         self._context.changes.move(self.task, TaskState.STOPPED, stoppedAt=self._context.clock())
-        await asyncio.to_thread(remove_folders, self._folders(sent))  # 20 KiB each; CloudWatch Logs has their output
+        self._context.leftovers.add(self.task, self._folders(sent))
 
     async def _drained(self) -> None:
         """Lets its containers answer what they were asked; not when everything is being ended, or they have ended."""
@@ -385,8 +386,7 @@ class TaskRun(CheckedContainers):
     async def _stop_container(self, wanted: Wanted) -> None:
         container = self._running[wanted.name]
         container.signal(signal.SIGTERM)
-        patience = min(wanted.stop_seconds, self._patience)
-        await asyncio.wait([container.ended], timeout=patience)
+        await asyncio.wait([container.ended], timeout=min(wanted.stop_seconds, self._patience))
         if not container.ended.done():
             container.signal(signal.SIGKILL)
             await container.ended
