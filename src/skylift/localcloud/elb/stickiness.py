@@ -102,8 +102,10 @@ def sticky_target(request: HttpRequest, group: str, sticky: Stickiness | None, n
     found = _read(cookies.get(sticky.name, ""), now)
     if found.get("group") != group or (sticky.cookie and sticky.cookie not in cookies):
         return None
-    target = found.get("target")
-    return (str(target[0]), int(target[1])) if isinstance(target, list) and len(target) == 2 else None
+    match found.get("target"):
+        case [str(address), int(port)]:
+            return address, port
+    return None
 
 
 def new_cookies(
@@ -149,7 +151,7 @@ def _read(value: str, now: float) -> Mapping[str, Any]:
     """What a cookie of ours says; nothing if it is another's, or too old."""
     try:
         found = json.loads(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return {}
     until = found.get("until") if isinstance(found, dict) else None
     return found if isinstance(until, int | float) and until > now else {}
