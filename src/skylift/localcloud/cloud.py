@@ -6,13 +6,15 @@ They are started and ended in order.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import sqlite3
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from skylift.localcloud.certificates.provider import CertificateProvider
 from skylift.localcloud.certificates.store import CertificateStore
 from skylift.localcloud.containers.mounts import HOST_FOLDERS
 from skylift.localcloud.containers.runner import Runner
-from skylift.localcloud.damage import Damage, Refusing
+from skylift.localcloud.damage import Damage, Damaged, Refusing
 from skylift.localcloud.database import damage_of, examine, keep_copy
 from skylift.localcloud.ecs.api import execute, sessions, usage
 from skylift.localcloud.ecs.api.agent import AgentEndpoint
@@ -55,6 +57,7 @@ from skylift.wire.intercept import Interceptor, Interceptors
 from skylift.wire.provider import Provider
 from skylift.wire.signing.keys import DerivedKeys, Keyring
 
+_log = logging.getLogger(__name__)
 _MOST_FILES = 65535
 """Containers inherit this as their soft limit; it is Fargate's default for ``nofile``."""
 
@@ -139,7 +142,7 @@ class LocalCloud:
 
     def _expose(self, cloud: CloudContext, keys: DerivedKeys, damage: Damage | None) -> None:
         """What the wire serves."""
-        self.tls: Tls = cache(Authority(cloud.folder.parent / AUTHORITY, time.time).server_context)
+        self.tls: Tls = cache(partial(self._server_context, Authority(cloud.folder.parent / AUTHORITY, time.time)))
         served = (self.ecs, self.batch, self._balancer.provider, self._acm, self._scaling)
         ours = [Refusing(one, damage) for one in served]
         self.providers: Sequence[Provider] = [*ours, *self._rest.providers]
@@ -161,6 +164,15 @@ class LocalCloud:
         self.interceptor: Interceptor = Interceptors(judge, self.faults) if judge else self.faults
         self.fallback: Asgi = self._rest.judged_by(judge) if judge else self._rest.app
         self.observed = self._iam.observed
+
+    def _server_context(self, authority: Authority) -> ssl.SSLContext | None:
+        """``None``: the authority is damaged; clients with TLS are refused until the next start."""
+        try:
+            return authority.server_context()
+        except Damaged as error:
+            self.add_damage(error.damage)
+            _log.error("%s", error)
+            return None
 
     async def start(self) -> None:
         """Starts the rest of AWS first: logs and secrets must be there before containers go on."""

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skylift.core.clock import Clock
+from skylift.localcloud.damage import read_state
+from skylift.localcloud.state_file import write_beside, write_file
 
 AUTHORITY = "authority"
 """The folder, below the state folder."""
@@ -27,6 +29,7 @@ CERTIFICATE, KEY = "ca.pem", "ca.key"
 NAME = "skylift local certificate authority"
 HERE = ("localhost", "127.0.0.1", "::1", "api.localhost", "env.localhost", "ops.localhost", "*.localhost")
 """Names of this machine. OpenSSL takes no wildcard directly below a top-level name, so MWAA's prefixes are named."""
+_WITHOUT = "A new authority is then made, which nobody trusts yet; certificates of before stay as they are."
 AUTHORITY_DAYS, ISSUED_DAYS = 3650, 395
 """A certificate of ACM's is valid for 13 months (ACM user guide, "Certificate characteristics")."""
 
@@ -63,12 +66,14 @@ class Authority:
 
     @property
     def certificate_file(self) -> Path:
-        """Its certificate, for those who want to trust it."""
+        """Its certificate, for those who want to trust it. Raises ``Damaged``."""
         self._own()
         return self._folder / CERTIFICATE
 
     def issue(self, names: Sequence[str], algorithm: str = "EC_prime256v1") -> KeyPair:
         """A certificate for a server, with a new key.
+
+        Raises ``Damaged``: the authority's own file cannot be read.
 
         Args:
             names: DNS names or IP addresses; the first is its common name.
@@ -85,10 +90,10 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(own_key.public_key()), critical=False)
             .sign(own_key, hashes.SHA256())
         )
-        return KeyPair(_pem(made), _pem(own), _key_pem(key))
+        return KeyPair(pem(made), pem(own), key_text(key))
 
     def server_context(self) -> ssl.SSLContext:
-        """For a server of this machine, with a new certificate."""
+        """For a server of this machine, with a new certificate. Raises ``Damaged``."""
         pair = self.issue(HERE)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -99,11 +104,10 @@ class Authority:
         place, shown = self._folder / KEY, self._folder / CERTIFICATE
         if not place.exists():
             self._make(place)
-        kept = place.read_bytes()
-        certificate = x509.load_pem_x509_certificate(kept)
+        certificate, key = read_state(place, _parsed, "the key of this state folder's certificate authority", _WITHOUT)
         if not shown.exists():
-            _write(shown, _pem(certificate), 0o644)
-        return certificate, cast("PrivateKey", serialization.load_pem_private_key(kept, None))
+            write_file(shown, pem(certificate).encode())
+        return certificate, key
 
     def _make(self, place: Path) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -117,11 +121,15 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        new = self._folder / f"{KEY}.{os.getpid()}"
-        _write(new, _key_pem(key) + _pem(made), 0o600)
+        new = write_beside(self._folder / f"{KEY}.{os.getpid()}", (key_text(key) + pem(made)).encode())
         with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
             os.link(new, place)
         new.unlink()
+
+
+def _parsed(text: str) -> tuple[x509.Certificate, PrivateKey]:
+    key = cast("PrivateKey", serialization.load_pem_private_key(text.encode(), None))
+    return x509.load_pem_x509_certificate(text.encode()), key
 
 
 def load(context: ssl.SSLContext, pair: KeyPair) -> None:
@@ -172,20 +180,12 @@ def _signing_only() -> x509.KeyUsage:
     )
 
 
-def _pem(certificate: x509.Certificate) -> str:
+def pem(certificate: x509.Certificate) -> str:
+    """As text."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _key_pem(key: PrivateKey) -> str:
+def key_text(key: PrivateKey) -> str:
+    """PKCS #8, not encrypted."""
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode()
-
-
-def _write(place: Path, text: str, mode: int) -> None:
-    """As a whole, readable for nobody else while it is written."""
-    new = place.with_name(f"{place.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(place)

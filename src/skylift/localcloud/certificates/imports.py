@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from skylift.localcloud.certificates.authority import CURVES, KeyPair
+from skylift.localcloud.certificates.authority import CURVES, KeyPair, PrivateKey, key_text, pem
 from skylift.wire.errors import AwsError
 
 _BITS = (1024, 2048, 3072, 4096)
@@ -29,18 +29,18 @@ def checked_pair(certificate: bytes, key: bytes, chain: bytes, now: float) -> Ke
         raise refused(f"{words} in this field.")
     own = found[0]
     secret = _private_key(key)
+    _check_readable(own)
     if _public(secret.public_key()) != _public(own.public_key()):
         raise refused("The private key does not match the certificate.")
-    algorithm_of(own)
     if not own.not_valid_before_utc.timestamp() <= now < own.not_valid_after_utc.timestamp():
         raise refused("The certificate is not within its validity period.")
     above = _certificates(chain, "certificate chain") if chain.strip() else []
     for one, signer in zip([own, *above], above, strict=False):
         try:
             one.verify_directly_issued_by(signer)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             raise refused("Could not validate the certificate with the certificate chain.") from None
-    return KeyPair(_text(own), "".join(map(_text, above)), _key_text(secret))
+    return KeyPair(pem(own), "".join(map(pem, above)), key_text(secret))
 
 
 def refused(message: str) -> AwsError:
@@ -48,9 +48,9 @@ def refused(message: str) -> AwsError:
     return AwsError("ValidationException", message)
 
 
-def read_certificate(pem: str) -> dict[str, Any]:
+def read_certificate(text: str) -> dict[str, Any]:
     """What DescribeCertificate tells of a certificate itself."""
-    found = x509.load_pem_x509_certificate(pem.encode())
+    found = x509.load_pem_x509_certificate(text.encode())
     serial = f"{found.serial_number:x}"
     serial = serial.zfill(len(serial) + len(serial) % 2)
     usages = [one for one in ("digital_signature", "key_encipherment") if _has_usage(found, one)]
@@ -67,9 +67,9 @@ def read_certificate(pem: str) -> dict[str, Any]:
     }
 
 
-def names_of(pem: str) -> list[str]:
+def names_of(text: str) -> list[str]:
     """The names that a certificate is for; the common name first."""
-    found = x509.load_pem_x509_certificate(pem.encode())
+    found = x509.load_pem_x509_certificate(text.encode())
     try:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         listed = [str(one) for kind in (x509.DNSName, x509.IPAddress) for one in names.get_values_for_type(kind)]
@@ -95,19 +95,29 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
+def _check_readable(certificate: x509.Certificate) -> None:
+    """Whether everything that is told of it later can be read. Raises ``AwsError``."""
+    text = pem(certificate)
     try:
-        return x509.load_pem_x509_certificates(pem)
+        read_certificate(text)
+        names_of(text)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise refused(f"The certificate cannot be read: {error}.") from None
+
+
+def _certificates(text: bytes, what: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(text)
     except ValueError:
         raise refused(f"The {what} is not valid: it must be PEM, -----BEGIN CERTIFICATE----- first.") from None
 
 
-def _private_key(pem: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+def _private_key(text: bytes) -> PrivateKey:
     try:
-        found = serialization.load_pem_private_key(pem, None)
+        found = serialization.load_pem_private_key(text, None)
     except TypeError:
         raise refused("The private key is encrypted: remove its passphrase.") from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise refused("The private key is not valid: it must be PEM, and not encrypted.") from None
     if not isinstance(found, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise refused("The private key is not supported: use RSA, or an elliptic curve.")
@@ -117,15 +127,6 @@ def _private_key(pem: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
 def _public(key: Any) -> bytes:
     found: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return found
-
-
-def _text(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _key_text(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
-    plain = serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode()
 
 
 def _common_name(name: x509.Name) -> str:
