@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from skylift.localcloud.certificates.authority import Authority
 from skylift.localcloud.certificates.provider import CertificateProvider
@@ -126,16 +128,30 @@ def target(serve: Callable[[socket.socket], None], port: int = 0) -> Iterator[tu
             thread.join(10)
 
 
+def received_head(connection: socket.socket) -> bytes:
+    """A request's head, with what came beyond it; empty if the client went before its end."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        chunk = connection.recv(65536)
+        if not chunk:
+            return b""
+        received += chunk
+    return received
+
+
+def refused(call: Callable[..., Any], **request: Any) -> str:
+    """The code of the error."""
+    with pytest.raises(ClientError) as caught:
+        call(**request)
+    return str(caught.value.response["Error"]["Code"])
+
+
 def says(text: str, code: int = 200) -> Callable[[socket.socket], None]:
     """Answers every HTTP request with a text."""
 
     def serve(connection: socket.socket) -> None:
-        received = b""
-        while b"\r\n\r\n" not in received:
-            chunk = connection.recv(4096)
-            if not chunk:
-                return
-            received += chunk
+        if not received_head(connection):
+            return
         head = f"HTTP/1.1 {code} X\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
         connection.sendall(f"{head}{text}".encode())
 

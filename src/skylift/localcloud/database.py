@@ -1,20 +1,19 @@
-"""The SQLite file of ECS, Batch, load balancers and events: checks it before it is opened, and copies it while it is
-whole."""
+"""The SQLite file of ECS, Batch, load balancers, certificates, scaling and events: checks it before it is opened,
+copies it while it is whole, and writes it."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
+from skylift.core.errors import DiskFull
 from skylift.localcloud.damage import Damage, copy_of
 
-HOLDS = "ECS, Batch and load balancers"
-_WITHOUT = (
-    "ECS, Batch and load balancers then begin with nothing; containers that still run are not ended, and must "
-    "be by hand."
-)
+HOLDS = "ECS, Batch, load balancers, scaling and certificates"
+_WITHOUT = "All of these then begin with nothing; containers that still run are not ended, and must be by hand."
 _MOST_COPIED = 200_000_000
 _BESIDE = ("", "-wal", "-shm")
 
@@ -65,6 +64,26 @@ def keep_copy(path: Path) -> None:
         new.replace(copy_of(path))
     except (sqlite3.Error, OSError):
         new.unlink(missing_ok=True)
+
+
+def write_rows(disk: sqlite3.Connection, path: Path, who: str, statement: str, rows: Sequence[Sequence[str]]) -> None:
+    """Runs a statement for each row, all in one transaction.
+
+    Args:
+        path: of the database, for the text.
+        who: which service writes, for the same.
+
+    Raises:
+        DiskFull: the disk does not take it; nothing was written.
+    """
+    try:
+        disk.execute("BEGIN IMMEDIATE")
+        disk.executemany(statement, rows)
+        disk.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
+            disk.execute("ROLLBACK")
+        raise DiskFull(f"{who} cannot write to {path}: {error}. Free some space; then it goes on.") from error
 
 
 def _reader(path: Path) -> sqlite3.Connection:

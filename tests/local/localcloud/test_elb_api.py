@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.local.elb_cloud import Cloud, balancing, free_port, make
+from tests.local.elb_cloud import Cloud, balancing, free_port, make, refused
 
 pytestmark = pytest.mark.local
 
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.local
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with balancing(tmp_path_factory.mktemp("elb")) as made:
         yield made
-
-
-def refused(call: Callable[..., Any], **request: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**request)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def test_making_is_idempotent_and_other_settings_are_refused(cloud: Cloud) -> None:

@@ -9,14 +9,14 @@ import socket
 import ssl
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from cryptography import x509
-from tests.local.elb_cloud import Cloud, balancing, free_port, make, target, until
+from tests.local.elb_cloud import Cloud, balancing, free_port, make, received_head, refused, target, until
 
 from skylift.localcloud.certificates.authority import Authority, KeyPair
 
@@ -27,12 +27,6 @@ pytestmark = pytest.mark.local
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with balancing(tmp_path_factory.mktemp("https")) as made:
         yield made
-
-
-def refused(call: Callable[..., Any], **request: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**request)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def requested(cloud: Cloud, name: str, *others: str, **more: Any) -> str:
@@ -74,12 +68,7 @@ def serial(cloud: Cloud, arn: str) -> str:
 
 def tells_its_head(connection: socket.socket) -> None:
     """Answers with the head of the request."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        chunk = connection.recv(4096)
-        if not chunk:
-            return
-        received += chunk
+    received = received_head(connection)
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(received)}\r\nConnection: close\r\n\r\n"
     connection.sendall(head.encode() + received)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from tests.local.elb_cloud import Cloud, balancing, free_port, make, says, state, target, until
+from tests.local.elb_cloud import Cloud, balancing, free_port, make, refused, says, state, target, until
 
 pytestmark = pytest.mark.local
 
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.local
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with balancing(tmp_path_factory.mktemp("rules")) as made:
         yield made
-
-
-def refused(call: Callable[..., Any], **request: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**request)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def ask(place: tuple[str, int], path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Any:

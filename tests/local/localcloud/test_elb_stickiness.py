@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from tests.local.elb_cloud import Cloud, balancing, free_port, make, state, target, until
+from tests.local.elb_cloud import Cloud, balancing, free_port, make, received_head, refused, state, target, until
 
 pytestmark = pytest.mark.local
 
@@ -27,13 +26,7 @@ def answers(text: str, *headers: str) -> Callable[[socket.socket], None]:
     """Says its name; to a request with a body first 100, while the body still comes."""
 
     def serve(connection: socket.socket) -> None:
-        received = b""
-        while b"\r\n\r\n" not in received:
-            chunk = connection.recv(65536)
-            if not chunk:
-                return
-            received += chunk
-        head, _, body = received.partition(b"\r\n\r\n")
+        head, _, body = received_head(connection).partition(b"\r\n\r\n")
         length = next((int(one.split(b":")[1]) for one in head.lower().split(b"\r\n") if b"content-length" in one), 0)
         if length:
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -188,7 +181,5 @@ def test_what_aws_refuses(cloud: Cloud, wrong: dict[str, str]) -> None:
     made = cloud.elb.create_target_group(Name="refusing", Protocol="HTTP", Port=80, TargetType="ip")
     group = str(made["TargetGroups"][0]["TargetGroupArn"])
     before = cloud.elb.describe_target_group_attributes(TargetGroupArn=group)
-    with pytest.raises(ClientError) as caught:
-        stick(cloud, group, **wrong)
-    assert caught.value.response["Error"]["Code"] == "InvalidConfigurationRequest"
+    assert refused(stick, cloud=cloud, group=group, **wrong) == "InvalidConfigurationRequest"
     assert cloud.elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"] == before["Attributes"]

@@ -42,9 +42,9 @@ def chosen_others(home: Home, environ: Mapping[str, str] = os.environ) -> Behind
     said = environ.get(OTHERS.env)
     if not said:
         return others_of(home)
-    behind = OTHERS.read({OTHERS.env: said})
-    write_private(home.folder / "others", f"{said.strip() if behind else NOBODY}\n")
-    return behind
+    found = OTHERS.read({OTHERS.env: said})
+    write_private(home.folder / "others", f"{said.strip() if found else NOBODY}\n")
+    return found
 
 
 def others_of(home: Home) -> Behind | None:

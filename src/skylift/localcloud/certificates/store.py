@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skylift.core.errors import DiskFull, Unavailable
+from skylift.core.errors import Unavailable
 from skylift.localcloud.certificates.authority import KeyPair
+from skylift.localcloud.database import write_rows
 
 Document = dict[str, Any]
 
@@ -86,13 +86,7 @@ class CertificateStore:
         self._disk.close()
 
     def _write(self, statement: str, row: Sequence[str]) -> None:
-        try:
-            self._disk.execute(statement, row)
-        except sqlite3.OperationalError as error:
-            with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
-                self._disk.execute("ROLLBACK")
-            text = f"Certificate Manager cannot write to {self._path}: {error}. Free some space; then it goes on."
-            raise DiskFull(text) from error
+        write_rows(self._disk, self._path, "Certificate Manager", statement, [row])
 
 
 def _read(body: str) -> StoredCertificate:

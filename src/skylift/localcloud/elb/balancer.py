@@ -26,6 +26,7 @@ from skylift.localcloud.elb.health import Health, TargetCheck, judged, pause, pr
 from skylift.localcloud.elb.interfaces import BalancerInterfaces
 from skylift.localcloud.elb.provider import ElbProvider
 from skylift.localcloud.elb.requests import HttpRequest, Target
+from skylift.localcloud.elb.shapes import LISTENERS
 from skylift.localcloud.elb.stickiness import (
     group_seconds,
     new_cookies,
@@ -39,7 +40,6 @@ from skylift.localcloud.interfaces import InterfaceSource
 from skylift.wire.errors import AwsError
 
 REBIND_SECONDS = 2.0
-PROTOCOLS_OF_THE_WEB = ("HTTP", "HTTPS")
 DELAY = "deregistration_delay.timeout_seconds"
 REST_SECONDS = 1.0
 """Nothing has moved for so long after an answer began: it is complete. Bytes alone do not say so."""
@@ -183,7 +183,7 @@ class Balancer:
             address,
             port,
             lambda: self._choose(arn),
-            http=listener.shown["Protocol"] in PROTOCOLS_OF_THE_WEB,
+            http=listener.shown["Protocol"] in LISTENERS["application"],
             route=lambda request: self._route(arn, request),
             tls=termination.context if termination else None,
         )

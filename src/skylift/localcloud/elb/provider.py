@@ -15,7 +15,7 @@ from skylift.localcloud.elb.health import Health
 from skylift.localcloud.elb.operations import Request, arn_of, chosen, listed, new_id, paged, pairs_of
 from skylift.localcloud.elb.rules import RuleOperations
 from skylift.localcloud.elb.store import Listener, LoadBalancer, TargetGroup, Thing
-from skylift.localcloud.elb.tls import ENCRYPTED, MEMBERS
+from skylift.localcloud.elb.tls import ENCRYPTED, MEMBERS, shown_tls
 from skylift.wire.errors import AwsError
 from skylift.wire.provider import Caller
 
@@ -291,7 +291,7 @@ class ElbProvider(RuleOperations, CertificateOperations):
     def _listener_shown(self, request: Request, balancer: LoadBalancer, arn: str) -> Request:
         kind = balancer.shown["Type"]
         actions = self.actions(request["DefaultActions"], balancer)
-        return shapes.listener(request, arn, kind, actions, self.certificates)
+        return shapes.listener(request, arn, kind, actions) | shown_tls(request, self.certificates)
 
     def _modified(self, thing: LoadBalancer | TargetGroup | Listener, request: Request) -> list[Request]:
         thing.attributes.update({one["Key"]: one.get("Value", "") for one in request["Attributes"]})

@@ -14,7 +14,6 @@ from skylift.core.numbers import natural
 from skylift.localcloud.elb.health import Health, is_matcher
 from skylift.localcloud.elb.stickiness import ENABLED, wrong_attribute
 from skylift.localcloud.elb.store import TargetGroup
-from skylift.localcloud.elb.tls import ENCRYPTED, MEMBERS, Certificates, shown_tls
 from skylift.wire.errors import AwsError
 
 Request = dict[str, Any]
@@ -168,7 +167,7 @@ def _health_check(request: Request, protocol: str) -> Request:
     return check
 
 
-def listener(request: Request, arn: str, kind: str, actions: list[Request], certificates: Certificates) -> Request:
+def listener(request: Request, arn: str, kind: str, actions: list[Request]) -> Request:
     """A listener as DescribeListeners shows it.
 
     Args:
@@ -176,7 +175,6 @@ def listener(request: Request, arn: str, kind: str, actions: list[Request], cert
         arn: of the listener.
         kind: of its load balancer.
         actions: by default, as they are shown.
-        certificates: where those of an encrypted listener are.
 
     Raises:
         AwsError: AWS, or the local cloud, does not accept it.
@@ -188,15 +186,11 @@ def listener(request: Request, arn: str, kind: str, actions: list[Request], cert
         raise AwsError("UnsupportedProtocol", text)
     if "Port" not in request:
         raise invalid("A port must be specified")
-    if protocol not in ENCRYPTED and any(request.get(name) for name in MEMBERS):
-        raise AwsError("InvalidConfigurationRequest", f"A listener with the protocol {protocol} has no certificate")
-    tls = shown_tls(request, certificates) if protocol in ENCRYPTED else {}
     return {
         "ListenerArn": arn,
         "LoadBalancerArn": request["LoadBalancerArn"],
         "Port": request["Port"],
         "Protocol": protocol,
-        **tls,
         "DefaultActions": actions,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -10,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skylift.core.errors import DiskFull, Unavailable
+from skylift.core.errors import Unavailable
+from skylift.localcloud.database import write_rows
 
 Document = dict[str, Any]
 
@@ -183,15 +183,7 @@ class ElbStore:
         self._disk.close()
 
     def _write(self, statement: str, rows: list[tuple[str, ...]]) -> None:
-        try:
-            self._disk.execute("BEGIN IMMEDIATE")
-            self._disk.executemany(statement, rows)
-            self._disk.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
-                self._disk.execute("ROLLBACK")
-            text = f"Elastic Load Balancing cannot write to {self._path}: {error}. Free some space; then it goes on."
-            raise DiskFull(text) from error
+        write_rows(self._disk, self._path, "Elastic Load Balancing", statement, rows)
 
     def _take_back(self, thing: Thing) -> None:
         row = self._disk.execute("SELECT kind, body FROM elb WHERE arn = ?", (thing.arn,)).fetchone()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from skylift.localcloud.certificates.authority import KeyPair, load
 from skylift.localcloud.certificates.imports import names_of
+from skylift.localcloud.elb.shapes import invalid, not_here
 from skylift.wire.errors import AwsError
 
 Request = dict[str, Any]
@@ -54,10 +55,16 @@ class Certificates(Protocol):
 
 
 def shown_tls(request: Request, certificates: Certificates) -> Request:
-    """What a listener that ends TLS shows of it. Raises ``AwsError``: AWS, or the local cloud, does not accept it."""
+    """What a listener shows of its TLS; nothing if it ends none. Raises ``AwsError``: AWS, or the local cloud, does not
+    accept it."""
+    protocol = request["Protocol"]
+    if protocol not in ENCRYPTED:
+        if any(request.get(name) for name in MEMBERS):
+            raise AwsError("InvalidConfigurationRequest", f"A listener with the protocol {protocol} has no certificate")
+        return {}
     given = request.get("Certificates", [])
     if not given:
-        raise AwsError("ValidationError", f"A certificate must be specified for {request['Protocol']} listeners")
+        raise invalid(f"A certificate must be specified for {protocol} listeners")
     if len(given) > 1:
         text = "A listener has one default certificate: add the others by AddListenerCertificates"
         raise AwsError("TooManyCertificates", text)
@@ -67,11 +74,10 @@ def shown_tls(request: Request, certificates: Certificates) -> Request:
     if policy not in POLICIES:
         raise AwsError("SSLPolicyNotFound", f"SSL policy '{policy}' not found")
     if request.get("MutualAuthentication", {}).get("Mode", "off") != "off":
-        raise _not_here("Mutual authentication of a listener is not supported: set its Mode to off")
+        raise not_here("Mutual authentication of a listener is not supported: set its Mode to off")
     if request.get("AlpnPolicy", ["None"]) != ["None"]:
-        raise _not_here("ALPN policies of a listener are not supported: use None")
-    web = request["Protocol"] == "HTTPS"
-    more = {"MutualAuthentication": {"Mode": "off"}} if web else {}
+        raise not_here("ALPN policies of a listener are not supported: use None")
+    more = {"MutualAuthentication": {"Mode": "off"}} if protocol == "HTTPS" else {}
     return {"Certificates": [{"CertificateArn": arn}], "SslPolicy": policy, **more}
 
 
@@ -131,7 +137,3 @@ def _context(policy: str, pair: KeyPair | None = None) -> ssl.SSLContext:
     if pair is not None:
         load(context, pair)
     return context
-
-
-def _not_here(message: str) -> AwsError:
-    return AwsError("InvalidConfigurationRequest", f"{message} (skylift's local cloud; AWS itself may take it)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from skylift.core.errors import DiskFull, Unavailable
+from skylift.core.errors import Unavailable
+from skylift.localcloud.database import write_rows
 from skylift.localcloud.ports import Document
 
 KEPT_ACTIVITIES_SECONDS = 6 * 7 * 86400.0
@@ -104,15 +104,7 @@ class ScalingStore:
         self._disk.close()
 
     def _write(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
-        try:
-            self._disk.execute("BEGIN IMMEDIATE")
-            self._disk.executemany(statement, rows)
-            self._disk.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            with contextlib.suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
-                self._disk.execute("ROLLBACK")
-            text = f"Application Auto Scaling cannot write to {self._path}: {error}. Free some space; then it goes on."
-            raise DiskFull(text) from error
+        write_rows(self._disk, self._path, "Application Auto Scaling", statement, rows)
 
     def _take_back(self, record: ScalingRecord) -> None:
         row = self._disk.execute("SELECT id, kind, body FROM scaling WHERE id = ?", (record.id,)).fetchone()

@@ -34,8 +34,13 @@ class Leftovers:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        written = [folders for task, folders in self._waiting if self._store.is_written(task)]
-        self._waiting = [one for one in self._waiting if not self._store.is_written(one[0])]
+        written, waiting = list[Path](), []
+        for task, folders in self._waiting:
+            if self._store.is_written(task):
+                written += folders
+            else:
+                waiting.append((task, folders))
+        self._waiting = waiting
         self._timer = loop.call_later(LOOK_SECONDS, self._look) if self._waiting else None
         if written:
-            loop.run_in_executor(None, remove_folders, [folder for folders in written for folder in folders])
+            loop.run_in_executor(None, remove_folders, written)
